@@ -1,0 +1,50 @@
+// The one place where threads are started.
+#pragma once
+
+#include <algorithm>    // for min
+#include <atomic>       // for atomic
+#include <cstddef>      // for size_t
+#include <memory>       // for addressof
+#include <type_traits>  // for remove_reference_t
+
+namespace dsgd {
+
+/// What runs a team of threads.
+enum class Backend {
+  openmp,       // libgomp's pool
+  std_threads,  // fresh std::threads: in a forked child, where libgomp hangs; under the thread sanitizer, which
+                // libgomp is not instrumented for; and in builds without OpenMP
+};
+
+/// The backend that the next parallel region of this process will use.
+[[nodiscard]] Backend backend() noexcept;
+
+namespace detail {
+void run_team(std::size_t n_threads, void (*body)(void*, std::size_t), void* context);
+}
+
+/// Runs `body(thread)` once for every thread in [0, n_threads) and returns when all have returned. Bodies must not
+/// wait for one another: OpenMP may grant fewer threads than asked for, which then run several bodies in turn.
+/// The first exception is thrown here again.
+template <typename Body>
+void parallel_region(std::size_t n_threads, Body&& body) {
+  using Callable = std::remove_reference_t<Body>;
+  detail::run_team(
+      n_threads, [](void* context, std::size_t thread) { (*static_cast<Callable*>(context))(thread); },
+      const_cast<void*>(static_cast<const void*>(std::addressof(body))));  // NOLINT
+}
+
+/// Runs `body(block, begin, end)` for consecutive blocks of `block_size` items of [0, n), handed out as threads become
+/// free. What a block holds does not depend on the number of threads, so reductions over blocks are reproducible.
+template <typename Body>
+void parallel_blocks(std::size_t n, std::size_t block_size, std::size_t n_threads, Body&& body) {
+  const std::size_t n_blocks = (n + block_size - 1) / block_size;
+  std::atomic<std::size_t> next{0};
+  parallel_region(std::min(n_threads, n_blocks), [&](std::size_t /*thread*/) {
+    for (std::size_t block = next.fetch_add(1); block < n_blocks; block = next.fetch_add(1)) {
+      body(block, block * block_size, std::min(n, (block + 1) * block_size));
+    }
+  });
+}
+
+}  // namespace dsgd

@@ -1,0 +1,57 @@
+// A sparse matrix in compressed rows (CSR), seen in place.
+#pragma once
+
+#include <cstddef>  // for size_t
+#include <span>     // for span
+
+#include "dsgd/core/types.hpp"
+
+namespace dsgd {
+
+/// One row; entry k is feature index(k).
+template <RealType Real, IndexType Index>
+class SparseRow {
+ public:
+  SparseRow(std::span<const Index> indices, std::span<const Real> values) : indices_(indices), values_(values) {}
+  [[nodiscard]] std::size_t size() const { return values_.size(); }
+  [[nodiscard]] std::size_t index(std::size_t k) const { return static_cast<std::size_t>(indices_[k]); }
+  [[nodiscard]] Real value(std::size_t k) const { return values_[k]; }
+
+ private:
+  std::span<const Index> indices_;
+  std::span<const Real> values_;
+};
+
+template <RealType RealT, IndexType IndexT>
+class CsrView {
+ public:
+  using Real = RealT;
+  using Index = IndexT;
+  using Row = SparseRow<Real, Index>;
+  static constexpr bool kSparse = true;
+
+  /// Checks the structure (lengths, that indptr never decreases and stays inside the arrays, that every column is in
+  /// [0, n_features)), because a kernel trusts it; throws Error(data).
+  CsrView(std::span<const Index> indptr, std::span<const Index> indices, std::span<const Real> values,
+          std::size_t n_features, std::size_t n_threads);
+
+  [[nodiscard]] std::size_t rows() const { return indptr_.size() - 1; }
+  [[nodiscard]] std::size_t features() const { return n_features_; }
+  [[nodiscard]] std::size_t nonzeros() const { return values_.size(); }
+  /// Whether the columns of every row increase strictly: no duplicates.
+  [[nodiscard]] bool canonical() const { return canonical_; }
+  [[nodiscard]] Row row(std::size_t i) const {
+    const auto begin = static_cast<std::size_t>(indptr_[i]);
+    const auto size = static_cast<std::size_t>(indptr_[i + 1]) - begin;
+    return Row(indices_.subspan(begin, size), values_.subspan(begin, size));
+  }
+
+ private:
+  std::span<const Index> indptr_;
+  std::span<const Index> indices_;
+  std::span<const Real> values_;
+  std::size_t n_features_;
+  bool canonical_ = true;
+};
+
+}  // namespace dsgd

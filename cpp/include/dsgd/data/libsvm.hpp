@@ -1,0 +1,63 @@
+// The libsvm (svmlight) text format: `label index:value index:value ... # comment`, one row a line.
+#pragma once
+
+#include <cstddef>      // for size_t
+#include <cstdint>      // for int64_t
+#include <optional>     // for optional
+#include <span>         // for span
+#include <string>       // for string
+#include <string_view>  // for string_view
+#include <vector>       // for vector
+
+#include "dsgd/core/mapped_file.hpp"
+#include "dsgd/core/types.hpp"
+#include "dsgd/data/csr.hpp"
+
+namespace dsgd {
+
+/// A file to be read in two passes over its mapped bytes: the constructor counts rows and entries, `parse` writes them
+/// straight into arrays of exactly that size. Both work on chunks of whole lines in parallel.
+class LibsvmReader {
+ public:
+  /// Throws Error(io) when the file cannot be opened or mapped.
+  LibsvmReader(std::string path, std::size_t n_threads);
+
+  [[nodiscard]] std::size_t rows() const { return rows_; }
+  [[nodiscard]] std::size_t nonzeros() const { return nonzeros_; }
+
+  struct IndexRange {
+    std::int64_t min;  // over all entries; min > max when there are none
+    std::int64_t max;
+  };
+
+  /// Fills labels[rows], indptr[rows + 1], indices[nonzeros] and values[nonzeros] with what the text says, indices
+  /// unshifted. The indices of a row must increase; everything must be finite. Throws an Error with the line and column
+  /// of the first fault; returns nothing when an index does not fit 32 bits and Index has no more.
+  template <RealType Real, IndexType Index>
+  [[nodiscard]] std::optional<IndexRange> parse(std::span<double> labels, std::span<Index> indptr,
+                                                std::span<Index> indices, std::span<Real> values) const;
+
+ private:
+  struct Chunk {
+    std::string_view text;
+    std::size_t rows;
+    std::size_t nonzeros;
+    std::size_t first_row;
+    std::size_t first_nonzero;
+  };
+
+  std::string path_;
+  MappedFile file_;
+  std::size_t n_threads_;
+  std::vector<Chunk> chunks_;
+  std::size_t rows_ = 0;
+  std::size_t nonzeros_ = 0;
+};
+
+/// Writes `X` and `labels` to a new file at `path`. Numbers are written in the shortest form that reads back as the
+/// same number; indices start at `first_index` (0 or 1). Throws Error(io) when a write fails.
+template <RealType Real, IndexType Index>
+void write_libsvm(const std::string& path, const CsrView<Real, Index>& X, std::span<const double> labels,
+                  std::int64_t first_index, std::size_t n_threads);
+
+}  // namespace dsgd

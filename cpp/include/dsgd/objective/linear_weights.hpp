@@ -1,0 +1,65 @@
+// The weights of a linear model as one thread sees them: everything a stochastic step reads and writes, through one
+// write policy of atomic.hpp.
+#pragma once
+
+#include <cstddef>      // for size_t
+#include <span>         // for span
+#include <type_traits>  // for remove_const_t
+
+#include "dsgd/core/types.hpp"
+
+namespace dsgd {
+
+/// `Weight` is const for a reader.
+template <typename Weight, typename Policy>
+class LinearWeights {
+ public:
+  using Real = std::remove_const_t<Weight>;
+  static_assert(RealType<Real>);
+
+  /// `weights` is the flat parameter vector, the intercept last if there is one.
+  LinearWeights(std::span<Weight> weights, bool fit_intercept, Policy& policy)
+      : weights_(weights), fit_intercept_(fit_intercept), policy_(policy) {}
+
+  /// Held while a sample's step reads and writes; only the locked policy holds anything.
+  template <typename Row>
+  [[nodiscard]] auto guard(const Row& x) const {
+    return policy_.guard(x, fit_intercept_);
+  }
+
+  /// w.x + b. Four partial sums, so that an addition need not wait for the one before it.
+  template <typename Row>
+  [[nodiscard]] Real decision(const Row& x) const {
+    Real sum[4] = {0, 0, 0, 0};
+    const std::size_t size = x.size();
+    std::size_t k = 0;
+    for (; k + 4 <= size; k += 4) {
+      for (std::size_t lane = 0; lane < 4; ++lane) {
+        sum[lane] += Policy::load(weights_[x.index(k + lane)]) * x.value(k + lane);
+      }
+    }
+    for (; k < size; ++k) sum[0] += Policy::load(weights_[x.index(k)]) * x.value(k);
+    const Real dot = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    return fit_intercept_ ? dot + Policy::load(weights_.back()) : dot;
+  }
+
+  /// One proximal gradient step on the support of x, where `gradient` is the loss's derivative at w.x + b:
+  ///   w_j <- prox_j(w_j - step * gradient * x_j),   b <- b - step * gradient.
+  template <typename Row, typename Penalty>
+  void descend(const Row& x, Real gradient, Real step, const Penalty& penalty) const {
+    const Real scale = step * gradient;
+    if (Penalty::kZero && scale == 0) return;
+    for (std::size_t k = 0; k < x.size(); ++k) {
+      const std::size_t j = x.index(k);
+      Policy::update(weights_[j], [&](Real w) { return penalty.prox(w - scale * x.value(k), step, j); });
+    }
+    if (fit_intercept_) Policy::update(weights_.back(), [&](Real b) { return b - scale; });
+  }
+
+ private:
+  std::span<Weight> weights_;
+  bool fit_intercept_;
+  Policy& policy_;
+};
+
+}  // namespace dsgd

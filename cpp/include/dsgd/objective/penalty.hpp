@@ -1,0 +1,50 @@
+// Penalties, as the proximal operator of one coordinate on one visit.
+//
+// A sparse step touches the support of its sample only, so coordinate j is regularised on the fraction p_j of the steps
+// that visit it and must be shrunk by alpha / p_j each time to be shrunk by alpha on average: the degree split of
+// Hogwild! (Niu, Recht, Re, Wright 2011, section 2), here in the implicit form, which is stable for every step size.
+#pragma once
+
+#include <cstddef>  // for size_t
+#include <span>     // for span
+
+#include "dsgd/core/types.hpp"
+
+namespace dsgd {
+
+/// 1 / p_j of a dense matrix: every step visits every coordinate.
+template <RealType Real>
+struct EveryStep {
+  [[nodiscard]] static constexpr Real inverse(std::size_t /*j*/) { return Real{1}; }
+};
+
+/// 1 / p_j of a sparse matrix.
+template <RealType Real>
+struct SupportOnly {
+  std::span<const Real> inverse_frequency;
+  [[nodiscard]] Real inverse(std::size_t j) const { return inverse_frequency[j]; }
+};
+
+struct NoPenalty {
+  /// Whether a step with a zero loss gradient changes nothing.
+  static constexpr bool kZero = true;
+
+  template <RealType Real>
+  [[nodiscard]] static Real prox(Real w, Real /*step*/, std::size_t /*j*/) {
+    return w;
+  }
+};
+
+/// alpha/2 ||w||^2
+template <RealType Real, typename Frequency>
+struct L2 {
+  static constexpr bool kZero = false;
+  Real alpha;
+  Frequency frequency;
+
+  [[nodiscard]] Real prox(Real w, Real step, std::size_t j) const {
+    return w * (Real{1} / (Real{1} + step * alpha * frequency.inverse(j)));
+  }
+};
+
+}  // namespace dsgd

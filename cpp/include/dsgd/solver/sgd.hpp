@@ -1,0 +1,18 @@
+// Stochastic gradient descent on one thread.
+#pragma once
+
+#include <cstdint>  // for int64_t
+#include <span>     // for span
+
+#include "dsgd/objective/linear.hpp"
+#include "dsgd/solver/epoch.hpp"
+
+namespace dsgd {
+
+/// One pass over the data. `visited`, when not empty, has one element a row and receives the rows in the order in which
+/// they were visited. The same epoch of the same seed changes the weights in the same way, bit for bit.
+template <typename Data>
+void sgd_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
+               std::span<std::int64_t> visited);
+
+}  // namespace dsgd

@@ -1,0 +1,219 @@
+#include "dsgd/data/libsvm.hpp"
+
+#include <algorithm>     // for count, min
+#include <charconv>      // for from_chars
+#include <cmath>         // for isfinite
+#include <cstdlib>       // for strtod
+#include <cstring>       // for memchr
+#include <limits>        // for numeric_limits
+#include <system_error>  // for errc
+#include <utility>       // for move
+
+#include "dsgd/core/error.hpp"
+#include "dsgd/core/parallel.hpp"
+
+namespace dsgd {
+namespace {
+
+constexpr std::size_t kChunkBytes = std::size_t{1} << 20U;
+
+[[nodiscard]] bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+
+[[nodiscard]] const char* skip_blanks(const char* at, const char* end) {
+  while (at < end && is_blank(*at)) ++at;
+  return at;
+}
+
+[[nodiscard]] const char* find(const char* begin, const char* end, char c) {
+  if (begin == end) return end;
+  const void* const found = std::memchr(begin, c, static_cast<std::size_t>(end - begin));
+  return found == nullptr ? end : static_cast<const char*>(found);
+}
+
+/// Calls `visit(begin, end)` for every line that holds a row, without its comment and leading blanks, as long as
+/// `visit` returns true. Counting and parsing share it, so they cannot disagree about what a row is.
+template <typename Visit>
+void for_each_line(std::string_view text, Visit&& visit) {
+  const char* const end = text.data() + text.size();
+  for (const char* at = text.data(); at < end;) {
+    const char* const line_end = find(at, end, '\n');
+    const char* const content_end = find(at, line_end, '#');
+    const char* const content = skip_blanks(at, content_end);
+    if (content < content_end && !visit(content, content_end)) return;
+    at = line_end + 1;
+  }
+}
+
+struct Fault {
+  const char* at;
+  std::string message;
+};
+
+[[nodiscard]] std::string quoted(const char* at, const char* end) {
+  const char* stop = at;
+  while (stop < end && !is_blank(*stop) && stop - at < 20) ++stop;
+  return stop == at ? "the end of the line" : "'" + std::string(at, stop) + "'";
+}
+
+/// A number of any sign; advances `at`. Returns false when there is none or it is not finite.
+template <RealType Real>
+[[nodiscard]] bool read_real(const char*& at, const char* end, Real& value) {
+  const char* const digits = (at < end && *at == '+') ? at + 1 : at;
+  if (digits != at && digits < end && (*digits == '-' || *digits == '+')) return false;
+  auto [stop, status] = std::from_chars(digits, end, value);
+  if (status == std::errc::result_out_of_range) {  // too small is zero or subnormal; too large is infinite
+    value = static_cast<Real>(std::strtod(std::string(digits, stop).c_str(), nullptr));
+  } else if (status != std::errc{}) {
+    return false;
+  }
+  if (!std::isfinite(value)) return false;
+  at = stop;
+  return true;
+}
+
+/// Parses the lines of one chunk into its part of the arrays.
+template <RealType Real, IndexType Index>
+class ChunkParser {
+ public:
+  ChunkParser(double* labels, Index* row_ends, Index* indices, Real* values, std::size_t first_nonzero)
+      : labels_(labels), row_ends_(row_ends), indices_(indices), values_(values), nonzero_(first_nonzero) {}
+
+  void run(std::string_view text) {
+    for_each_line(text, [&](const char* at, const char* end) { return row(at, end); });
+  }
+
+  [[nodiscard]] const std::optional<Fault>& fault() const { return fault_; }
+  [[nodiscard]] bool too_wide() const { return too_wide_; }
+  [[nodiscard]] LibsvmReader::IndexRange range() const { return range_; }
+
+ private:
+  bool fail(const char* at, std::string message) {
+    fault_ = Fault{at, std::move(message)};
+    return false;
+  }
+
+  bool row(const char* at, const char* end) {
+    const char* const label = at;
+    if (!read_real(at, end, *labels_) || (at < end && !is_blank(*at))) {
+      return fail(label, "expected a finite number as label, found " + quoted(label, end));
+    }
+    std::int64_t previous = -1;
+    for (at = skip_blanks(at, end); at < end; at = skip_blanks(at, end)) {
+      if (!entry(at, end, previous)) return false;
+    }
+    ++labels_;
+    *row_ends_++ = static_cast<Index>(nonzero_);
+    return true;
+  }
+
+  bool entry(const char*& at, const char* end, std::int64_t& previous) {
+    const char* const start = at;
+    std::int64_t index = 0;
+    const auto [stop, status] = std::from_chars(at, end, index);
+    if (status != std::errc{} || stop == end || *stop != ':' || index < 0) {
+      return fail(start, "expected index:value with an index of 0 or more, found " + quoted(start, end));
+    }
+    if (index > std::numeric_limits<Index>::max()) {
+      too_wide_ = true;
+      return false;
+    }
+    if (index <= previous) {
+      return fail(start, "index " + std::to_string(index) + " after " + std::to_string(previous) +
+                             "; the indices of a row must increase");
+    }
+    at = stop + 1;
+    if (!read_real(at, end, values_[nonzero_]) || (at < end && !is_blank(*at))) {
+      return fail(stop + 1, "expected a finite number as value, found " + quoted(stop + 1, end));
+    }
+    indices_[nonzero_++] = static_cast<Index>(index);
+    range_.min = std::min(range_.min, index);
+    range_.max = std::max(range_.max, index);
+    previous = index;
+    return true;
+  }
+
+  double* labels_;
+  Index* row_ends_;
+  Index* indices_;
+  Real* values_;
+  std::size_t nonzero_;
+  std::optional<Fault> fault_;
+  bool too_wide_ = false;
+  LibsvmReader::IndexRange range_{std::numeric_limits<std::int64_t>::max(), -1};
+};
+
+[[nodiscard]] TextLocation locate(std::string_view text, const char* at) {
+  const char* const begin = text.data();
+  const auto lines = static_cast<std::size_t>(std::count(begin, at, '\n'));
+  const char* line = at;
+  while (line > begin && *(line - 1) != '\n') --line;
+  return {lines + 1, static_cast<std::size_t>(at - line) + 1};
+}
+
+}  // namespace
+
+LibsvmReader::LibsvmReader(std::string path, std::size_t n_threads)
+    : path_(std::move(path)), file_(path_), n_threads_(n_threads) {
+  const std::string_view text = file_.text();
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t newline = text.find('\n', std::min(text.size(), begin + kChunkBytes));
+    const std::size_t end = newline == std::string_view::npos ? text.size() : newline + 1;
+    chunks_.push_back({text.substr(begin, end - begin), 0, 0, 0, 0});
+    begin = end;
+  }
+  parallel_blocks(chunks_.size(), 1, n_threads_, [&](std::size_t c, std::size_t /*begin*/, std::size_t /*end*/) {
+    for_each_line(chunks_[c].text, [&](const char* begin, const char* end) {
+      ++chunks_[c].rows;
+      chunks_[c].nonzeros += static_cast<std::size_t>(std::count(begin, end, ':'));  // at least the entries
+      return true;
+    });
+  });
+  for (Chunk& chunk : chunks_) {
+    chunk.first_row = rows_;
+    chunk.first_nonzero = nonzeros_;
+    rows_ += chunk.rows;
+    nonzeros_ += chunk.nonzeros;
+  }
+}
+
+template <RealType Real, IndexType Index>
+std::optional<LibsvmReader::IndexRange> LibsvmReader::parse(std::span<double> labels, std::span<Index> indptr,
+                                                            std::span<Index> indices, std::span<Real> values) const {
+  if (labels.size() != rows_ || indptr.size() != rows_ + 1 || indices.size() != nonzeros_ ||
+      values.size() != nonzeros_) {
+    throw Error(ErrorCode::config, "the arrays do not have the size of the file");
+  }
+  indptr[0] = 0;
+  std::vector<std::optional<Fault>> faults(chunks_.size());
+  std::vector<IndexRange> ranges(chunks_.size());
+  std::atomic<bool> too_wide{false};
+  parallel_blocks(chunks_.size(), 1, n_threads_, [&](std::size_t c, std::size_t /*begin*/, std::size_t /*end*/) {
+    const Chunk& chunk = chunks_[c];
+    ChunkParser<Real, Index> parser(labels.data() + chunk.first_row, indptr.data() + chunk.first_row + 1,
+                                    indices.data(), values.data(), chunk.first_nonzero);
+    parser.run(chunk.text);
+    faults[c] = parser.fault();
+    ranges[c] = parser.range();
+    if (parser.too_wide()) too_wide = true;
+  });
+  for (const auto& fault : faults) {
+    if (fault) throw Error(path_, locate(file_.text(), fault->at), fault->message);
+  }
+  if (too_wide) {
+    if constexpr (sizeof(Index) == 4) return std::nullopt;
+  }
+  IndexRange all{std::numeric_limits<std::int64_t>::max(), -1};
+  for (const IndexRange& range : ranges) all = {std::min(all.min, range.min), std::max(all.max, range.max)};
+  return all;
+}
+
+#define DSGD_INSTANTIATE(Real, Index)                                                \
+  template std::optional<LibsvmReader::IndexRange> LibsvmReader::parse<Real, Index>( \
+      std::span<double>, std::span<Index>, std::span<Index>, std::span<Real>) const;
+DSGD_INSTANTIATE(float, std::int32_t)
+DSGD_INSTANTIATE(float, std::int64_t)
+DSGD_INSTANTIATE(double, std::int32_t)
+DSGD_INSTANTIATE(double, std::int64_t)
+#undef DSGD_INSTANTIATE
+
+}  // namespace dsgd

@@ -1,0 +1,112 @@
+#include "dsgd/objective/linear.hpp"
+
+#include <algorithm>  // for clamp
+#include <cstdint>    // for uint32_t
+
+#include "dsgd/core/atomic.hpp"
+#include "dsgd/core/error.hpp"
+#include "dsgd/core/parallel.hpp"
+#include "dsgd/objective/linear_weights.hpp"
+
+namespace dsgd {
+namespace {
+
+constexpr std::size_t kBlockRows = 4096;
+
+/// n / d_j for every feature, d_j = stored entries in column j. A feature that never occurs is never visited; its
+/// frequency is set to 1 / n so that no infinity appears.
+template <typename Data>
+std::vector<typename Data::Real> inverse_frequencies(const Data& X, std::size_t n_threads) {
+  using Real = typename Data::Real;
+  // Each thread counts its own blocks of rows, unless the counts would take more memory than the data.
+  const std::size_t wanted = X.nonzeros() / std::max<std::size_t>(X.features(), 1);
+  const std::size_t threads = std::clamp<std::size_t>(wanted, 1, n_threads);
+  std::vector<std::vector<std::uint64_t>> counts(threads);
+  parallel_region(threads, [&](std::size_t thread) {
+    counts[thread].resize(X.features());
+    const std::size_t end = X.rows() * (thread + 1) / threads;
+    for (std::size_t i = X.rows() * thread / threads; i < end; ++i) {
+      const auto x = X.row(i);
+      for (std::size_t k = 0; k < x.size(); ++k) ++counts[thread][x.index(k)];
+    }
+  });
+  std::vector<Real> inverse(X.features());
+  const auto n = static_cast<double>(X.rows());
+  for (std::size_t j = 0; j < X.features(); ++j) {
+    std::uint64_t degree = 0;
+    for (const auto& count : counts) degree += count[j];
+    inverse[j] = static_cast<Real>(n / static_cast<double>(std::max<std::uint64_t>(degree, 1)));
+  }
+  return inverse;
+}
+
+[[noreturn]] void wrong_size(const std::string& what, std::size_t size, std::size_t expected) {
+  throw Error(ErrorCode::config,
+              what + " has " + std::to_string(size) + " elements; expected " + std::to_string(expected));
+}
+
+}  // namespace
+
+template <typename Data>
+LinearObjective<Data>::LinearObjective(Data X, std::span<const Real> y, LinearConfig config, std::size_t n_threads)
+    : X_(X), y_(y), config_(std::move(config)) {
+  if (y_.size() != X_.rows()) {
+    throw Error(ErrorCode::data,
+                "X has " + std::to_string(X_.rows()) + " rows and y " + std::to_string(y_.size()) + " elements");
+  }
+  visit_loss(config_.loss, [](auto) {});
+  if (config_.penalty != "l2" && config_.penalty != "none") {
+    throw Error(ErrorCode::config, "unknown penalty '" + config_.penalty + "'");
+  }
+  if constexpr (Data::kSparse) inverse_frequency_ = inverse_frequencies(X_, n_threads);
+}
+
+template <typename Data>
+void LinearObjective<Data>::check_weights(std::span<const Real> weights) const {
+  if (weights.size() != n_parameters()) wrong_size("weights", weights.size(), n_parameters());
+}
+
+template <typename Data>
+double LinearObjective<Data>::value(std::span<const Real> weights, std::size_t n_threads) const {
+  check_weights(weights);
+  std::vector<double> partial((X_.rows() + kBlockRows - 1) / kBlockRows);
+  Exclusive policy;
+  const LinearWeights<const Real, Exclusive> w(weights, config_.fit_intercept, policy);
+  visit_loss(config_.loss, [&](auto loss) {
+    parallel_blocks(X_.rows(), kBlockRows, n_threads, [&](std::size_t block, std::size_t begin, std::size_t end) {
+      double sum = 0;
+      for (std::size_t i = begin; i < end; ++i) {
+        sum += loss.value(static_cast<double>(w.decision(X_.row(i))), static_cast<double>(y_[i]));
+      }
+      partial[block] = sum;
+    });
+  });
+  double total = 0;
+  for (const double sum : partial) total += sum;
+  double square = 0;
+  for (const Real wj : weights.first(X_.features())) square += static_cast<double>(wj) * static_cast<double>(wj);
+  const double alpha = config_.penalty == "none" ? 0 : config_.alpha;
+  return total / static_cast<double>(X_.rows()) + alpha / 2 * square;
+}
+
+template <typename Data>
+void decision_function(const Data& X, std::span<const typename Data::Real> weights, bool fit_intercept,
+                       std::span<typename Data::Real> out, std::size_t n_threads) {
+  using Real = typename Data::Real;
+  const std::size_t expected = X.features() + (fit_intercept ? 1 : 0);
+  if (weights.size() != expected) wrong_size("weights", weights.size(), expected);
+  if (out.size() != X.rows()) wrong_size("out", out.size(), X.rows());
+  Exclusive policy;
+  const LinearWeights<const Real, Exclusive> w(weights, fit_intercept, policy);
+  parallel_blocks(X.rows(), kBlockRows, n_threads, [&](std::size_t /*block*/, std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) out[i] = w.decision(X.row(i));
+  });
+}
+
+#define DSGD_INSTANTIATE(Data)          \
+  template class LinearObjective<Data>; \
+  template void decision_function(const Data&, std::span<const Data::Real>, bool, std::span<Data::Real>, std::size_t);
+DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
+#undef DSGD_INSTANTIATE
+
+}  // namespace dsgd

@@ -1,0 +1,46 @@
+// Stochastic gradient descent, one sample a step, on one thread:
+//
+//   for t = 1, 2, ...:   draw i without replacement
+//                        g = loss'(w.x_i + b, y_i)
+//                        w <- prox(w - step_t g x_i),   b <- b - step_t g
+//
+// prox shrinks the support of x_i only, each coordinate by its share of the penalty (penalty.hpp).
+#include "dsgd/solver/sgd.hpp"
+
+#include "dsgd/core/atomic.hpp"
+#include "dsgd/core/error.hpp"
+#include "dsgd/objective/linear_weights.hpp"
+
+namespace dsgd {
+
+template <typename Data>
+void sgd_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
+               std::span<std::int64_t> visited) {
+  using Real = typename Data::Real;
+  const Data& X = objective.X();
+  objective.check_weights(weights);
+  if (!visited.empty() && visited.size() != X.rows()) {
+    throw Error(ErrorCode::config, "visited must have one element for every row");
+  }
+  objective.visit([&](auto loss, auto penalty) {
+    Exclusive policy;
+    const LinearWeights<Real, Exclusive> w(weights, objective.config().fit_intercept, policy);
+    const EpochSteps<Real> steps(epoch.schedule, epoch.index);
+    std::size_t done = 0;
+    epoch.sampler(X.rows(), 0, 1).for_each([&](std::size_t i) {
+      const auto x = X.row(i);
+      const Real step = steps(epoch.index * X.rows() + done + 1);
+      const Real gradient = loss.derivative(w.decision(x), objective.y()[i]);
+      w.descend(x, gradient, step, penalty);
+      if (!visited.empty()) visited[done] = static_cast<std::int64_t>(i);
+      ++done;
+    });
+  });
+}
+
+#define DSGD_INSTANTIATE(Data) \
+  template void sgd_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, std::span<std::int64_t>);
+DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
+#undef DSGD_INSTANTIATE
+
+}  // namespace dsgd

@@ -1,0 +1,44 @@
+// Small data sets for the tests of the solvers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "dsgd/core/random.hpp"
+#include "dsgd/data/csr.hpp"
+
+namespace dsgd::testing {
+
+/// Owns what a CsrView looks at.
+struct SparseProblem {
+  std::vector<std::int32_t> indptr{0};
+  std::vector<std::int32_t> indices;
+  std::vector<double> values;
+  std::vector<double> y;
+  std::size_t n_features = 0;
+
+  [[nodiscard]] CsrView<double, std::int32_t> view() const { return {indptr, indices, values, n_features, 1}; }
+};
+
+/// Rows with about `density * n_features` entries in [-1, 1]; the label is the sign of the sum of the row.
+inline SparseProblem random_problem(std::size_t n_rows, std::size_t n_features, double density, std::uint64_t seed) {
+  SparseProblem problem;
+  problem.n_features = n_features;
+  RandomStream random(seed, 0, 0);
+  const auto uniform = [&] { return static_cast<double>(random.next() >> 11U) * 0x1p-53; };
+  for (std::size_t i = 0; i < n_rows; ++i) {
+    double sum = 0;
+    for (std::size_t j = 0; j < n_features; ++j) {
+      if (uniform() >= density) continue;
+      problem.indices.push_back(static_cast<std::int32_t>(j));
+      problem.values.push_back(2 * uniform() - 1);
+      sum += problem.values.back();
+    }
+    problem.indptr.push_back(static_cast<std::int32_t>(problem.indices.size()));
+    problem.y.push_back(sum < 0 ? -1.0 : 1.0);
+  }
+  return problem;
+}
+
+}  // namespace dsgd::testing

@@ -1,0 +1,69 @@
+#include <doctest/doctest.h>
+
+#include <bit>
+#include <cstdint>
+#include <vector>
+
+#include "dsgd/core/atomic.hpp"
+#include "dsgd/core/parallel.hpp"
+#include "dsgd/data/dense.hpp"
+
+using namespace dsgd;
+
+namespace {
+constexpr std::size_t kThreads = 4;
+constexpr int kAdds = 20000;
+}  // namespace
+
+TEST_CASE_TEMPLATE("atomic: T threads times N adds sum exactly", Real, float, double) {
+  Real total = 0;
+  parallel_region(kThreads, [&](std::size_t) {
+    for (int i = 0; i < kAdds; ++i) Atomic::update(total, [](Real x) { return x + 1; });
+  });
+  CHECK(total == static_cast<Real>(kThreads * kAdds));
+}
+
+TEST_CASE_TEMPLATE("locked: T threads times N adds to every variable of a sample sum exactly", Real, float, double) {
+  std::vector<Real> weights(4, 0);  // three features and the intercept
+  const std::vector<Real> values(3, 1);
+  const DenseRow<Real> row(values);
+  Locked policy(weights.size());
+  parallel_region(kThreads, [&](std::size_t) {
+    for (int i = 0; i < kAdds; ++i) {
+      const auto guard = policy.guard(row, true);
+      for (Real& w : weights) Locked::update(w, [](Real x) { return x + 1; });
+    }
+  });
+  for (const Real w : weights) CHECK(w == static_cast<Real>(kThreads * kAdds));
+}
+
+TEST_CASE("racy: a value is never torn, and at most every concurrent update is lost") {
+  // Each thread writes values whose upper and lower half agree; a torn read or write would mix two of them.
+  double shared = std::bit_cast<double>(std::uint64_t{0});
+  std::vector<int> torn(kThreads, 0);
+  parallel_region(kThreads, [&](std::size_t thread) {
+    for (std::uint32_t i = 1; i <= kAdds; ++i) {
+      const std::uint64_t half = (i * kThreads + thread) & 0xfffffU;
+      Racy::update(shared, [&](double old) {
+        const auto bits = std::bit_cast<std::uint64_t>(old);
+        if ((bits >> 32U) != (bits & 0xffffffffU)) ++torn[thread];
+        return std::bit_cast<double>(half << 32U | half);
+      });
+    }
+  });
+  for (const int count : torn) CHECK(count == 0);
+
+  double total = 0;
+  parallel_region(kThreads, [&](std::size_t) {
+    for (int i = 0; i < kAdds; ++i) Racy::update(total, [](double x) { return x + 1; });
+  });
+  CHECK(total >= 1);
+  CHECK(total <= static_cast<double>(kThreads * kAdds));
+  CHECK(total == static_cast<double>(static_cast<std::int64_t>(total)));
+}
+
+TEST_CASE("exclusive: one thread's adds sum exactly") {
+  double total = 0;
+  for (int i = 0; i < kAdds; ++i) Exclusive::update(total, [](double x) { return x + 1; });
+  CHECK(total == kAdds);
+}

@@ -1,0 +1,155 @@
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "dsgd/core/error.hpp"
+#include "dsgd/data/libsvm.hpp"
+#include "problems.hpp"
+
+using namespace dsgd;
+
+namespace {
+
+/// A file that exists for one test.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& text = "")
+      : path_(std::filesystem::temp_directory_path() / ("dsgd_test_" + std::to_string(getpid()) + ".svm")) {
+    std::ofstream(path_, std::ios::binary) << text;
+  }
+  ~TemporaryFile() { std::filesystem::remove(path_); }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  [[nodiscard]] std::string path() const { return path_.string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+template <typename Real = double, typename Index = std::int32_t>
+struct Parsed {
+  std::vector<double> labels;
+  std::vector<Index> indptr;
+  std::vector<Index> indices;
+  std::vector<Real> values;
+  std::optional<LibsvmReader::IndexRange> range;
+};
+
+template <typename Real = double, typename Index = std::int32_t>
+Parsed<Real, Index> read(const std::string& path) {
+  const LibsvmReader reader(path, 2);
+  Parsed<Real, Index> out;
+  out.labels.resize(reader.rows());
+  out.indptr.resize(reader.rows() + 1);
+  out.indices.resize(reader.nonzeros());
+  out.values.resize(reader.nonzeros());
+  out.range = reader.parse<Real, Index>(out.labels, out.indptr, out.indices, out.values);
+  return out;
+}
+
+template <typename Real = double, typename Index = std::int32_t>
+Parsed<Real, Index> parse(const std::string& text) {
+  const TemporaryFile file(text);
+  return read<Real, Index>(file.path());
+}
+
+std::string fault(const std::string& text) {
+  try {
+    parse(text);
+    return "accepted";
+  } catch (const Error& error) {
+    REQUIRE(error.location().has_value());
+    return std::to_string(error.location()->line) + ":" + std::to_string(error.location()->column) + ": " +
+           error.what();
+  }
+}
+
+}  // namespace
+
+TEST_CASE("rows, comments, blank lines, blanks, signs and a missing last newline") {
+  const auto data = parse("+1 1:0.5 3:-2e1\t7:+3 # first\n\n# nothing here: really\n-1\r\n  2.5   2:1 ");
+  CHECK(data.labels == std::vector<double>{1, -1, 2.5});
+  CHECK(data.indptr == std::vector<std::int32_t>{0, 3, 3, 4});
+  CHECK(data.indices == std::vector<std::int32_t>{1, 3, 7, 2});
+  CHECK(data.values == std::vector<double>{0.5, -20, 3, 1});
+  REQUIRE(data.range.has_value());
+  CHECK(data.range->min == 1);
+  CHECK(data.range->max == 7);
+}
+
+TEST_CASE("an empty file has no rows") {
+  const auto data = parse("");
+  CHECK(data.labels.empty());
+  CHECK(data.indptr == std::vector<std::int32_t>{0});
+  CHECK(data.range->max == -1);
+}
+
+TEST_CASE("faults are placed at line and column") {
+  CHECK(fault("1 1:2\nx 1:2\n") == "2:1: expected a finite number as label, found 'x'");
+  CHECK(fault("1 1:2\n1 1:2 3;4\n") == "2:7: expected index:value with an index of 0 or more, found '3;4'");
+  CHECK(fault("1 1:\n") == "1:5: expected a finite number as value, found the end of the line");
+  CHECK(fault("1 1:nan\n") == "1:5: expected a finite number as value, found 'nan'");
+  CHECK(fault("1 1:1e999\n") == "1:5: expected a finite number as value, found '1e999'");
+  CHECK(fault("inf 1:1\n") == "1:1: expected a finite number as label, found 'inf'");
+  CHECK(fault("1 2:1 2:1\n") == "1:7: index 2 after 2; the indices of a row must increase");
+  CHECK(fault("1 -2:1\n") == "1:3: expected index:value with an index of 0 or more, found '-2:1'");
+  CHECK(fault("1 1:2:3\n") == "1:5: expected a finite number as value, found '2:3'");
+  CHECK(fault("1 99999999999999999999:1\n").starts_with("1:3: expected index:value"));
+  CHECK(fault("1 1:+-2\n").starts_with("1:5: expected a finite number as value"));
+  CHECK(fault("1x\n").starts_with("1:1: expected a finite number as label"));
+}
+
+TEST_CASE("the first fault of the file is the one reported, whatever chunk it is in") {
+  std::string text;
+  for (int i = 0; i < 300000; ++i) text += "1 1:2 5:3\n";
+  const std::string head = text;
+  text += "1 bad\n" + head + "1 worse\n";
+  CHECK(fault(text) == "300001:3: expected index:value with an index of 0 or more, found 'bad'");
+}
+
+TEST_CASE("an index beyond 32 bits asks for 64") {
+  const std::string text = "1 3000000000:1\n";
+  CHECK_FALSE(parse(text).range.has_value());
+  const auto wide = parse<double, std::int64_t>(text);
+  REQUIRE(wide.range.has_value());
+  CHECK(wide.indices == std::vector<std::int64_t>{3000000000});
+}
+
+TEST_CASE("numbers too small for the type become what they are nearest to") {
+  CHECK(parse("1 1:1e-400 2:1e-310\n").values == std::vector<double>{0, 1e-310});
+  CHECK(parse<float>("1 1:1e-60\n").values == std::vector<float>{0});
+}
+
+TEST_CASE("a file that is not there, and a directory") {
+  CHECK_THROWS_AS(LibsvmReader("/no/such/file", 1), Error);
+  CHECK_THROWS_AS(LibsvmReader("/tmp", 1), Error);
+  CHECK_THROWS_AS(
+      write_libsvm("/no/such/directory/file", testing::random_problem(3, 3, 1, 0).view(), std::vector<double>(3), 1, 1),
+      Error);
+}
+
+TEST_CASE("what is written reads back the same, over many chunks and any number of threads") {
+  const auto problem = testing::random_problem(40000, 20, 0.4, 1);
+  for (const std::size_t threads : {std::size_t{1}, std::size_t{3}}) {
+    const TemporaryFile file;
+    write_libsvm(file.path(), problem.view(), problem.y, 0, threads);
+    const auto data = read(file.path());
+    CHECK(data.labels == problem.y);
+    CHECK(data.indptr == problem.indptr);
+    CHECK(data.indices == problem.indices);
+    CHECK(data.values == problem.values);
+  }
+}
+
+TEST_CASE("a full disk is an error") {
+  CHECK_THROWS_AS(
+      write_libsvm("/dev/full", testing::random_problem(30000, 3, 1, 0).view(), std::vector<double>(30000), 1, 2),
+      Error);
+}

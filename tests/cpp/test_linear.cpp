@@ -1,0 +1,66 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "dsgd/objective/linear.hpp"
+#include "problems.hpp"
+
+using namespace dsgd;
+
+TEST_CASE("the objective by hand") {
+  const std::vector<double> values{1, 2, 3, 4};
+  const DenseView<double> X(values, 2, 2);
+  const std::vector<double> y{1, -1};
+  const LinearObjective objective(X, y, {.loss = "hinge", .penalty = "l2", .alpha = 0.5, .fit_intercept = true}, 1);
+  const std::vector<double> weights{0.25, -0.5, 0.125};
+  // z = (0.25 - 1 + 0.125, 0.75 - 2 + 0.125) = (-0.625, -1.125); hinge = (1.625, 0)
+  CHECK(objective.value(weights, 1) == doctest::Approx(1.625 / 2 + 0.25 * (0.0625 + 0.25)));
+}
+
+TEST_CASE("the value does not depend on the number of threads") {
+  const auto problem = testing::random_problem(20000, 30, 0.3, 2);
+  const LinearObjective objective(problem.view(), problem.y,
+                                  {.loss = "logistic", .penalty = "l2", .alpha = 1e-3, .fit_intercept = false}, 3);
+  const std::vector<double> weights(30, 0.3);
+  const double one = objective.value(weights, 1);
+  CHECK(objective.value(weights, 2) == one);
+  CHECK(objective.value(weights, 7) == one);
+}
+
+TEST_CASE("decision values of sparse and dense rows") {
+  const auto problem = testing::random_problem(50, 9, 0.5, 3);
+  std::vector<double> dense(50 * 9, 0);
+  for (std::size_t i = 0; i < 50; ++i) {
+    const auto row = problem.view().row(i);
+    for (std::size_t k = 0; k < row.size(); ++k) dense[i * 9 + row.index(k)] = row.value(k);
+  }
+  const std::vector<double> weights{1, -2, 3, -4, 5, -6, 7, -8, 9, 0.5};
+  std::vector<double> from_sparse(50);
+  std::vector<double> from_dense(50);
+  decision_function(problem.view(), weights, true, from_sparse, 2);
+  decision_function(DenseView<double>(dense, 50, 9), weights, true, from_dense, 2);
+  for (std::size_t i = 0; i < 50; ++i) {
+    double z = 0.5;
+    for (std::size_t j = 0; j < 9; ++j) z += dense[i * 9 + j] * weights[j];
+    CHECK(from_sparse[i] == doctest::Approx(z));
+    CHECK(from_dense[i] == doctest::Approx(z));
+  }
+}
+
+TEST_CASE("sizes and names are checked") {
+  const std::vector<double> values{1, 2, 3, 4};
+  const DenseView<double> X(values, 2, 2);
+  const std::vector<double> y{1, -1};
+  const std::vector<double> short_y{1};
+  const LinearConfig config{.loss = "hinge", .penalty = "l2", .alpha = 0, .fit_intercept = true};
+  CHECK_THROWS_AS(LinearObjective(X, short_y, config, 1), Error);
+  CHECK_THROWS_AS(LinearObjective(X, y, {.loss = "x", .penalty = "l2", .alpha = 0, .fit_intercept = true}, 1), Error);
+  CHECK_THROWS_AS(LinearObjective(X, y, {.loss = "hinge", .penalty = "x", .alpha = 0, .fit_intercept = true}, 1),
+                  Error);
+  const LinearObjective objective(X, y, config, 1);
+  CHECK_THROWS_AS((void)objective.value(std::vector<double>(2), 1), Error);
+  std::vector<double> out(3);
+  CHECK_THROWS_AS(decision_function(X, std::vector<double>(3), true, out, 1), Error);
+  CHECK_THROWS_AS(decision_function(X, std::vector<double>(2), true, std::span(out).first(2), 1), Error);
+}

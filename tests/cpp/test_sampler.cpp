@@ -1,0 +1,52 @@
+#include <doctest/doctest.h>
+
+#include <cstddef>
+#include <vector>
+
+#include "dsgd/solver/epoch.hpp"
+
+using namespace dsgd;
+
+namespace {
+
+std::vector<std::size_t> rows(const Epoch& epoch, std::size_t n, std::size_t thread, std::size_t n_threads) {
+  std::vector<std::size_t> visited;
+  epoch.sampler(n, thread, n_threads).for_each([&](std::size_t row) { visited.push_back(row); });
+  return visited;
+}
+
+Epoch epoch(std::size_t index, std::size_t block_size, std::uint64_t seed = 0) {
+  return {.index = index, .schedule = {}, .block_size = block_size, .seed = seed};
+}
+
+}  // namespace
+
+TEST_CASE("the shares of all threads visit every row once") {
+  for (const std::size_t n : {std::size_t{0}, std::size_t{1}, std::size_t{5}, std::size_t{1003}}) {
+    for (const std::size_t block : {std::size_t{1}, std::size_t{3}, std::size_t{256}}) {
+      for (const std::size_t threads : {std::size_t{1}, std::size_t{2}, std::size_t{7}}) {
+        std::vector<int> seen(n, 0);
+        for (std::size_t t = 0; t < threads; ++t) {
+          for (const std::size_t row : rows(epoch(0, block), n, t, threads)) ++seen.at(row);
+        }
+        for (const int count : seen) REQUIRE(count == 1);
+      }
+    }
+  }
+}
+
+TEST_CASE("the order depends on the seed and the epoch, and on nothing else") {
+  CHECK(rows(epoch(3, 1, 5), 100, 0, 1) == rows(epoch(3, 1, 5), 100, 0, 1));
+  CHECK(rows(epoch(3, 1, 5), 100, 0, 1) != rows(epoch(4, 1, 5), 100, 0, 1));
+  CHECK(rows(epoch(3, 1, 5), 100, 0, 1) != rows(epoch(3, 1, 6), 100, 0, 1));
+}
+
+TEST_CASE("blocks are visited in memory order inside and shuffled among themselves") {
+  const auto order = rows(epoch(0, 10), 100, 0, 1);
+  bool shuffled = false;
+  for (std::size_t k = 0; k < order.size(); ++k) {
+    if (k % 10 != 0) CHECK(order[k] == order[k - 1] + 1);
+    if (k % 10 == 0) shuffled = shuffled || order[k] != k;
+  }
+  CHECK(shuffled);
+}

@@ -1,0 +1,129 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "dsgd/solver/hogwild.hpp"
+#include "dsgd/solver/sgd.hpp"
+#include "problems.hpp"
+
+using namespace dsgd;
+
+namespace {
+
+const LinearConfig kLogistic{.loss = "logistic", .penalty = "l2", .alpha = 1e-3, .fit_intercept = true};
+
+Epoch epoch(std::size_t index, double step_size) {
+  return {.index = index, .schedule = {.step_size = step_size, .decay = 0.9, .power = 0}, .block_size = 1, .seed = 42};
+}
+
+}  // namespace
+
+TEST_CASE("Hogwild! on one thread is stochastic gradient descent, bit for bit, under every write policy") {
+  const auto problem = testing::random_problem(500, 40, 0.2, 4);
+  const LinearObjective objective(problem.view(), problem.y, kLogistic, 1);
+  std::vector<double> expected(objective.n_parameters(), 0);
+  for (std::size_t e = 0; e < 3; ++e) sgd_epoch(objective, std::span(expected), epoch(e, 0.5), {});
+  for (const char* write : {"racy", "atomic", "locked"}) {
+    std::vector<double> weights(objective.n_parameters(), 0);
+    for (std::size_t e = 0; e < 3; ++e) hogwild_epoch(objective, std::span(weights), epoch(e, 0.5), 1, write);
+    CHECK(weights == expected);
+  }
+}
+
+TEST_CASE("Hogwild! on several threads comes close to one thread's objective under every write policy") {
+  const auto problem = testing::random_problem(4000, 60, 0.1, 5);
+  const LinearObjective objective(problem.view(), problem.y, kLogistic, 2);
+  const auto train = [&](std::size_t threads, const char* write) {
+    std::vector<double> weights(objective.n_parameters(), 0);
+    for (std::size_t e = 0; e < 10; ++e) hogwild_epoch(objective, std::span(weights), epoch(e, 0.5), threads, write);
+    return objective.value(weights, 1);
+  };
+  const double start = objective.value(std::vector<double>(objective.n_parameters(), 0), 1);
+  const double one = train(1, "racy");
+  CHECK(one < 0.5 * start);
+  for (const char* write : {"racy", "atomic", "locked"}) CHECK(train(4, write) == doctest::Approx(one).epsilon(0.03));
+}
+
+TEST_CASE("the visiting order is recorded and is a permutation") {
+  const auto problem = testing::random_problem(100, 5, 0.5, 6);
+  const LinearObjective objective(problem.view(), problem.y, kLogistic, 1);
+  std::vector<double> weights(objective.n_parameters(), 0);
+  std::vector<std::int64_t> visited(100, -1);
+  sgd_epoch(objective, std::span(weights), epoch(0, 0.5), visited);
+  CHECK_FALSE(std::is_sorted(visited.begin(), visited.end()));
+  std::sort(visited.begin(), visited.end());
+  for (std::size_t i = 0; i < 100; ++i) CHECK(visited[i] == static_cast<std::int64_t>(i));
+}
+
+TEST_CASE("the fixed point of the degree split is the l2 optimum") {
+  // Logistic regression solved by full gradient descent, and by steps that shrink to nothing, on data whose feature
+  // frequencies differ: with 1/p_j left out, or a frequency misplaced, the limit is another one.
+  auto problem = testing::random_problem(60, 6, 0.9, 7);
+  for (std::size_t k = 0; k < problem.indices.size(); ++k) {
+    if (problem.indices[k] == 5 && k % 4 != 0) problem.values[k] = 0;
+  }
+  testing::SparseProblem sparse;  // zeros dropped: feature 5 is rare
+  sparse.n_features = 6;
+  sparse.y = problem.y;
+  for (std::size_t i = 0; i < 60; ++i) {
+    const auto row = problem.view().row(i);
+    for (std::size_t k = 0; k < row.size(); ++k) {
+      if (row.value(k) == 0) continue;
+      sparse.indices.push_back(static_cast<std::int32_t>(row.index(k)));
+      sparse.values.push_back(row.value(k));
+    }
+    sparse.indptr.push_back(static_cast<std::int32_t>(sparse.indices.size()));
+  }
+  const double alpha = 0.1;
+  const LinearObjective objective(sparse.view(), sparse.y,
+                                  {.loss = "logistic", .penalty = "l2", .alpha = alpha, .fit_intercept = true}, 1);
+  std::vector<double> optimum(7, 0);
+  for (int iteration = 0; iteration < 20000; ++iteration) {
+    std::vector<double> gradient(7, 0);
+    for (std::size_t i = 0; i < 60; ++i) {
+      const auto x = sparse.view().row(i);
+      double z = optimum[6];
+      for (std::size_t k = 0; k < x.size(); ++k) z += optimum[x.index(k)] * x.value(k);
+      const double g = Logistic::derivative(z, sparse.y[i]) / 60;
+      for (std::size_t k = 0; k < x.size(); ++k) gradient[x.index(k)] += g * x.value(k);
+      gradient[6] += g;
+    }
+    for (std::size_t j = 0; j < 6; ++j) optimum[j] -= 0.5 * (gradient[j] + alpha * optimum[j]);
+    optimum[6] -= 0.5 * gradient[6];
+  }
+  std::vector<double> weights(7, 0);
+  std::size_t index = 0;
+  for (double step = 0.1; step > 2e-7; step /= 2) {
+    const auto epochs = static_cast<std::size_t>(std::clamp(1 / (step * 60 * alpha), 5.0, 20000.0));
+    for (std::size_t e = 0; e < epochs; ++e) {
+      const Epoch current{
+          .index = index++, .schedule = {.step_size = step, .decay = 1, .power = 0}, .block_size = 1, .seed = 1};
+      sgd_epoch(objective, std::span(weights), current, {});
+    }
+  }
+  for (std::size_t j = 0; j < 7; ++j) CHECK(weights[j] == doctest::Approx(optimum[j]).epsilon(1e-5));
+}
+
+TEST_CASE("wrong arguments are refused") {
+  const auto problem = testing::random_problem(10, 3, 0.5, 8);
+  const LinearObjective objective(problem.view(), problem.y, kLogistic, 1);
+  std::vector<double> weights(4, 0);
+  std::vector<double> too_short(3, 0);
+  std::vector<std::int64_t> visited(9);
+  CHECK_THROWS_AS(sgd_epoch(objective, std::span(too_short), epoch(0, 1), {}), Error);
+  CHECK_THROWS_AS(sgd_epoch(objective, std::span(weights), epoch(0, 1), visited), Error);
+  CHECK_THROWS_AS(hogwild_epoch(objective, std::span(too_short), epoch(0, 1), 1, "racy"), Error);
+  CHECK_THROWS_AS(hogwild_epoch(objective, std::span(weights), epoch(0, 1), 1, "careful"), Error);
+}
+
+TEST_CASE("locked writes refuse duplicate columns, on which they would wait for themselves") {
+  const std::vector<std::int32_t> indptr{0, 2};
+  const std::vector<std::int32_t> indices{1, 1};
+  const std::vector<double> values{1, 2};
+  const std::vector<double> y{1};
+  const LinearObjective objective(CsrView<double, std::int32_t>(indptr, indices, values, 2, 1), y, kLogistic, 1);
+  std::vector<double> weights(3, 0);
+  CHECK_THROWS_AS(hogwild_epoch(objective, std::span(weights), epoch(0, 1), 1, "locked"), Error);
+}
