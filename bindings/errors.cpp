@@ -1,0 +1,32 @@
+// dsgd::Error becomes a class of dsgd.errors, or OSError for a failed system call.
+#include "pybind.hpp"
+
+namespace dsgd::python {
+namespace {
+
+py::object exception_of(const Error& error) {
+  if (error.code() == ErrorCode::io) {
+    return py::module_::import("builtins").attr("OSError")(error.system_error(), error.what(), error.file());
+  }
+  const py::module_ errors = py::module_::import("dsgd.errors");
+  if (error.code() == ErrorCode::config) return errors.attr("ConfigError")(error.what());
+  if (!error.location()) return errors.attr("DataError")(error.what());
+  return errors.attr("DataError")(error.what(), py::arg("file") = error.file(),
+                                  py::arg("line") = error.location()->line,
+                                  py::arg("column") = error.location()->column);
+}
+
+void translate(std::exception_ptr thrown) {
+  try {
+    if (thrown) std::rethrow_exception(thrown);
+  } catch (const Error& error) {
+    const py::object exception = exception_of(error);
+    PyErr_SetObject(py::type::of(exception).ptr(), exception.ptr());
+  }
+}
+
+}  // namespace
+
+void register_errors(py::module_& /*m*/) { py::register_local_exception_translator(translate); }
+
+}  // namespace dsgd::python

@@ -1,0 +1,62 @@
+// The first include of every file here: pybind11, and what the files share.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <span>     // for span
+#include <string>   // for string
+#include <variant>  // for variant
+
+#include "dsgd/core/error.hpp"
+#include "dsgd/data/matrix.hpp"
+#include "dsgd/objective/linear.hpp"
+
+namespace dsgd::python {
+
+namespace py = pybind11;
+
+void register_errors(py::module_& m);
+void register_data(py::module_& m);
+void register_objective(py::module_& m);
+void register_solver(py::module_& m);
+
+/// The memory of an array in C order, taken as it is: another dtype, stride or alignment is an error, never a copy.
+/// With `T` not const the array must be writeable.
+template <typename T>
+std::span<T> array_span(const py::array& array, const char* name, py::ssize_t n_dimensions = 1) {
+  using Element = std::remove_const_t<T>;
+  if (!py::isinstance<py::array_t<Element>>(array)) {
+    throw Error(ErrorCode::config, std::string(name) + " has dtype " + py::str(array.dtype()).cast<std::string>() +
+                                       "; expected " + py::str(py::dtype::of<Element>()).cast<std::string>());
+  }
+  constexpr int kNeeded = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  if (array.ndim() != n_dimensions || (array.flags() & kNeeded) != kNeeded) {
+    throw Error(ErrorCode::config, std::string(name) + " must have " + std::to_string(n_dimensions) +
+                                       " dimension(s), in C order and aligned");
+  }
+  const auto size = static_cast<std::size_t>(array.size());
+  if constexpr (std::is_const_v<T>) {
+    return {static_cast<const Element*>(array.data()), size};
+  } else {
+    if (!array.writeable()) throw Error(ErrorCode::config, std::string(name) + " is read-only");
+    return {static_cast<Element*>(const_cast<void*>(array.data())), size};  // NOLINT: writeable, as just checked
+  }
+}
+
+/// A matrix in the memory of numpy arrays, which it keeps alive.
+struct Matrix {
+  MatrixView view;
+  py::object arrays;
+};
+
+/// An objective over a Matrix, which it keeps alive, and targets.
+struct Objective {
+  std::variant<LinearObjective<CsrFloat32>, LinearObjective<CsrFloat32Wide>, LinearObjective<CsrFloat64>,
+               LinearObjective<CsrFloat64Wide>, LinearObjective<DenseFloat32>, LinearObjective<DenseFloat64>>
+      objective;
+  py::object arrays;
+};
+
+}  // namespace dsgd::python

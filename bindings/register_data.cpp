@@ -1,0 +1,133 @@
+#include <array>  // for array
+
+#include "dsgd/data/libsvm.hpp"
+#include "pybind.hpp"
+
+namespace dsgd::python {
+namespace {
+
+template <typename Real, typename Index>
+Matrix csr(const py::array& indptr, const py::array& indices, const py::array& data, std::size_t n_features,
+           std::size_t n_threads) {
+  const auto starts = array_span<const Index>(indptr, "indptr");
+  const auto columns = array_span<const Index>(indices, "indices");
+  const auto values = array_span<const Real>(data, "data");
+  py::tuple arrays = py::make_tuple(indptr, indices, data);
+  const py::gil_scoped_release release;
+  return {CsrView<Real, Index>(starts, columns, values, n_features, n_threads), std::move(arrays)};
+}
+
+Matrix any_csr(const py::array& indptr, const py::array& indices, const py::array& data, std::size_t n_features,
+               std::size_t n_threads) {
+  const bool wide = py::isinstance<py::array_t<std::int64_t>>(indices);
+  if (py::isinstance<py::array_t<float>>(data)) {
+    return wide ? csr<float, std::int64_t>(indptr, indices, data, n_features, n_threads)
+                : csr<float, std::int32_t>(indptr, indices, data, n_features, n_threads);
+  }
+  return wide ? csr<double, std::int64_t>(indptr, indices, data, n_features, n_threads)
+              : csr<double, std::int32_t>(indptr, indices, data, n_features, n_threads);
+}
+
+template <typename Real>
+Matrix dense(const py::array& X) {
+  const auto values = array_span<const Real>(X, "X", 2);
+  return {DenseView<Real>(values, static_cast<std::size_t>(X.shape(0)), static_cast<std::size_t>(X.shape(1))), X};
+}
+
+Matrix any_dense(const py::array& X) {
+  return py::isinstance<py::array_t<float>>(X) ? dense<float>(X) : dense<double>(X);
+}
+
+template <typename Real>
+void decide(const auto& X, const py::array& weights, bool fit_intercept, const py::array& out, std::size_t n_threads) {
+  const auto w = array_span<const Real>(weights, "weights");
+  const auto z = array_span<Real>(out, "out");
+  const py::gil_scoped_release release;
+  decision_function(X, w, fit_intercept, z, n_threads);
+}
+
+template <typename Real, typename Index>
+std::optional<std::array<std::int64_t, 2>> parse(const LibsvmReader& reader, const py::array& labels,
+                                                 const py::array& indptr, const py::array& indices,
+                                                 const py::array& data) {
+  const auto targets = array_span<double>(labels, "labels");
+  const auto starts = array_span<Index>(indptr, "indptr");
+  const auto columns = array_span<Index>(indices, "indices");
+  const auto values = array_span<Real>(data, "data");
+  const py::gil_scoped_release release;
+  const auto range = reader.parse<Real, Index>(targets, starts, columns, values);
+  if (!range) return std::nullopt;
+  return std::array{range->min, range->max};
+}
+
+}  // namespace
+
+void register_data(py::module_& m) {
+  py::class_<Matrix>(m, "Matrix", "A matrix in the memory of numpy arrays.")
+      .def_static("csr", &any_csr, py::arg("indptr"), py::arg("indices"), py::arg("data"), py::arg("n_features"),
+                  py::arg("n_threads"))
+      .def_static("dense", &any_dense, py::arg("X"))
+      .def_readonly("arrays", &Matrix::arrays)
+      .def_property_readonly("n_rows",
+                             [](const Matrix& self) { return std::visit([](auto X) { return X.rows(); }, self.view); })
+      .def_property_readonly(
+          "n_features", [](const Matrix& self) { return std::visit([](auto X) { return X.features(); }, self.view); })
+      .def_property_readonly("canonical",
+                             [](const Matrix& self) {
+                               return std::visit(
+                                   [](auto X) {
+                                     if constexpr (decltype(X)::kSparse) return X.canonical();
+                                     return true;
+                                   },
+                                   self.view);
+                             })
+      .def("decision_function",
+           [](const Matrix& self, const py::array& weights, bool fit_intercept, const py::array& out,
+              std::size_t n_threads) {
+             std::visit(
+                 [&](const auto& X) {
+                   using Real = typename std::remove_cvref_t<decltype(X)>::Real;
+                   decide<Real>(X, weights, fit_intercept, out, n_threads);
+                 },
+                 self.view);
+           },
+           py::arg("weights"), py::arg("fit_intercept"), py::arg("out"), py::arg("n_threads"));
+
+  py::class_<LibsvmReader>(m, "LibsvmReader", "A libsvm text file, mapped and counted.")
+      .def(py::init<std::string, std::size_t>(), py::arg("path"), py::arg("n_threads"),
+           py::call_guard<py::gil_scoped_release>())
+      .def_property_readonly("n_rows", &LibsvmReader::rows)
+      .def_property_readonly("nonzeros", &LibsvmReader::nonzeros)
+      .def("parse",
+           [](const LibsvmReader& self, const py::array& labels, const py::array& indptr, const py::array& indices,
+              const py::array& data) {
+             const bool wide = py::isinstance<py::array_t<std::int64_t>>(indices);
+             if (py::isinstance<py::array_t<float>>(data)) {
+               return wide ? parse<float, std::int64_t>(self, labels, indptr, indices, data)
+                           : parse<float, std::int32_t>(self, labels, indptr, indices, data);
+             }
+             return wide ? parse<double, std::int64_t>(self, labels, indptr, indices, data)
+                         : parse<double, std::int32_t>(self, labels, indptr, indices, data);
+           },
+           py::arg("labels"), py::arg("indptr"), py::arg("indices"), py::arg("data"));
+
+  m.def(
+      "write_libsvm",
+      [](const std::string& path, const Matrix& X, const py::array& labels, std::int64_t first_index,
+         std::size_t n_threads) {
+        const auto targets = array_span<const double>(labels, "labels");
+        const py::gil_scoped_release release;
+        std::visit(
+            [&](const auto& view) {
+              if constexpr (std::remove_cvref_t<decltype(view)>::kSparse) {
+                write_libsvm(path, view, targets, first_index, n_threads);
+              } else {
+                throw Error(ErrorCode::config, "a libsvm file is written from a sparse matrix");
+              }
+            },
+            X.view);
+      },
+      py::arg("path"), py::arg("X"), py::arg("labels"), py::arg("first_index"), py::arg("n_threads"));
+}
+
+}  // namespace dsgd::python

@@ -1,0 +1,54 @@
+#include "dsgd/solver/hogwild.hpp"
+#include "dsgd/solver/sgd.hpp"
+#include "pybind.hpp"
+
+namespace dsgd::python {
+namespace {
+
+/// Calls `run(objective, weights)` with both as static types and the GIL released.
+template <typename Run>
+void with_weights(const Objective& self, const py::array& weights, Run&& run) {
+  std::visit(
+      [&](const auto& objective) {
+        using Real = typename std::remove_cvref_t<decltype(objective)>::Real;
+        const auto w = array_span<Real>(weights, "weights");
+        const py::gil_scoped_release release;
+        run(objective, w);
+      },
+      self.objective);
+}
+
+}  // namespace
+
+void register_solver(py::module_& m) {
+  py::class_<Schedule>(m, "Schedule", "Step sizes: step_size * decay^epoch / t^power.")
+      .def(py::init([](double step_size, double decay, double power) { return Schedule{step_size, decay, power}; }),
+           py::kw_only(), py::arg("step_size"), py::arg("decay"), py::arg("power"))
+      .def("at", &Schedule::at, py::arg("t"), py::arg("epoch"));
+
+  py::class_<Epoch>(m, "Epoch", "What one epoch of a stochastic solver is given.")
+      .def(py::init([](std::size_t index, const Schedule& schedule, std::size_t block_size, std::uint64_t seed) {
+             return Epoch{index, schedule, block_size, seed};
+           }),
+           py::kw_only(), py::arg("index"), py::arg("schedule"), py::arg("block_size"), py::arg("seed"));
+
+  m.def(
+      "sgd_epoch",
+      [](const Objective& objective, const py::array& weights, const Epoch& epoch,
+         const std::optional<py::array>& visited) {
+        std::span<std::int64_t> order;
+        if (visited) order = array_span<std::int64_t>(*visited, "visited");
+        with_weights(objective, weights, [&](const auto& f, auto w) { sgd_epoch(f, w, epoch, order); });
+      },
+      py::arg("objective"), py::arg("weights"), py::arg("epoch"), py::arg("visited") = py::none());
+
+  m.def(
+      "hogwild_epoch",
+      [](const Objective& objective, const py::array& weights, const Epoch& epoch, std::size_t n_threads,
+         const std::string& write) {
+        with_weights(objective, weights, [&](const auto& f, auto w) { hogwild_epoch(f, w, epoch, n_threads, write); });
+      },
+      py::arg("objective"), py::arg("weights"), py::arg("epoch"), py::arg("n_threads"), py::arg("write"));
+}
+
+}  // namespace dsgd::python

@@ -1,0 +1,80 @@
+"""Types of the compiled core; see the headers under cpp/include/dsgd for what each thing does."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__version__: str
+
+def backend() -> str: ...
+def loss_value(loss: str, z: ArrayLike, y: ArrayLike) -> Any: ...
+def loss_derivative(loss: str, z: ArrayLike, y: ArrayLike) -> Any: ...
+
+class Matrix:
+    @staticmethod
+    def csr(
+        indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], n_features: int, n_threads: int
+    ) -> Matrix: ...
+    @staticmethod
+    def dense(X: NDArray[Any]) -> Matrix: ...
+    @property
+    def arrays(self) -> Any: ...
+    @property
+    def n_rows(self) -> int: ...
+    @property
+    def n_features(self) -> int: ...
+    @property
+    def canonical(self) -> bool: ...
+    def decision_function(
+        self, weights: NDArray[Any], fit_intercept: bool, out: NDArray[Any], n_threads: int
+    ) -> None: ...
+
+class LibsvmReader:
+    def __init__(self, path: str, n_threads: int) -> None: ...
+    @property
+    def n_rows(self) -> int: ...
+    @property
+    def nonzeros(self) -> int: ...
+    def parse(
+        self,
+        labels: NDArray[np.float64],
+        indptr: NDArray[Any],
+        indices: NDArray[Any],
+        data: NDArray[Any],
+    ) -> list[int] | None: ...
+
+def write_libsvm(
+    path: str, X: Matrix, labels: NDArray[np.float64], first_index: int, n_threads: int
+) -> None: ...
+
+class LinearObjective:
+    def __init__(
+        self,
+        X: Matrix,
+        y: NDArray[Any],
+        *,
+        loss: str,
+        penalty: str,
+        alpha: float,
+        fit_intercept: bool,
+        n_threads: int,
+    ) -> None: ...
+    def value(self, weights: NDArray[Any], n_threads: int) -> float: ...
+
+class Schedule:
+    def __init__(self, *, step_size: float, decay: float, power: float) -> None: ...
+    def at(self, t: int, epoch: int) -> float: ...
+
+class Epoch:
+    def __init__(self, *, index: int, schedule: Schedule, block_size: int, seed: int) -> None: ...
+
+def sgd_epoch(
+    objective: LinearObjective,
+    weights: NDArray[Any],
+    epoch: Epoch,
+    visited: NDArray[np.int64] | None = None,
+) -> None: ...
+def hogwild_epoch(
+    objective: LinearObjective, weights: NDArray[Any], epoch: Epoch, n_threads: int, write: str
+) -> None: ...

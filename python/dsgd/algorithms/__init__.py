@@ -1,0 +1,47 @@
+"""The algorithms, and the registry that finds one by its name."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from dsgd.algorithms.base import Algorithm, Capabilities, Task
+from dsgd.algorithms.hogwild import Hogwild
+from dsgd.algorithms.sgd import Sgd
+from dsgd.checks import unknown_name
+from dsgd.errors import ConfigError
+
+__all__ = ["REGISTRY", "Algorithm", "Capabilities", "Hogwild", "Sgd", "Task", "resolve_algorithm"]
+
+REGISTRY: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in (Sgd, Hogwild)}
+
+
+def resolve_algorithm(algo: Any, options: dict[str, Any]) -> Algorithm:
+    """Return the configured algorithm.
+
+    Parameters
+    ----------
+    algo : str or Algorithm
+        A name of the registry, or a configuration object.
+    options : dict
+        Options of the named algorithm; none are allowed beside an object, which has its own.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name or option (it names the nearest valid one), or an impossible value.
+    """
+    if isinstance(algo, Algorithm):
+        if options:
+            given = ", ".join(options)
+            raise ConfigError(f"options ({given}) belong into the {type(algo).__name__} object, not beside it")
+        return algo
+    if not isinstance(algo, str):
+        raise ConfigError(f"algo must be a name or an object of dsgd.algorithms, not {algo!r}")
+    if algo not in REGISTRY:
+        raise unknown_name("algo", algo, REGISTRY)
+    valid = [field.name for field in dataclasses.fields(REGISTRY[algo])]
+    for option in options:
+        if option not in valid:
+            raise unknown_name(f"option of {algo!r}", option, valid)
+    return REGISTRY[algo](**options)

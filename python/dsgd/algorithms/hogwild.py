@@ -1,0 +1,56 @@
+"""Hogwild!: stochastic gradient descent on all cores, without locks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dsgd import _core
+from dsgd.algorithms.base import Algorithm, Capabilities, Task
+from dsgd.checks import check_choice, check_integer
+
+__all__ = ["Hogwild"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hogwild(Algorithm):
+    """Hogwild! of Niu, Recht, Re and Wright: threads share the weights and do not wait for one another.
+
+    Parameters
+    ----------
+    write : {"racy", "atomic", "locked"}, default="racy"
+        How a thread changes a shared weight. ``"racy"`` reads and writes it separately, so that an update may be lost
+        when two threads meet; ``"atomic"`` never loses one; ``"locked"`` locks all weights of a sample for the whole
+        step, the baseline AIG of the paper.
+    block_size : int, default=1
+        Rows that are visited together, in memory order, by one thread; the blocks are visited in a new random order
+        every epoch. 1 shuffles the rows themselves.
+
+    Notes
+    -----
+    The loop is ``cpp/src/solver/hogwild.cpp``. Every epoch visits every row once; thread k of T owns every T-th
+    block from k on. On more than one thread the result differs from run to run; on one it equals `Sgd` bit for bit.
+
+    References
+    ----------
+    Niu, Recht, Re, Wright (2011), "Hogwild!: a lock-free approach to parallelizing stochastic gradient descent",
+    arXiv:1106.5730, Algorithm 1 and section 5.
+    """
+
+    name = "hogwild"
+    summary = "lock-free parallel stochastic gradient descent (Niu, Recht, Re, Wright 2011)"
+    capabilities = Capabilities(threads=True, deterministic=False)
+
+    write: str = "racy"
+    block_size: int = 1
+
+    def __post_init__(self) -> None:
+        check_choice("write", self.write, ("racy", "atomic", "locked"))
+        check_integer("block_size", self.block_size, 1)
+
+    def epochs(self, task: Task) -> Iterator[float]:
+        """Train `task.weights`; after every epoch yield the effective passes so far."""
+        for index in range(task.max_epochs):
+            epoch = task.epoch(index, self.block_size)
+            _core.hogwild_epoch(task.objective, task.weights, epoch, task.n_threads, self.write)
+            yield index + 1

@@ -1,0 +1,238 @@
+"""`dsgd.fit`: from data to a trained model."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dsgd import _core
+from dsgd.algorithms import Algorithm, Task, resolve_algorithm
+from dsgd.checks import check_choice, check_flag, check_integer, check_real
+from dsgd.data.inputs import as_matrix, as_targets, real_dtype
+from dsgd.data.libsvm import load_libsvm
+from dsgd.errors import ConfigError, DataError, DivergedError
+from dsgd.history import History, Record
+from dsgd.losses import Loss, resolve_loss
+from dsgd.progress import ProgressReport
+from dsgd.result import Evaluation, FitResult, LinearModel
+from dsgd.schedules import Schedule, resolve_schedule
+from dsgd.threads import resolve_threads
+
+__all__ = ["fit"]
+
+_LOG = logging.getLogger("dsgd")
+
+
+def fit(
+    X: Any,
+    y: ArrayLike | None = None,
+    *,
+    algo: str | Algorithm,
+    loss: str | Loss = "hinge",
+    penalty: str = "l2",
+    alpha: float = 1e-4,
+    fit_intercept: bool = True,
+    step_size: float = 0.05,
+    schedule: str | Schedule = "epoch-decay",
+    max_epochs: int = 20,
+    n_threads: int | None = None,
+    eval_set: tuple[Any, ArrayLike] | None = None,
+    evaluate_every: int = 1,
+    progress: bool = False,
+    random_state: int | None = None,
+    **algorithm_options: Any,
+) -> FitResult:
+    """Train a linear model by stochastic gradient descent.
+
+    Minimises F(w, b) = (1/n) sum_i loss(w.x_i + b, y_i) + alpha R(w); the intercept b is not regularised.
+
+    Parameters
+    ----------
+    X : array-like or sparse matrix of shape (n_samples, n_features), or path-like
+        float32 or float64 in C order, or CSR with int32 or int64 indices, is used where it lies, without a copy;
+        anything else is converted once (logger ``dsgd`` says so). A path names a libsvm text file.
+    y : array-like of shape (n_samples,), optional
+        Two classes of any kind for ``hinge`` and ``logistic``, real numbers for ``squared``. Only a libsvm file brings
+        its own.
+    algo : str or Algorithm
+        ``"sgd"`` (one thread, reproducible), ``"hogwild"`` (all cores, lock-free), or an object of
+        `dsgd.algorithms`.
+    loss : {"hinge", "logistic", "squared"} or Loss, default="hinge"
+    penalty : {"l2", "none"}, default="l2"
+        R(w) = ||w||^2 / 2, or nothing.
+    alpha : float, default=1e-4
+        Strength of the penalty, at least 0.
+    fit_intercept : bool, default=True
+        Whether there is a b.
+    step_size : float, default=0.05
+        The first step size; about 1 / mean ||x_i||^2 is a good start.
+    schedule : {"epoch-decay", "constant", "inverse-scaling"} or Schedule, default="epoch-decay"
+        What becomes of it; see `dsgd.schedules`.
+    max_epochs : int, default=20
+        Passes over the data.
+    n_threads : int, optional
+        By default all processors that the process may use, for an algorithm that runs on several, else 1.
+    eval_set : tuple (X, y), optional
+        Scored (accuracy, or R2) into the history and the progress.
+    evaluate_every : int, default=1
+        Epochs between evaluations of objective and score, which take time of their own; 0: none at all.
+    progress : bool, default=False
+        Show each epoch on standard error as it ends: a bar on a terminal, lines elsewhere.
+    random_state : int, optional
+        Seed in [0, 2^64). With one thread the same seed gives the same bits.
+    **algorithm_options
+        Options of the named algorithm, as documented in its class, for example ``write="atomic"``.
+
+    Returns
+    -------
+    FitResult
+        After Ctrl-C the model as it was then, with a warning, if an epoch was finished.
+
+    Raises
+    ------
+    ConfigError
+        For an impossible parameter or combination.
+    DataError
+        For data that cannot be trained on.
+    DivergedError
+        If the weights became infinite or not a number.
+
+    Examples
+    --------
+    >>> import numpy as np, dsgd
+    >>> X = np.array([[0.0, 1.0], [1.0, 0.0], [0.2, 0.9], [0.8, 0.1]])
+    >>> y = np.array(["ham", "spam", "ham", "spam"])
+    >>> result = dsgd.fit(X, y, algo="sgd", loss="logistic", step_size=1.0, random_state=0)
+    >>> result.predict(X)
+    array(['ham', 'spam', 'ham', 'spam'], dtype='<U4')
+    >>> result.score(X, y)
+    1.0
+    """
+    algorithm = resolve_algorithm(algo, algorithm_options)
+    resolved_loss = resolve_loss(loss)
+    resolved_schedule = resolve_schedule(schedule)
+    check_choice("penalty", penalty, ("l2", "none"))
+    check_real("alpha", alpha, 0)
+    check_flag("fit_intercept", fit_intercept)
+    check_real("step_size", step_size, 0, low_open=True)
+    check_integer("max_epochs", max_epochs, 1)
+    check_integer("evaluate_every", evaluate_every, 0)
+    check_flag("progress", progress)
+    threads = _threads_of(algorithm, n_threads)
+    seed = _seed(random_state)
+
+    X, y = _load(X, y)
+    matrix = as_matrix(X, threads)
+    dtype = real_dtype(matrix)
+    targets, classes = as_targets(y, resolved_loss, matrix.n_rows, dtype)
+    evaluation = None if eval_set is None else Evaluation(eval_set, matrix.n_features, classes, threads)
+    weights = np.zeros(matrix.n_features + int(fit_intercept), dtype)
+    model = LinearModel(weights=weights, fit_intercept=fit_intercept, loss=resolved_loss, classes=classes)
+    task = Task(
+        objective=_core.LinearObjective(
+            matrix,
+            targets,
+            loss=resolved_loss.name,
+            penalty=penalty,
+            alpha=alpha,
+            fit_intercept=fit_intercept,
+            n_threads=threads,
+        ),
+        n_samples=matrix.n_rows,
+        weights=weights,
+        schedule=resolved_schedule,
+        step_size=step_size,
+        seed=seed,
+        n_threads=threads,
+        max_epochs=max_epochs,
+    )
+    _LOG.info(
+        "%s: %d rows, %d features, %s, %d threads",
+        algorithm.name,
+        matrix.n_rows,
+        matrix.n_features,
+        dtype,
+        threads,
+    )
+    history = History()
+    with ProgressReport(max_epochs) if progress else contextlib.nullcontext() as report:
+        try:
+            for record in _records(algorithm, task, model, evaluation, evaluate_every):
+                history.append(record)
+                if report is not None:
+                    report.show(record)
+        except KeyboardInterrupt:
+            if not history:
+                raise
+            warnings.warn(
+                f"interrupted after {len(history)} of {max_epochs} epochs; the model so far is returned",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+    return FitResult(model=model, history=history, algorithm=algorithm)
+
+
+def _records(
+    algorithm: Algorithm, task: Task, model: LinearModel, evaluation: Evaluation | None, evaluate_every: int
+) -> Iterator[Record]:
+    """Train, and describe every epoch; the clock stands still while objective and score are evaluated."""
+    seconds = 0.0
+    start = time.perf_counter()
+    for index, passes in enumerate(algorithm.epochs(task)):
+        seconds += time.perf_counter() - start
+        step_size = task.step_size_at(index)
+        if not np.isfinite(task.weights).all():
+            raise DivergedError(
+                f"the weights are not finite after epoch {index + 1} with step size {step_size:g} "
+                f"(first {task.step_size:g}): use a smaller step_size or scale the features"
+            )
+        evaluate = evaluate_every > 0 and ((index + 1) % evaluate_every == 0 or index + 1 == task.max_epochs)
+        yield Record(
+            epoch=index + 1,
+            effective_passes=passes,
+            seconds=seconds,
+            step_size=step_size,
+            objective=task.objective.value(task.weights, task.n_threads) if evaluate else None,
+            score=evaluation.score(model) if evaluate and evaluation is not None else None,
+        )
+        start = time.perf_counter()
+
+
+def _threads_of(algorithm: Algorithm, n_threads: int | None) -> int:
+    """Return the threads to use; `ConfigError` for several with an algorithm that runs on one."""
+    if algorithm.capabilities.threads:
+        return resolve_threads(n_threads)
+    threads = resolve_threads(1 if n_threads is None else n_threads)
+    if threads > 1:
+        raise ConfigError(
+            f"algo {algorithm.name!r} runs on one thread; n_threads={threads} needs another, such as 'hogwild'"
+        )
+    return threads
+
+
+def _seed(random_state: int | None) -> int:
+    if random_state is None:
+        return int.from_bytes(os.urandom(8), "little")
+    check_integer("random_state", random_state, 0, 2**64 - 1)
+    return int(random_state)
+
+
+def _load(X: Any, y: ArrayLike | None) -> tuple[Any, ArrayLike]:
+    """Return X and y, both from the file where X is the path of one."""
+    if isinstance(X, str | os.PathLike):
+        if y is not None:
+            raise ConfigError("y must be left out when X is a path: the file brings its own labels")
+        return load_libsvm(X)
+    if y is None:
+        raise DataError("y is missing; it can be left out only when X is the path of a libsvm file")
+    return X, y
+
+

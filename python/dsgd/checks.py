@@ -1,0 +1,52 @@
+"""Checks of parameters, each with one wording."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+from dsgd.errors import ConfigError
+
+__all__ = ["check_choice", "check_flag", "check_integer", "check_real", "unknown_name"]
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigError:
+    """Return the error for a name that is not one of `known`; it names the nearest."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return ConfigError(f"unknown {kind} {name!r}; {hint}known: {', '.join(names)}")
+
+
+def check_choice(parameter: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Refuse a value that is not one of `choices`."""
+    if value not in choices:
+        raise unknown_name(parameter, value, choices)
+
+
+def check_flag(parameter: str, value: Any) -> None:
+    """Refuse what is not a bool."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{parameter} must be True or False, not {value!r}")
+
+
+def check_integer(parameter: str, value: Any, low: int, high: int | None = None) -> None:
+    """Refuse what is not an integer in [low, high]."""
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_integer or value < low or (high is not None and value > high):
+        span = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise ConfigError(f"{parameter} must be an integer {span}, not {value!r}")
+
+
+def check_real(
+    parameter: str, value: Any, low: float, high: float = math.inf, *, low_open: bool = False
+) -> None:
+    """Refuse what is not a finite number in [low, high], or (low, high] with `low_open`."""
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_real or not math.isfinite(value) or value > high or value < low or (low_open and value == low):
+        bound = f"{'above' if low_open else 'of at least'} {low:g}"
+        above = "" if high == math.inf else f" and at most {high:g}"
+        raise ConfigError(f"{parameter} must be a finite number {bound}{above}, not {value!r}")

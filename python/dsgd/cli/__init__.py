@@ -1,0 +1,30 @@
+"""The command line: ``dsgd fit``, ``dsgd predict``, ``dsgd algorithms``."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from dsgd.cli.algorithms import algorithms
+from dsgd.cli.fit import fit
+from dsgd.cli.predict import predict
+from dsgd.errors import DsgdError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Train linear models by stochastic gradient descent.", no_args_is_help=True, add_completion=False
+)
+app.command()(fit)
+app.command()(predict)
+app.command()(algorithms)
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is one line on standard error, not a traceback."""
+    try:
+        app(prog_name="dsgd")
+    except (DsgdError, OSError) as error:
+        print(f"dsgd: error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)

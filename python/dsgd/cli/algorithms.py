@@ -1,0 +1,23 @@
+"""``dsgd algorithms``: what there is to choose from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from rich.console import Console
+from rich.table import Table
+
+from dsgd.algorithms import REGISTRY
+
+__all__ = ["algorithms"]
+
+
+def algorithms() -> None:
+    """List the algorithms, what they can do, and their options with defaults."""
+    table = Table("algorithm", "threads", "reproducible", "options", "what it is")
+    for name, algorithm in REGISTRY.items():
+        options = "\n".join(f"{field.name}={field.default}" for field in dataclasses.fields(algorithm))
+        threads = "any" if algorithm.capabilities.threads else "1"
+        reproducible = "yes" if algorithm.capabilities.deterministic else "on 1 thread"
+        table.add_row(name, threads, reproducible, options, algorithm.summary)
+    Console().print(table)

@@ -1,0 +1,110 @@
+"""``dsgd fit``: from a libsvm file to a model."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+import dsgd
+from dsgd.cli.labels import against_the_rest
+from dsgd.data import load_libsvm
+from dsgd.data.inputs import match_features
+from dsgd.errors import ConfigError
+
+__all__ = ["fit"]
+
+
+def fit(
+    train: Annotated[Path, typer.Argument(help="libsvm text file to train on")],
+    test: Annotated[Path | None, typer.Option(help="libsvm text file to score every epoch on")] = None,
+    algo: Annotated[str, typer.Option(help="see `dsgd algorithms`")] = "hogwild",
+    loss: Annotated[str, typer.Option(help="hinge, logistic or squared")] = "hinge",
+    penalty: Annotated[str, typer.Option(help="l2 or none")] = "l2",
+    alpha: Annotated[float, typer.Option(help="strength of the penalty")] = 1e-4,
+    intercept: Annotated[bool, typer.Option(help="fit an intercept")] = True,
+    step_size: Annotated[float, typer.Option(help="first step size")] = 0.05,
+    schedule: Annotated[
+        str, typer.Option(help="epoch-decay, constant or inverse-scaling")
+    ] = "epoch-decay",
+    max_epochs: Annotated[int, typer.Option(help="passes over the data")] = 20,
+    threads: Annotated[int | None, typer.Option(help="default: all that the process may use")] = None,
+    seed: Annotated[int | None, typer.Option(help="random_state")] = None,
+    positive: Annotated[
+        list[float] | None, typer.Option(help="train this label (repeat for several) against the rest")
+    ] = None,
+    float32: Annotated[bool, typer.Option("--float32", help="values and weights in single precision")] = False,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="option of the algorithm; repeat for several")
+    ] = None,
+    model: Annotated[Path | None, typer.Option(help="write the model here (safetensors)")] = None,
+    history: Annotated[Path | None, typer.Option(help="write the history here (JSON)")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
+) -> None:
+    """Train a linear model on TRAIN."""
+    options = _options(option or [])
+    for output in (model, history):
+        if output is not None and not output.parent.is_dir():
+            raise ConfigError(f"the directory of {output} does not exist")
+    X, y = _read(train, positive, float32)
+    eval_set = None
+    if test is not None:
+        X_test, y_test = _read(test, positive, float32)
+        eval_set = (match_features(X_test, X.shape[1]), y_test)
+    result = dsgd.fit(
+        X,
+        y,
+        algo=algo,
+        loss=loss,
+        penalty=penalty,
+        alpha=alpha,
+        fit_intercept=intercept,
+        step_size=step_size,
+        schedule=schedule,
+        max_epochs=max_epochs,
+        n_threads=threads,
+        eval_set=eval_set,
+        progress=not quiet,
+        random_state=seed,
+        **options,
+    )
+    if model is not None:
+        result.save(model)
+    if history is not None:
+        result.history.to_json(history)
+    _summarise(result, X)
+
+
+def _read(path: Path, positive: list[float] | None, float32: bool) -> tuple[Any, Any]:
+    X, y = load_libsvm(path, dtype=np.float32 if float32 else np.float64)
+    return X, against_the_rest(y, positive or [])
+
+
+def _options(pairs: list[str]) -> dict[str, Any]:
+    """Return the options; a value that is not a Python literal is a string."""
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"--option takes KEY=VALUE, not {pair!r}")
+        try:
+            options[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            options[key] = value
+    return options
+
+
+def _summarise(result: dsgd.FitResult, X: Any) -> None:
+    last = result.history[-1]
+    rate = last.epoch * X.nnz / max(last.seconds, 1e-9)
+    score = "" if last.score is None else f", test score {last.score:.4f}"
+    Console().print(
+        f"{X.shape[0]} rows, {X.shape[1]} features, {X.nnz} non-zeros: {last.epoch} passes in "
+        f"{last.seconds:.3f} s ({rate / 1e6:.0f} M non-zeros/s), objective {last.objective:.6f}{score}",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,40 @@
+"""The errors that dsgd raises; a message names the value and the cure."""
+
+from __future__ import annotations
+
+__all__ = ["ConfigError", "DataError", "DivergedError", "DsgdError"]
+
+
+class DsgdError(Exception):
+    """Base class of every error of dsgd."""
+
+
+class ConfigError(DsgdError, ValueError):
+    """A parameter, or a combination of parameters, is not possible."""
+
+
+class DataError(DsgdError, ValueError):
+    """The data cannot be trained on or read.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, and what to do about it.
+    file : str, optional
+        The text file it was found in.
+    line, column : int, optional
+        Where in that file, counted from 1.
+    """
+
+    def __init__(
+        self, message: str, *, file: str | None = None, line: int | None = None, column: int | None = None
+    ) -> None:
+        place = ":".join(str(part) for part in (file, line, column) if part is not None)
+        super().__init__(f"{place}: {message}" if place else message)
+        self.file = file
+        self.line = line
+        self.column = column
+
+
+class DivergedError(DsgdError):
+    """The weights became infinite or not a number; no model is returned."""

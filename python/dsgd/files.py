@@ -1,0 +1,45 @@
+"""Writing files so that nothing is lost: written beside, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["replacing"]
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give the path of a new file to write; it takes the place of `path` when the block ends without an error.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to create or replace. A reader sees the old file or the whole new one, never a part.
+
+    Yields
+    ------
+    pathlib.Path
+        An empty file in the same directory.
+
+    Raises
+    ------
+    OSError
+        If the directory does not exist or cannot be written to, or `path` is there and not a regular file.
+    """
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        raise OSError(f"{target} is not a regular file and cannot be replaced")
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        yield beside
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        beside.replace(target)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

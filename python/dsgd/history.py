@@ -1,0 +1,108 @@
+"""What happened during a fit, one record an epoch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import overload
+
+from dsgd.errors import DataError
+from dsgd.files import replacing
+
+__all__ = ["History", "Record"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """The state of a fit after one epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs finished.
+    effective_passes : float
+        Gradients of single samples evaluated, divided by the number of samples.
+    seconds : float
+        Wall time spent in the algorithm so far, without evaluation.
+    step_size : float
+        The step size at the start of the epoch.
+    objective : float or None
+        The regularised training objective; None where it was not evaluated.
+    score : float or None
+        Accuracy (R2 for regression) on the evaluation set; None without one, or where it was not evaluated.
+    """
+
+    epoch: int
+    effective_passes: float
+    seconds: float
+    step_size: float
+    objective: float | None = None
+    score: float | None = None
+
+
+class History(Sequence[Record]):
+    """The records of a fit, in order.
+
+    Parameters
+    ----------
+    records : iterable of Record, optional
+    """
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._records = list(records)
+
+    def append(self, record: Record) -> None:
+        """Add the next record."""
+        self._records.append(record)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> History: ...
+    def __getitem__(self, index: int | slice) -> Record | History:
+        if isinstance(index, slice):
+            return History(self._records[index])
+        return self._records[index]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, History) and self._records == other._records
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __repr__(self) -> str:
+        return f"History({len(self)} records{f', last {self[-1]}' if self else ''})"
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the records as a JSON array of objects, one a line.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Also write the text to this file (written beside and renamed).
+
+        Returns
+        -------
+        str
+        """
+        lines = ",\n".join(json.dumps(asdict(record)) for record in self)
+        text = f"[\n{lines}\n]\n" if self else "[]\n"
+        if path is not None:
+            with replacing(path) as beside:
+                beside.write_text(text, encoding="utf-8")
+        return text
+
+    @classmethod
+    def from_json(cls, text: str) -> History:
+        """Return the history that `to_json` wrote; `DataError` if the text is not one."""
+        try:
+            return cls(Record(**record) for record in json.loads(text))
+        except (TypeError, ValueError) as error:
+            raise DataError(f"not a history of dsgd: {error}") from error

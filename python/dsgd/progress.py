@@ -1,0 +1,65 @@
+"""Live progress of a fit: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from dsgd.history import Record
+
+__all__ = ["ProgressReport"]
+
+
+def _describe(record: Record) -> str:
+    parts = [] if record.objective is None else [f"objective {record.objective:.5f}"]
+    if record.score is not None:
+        parts.append(f"score {record.score:.4f}")
+    return "  ".join([*parts, f"step {record.step_size:.2g}"])
+
+
+class ProgressReport:
+    """Shows each record on standard error as it comes.
+
+    Parameters
+    ----------
+    max_epochs : int
+        Where the bar ends.
+    console : rich.console.Console, optional
+        Where to write instead.
+    """
+
+    def __init__(self, max_epochs: int, console: Console | None = None) -> None:
+        self._max_epochs = max_epochs
+        self._console = Console(stderr=True) if console is None else console
+        self._bar = Progress(
+            TextColumn("epoch"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=self._console,
+        )
+        self._task = self._bar.add_task("", total=max_epochs)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._bar.stop()
+
+    def show(self, record: Record) -> None:
+        """Show one more epoch."""
+        if self._console.is_terminal:
+            self._bar.update(self._task, completed=record.epoch, description=_describe(record))
+            return
+        width = len(str(self._max_epochs))
+        line = f"epoch {record.epoch:{width}}/{self._max_epochs}  {record.seconds:8.3f} s  {_describe(record)}"
+        self._console.print(line, highlight=False, soft_wrap=True)

@@ -1,0 +1,288 @@
+"""What a fit returns."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import ArrayLike, NDArray
+
+from dsgd import _core
+from dsgd.algorithms import Algorithm, resolve_algorithm
+from dsgd.data.inputs import as_labels, as_matrix, check_features, real_dtype
+from dsgd.errors import ConfigError, DataError, DsgdError
+from dsgd.files import replacing
+from dsgd.history import History
+from dsgd.losses import Logistic, Loss, resolve_loss
+from dsgd.threads import resolve_threads
+
+__all__ = ["Evaluation", "FitResult", "LinearModel"]
+
+_FORMAT = "dsgd-linear-model-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearModel:
+    """A trained linear model.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_features,) or (n_features + 1,)
+        The flat parameter vector, the intercept last where there is one.
+    fit_intercept : bool
+    loss : Loss
+    classes : ndarray of shape (2,) or None
+        Negative and positive class; None for regression.
+    """
+
+    weights: NDArray[Any]
+    fit_intercept: bool
+    loss: Loss
+    classes: NDArray[Any] | None
+
+    @property
+    def coef(self) -> NDArray[Any]:
+        """The weights of the features, shape (n_features,)."""
+        return self.weights[:-1] if self.fit_intercept else self.weights
+
+    @property
+    def intercept(self) -> float:
+        """The intercept, 0 without one."""
+        return float(self.weights[-1]) if self.fit_intercept else 0.0
+
+    def decision_function(self, X: Any, *, n_threads: int | None = None) -> NDArray[Any]:
+        """Return w.x + b for every row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        n_threads : int, optional
+            By default all that the process may use.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            In the dtype of X.
+
+        Raises
+        ------
+        DataError
+            If X has another number of features.
+        """
+        threads = resolve_threads(n_threads)
+        matrix = as_matrix(X, threads)
+        check_features(matrix, len(self.coef))
+        return self.decide(matrix, threads)
+
+    def decide(self, matrix: _core.Matrix, threads: int) -> NDArray[Any]:
+        """Return the decision values of a matrix that is already checked."""
+        dtype = real_dtype(matrix)
+        out = np.empty(matrix.n_rows, dtype)
+        weights = np.ascontiguousarray(self.weights, dtype=dtype)
+        matrix.decision_function(weights, self.fit_intercept, out, threads)
+        return out
+
+    def labels(self, decision: NDArray[Any]) -> NDArray[Any]:
+        """Return the predictions that belong to decision values."""
+        if self.classes is None:
+            return decision
+        return self.classes[(decision > 0).astype(np.intp)]
+
+    def score_of(self, decision: NDArray[Any], y: ArrayLike) -> float:
+        """Return the accuracy (classification) or R2 (regression) of decision values."""
+        # Importing scikit-learn takes longer than many a fit, so only who scores waits for it.
+        from sklearn.metrics import accuracy_score, r2_score
+
+        labels = as_labels(y, len(decision))
+        score = r2_score if self.classes is None else accuracy_score
+        return float(score(labels, self.labels(decision)))
+
+
+class Evaluation:
+    """A set of samples to score a model on again and again.
+
+    Parameters
+    ----------
+    eval_set : tuple (X, y)
+    n_features : int
+        Of the training data.
+    classes : ndarray or None
+        Of the training data.
+    n_threads : int
+
+    Raises
+    ------
+    DataError
+        If X and y do not fit each other or the training data.
+    """
+
+    def __init__(
+        self,
+        eval_set: tuple[Any, ArrayLike],
+        n_features: int,
+        classes: NDArray[Any] | None,
+        n_threads: int,
+    ) -> None:
+        if not isinstance(eval_set, tuple) or len(eval_set) != 2:
+            raise ConfigError("eval_set must be a tuple (X, y)")
+        self._matrix = as_matrix(eval_set[0], n_threads)
+        check_features(self._matrix, n_features)
+        self._labels = as_labels(eval_set[1], self._matrix.n_rows)
+        if classes is not None:
+            unknown = np.setdiff1d(self._labels, classes)
+            if len(unknown) > 0:
+                known = " and ".join(map(repr, classes.tolist()))
+                raise DataError(f"eval_set has the label {unknown[0].item()!r}; the classes are {known}")
+        self._n_threads = n_threads
+
+    def score(self, model: LinearModel) -> float:
+        """Return accuracy or R2."""
+        return model.score_of(model.decide(self._matrix, self._n_threads), self._labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """A trained model and how it came about.
+
+    Attributes
+    ----------
+    model : LinearModel
+    history : History
+        One record an epoch.
+    algorithm : Algorithm
+        The configuration that trained it.
+    """
+
+    model: LinearModel
+    history: History
+    algorithm: Algorithm
+
+    @property
+    def coef_(self) -> NDArray[Any]:
+        """The weights of the features, shape (n_features,)."""
+        return self.model.coef
+
+    @property
+    def intercept_(self) -> float:
+        """The intercept, 0 without one."""
+        return self.model.intercept
+
+    @property
+    def classes_(self) -> NDArray[Any] | None:
+        """Negative and positive class; None for regression."""
+        return self.model.classes
+
+    def decision_function(self, X: Any, *, n_threads: int | None = None) -> NDArray[Any]:
+        """Return w.x + b for every row; see `LinearModel.decision_function`."""
+        return self.model.decision_function(X, n_threads=n_threads)
+
+    def predict(self, X: Any, *, n_threads: int | None = None) -> NDArray[Any]:
+        """Return the class (classification) or the value (regression) of every row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        n_threads : int, optional
+            By default all that the process may use.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        return self.model.labels(self.decision_function(X, n_threads=n_threads))
+
+    def predict_proba(self, X: Any, *, n_threads: int | None = None) -> NDArray[np.float64]:
+        """Return the probabilities of the two classes, in the order of `classes_`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        n_threads : int, optional
+            By default all that the process may use.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, 2)
+
+        Raises
+        ------
+        ConfigError
+            Unless the loss is logistic.
+        """
+        if not isinstance(self.model.loss, Logistic):
+            raise ConfigError(f"loss {self.model.loss.name!r} has no probabilities; train with loss='logistic'")
+        from scipy.special import expit
+
+        positive = expit(self.decision_function(X, n_threads=n_threads).astype(np.float64))
+        return np.stack([1 - positive, positive], axis=1)
+
+    def score(self, X: Any, y: ArrayLike, *, n_threads: int | None = None) -> float:
+        """Return the accuracy (classification) or R2 (regression) on X and y."""
+        return self.model.score_of(self.decision_function(X, n_threads=n_threads), y)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write model, history and configuration to a safetensors file.
+
+        Parameters
+        ----------
+        path : path-like
+            Created or replaced; it appears only when it is complete. It holds no code and is safe to load.
+        """
+        classes = self.model.classes
+        description = {
+            "format": _FORMAT,
+            "loss": {"name": self.model.loss.name, **asdict(self.model.loss)},
+            "fit_intercept": self.model.fit_intercept,
+            "classes": None if classes is None else {"dtype": classes.dtype.str, "values": classes.tolist()},
+            "algorithm": self.algorithm.to_dict(),
+        }
+        metadata = {"dsgd": json.dumps(description), "history": self.history.to_json()}
+        weights = np.ascontiguousarray(self.model.weights)
+        with replacing(path) as beside:
+            beside.write_bytes(safetensors.numpy.save({"weights": weights}, metadata))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> FitResult:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Returns
+        -------
+        FitResult
+
+        Raises
+        ------
+        DataError
+            If the file is not a model of dsgd.
+        OSError
+            If it cannot be read.
+        """
+        Path(path).open("rb").close()  # the usual OSError, where safetensors has its own
+        try:
+            with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
+                metadata = file.metadata() or {}
+                description = json.loads(metadata["dsgd"])
+                if description["format"] != _FORMAT:
+                    raise DataError(f"its format is {description['format']!r}, not {_FORMAT!r}")
+                weights = file.get_tensor("weights")
+            classes = description["classes"]
+            model = LinearModel(
+                weights=weights,
+                fit_intercept=description["fit_intercept"],
+                loss=resolve_loss(description["loss"]["name"]),
+                classes=None if classes is None else np.array(classes["values"], dtype=classes["dtype"]),
+            )
+            options = description["algorithm"]
+            algorithm = resolve_algorithm(options.pop("name"), options)
+            return cls(model=model, history=History.from_json(metadata["history"]), algorithm=algorithm)
+        except (safetensors.SafetensorError, KeyError, TypeError, ValueError, DsgdError) as error:
+            raise DataError(f"{os.fspath(path)} is not a model of dsgd: {error}") from error

@@ -1,0 +1,1 @@
+"""Help for testing dsgd and what is built on it."""
