@@ -3,25 +3,27 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find cpp bindings cmake python -type f -not -name '*.pyc') CMakeLists.txt pyproject.toml
+SOURCES := $(shell find cpp bindings cmake python -type f -not -name '*.pyc') CMakeLists.txt pyproject.toml README.md
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: demo test bench lint clean
 
 demo: $(VENV)/.installed
-	$(BIN)/python bench/demo.py
+	python bench/demo.py
 
 test: $(VENV)/.installed-test
-	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --preset cpp
-	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build --preset cpp
-	PATH="$(CURDIR)/$(BIN):$$PATH" ctest --preset cpp
-	$(BIN)/python -m pytest
+	cmake --preset cpp
+	cmake --build --preset cpp
+	ctest --preset cpp
+	python -m pytest
 
 bench: $(VENV)/.installed
-	$(BIN)/pip install --quiet '.[bench]'
-	$(BIN)/python -m pytest bench/throughput
+	pip install --quiet '.[bench]'
+	python -m pytest bench/throughput
 
 lint: $(VENV)/.installed-test
-	PATH="$(CURDIR)/$(BIN):$$PATH" .ci/lint
+	pip install --quiet '.[lint]'
+	.ci/lint
 
 clean:
 	rm -rf build dist $(VENV)
@@ -32,9 +34,9 @@ $(VENV)/.created:
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.created $(SOURCES)
-	$(BIN)/pip install --quiet .
+	pip install .
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/pip install --quiet cmake ninja '.[test]'
+	pip install --quiet cmake ninja '.[test]'
 	touch $@

@@ -234,5 +234,3 @@ def _load(X: Any, y: ArrayLike | None) -> tuple[Any, ArrayLike]:
     if y is None:
         raise DataError("y is missing; it can be left out only when X is the path of a libsvm file")
     return X, y
-
-

@@ -28,18 +28,19 @@ def fit(
     alpha: Annotated[float, typer.Option(help="strength of the penalty")] = 1e-4,
     intercept: Annotated[bool, typer.Option(help="fit an intercept")] = True,
     step_size: Annotated[float, typer.Option(help="first step size")] = 0.05,
-    schedule: Annotated[
-        str, typer.Option(help="epoch-decay, constant or inverse-scaling")
-    ] = "epoch-decay",
+    schedule: Annotated[str, typer.Option(help="epoch-decay, constant or inverse-scaling")] = "epoch-decay",
     max_epochs: Annotated[int, typer.Option(help="passes over the data")] = 20,
     threads: Annotated[int | None, typer.Option(help="default: all that the process may use")] = None,
     seed: Annotated[int | None, typer.Option(help="random_state")] = None,
     positive: Annotated[
         list[float] | None, typer.Option(help="train this label (repeat for several) against the rest")
     ] = None,
-    float32: Annotated[bool, typer.Option("--float32", help="values and weights in single precision")] = False,
+    float32: Annotated[
+        bool, typer.Option("--float32", help="values and weights in single precision")
+    ] = False,
     option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="option of the algorithm; repeat for several")
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="option of the algorithm; repeat for several"),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="write the model here (safetensors)")] = None,
     history: Annotated[Path | None, typer.Option(help="write the history here (JSON)")] = None,

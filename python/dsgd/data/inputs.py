@@ -79,7 +79,10 @@ def as_matrix(X: Any, n_threads: int) -> _core.Matrix:
             raise DataError(f"X must have two dimensions (samples, features), not {X.ndim}")
         matrix = _csr_matrix(*_as_csr(X), n_features=X.shape[1], n_threads=n_threads)
     else:
-        dense = np.asarray(X)
+        try:
+            dense = np.asarray(X)
+        except ValueError as error:
+            raise DataError(f"X cannot be read as a matrix: {error}") from error
         if dense.ndim != 2:
             raise DataError(f"X must have two dimensions (samples, features), not {dense.ndim}")
         matrix = _core.Matrix.dense(_as_real(dense, "X"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy.optimize
 import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
@@ -19,7 +20,7 @@ def make_text_classification(
     n_features: int = 47_236,
     words_per_sample: int = 72,
     exponent: float = 1.0,
-    noise: float = 0.1,
+    separation: float = 0.25,
     dtype: DTypeLike = np.float32,
     random_state: int | None = None,
 ) -> tuple[scipy.sparse.csr_array, NDArray[np.float64]]:
@@ -32,11 +33,12 @@ def make_text_classification(
     n_features : int, default=47236
         Columns, the vocabulary; that of RCV1-v2 by default. Column order is random.
     words_per_sample : int, default=72
-        Mean number of different words of a document, before the few that are drawn twice are merged.
+        Mean number of different words of a document.
     exponent : float, default=1.0
-        The frequency of the k-th most frequent word falls like k^-exponent.
-    noise : float, default=0.1
-        Standard deviation of what is added to the true decision value, whose own is 1, before its sign is taken.
+        The frequency of the k-th most frequent word falls like (k + 10)^-exponent (Zipf-Mandelbrot), which gives the
+        most frequent word to about half of the documents, as in RCV1-v2.
+    separation : float, default=0.25
+        Standard deviation of a word's log-odds of belonging to the positive class; 0 makes the labels random.
     dtype : {float32, float64}, default=float32
         Type of the values.
     random_state : int, optional
@@ -47,41 +49,54 @@ def make_text_classification(
     X : scipy.sparse.csr_array of shape (n_samples, n_features)
         int32 indices, sorted, without duplicates.
     y : ndarray of float64, shape (n_samples,)
-        -1 and +1, about as many of each.
+        -1 and +1 with equal probability.
     """
     check_integer("n_samples", n_samples, 1)
     check_integer("n_features", n_features, 1)
-    check_integer("words_per_sample", words_per_sample, 1)
+    check_integer("words_per_sample", words_per_sample, 1, n_features)
     check_real("exponent", exponent, 0)
-    check_real("noise", noise, 0)
+    check_real("separation", separation, 0)
     random = np.random.default_rng(random_state)
-    X = _documents(random, n_samples, n_features, words_per_sample, exponent)
-    # A feature's weight does not depend on its frequency, so the label hangs on frequent and rare words alike.
-    decision = np.asarray(X @ random.standard_normal(n_features))
-    decision = (decision - np.median(decision)) / max(float(np.std(decision)), 1e-12)
-    y = np.where(decision + noise * random.standard_normal(n_samples) > 0, 1.0, -1.0)
-    return X.astype(dtype), y
-
-
-def _documents(
-    random: np.random.Generator, n_samples: int, n_features: int, words_per_sample: int, exponent: float
-) -> Any:
-    """Return the tf-idf matrix in float64, rows of unit length."""
-    frequency = np.arange(1, n_features + 1, dtype=np.float64) ** -exponent
-    cumulative = np.cumsum(frequency / frequency.sum())
-    # Lengths of documents are skewed: a lognormal with the wanted mean, at least one word.
-    lengths = random.lognormal(np.log(words_per_sample) - 0.125, 0.5, n_samples).astype(np.int64) + 1
-    indptr = np.zeros(n_samples + 1, np.int64)
-    np.cumsum(lengths, out=indptr[1:])
-    words = np.searchsorted(cumulative, random.random(indptr[-1]), side="right").clip(max=n_features - 1)
-    columns = random.permutation(n_features).astype(np.int32)[words]
-    X = scipy.sparse.csr_array(
-        (np.ones(len(columns)), columns, indptr.astype(np.int32)), shape=(n_samples, n_features)
+    y = np.where(random.random(n_samples) < 0.5, -1.0, 1.0)
+    frequency = np.arange(11, n_features + 11, dtype=np.float64) ** -exponent
+    log_odds = separation * random.standard_normal(n_features)
+    names = random.permutation(n_features).astype(np.int32)
+    draws = _draws_for(words_per_sample, frequency / frequency.sum())
+    # Lengths of documents are skewed: a lognormal of that mean, at least one word.
+    lengths = random.lognormal(np.log(draws) - 0.125, 0.5, n_samples).astype(np.int64) + 1
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    words = np.empty(indptr[-1], np.int32)
+    label_of = np.repeat(y, lengths)
+    for label in (-1.0, 1.0):
+        cumulative = np.cumsum(frequency * np.exp(label * log_odds))
+        drawn = random.random(np.count_nonzero(label_of == label)) * cumulative[-1]
+        words[label_of == label] = names[np.searchsorted(cumulative, drawn).clip(max=n_features - 1)]
+    index_dtype = np.int32 if indptr[-1] <= np.iinfo(np.int32).max else np.int64
+    counts = scipy.sparse.csr_array(
+        (np.ones(len(words)), words.astype(index_dtype, copy=False), indptr.astype(index_dtype)),
+        shape=(n_samples, n_features),
     )
-    X.sum_duplicates()
-    documents = np.bincount(X.indices, minlength=n_features)
-    X.data = (1 + np.log(X.data)) * np.log((1 + n_samples) / (1 + documents))[X.indices]
-    row_of = np.repeat(np.arange(n_samples), np.diff(X.indptr))
-    length = np.sqrt(np.bincount(row_of, weights=X.data**2, minlength=n_samples))
-    X.data /= np.where(length > 0, length, 1)[row_of]
-    return X
+    counts.sum_duplicates()
+    return _tf_idf(counts).astype(dtype), y
+
+
+def _draws_for(distinct: int, probability: NDArray[np.float64]) -> float:
+    """Return how many words to draw to meet so many different ones on average."""
+    if distinct >= len(probability):
+        return 3.0 * distinct
+    rest = np.log1p(-np.minimum(probability, 1 - 1e-12))
+    return float(
+        scipy.optimize.brentq(lambda draws: -np.expm1(draws * rest).sum() - distinct, 0, 1e6 * distinct)
+    )
+
+
+def _tf_idf(counts: Any) -> Any:
+    """Return (1 + ln count) ln(n / documents with the word), rows scaled to unit length."""
+    n_samples, n_features = counts.shape
+    documents = np.bincount(counts.indices, minlength=n_features)
+    counts.data = (1 + np.log(counts.data)) * np.log((1 + n_samples) / np.maximum(documents, 1))[
+        counts.indices
+    ]
+    row_of = np.repeat(np.arange(n_samples), np.diff(counts.indptr))
+    counts.data /= np.sqrt(np.bincount(row_of, weights=counts.data**2, minlength=n_samples))[row_of]
+    return counts

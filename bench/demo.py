@@ -1,0 +1,116 @@
+"""The main job from end to end, as `make demo` runs it: real data, then data of the shape of RCV1-v2.
+
+Everything goes through what a user has: files, `dsgd.fit`, saving, loading, predicting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+import dsgd
+from dsgd.data import load_libsvm, make_text_classification, save_libsvm
+from dsgd.threads import default_threads
+
+CONSOLE = Console(width=110)
+
+
+def main() -> None:
+    """Run both parts and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=300_000, help="rows of the generated set")
+    rows = parser.parse_args().rows
+    table = Table(
+        "data", "algorithm", "threads", "passes", "seconds", "M non-zeros/s", "objective", "test accuracy"
+    )
+    with tempfile.TemporaryDirectory(prefix="dsgd-demo-") as folder:
+        digits(table)
+        text(table, rows, Path(folder))
+    CONSOLE.print(table)
+
+
+def digits(table: Table) -> None:
+    """Train on handwritten digits: an 8 against the rest."""
+    CONSOLE.rule("digits of scikit-learn: 8 against the rest")
+    X, y = load_digits(return_X_y=True)
+    X, X_test, y, y_test = train_test_split(X / 16.0, y == 8, test_size=0.3, random_state=0, stratify=y)
+    for algo in ("sgd", "hogwild"):
+        result = dsgd.fit(X, y, algo=algo, loss="logistic", eval_set=(X_test, y_test), random_state=0)
+        add_row(table, "digits", result, 1 if algo == "sgd" else default_threads(), np.count_nonzero(X))
+
+
+def text(table: Table, rows: int, folder: Path) -> None:
+    """Generate documents, write and read them as libsvm text, train with one thread and with all, save, reload."""
+    CONSOLE.rule(f"documents of the shape of RCV1-v2: {rows:,} rows, 47,236 features")
+    X, y = timed("generated", lambda: make_text_classification(rows, random_state=0))
+    path = folder / "documents.svm"
+    timed("written as libsvm text", lambda: save_libsvm(path, X, y))
+    X, y = timed(
+        f"read back ({path.stat().st_size / 1e6:.0f} MB)",
+        lambda: load_libsvm(path, n_features=X.shape[1], dtype=np.float32),
+    )
+    held_out = rows // 10
+    X, y, X_test, y_test = X[held_out:], y[held_out:], X[:held_out], y[:held_out]
+    result = None
+    for threads in sorted({1, default_threads()}):
+        CONSOLE.print(f"hogwild, {threads} thread{'s' if threads > 1 else ''}")
+        result = dsgd.fit(
+            X,
+            y,
+            algo="hogwild",
+            alpha=1e-5,
+            step_size=0.5,
+            max_epochs=10,
+            n_threads=threads,
+            eval_set=(X_test, y_test),
+            progress=True,
+            random_state=0,
+        )
+        add_row(table, "documents", result, threads, X.nnz)
+    assert result is not None
+    result.save(folder / "model.safetensors")
+    loaded = dsgd.load(folder / "model.safetensors")
+    agree = bool((loaded.predict(X_test) == result.predict(X_test)).all())
+    CONSOLE.print(
+        f"saved, reloaded ({(folder / 'model.safetensors').stat().st_size / 1e3:.0f} kB), predicted {held_out:,} "
+        f"held-out rows: the same predictions: {agree}; accuracy {loaded.score(X_test, y_test):.4f}"
+    )
+    if not agree:
+        raise SystemExit("the reloaded model predicts something else")
+
+
+def timed(what: str, work: Callable[[], Any]) -> Any:
+    """Return the result of `work` and print how long it took."""
+    start = time.perf_counter()
+    result = work()
+    CONSOLE.print(f"{what}: {time.perf_counter() - start:.1f} s")
+    return result
+
+
+def add_row(table: Table, name: str, result: dsgd.FitResult, threads: int, nonzeros: int) -> None:
+    """Add what a fit came to."""
+    last = result.history[-1]
+    table.add_row(
+        name,
+        result.algorithm.name,
+        str(threads),
+        f"{last.effective_passes:.0f}",
+        f"{last.seconds:.3f}",
+        f"{nonzeros * last.effective_passes / last.seconds / 1e6:.0f}",
+        f"{last.objective:.5f}",
+        f"{last.score:.4f}",
+    )
+
+
+if __name__ == "__main__":
+    main()

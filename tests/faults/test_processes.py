@@ -1,0 +1,154 @@
+"""Forked children, signals, and fits at the same time (check 5 of the main job)."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dsgd
+
+PROBLEM = """
+import os, sys, warnings
+import numpy as np, dsgd
+X, y = dsgd.data.make_text_classification(3000, random_state=0)
+def fit(**more):
+    return dsgd.fit(X, y, algo="hogwild", n_threads=2, step_size=1.0, **more)
+"""
+
+
+def start(script: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROBLEM + script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_a_fit_in_a_forked_child_after_a_fit_in_the_parent() -> None:
+    script = """
+from dsgd import _core
+parent = fit()
+before = _core.backend()
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, from Python 3.12 on
+child = os.fork()
+if child == 0:
+    score = fit().score(X, y)
+    print(before, _core.backend(), score > 0.9, flush=True)
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+    process = start(script)
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        pytest.fail("the fit in the child hangs")
+    assert process.returncode == 0, err
+    assert out.split() == ["openmp", "std_threads", "True"]
+
+
+def test_control_c_returns_the_model_so_far() -> None:
+    script = """
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    result = fit(max_epochs=10**9, progress=True)
+print(len(result.history), result.history[-1].epoch, result.score(X, y) > 0.9)
+print(caught[0].category.__name__, caught[0].message, caught[0].filename)
+"""
+    process = start(script)
+    assert process.stderr is not None
+    for _ in range(3):
+        assert process.stderr.readline().startswith("epoch")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    first, second = out.splitlines()
+    epochs, last, good = first.split()
+    assert int(epochs) == int(last) >= 3
+    assert good == "True"
+    assert second.startswith("RuntimeWarning interrupted after ")
+    assert second.endswith("of 1000000000 epochs; the model so far is returned <string>")
+
+
+def test_control_c_before_the_first_epoch_ends_is_an_interrupt() -> None:
+    script = """
+import dsgd.algorithms, signal
+from dsgd.algorithms.base import Algorithm
+class Interrupted(dsgd.algorithms.Sgd):
+    def epochs(self, task):
+        signal.raise_signal(signal.SIGINT)
+        yield 1
+try:
+    dsgd.fit(X, y, algo=Interrupted())
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    out, err = start(script).communicate(timeout=60)
+    assert out == "interrupted\n", err
+
+
+def test_two_fits_in_two_python_threads_run_at_once() -> None:
+    # One long epoch runs in a thread; if it held the GIL, no whole fit could begin and end here within it.
+    rng = np.random.default_rng(0)
+    long = rng.standard_normal((400_000, 100))
+    short = rng.standard_normal((100, 5))
+    span: list[float] = []
+
+    def run() -> None:
+        labels = long[:, 0] > 0
+        span.append(time.perf_counter())
+        dsgd.fit(long, labels, algo="sgd", max_epochs=1, evaluate_every=0)
+        span.append(time.perf_counter())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    fits = []
+    while thread.is_alive():
+        begin = time.perf_counter()
+        dsgd.fit(short, short[:, 0] > 0, algo="hogwild", n_threads=2, max_epochs=1)
+        fits.append((begin, time.perf_counter()))
+    thread.join()
+    inside = [fit for fit in fits if span[0] < fit[0] and fit[1] < span[1]]
+    assert len(inside) >= 2
+
+
+def test_concurrent_fits_give_what_they_give_alone() -> None:
+    X, y = dsgd.data.make_text_classification(2000, random_state=0)
+
+    def fit(seed: int) -> bytes:
+        return dsgd.fit(X, y, algo="hogwild", n_threads=1, random_state=seed, max_epochs=5).coef_.tobytes()
+
+    alone = [fit(seed) for seed in range(4)]
+    together: dict[int, bytes] = {}
+    threads = [threading.Thread(target=lambda s=s: together.update({s: fit(s)})) for s in range(4)]  # type: ignore[misc]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [together[seed] for seed in range(4)] == alone
+
+
+def test_no_file_is_left_when_a_save_is_killed(tmp_path: Path) -> None:
+    """Kill -9 in the middle of writing: the old model is still whole."""
+    script = f"""
+from dsgd.files import replacing
+result = fit(max_epochs=1)
+result.save({str(tmp_path / "model")!r})
+with replacing({str(tmp_path / "model")!r}) as beside:
+    beside.write_bytes(b"half")
+    print("ready", flush=True)
+    import time; time.sleep(60)
+"""
+    process = start(script)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.kill()
+    process.wait(timeout=60)
+    process.communicate()
+    assert len(dsgd.load(tmp_path / "model").coef_) == 47236

@@ -1,0 +1,67 @@
+"""Where the algorithms go: the optimum of the regularised objective."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import make_problem
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+import dsgd
+from dsgd.schedules import EpochDecay
+from dsgd.testing import reference
+
+ALPHA = 0.01
+SLOW_DECAY: dict[str, Any] = {"step_size": 0.5, "schedule": EpochDecay(factor=0.995), "max_epochs": 2000}
+
+
+def optimum(X: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Return the minimum of the l2-regularised logistic objective, by L-BFGS."""
+    d = X.shape[1]
+
+    def value(v: NDArray[np.float64]) -> float:
+        return reference.objective(X, y, v[:d], v[d], loss="logistic", alpha=ALPHA)
+
+    def gradient(v: NDArray[np.float64]) -> NDArray[np.float64]:
+        g = reference.DERIVATIVES["logistic"](X @ v[:d] + v[d], y) / len(y)
+        return np.append(X.T @ g + ALPHA * v[:d], g.sum())
+
+    options = {"ftol": 1e-15, "gtol": 1e-10}
+    return float(minimize(value, np.zeros(d + 1), jac=gradient, method="L-BFGS-B", options=options).fun)
+
+
+def objectives(X: Any, y: Any, **settings: Any) -> list[float]:
+    history = dsgd.fit(X, y, loss="logistic", alpha=ALPHA, random_state=0, **settings).history
+    return [record.objective for record in history if record.objective is not None]
+
+
+@pytest.mark.parametrize("layout", ["sparse", "dense"])
+@pytest.mark.parametrize(("algo", "bound"), [("sgd", 1e-6), ("hogwild", 5e-4)])
+def test_the_limit_is_the_optimum(algo: str, bound: float, layout: str) -> None:
+    """Feature frequencies from 60 % to 1 %: a wrong degree split has another limit.
+
+    One thread repeats exactly, at 1.5e-8 above the optimum. Two threads that run 300 rows are often one after the other,
+    on halves that stay the same: in 200 runs the worst was 5.4e-5 above, the median 1.4e-5.
+    """
+    X, y = make_problem(300, 20, seed=5)
+    best = optimum(X.toarray(), y)
+    data = X if layout == "sparse" else X.toarray()
+    last = objectives(data, y, algo=algo, evaluate_every=2000, **SLOW_DECAY)[-1]
+    assert best * (1 - 1e-9) < last < best * (1 + bound)
+
+
+def test_constant_steps_leave_an_error_that_shrinks_with_the_step() -> None:
+    """Between step^1 (independent draws) and step^2 (a new permutation every epoch, as here): half the step, 2 to 4
+    times less. The seed is fixed; of 200 other seeds all were within 2.7 and 3.3.
+    """
+    X, y = make_problem(300, 20, seed=6)
+    best = optimum(X.toarray(), y)
+    gaps = [
+        np.mean(objectives(X, y, algo="sgd", step_size=step, schedule="constant", max_epochs=400)[-100:])
+        - best
+        for step in (0.4, 0.2)
+    ]
+    assert 2 < gaps[0] / gaps[1] < 4

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_problem
+
+import dsgd
+from dsgd.data import save_libsvm
+
+X, Y = make_problem(200, 12, seed=0)
+
+
+def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dsgd", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_libsvm(tmp_path / "train.svm", X[:150], Y[:150])
+    save_libsvm(tmp_path / "test.svm", X[150:, :11], Y[150:])  # the last feature does not occur
+    return tmp_path
+
+
+def test_fit_then_predict(folder: Path) -> None:
+    command = (
+        "fit train.svm --test test.svm --algo hogwild --loss hinge --alpha 1e-4 --max-epochs 10 --threads 2"
+    )
+    more = "--option write=atomic --step-size 0.2 --seed 1 --model m.safetensors --history h.json"
+    done = run(*command.split(), *more.split(), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "150 rows, 12 features" in done.stdout
+    assert "10 passes in" in done.stdout
+    assert len([line for line in done.stderr.splitlines() if line.startswith("epoch")]) == 10
+    history = json.loads((folder / "h.json").read_text())
+    assert history[-1]["epoch"] == 10
+    assert history[-1]["score"] > 0.8
+    result = dsgd.load(folder / "m.safetensors")
+    assert result.algorithm == dsgd.algorithms.Hogwild(write="atomic")
+
+    done = run("predict", "m.safetensors", "test.svm", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    test = X[150:].toarray()
+    test[:, 11] = 0
+    assert [float(line) for line in done.stdout.split()] == result.predict(test).tolist()
+    assert done.stderr == f"score {history[-1]['score']:.4f} on 50 rows\n"
+    to_file = run("predict", "m.safetensors", "test.svm", "--output", "out.txt", cwd=folder)
+    assert to_file.stdout == ""
+    assert (folder / "out.txt").read_text() == done.stdout
+
+
+def test_one_class_against_the_rest(tmp_path: Path) -> None:
+    labels = np.where(Y > 0, 3, np.where(np.arange(200) % 2, 1, 2))
+    save_libsvm(tmp_path / "train.svm", X, labels)
+    common = "--step-size 0.2 --quiet --model m".split()
+    done = run("fit", "train.svm", *common, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "hinge needs two classes, y has 3" in done.stderr
+    assert run("fit", "train.svm", "--positive", 3, *common, cwd=tmp_path).returncode == 0
+    done = run("predict", "m", "train.svm", "--positive", 3, cwd=tmp_path)
+    assert float(done.stderr.split()[1]) > 0.9
+    assert set(done.stdout.split()) == {"1", "-1"}
+    several = run("fit", "train.svm", "--positive", 1, "--positive", 2, *common, cwd=tmp_path)
+    assert several.returncode == 0
+    assert (dsgd.load(tmp_path / "m").predict(X) == np.where(Y > 0, -1, 1)).mean() > 0.9
+    done = run("fit", "train.svm", "--positive", 9, *common, cwd=tmp_path)
+    assert "no row has the label 9; the labels are [1.0, 2.0, 3.0]" in done.stderr
+
+
+def test_options_reach_the_fit(folder: Path) -> None:
+    common = "--algo sgd --seed 0 --quiet --model".split()
+    models = {}
+    for name, more in {
+        "plain": [],
+        "single": ["--float32"],
+        "bare": ["--no-intercept"],
+        "free": ["--penalty", "none"],
+        "strong": ["--alpha", "0.1"],
+        "constant": ["--schedule", "constant"],
+        "logistic": ["--loss", "logistic"],
+        "blocks": ["--option", "block_size=8"],
+    }.items():
+        done = run("fit", "train.svm", *common, name, *more, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        models[name] = dsgd.load(folder / name)
+    assert models["single"].coef_.dtype == np.float32
+    assert models["bare"].intercept_ == 0
+    assert len({model.coef_.tobytes() for model in models.values()}) == len(models)
+
+
+def test_algorithms_lists_the_registry(tmp_path: Path) -> None:
+    done = run("algorithms", cwd=tmp_path)
+    assert done.returncode == 0
+    for name in dsgd.algorithms.REGISTRY:
+        assert name in done.stdout
+    assert "write=racy" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("fit none.svm", "No such file or directory"),
+        ("fit train.svm --algo hogwilt", "did you mean 'hogwild'"),
+        ("fit train.svm --option write", "--option takes KEY=VALUE, not 'write'"),
+        ("fit train.svm --option wirte=atomic", "did you mean 'write'"),
+        ("fit train.svm --model none/m", "the directory of none/m does not exist"),
+        ("fit train.svm --threads 0", "n_threads must be an integer from 1 to 1024, not 0"),
+        ("fit broken.svm", "broken.svm:1:3: expected index:value"),
+        ("predict broken.svm train.svm", "is not a model of dsgd"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_status_2(folder: Path, arguments: str, message: str) -> None:
+    (folder / "broken.svm").write_text("1 what\n")
+    done = run(*arguments.split(), cwd=folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith("dsgd: error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""

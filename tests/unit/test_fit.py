@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import make_problem
+
+import dsgd
+from dsgd.algorithms import Hogwild, Sgd
+from dsgd.data import save_libsvm
+from dsgd.errors import ConfigError, DataError, DivergedError
+from dsgd.schedules import Constant, EpochDecay, InverseScaling
+
+X, Y = make_problem(300, 40, seed=0)
+
+
+def fit(**changes: Any) -> dsgd.FitResult:
+    settings: dict[str, Any] = {"algo": "sgd", "random_state": 0, "max_epochs": 5, "step_size": 0.2}
+    return dsgd.fit(X, Y, **{**settings, **changes})
+
+
+def test_the_objective_falls_and_the_model_predicts() -> None:
+    for algo in ("sgd", "hogwild"):
+        for loss in ("hinge", "logistic"):
+            result = fit(algo=algo, loss=loss, max_epochs=20)
+            objectives = [record.objective for record in result.history]
+            assert objectives[-1] is not None
+            assert objectives[0] is not None
+            assert objectives[-1] < objectives[0] < 1
+            assert result.score(X, Y) > 0.97
+
+
+def test_squared_loss_solves_least_squares() -> None:
+    target = X @ np.arange(40.0) + 3
+    result = dsgd.fit(
+        X, target, algo="sgd", loss="squared", alpha=0, step_size=0.05, schedule="constant", max_epochs=400
+    )
+    np.testing.assert_allclose(result.coef_, np.arange(40.0), atol=1e-6)
+    assert result.intercept_ == pytest.approx(3, abs=1e-6)
+    assert result.score(X, target) == pytest.approx(1)
+
+
+def test_one_thread_repeats_bit_for_bit() -> None:
+    for algo in ("sgd", "hogwild"):
+        a, b = fit(algo=algo, n_threads=1), fit(algo=algo, n_threads=1)
+        assert (a.coef_ == b.coef_).all()
+        assert a.intercept_ == b.intercept_
+    assert (fit().coef_ == fit(algo="hogwild", n_threads=1).coef_).all()
+
+
+def test_without_a_seed_two_runs_differ() -> None:
+    assert (fit(random_state=None).coef_ != fit(random_state=None).coef_).any()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"loss": "logistic"},
+        {"penalty": "none"},
+        {"alpha": 0.1},
+        {"fit_intercept": False},
+        {"step_size": 0.3},
+        {"schedule": "constant"},
+        {"schedule": EpochDecay(factor=0.5)},
+        {"schedule": "inverse-scaling"},
+        {"schedule": InverseScaling(power=0.25)},
+        {"max_epochs": 6},
+        {"random_state": 1},
+        {"block_size": 8},
+    ],
+    ids=str,
+)
+def test_every_option_changes_the_result(change: dict[str, Any]) -> None:
+    plain = fit(alpha=0.01)
+    changed = fit(**{"alpha": 0.01, **change})
+    assert (plain.coef_ != changed.coef_).any()
+
+
+def test_an_object_is_the_same_as_its_name() -> None:
+    assert (fit().coef_ == fit(algo=Sgd(), schedule=EpochDecay(), loss=dsgd.losses.Hinge()).coef_).all()
+    assert (fit(block_size=4).coef_ == fit(algo=Sgd(block_size=4)).coef_).all()
+    assert (fit(schedule="constant").coef_ == fit(schedule=Constant()).coef_).all()
+    assert fit(algo=Hogwild(write="atomic")).algorithm == Hogwild(write="atomic")
+
+
+def test_history() -> None:
+    history = fit(eval_set=(X, Y), schedule="epoch-decay").history
+    assert [record.epoch for record in history] == [1, 2, 3, 4, 5]
+    assert [record.effective_passes for record in history] == [1, 2, 3, 4, 5]
+    assert [record.step_size for record in history] == pytest.approx([0.2 * 0.8**k for k in range(5)])
+    seconds = [record.seconds for record in history]
+    assert seconds == sorted(seconds)
+    assert seconds[0] > 0
+    assert all(record.score is not None and 0.5 < record.score <= 1 for record in history)
+    inverse = fit(schedule="inverse-scaling").history
+    assert inverse[1].step_size == pytest.approx(0.2 / np.sqrt(301))
+
+
+def test_evaluation_every_few_epochs_or_never() -> None:
+    evaluated = [record.objective is not None for record in fit(evaluate_every=2).history]
+    assert evaluated == [False, True, False, True, True]  # the last one always
+    assert [record.objective for record in fit(evaluate_every=0).history] == [None] * 5
+    assert (fit(evaluate_every=0).coef_ == fit().coef_).all()
+
+
+def test_the_reported_objective_is_that_of_the_model() -> None:
+    result = fit(loss="logistic", alpha=0.01)
+    margin = Y * (X @ result.coef_ + result.intercept_)
+    expected = np.logaddexp(0, -margin).mean() + 0.005 * result.coef_ @ result.coef_
+    assert result.history[-1].objective == pytest.approx(expected, rel=1e-12)
+
+
+def test_float32_stays_float32() -> None:
+    result = dsgd.fit(X.astype(np.float32), Y, algo="hogwild", step_size=0.2)
+    assert result.coef_.dtype == np.float32
+    assert result.decision_function(X).dtype == np.float64
+    assert result.score(X, Y) > 0.95
+
+
+def test_labels_of_any_kind() -> None:
+    words = np.where(Y > 0, "spam", "ham")
+    for labels in (words, words.astype(object), Y > 0, Y.astype(int), Y[:, None]):
+        result = dsgd.fit(X, labels, algo="sgd", step_size=0.2, random_state=0, max_epochs=5)
+        assert (result.coef_ == fit().coef_).all()
+        assert result.predict(X)[0] in labels.ravel()
+        assert result.score(X, labels) == fit().score(X, Y)
+
+
+def test_a_path_of_a_libsvm_file(tmp_path: Path) -> None:
+    save_libsvm(tmp_path / "train.svm", X, Y)
+    result = dsgd.fit(tmp_path / "train.svm", algo="sgd", random_state=0, max_epochs=5, step_size=0.2)
+    assert (result.coef_ == fit().coef_).all()
+    with pytest.raises(ConfigError, match="the file brings its own labels"):
+        dsgd.fit(tmp_path / "train.svm", Y, algo="sgd")
+
+
+def test_progress_prints_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    fit(progress=True, eval_set=(X, Y))
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert captured.out == ""
+    assert len(lines) == 5
+    assert lines[0].startswith("epoch 1/5")
+    assert "objective" in lines[0]
+    assert "score" in lines[0]
+    fit()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"algo": "hogwilt"}, "unknown algo 'hogwilt'; did you mean 'hogwild'"),
+        ({"algo": 3}, "algo must be a name or an object of dsgd.algorithms, not 3"),
+        ({"blocksize": 3}, "unknown option of 'sgd' 'blocksize'; did you mean 'block_size'"),
+        ({"algo": Sgd(), "block_size": 3}, r"options \(block_size\) belong into the Sgd object"),
+        ({"block_size": 0}, "block_size must be an integer of at least 1, not 0"),
+        ({"algo": "hogwild", "write": "careful"}, "unknown write 'careful'; .*known: atomic, locked, racy"),
+        ({"n_threads": 2}, "algo 'sgd' runs on one thread; n_threads=2"),
+        ({"n_threads": 0}, "n_threads must be an integer from 1 to 1024, not 0"),
+        ({"n_threads": 10**6, "algo": "hogwild"}, "n_threads must be an integer from 1 to 1024"),
+        ({"loss": "hing"}, "unknown loss 'hing'; did you mean 'hinge'"),
+        ({"penalty": "l3"}, "unknown penalty 'l3'"),
+        ({"alpha": -1}, "alpha must be a finite number of at least 0, not -1"),
+        ({"alpha": float("nan")}, "alpha must be a finite number"),
+        ({"alpha": "big"}, "alpha must be a finite number of at least 0, not 'big'"),
+        ({"fit_intercept": 1}, "fit_intercept must be True or False, not 1"),
+        ({"step_size": 0}, "step_size must be a finite number above 0, not 0"),
+        ({"schedule": "constat"}, "unknown schedule 'constat'; did you mean 'constant'"),
+        ({"schedule": 1}, "schedule must be a name or an object of dsgd.schedules"),
+        ({"max_epochs": 0}, "max_epochs must be an integer of at least 1"),
+        ({"max_epochs": 2.5}, "max_epochs must be an integer of at least 1, not 2.5"),
+        ({"max_epochs": True}, "max_epochs must be an integer of at least 1, not True"),
+        ({"evaluate_every": -1}, "evaluate_every must be an integer of at least 0"),
+        ({"random_state": -1}, "random_state must be an integer from 0"),
+        ({"random_state": 2**64}, "random_state must be an integer from 0"),
+        ({"progress": "yes"}, "progress must be True or False"),
+        ({"eval_set": X}, r"eval_set must be a tuple \(X, y\)"),
+    ],
+    ids=str,
+)
+def test_a_wrong_parameter_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        fit(**change)
+
+
+def test_wrong_schedules_are_refused() -> None:
+    with pytest.raises(ConfigError, match="factor must be a finite number above 0 and at most 1, not 1.5"):
+        EpochDecay(factor=1.5)
+    with pytest.raises(ConfigError, match="power must be a finite number above 0"):
+        InverseScaling(power=0)
+
+
+def test_wrong_evaluation_sets_are_refused() -> None:
+    with pytest.raises(DataError, match="X has 39 features; the model was trained on 40"):
+        fit(eval_set=(X[:, :39], Y))
+    with pytest.raises(DataError, match=r"y has shape \(299,\); X has 300 rows"):
+        fit(eval_set=(X, Y[1:]))
+    with pytest.raises(DataError, match=r"eval_set has the label 0.0; the classes are -1.0 and 1.0"):
+        fit(eval_set=(X, (Y > 0).astype(float)))
+
+
+def test_y_is_needed() -> None:
+    with pytest.raises(DataError, match="y is missing"):
+        dsgd.fit(X, algo="sgd")
+
+
+def test_divergence_is_an_error_that_names_the_step() -> None:
+    with pytest.raises(DivergedError, match="not finite after epoch .* step size 1000 .*smaller step_size"):
+        fit(loss="squared", step_size=1e3, schedule="constant", max_epochs=200)
+
+
+def test_the_log_says_what_is_run(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="dsgd"):
+        fit(algo="hogwild", n_threads=2)
+    assert caplog.messages == ["hogwild: 300 rows, 40 features, float64, 2 threads"]
+
+
+@pytest.mark.parametrize("write", ["racy", "atomic", "locked"])
+def test_hogwild_on_two_threads_comes_close_to_one(write: str) -> None:
+    data, labels = make_problem(5000, 40, seed=1)
+    settings: dict[str, Any] = {"algo": "hogwild", "loss": "logistic", "step_size": 0.2, "max_epochs": 10}
+    one = dsgd.fit(data, labels, n_threads=1, **settings).history[-1].objective
+    two = dsgd.fit(data, labels, n_threads=2, write=write, **settings).history[-1].objective
+    assert one is not None
+    assert two == pytest.approx(one, rel=0.02)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from dsgd.errors import DataError
+from dsgd.history import History, Record
+from dsgd.progress import ProgressReport
+
+RECORDS = [
+    Record(epoch=1, effective_passes=1.0, seconds=0.1, step_size=0.5),
+    Record(epoch=2, effective_passes=2.0, seconds=0.25, step_size=0.4, objective=1 / 3, score=0.9),
+]
+
+
+def test_json_round_trip(tmp_path: Path) -> None:
+    history = History(RECORDS)
+    text = history.to_json(tmp_path / "history.json")
+    assert (tmp_path / "history.json").read_text() == text
+    assert json.loads(text)[1]["objective"] == 1 / 3
+    assert json.loads(text)[0]["objective"] is None
+    assert History.from_json(text) == history
+    assert History.from_json(History().to_json()) == History()
+
+
+def test_what_is_not_a_history_is_refused() -> None:
+    for text in ("", "{", "[1]", '[{"epoch": 1}]', "3"):
+        with pytest.raises(DataError, match="not a history of dsgd"):
+            History.from_json(text)
+
+
+def test_it_is_a_sequence() -> None:
+    history = History(RECORDS)
+    assert len(history) == 2
+    assert history[-1] is RECORDS[1]
+    assert history[:1] == History(RECORDS[:1])
+    assert list(history) == RECORDS
+    assert "2 records" in repr(history)
+
+
+def test_progress_on_a_terminal_is_a_bar() -> None:
+    text = io.StringIO()
+    with ProgressReport(2, Console(file=text, force_terminal=True, width=100)) as report:
+        for record in RECORDS:
+            report.show(record)
+    assert "━" in text.getvalue()
+    assert "2/2" in text.getvalue()
+    assert "score 0.9000" in text.getvalue()

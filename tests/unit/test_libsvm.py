@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+from conftest import make_problem
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import dump_svmlight_file, load_svmlight_file
+
+from dsgd.data import load_libsvm, save_libsvm
+from dsgd.errors import ConfigError, DataError
+
+X, Y = make_problem(80, 12, seed=0)
+
+
+def test_reads_what_scikit_learn_writes_and_the_other_way_round(tmp_path: Path) -> None:
+    path = tmp_path / "file.svm"
+    dump_svmlight_file(X, Y, str(path), zero_based=False)
+    read, labels = load_libsvm(path)
+    np.testing.assert_allclose(read.toarray(), X.toarray(), rtol=1e-15)
+    assert (labels == Y).all()
+    save_libsvm(path, X, Y)
+    read, labels = load_svmlight_file(str(path), n_features=12, zero_based=False)
+    assert (read.toarray() == X.toarray()).all()
+    assert (labels == Y).all()
+
+
+@st.composite
+def matrices(draw: st.DrawFn) -> tuple[Any, Any]:
+    real = draw(st.sampled_from([np.float32, np.float64]))
+    index = draw(st.sampled_from([np.int32, np.int64]))
+    width = 32 if real is np.float32 else 64
+    number = st.floats(allow_nan=False, allow_infinity=False, width=width)
+    top = 2**31 - 2 if index is np.int32 else 2**40
+    columns = st.lists(st.integers(0, top), max_size=6, unique=True).map(sorted)
+    rows = draw(st.lists(columns, min_size=1, max_size=6))
+    indices = np.array([j for row in rows for j in row], index)
+    data = np.array([draw(number) for _ in indices], real)
+    indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(index)
+    labels = [draw(st.floats(allow_nan=False, allow_infinity=False)) for _ in rows]
+    return scipy.sparse.csr_array((data, indices, indptr), shape=(len(rows), top + 1)), np.array(labels)
+
+
+@given(problem=matrices(), base=st.sampled_from(["zero", "one"]))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_round_trip_is_exact(tmp_path: Path, problem: tuple[Any, Any], base: Any) -> None:
+    X, y = problem
+    save_libsvm(tmp_path / "file.svm", X, y, index_base=base, n_threads=2)
+    read, labels = load_libsvm(
+        tmp_path / "file.svm", n_features=X.shape[1], dtype=X.dtype, index_base=base, n_threads=2
+    )
+    assert read.shape == X.shape
+    assert read.data.dtype == X.dtype
+    assert (read.data == X.data).all()
+    assert (read.indices == X.indices).all()
+    assert (read.indptr == X.indptr).all()
+    assert (labels == y).all()
+
+
+def test_the_base_is_found_or_stated(tmp_path: Path) -> None:
+    path = tmp_path / "file.svm"
+    path.write_text("1 1:5 3:7\n")
+    assert load_libsvm(path)[0].toarray().tolist() == [[5, 0, 7]]
+    assert load_libsvm(path, index_base="zero")[0].toarray().tolist() == [[0, 5, 0, 7]]
+    path.write_text("1 0:5 2:7\n")
+    assert load_libsvm(path)[0].toarray().tolist() == [[5, 0, 7]]
+    with pytest.raises(DataError, match="has index 0; read it with index_base='zero'"):
+        load_libsvm(path, index_base="one")
+
+
+def test_the_number_of_features(tmp_path: Path) -> None:
+    path = tmp_path / "file.svm"
+    path.write_text("1 1:5 3:7\n")
+    assert load_libsvm(path, n_features=10)[0].shape == (1, 10)
+    with pytest.raises(DataError, match="has 3 features; n_features=2 is too small"):
+        load_libsvm(path, n_features=2)
+    with pytest.raises(ConfigError, match="n_features must be an integer of at least 1"):
+        load_libsvm(path, n_features=0)
+
+
+def test_types(tmp_path: Path) -> None:
+    path = tmp_path / "file.svm"
+    path.write_text("1 1:0.1\n")
+    X, y = load_libsvm(path, dtype=np.float32)
+    assert X.data.dtype == np.float32
+    assert X.data[0] == np.float32(0.1)
+    assert y.dtype == np.float64
+    assert X.indices.dtype == np.int32
+    with pytest.raises(ConfigError, match="dtype must be float32 or float64, not int64"):
+        load_libsvm(path, dtype=np.int64)
+
+
+def test_ids_beyond_32_bits(tmp_path: Path) -> None:
+    path = tmp_path / "file.svm"
+    path.write_text("1 1:1 3000000000:2\n")
+    X, _ = load_libsvm(path)
+    assert X.indices.dtype == X.indptr.dtype == np.int64
+    assert X.indices.tolist() == [0, 2_999_999_999]
+    assert X.shape == (1, 3_000_000_000)
+
+
+def test_errors_name_file_line_and_column(tmp_path: Path) -> None:
+    path = tmp_path / "file.svm"
+    path.write_text("1 1:5\n-1 2:x\n")
+    with pytest.raises(DataError) as caught:
+        load_libsvm(path)
+    assert str(caught.value) == f"{path}:2:6: expected a finite number as value, found 'x'"
+    assert (caught.value.file, caught.value.line, caught.value.column) == (str(path), 2, 6)
+
+
+def test_missing_and_empty_files(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        load_libsvm(tmp_path / "none.svm")
+    assert caught.value.filename == str(tmp_path / "none.svm")
+    with pytest.raises(IsADirectoryError):
+        load_libsvm(tmp_path)
+    (tmp_path / "empty.svm").write_text("# nothing\n")
+    X, y = load_libsvm(tmp_path / "empty.svm")
+    assert X.shape == (0, 1)
+    assert y.shape == (0,)
+
+
+def test_writing_checks_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="one label for every row"):
+        save_libsvm(tmp_path / "file.svm", X, Y[1:])
+    assert os.listdir(tmp_path) == []  # noqa: PTH208
+    save_libsvm(tmp_path / "dense.svm", np.array([[0.0, 2.0]]), [1])
+    assert (tmp_path / "dense.svm").read_text() == "1 2:2\n"
+
+
+@given(text=st.text(alphabet="01239:+-.e# \t\r\nnaif", max_size=60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=500)
+def test_no_text_crashes_the_reader(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "fuzz.svm"
+    path.write_bytes(text.encode())
+    try:
+        X, y = load_libsvm(path, n_threads=2)
+    except DataError:
+        return
+    assert X.shape[0] == len(y)
+    assert np.isfinite(X.data).all()
+    X.check_format(full_check=True)

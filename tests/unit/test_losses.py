@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsgd import losses
+from dsgd.errors import ConfigError
+from dsgd.testing import reference
+
+NAMES = ["hinge", "logistic", "squared"]
+MARGINS = st.floats(-1e6, 1e6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(z=MARGINS, y=st.sampled_from([-1.0, 1.0]))
+def test_the_core_equals_the_reference(name: str, z: float, y: float) -> None:
+    loss = losses.resolve_loss(name)
+    zs, ys = np.array([z]), np.array([y])
+    np.testing.assert_allclose(loss.value(zs, ys), reference.VALUES[name](zs, ys), rtol=1e-13, atol=1e-300)
+    np.testing.assert_allclose(
+        loss.derivative(zs, ys), reference.DERIVATIVES[name](zs, ys), rtol=1e-13, atol=1e-300
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(z=MARGINS, step=st.floats(1e-3, 10), y=st.sampled_from([-1.0, 1.0]))
+def test_a_loss_lies_above_its_tangent(name: str, z: float, step: float, y: float) -> None:
+    loss = losses.resolve_loss(name)
+    for to in (z - step, z + step):
+        tangent = loss.value(z, y) + loss.derivative(z, y) * (to - z)
+        assert loss.value(to, y) >= tangent - 1e-9 * max(1, abs(float(tangent)))
+
+
+def test_values_broadcast() -> None:
+    assert losses.Hinge().value([[0.0], [2.0]], [1.0, -1.0]).tolist() == [[1, 1], [0, 3]]
+
+
+def test_a_name_or_an_object() -> None:
+    assert losses.resolve_loss("squared") == losses.Squared()
+    assert losses.resolve_loss(losses.Logistic()) is not None
+    with pytest.raises(ConfigError, match=r"unknown loss 'hing'; did you mean 'hinge'\?"):
+        losses.resolve_loss("hing")
+    with pytest.raises(ConfigError, match="a name or an object of dsgd.losses, not 3"):
+        losses.resolve_loss(3)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_problem
+from safetensors import safe_open
+
+import dsgd
+from dsgd.errors import ConfigError, DataError
+from dsgd.files import replacing
+
+X, Y = make_problem(80, 12, seed=0)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("real", [np.float32, np.float64])
+@pytest.mark.parametrize("labels", [Y, Y > 0, np.where(Y > 0, "ja", "nein"), np.where(Y > 0, 3, 4)])
+def test_a_saved_model_is_the_same_when_loaded(
+    tmp_path: Path, fit_intercept: bool, real: type, labels: np.ndarray
+) -> None:
+    result = dsgd.fit(
+        X.astype(real), labels, algo="hogwild", write="atomic", fit_intercept=fit_intercept, loss="logistic"
+    )
+    result.save(tmp_path / "model.safetensors")
+    loaded = dsgd.load(tmp_path / "model.safetensors")
+    assert (loaded.coef_ == result.coef_).all()
+    assert loaded.coef_.dtype == real
+    assert loaded.intercept_ == result.intercept_
+    assert (loaded.predict(X) == result.predict(X)).all()
+    assert loaded.predict(X).dtype == result.predict(X).dtype
+    assert (loaded.predict_proba(X) == result.predict_proba(X)).all()
+    assert loaded.history == result.history
+    assert loaded.algorithm == result.algorithm
+    assert loaded.model.loss == result.model.loss
+
+
+def test_a_regression_model_has_no_classes(tmp_path: Path) -> None:
+    result = dsgd.fit(X, Y * 2.5, algo="sgd", loss="squared")
+    result.save(tmp_path / "model")
+    loaded = dsgd.load(tmp_path / "model")
+    assert loaded.classes_ is None
+    assert (loaded.predict(X) == result.decision_function(X)).all()
+
+
+def test_decision_values_and_probabilities() -> None:
+    result = dsgd.fit(X, Y, algo="sgd", loss="logistic", step_size=0.5)
+    z = X @ result.coef_ + result.intercept_
+    np.testing.assert_allclose(result.decision_function(X), z, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(result.predict_proba(X)[:, 1], 1 / (1 + np.exp(-z)), rtol=1e-12)
+    np.testing.assert_allclose(result.predict_proba(X).sum(axis=1), 1)
+    assert (result.predict(X) == np.where(z > 0, 1, -1)).all()
+    assert result.score(X, Y) == np.mean(result.predict(X) == Y)
+    assert (result.classes_ == [-1, 1]).all()
+
+
+def test_only_the_logistic_loss_has_probabilities() -> None:
+    result = dsgd.fit(X, Y, algo="sgd")
+    with pytest.raises(ConfigError, match="loss 'hinge' has no probabilities; train with loss='logistic'"):
+        result.predict_proba(X)
+
+
+def test_other_features_are_refused() -> None:
+    result = dsgd.fit(X, Y, algo="sgd")
+    with pytest.raises(DataError, match="X has 11 features; the model was trained on 12"):
+        result.predict(X[:, :11])
+    with pytest.raises(DataError, match=r"y has shape \(79,\); X has 80 rows"):
+        result.score(X, Y[1:])
+
+
+def test_what_is_not_a_model_is_refused(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "model"
+    with pytest.raises(FileNotFoundError):
+        dsgd.load(path)
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match="is not a model of dsgd"):
+        dsgd.load(path)
+    save_file({"weights": np.zeros(3)}, path)
+    with pytest.raises(DataError, match="is not a model of dsgd"):
+        dsgd.load(path)
+    save_file({"weights": np.zeros(3)}, path, {"dsgd": '{"format": "dsgd-linear-model-99"}'})
+    with pytest.raises(DataError, match="its format is 'dsgd-linear-model-99'"):
+        dsgd.load(path)
+
+
+def test_every_truncation_of_a_model_is_refused(tmp_path: Path) -> None:
+    result = dsgd.fit(X, Y, algo="sgd", max_epochs=1)
+    path = tmp_path / "model"
+    result.save(path)
+    whole = path.read_bytes()
+    for size in range(0, len(whole), 37):
+        path.write_bytes(whole[:size])
+        with pytest.raises(DataError, match="is not a model of dsgd"):
+            dsgd.load(path)
+
+
+def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
+    dsgd.fit(X, Y, algo="sgd").save(tmp_path / "model")
+    with safe_open(tmp_path / "model", framework="numpy") as file:
+        assert file.get_tensor("weights").shape == (13,)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), replacing(path) as beside:
+        beside.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]  # noqa: PTH208
+    with replacing(path) as beside:
+        beside.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_a_link_is_followed_and_a_device_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    with replacing(tmp_path / "link") as beside:
+        beside.write_text("text")
+    assert (tmp_path / "file").read_text() == "text"
+    assert (tmp_path / "link").is_symlink()
+    with pytest.raises(OSError, match="not a regular file"), replacing("/dev/null"):
+        pass
+
+
+def test_a_missing_directory_is_the_usual_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        dsgd.fit(X, Y, algo="sgd").save(tmp_path / "none" / "model")
