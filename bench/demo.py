@@ -30,9 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=300_000, help="rows of the generated set")
     rows = parser.parse_args().rows
-    table = Table(
-        "data", "algorithm", "threads", "passes", "seconds", "M non-zeros/s", "objective", "test accuracy"
-    )
+    table = Table("data", "algorithm", "threads", "passes", "seconds", "M non-zeros/s", "objective", "test accuracy")
     with tempfile.TemporaryDirectory(prefix="dsgd-demo-") as folder:
         digits(table)
         text(table, rows, Path(folder))
@@ -46,7 +44,7 @@ def digits(table: Table) -> None:
     X, X_test, y, y_test = train_test_split(X / 16.0, y == 8, test_size=0.3, random_state=0, stratify=y)
     for algo in ("sgd", "hogwild"):
         result = dsgd.fit(X, y, algo=algo, loss="logistic", eval_set=(X_test, y_test), random_state=0)
-        add_row(table, "digits", result, 1 if algo == "sgd" else default_threads(), np.count_nonzero(X))
+        add_row(table, "digits", result, 1 if algo == "sgd" else default_threads(), int(np.count_nonzero(X)))
 
 
 def text(table: Table, rows: int, folder: Path) -> None:

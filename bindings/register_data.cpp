@@ -81,35 +81,37 @@ void register_data(py::module_& m) {
                                    },
                                    self.view);
                              })
-      .def("decision_function",
-           [](const Matrix& self, const py::array& weights, bool fit_intercept, const py::array& out,
-              std::size_t n_threads) {
-             std::visit(
-                 [&](const auto& X) {
-                   using Real = typename std::remove_cvref_t<decltype(X)>::Real;
-                   decide<Real>(X, weights, fit_intercept, out, n_threads);
-                 },
-                 self.view);
-           },
-           py::arg("weights"), py::arg("fit_intercept"), py::arg("out"), py::arg("n_threads"));
+      .def(
+          "decision_function",
+          [](const Matrix& self, const py::array& weights, bool fit_intercept, const py::array& out,
+             std::size_t n_threads) {
+            std::visit(
+                [&](const auto& X) {
+                  using Real = typename std::remove_cvref_t<decltype(X)>::Real;
+                  decide<Real>(X, weights, fit_intercept, out, n_threads);
+                },
+                self.view);
+          },
+          py::arg("weights"), py::arg("fit_intercept"), py::arg("out"), py::arg("n_threads"));
 
   py::class_<LibsvmReader>(m, "LibsvmReader", "A libsvm text file, mapped and counted.")
       .def(py::init<std::string, std::size_t>(), py::arg("path"), py::arg("n_threads"),
            py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("n_rows", &LibsvmReader::rows)
       .def_property_readonly("nonzeros", &LibsvmReader::nonzeros)
-      .def("parse",
-           [](const LibsvmReader& self, const py::array& labels, const py::array& indptr, const py::array& indices,
-              const py::array& data) {
-             const bool wide = py::isinstance<py::array_t<std::int64_t>>(indices);
-             if (py::isinstance<py::array_t<float>>(data)) {
-               return wide ? parse<float, std::int64_t>(self, labels, indptr, indices, data)
-                           : parse<float, std::int32_t>(self, labels, indptr, indices, data);
-             }
-             return wide ? parse<double, std::int64_t>(self, labels, indptr, indices, data)
-                         : parse<double, std::int32_t>(self, labels, indptr, indices, data);
-           },
-           py::arg("labels"), py::arg("indptr"), py::arg("indices"), py::arg("data"));
+      .def(
+          "parse",
+          [](const LibsvmReader& self, const py::array& labels, const py::array& indptr, const py::array& indices,
+             const py::array& data) {
+            const bool wide = py::isinstance<py::array_t<std::int64_t>>(indices);
+            if (py::isinstance<py::array_t<float>>(data)) {
+              return wide ? parse<float, std::int64_t>(self, labels, indptr, indices, data)
+                          : parse<float, std::int32_t>(self, labels, indptr, indices, data);
+            }
+            return wide ? parse<double, std::int64_t>(self, labels, indptr, indices, data)
+                        : parse<double, std::int32_t>(self, labels, indptr, indices, data);
+          },
+          py::arg("labels"), py::arg("indptr"), py::arg("indices"), py::arg("data"));
 
   m.def(
       "write_libsvm",

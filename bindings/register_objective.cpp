@@ -36,20 +36,22 @@ void register_objective(py::module_& m) {
            py::arg("alpha"), py::arg("fit_intercept"), py::arg("n_threads"))
       .def("value", &value, py::arg("weights"), py::arg("n_threads"));
 
-  m.def("loss_value",
-        [](const std::string& name, const py::array_t<double>& z, const py::array_t<double>& y) -> py::object {
-          return visit_loss(name, [&](auto loss) -> py::object {
-            return py::vectorize([loss](double a, double b) { return loss.value(a, b); })(z, y);
-          });
-        },
-        py::arg("loss"), py::arg("z"), py::arg("y"));
-  m.def("loss_derivative",
-        [](const std::string& name, const py::array_t<double>& z, const py::array_t<double>& y) -> py::object {
-          return visit_loss(name, [&](auto loss) -> py::object {
-            return py::vectorize([loss](double a, double b) { return loss.derivative(a, b); })(z, y);
-          });
-        },
-        py::arg("loss"), py::arg("z"), py::arg("y"));
+  m.def(
+      "loss_value",
+      [](const std::string& name, const py::array_t<double>& z, const py::array_t<double>& y) -> py::object {
+        return visit_loss(name, [&](auto loss) -> py::object {
+          return py::vectorize([loss](double a, double b) { return loss.value(a, b); })(z, y);
+        });
+      },
+      py::arg("loss"), py::arg("z"), py::arg("y"));
+  m.def(
+      "loss_derivative",
+      [](const std::string& name, const py::array_t<double>& z, const py::array_t<double>& y) -> py::object {
+        return visit_loss(name, [&](auto loss) -> py::object {
+          return py::vectorize([loss](double a, double b) { return loss.derivative(a, b); })(z, y);
+        });
+      },
+      py::arg("loss"), py::arg("z"), py::arg("y"));
 }
 
 }  // namespace dsgd::python

@@ -50,9 +50,7 @@ def hogwild(threads: int, block_size: int = 1) -> Callable[[Any, Any], tuple[Any
 
 def sgd(X: Any, y: Any) -> tuple[Any, float]:
     """Fit with dsgd on one thread."""
-    result = dsgd.fit(
-        X, y, algo="sgd", alpha=ALPHA, step_size=0.5, max_epochs=PASSES, evaluate_every=0, random_state=0
-    )
+    result = dsgd.fit(X, y, algo="sgd", alpha=ALPHA, step_size=0.5, max_epochs=PASSES, evaluate_every=0, random_state=0)
     return result.coef_, result.intercept_
 
 
@@ -76,7 +74,7 @@ SOLVERS: dict[str, Callable[[Any, Any], tuple[Any, float]]] = {
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_ten_passes(benchmark: BenchmarkFixture, documents: tuple[Any, Any], solver: str) -> None:
     X, y = documents
-    w, b = benchmark.pedantic(SOLVERS[solver], args=(X, y), rounds=5, warmup_rounds=1)
+    w, b = benchmark.pedantic(SOLVERS[solver], args=(X, y), rounds=5, warmup_rounds=1)  # type: ignore[no-untyped-call]
     objective = np.maximum(0, 1 - y * (X @ w + b)).mean() + ALPHA / 2 * float(w @ w)
     benchmark.extra_info["objective"] = float(objective)
     if benchmark.stats is not None:

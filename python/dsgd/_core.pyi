@@ -44,9 +44,7 @@ class LibsvmReader:
         data: NDArray[Any],
     ) -> list[int] | None: ...
 
-def write_libsvm(
-    path: str, X: Matrix, labels: NDArray[np.float64], first_index: int, n_threads: int
-) -> None: ...
+def write_libsvm(path: str, X: Matrix, labels: NDArray[np.float64], first_index: int, n_threads: int) -> None: ...
 
 class LinearObjective:
     def __init__(

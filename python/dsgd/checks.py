@@ -41,9 +41,7 @@ def check_integer(parameter: str, value: Any, low: int, high: int | None = None)
         raise ConfigError(f"{parameter} must be an integer {span}, not {value!r}")
 
 
-def check_real(
-    parameter: str, value: Any, low: float, high: float = math.inf, *, low_open: bool = False
-) -> None:
+def check_real(parameter: str, value: Any, low: float, high: float = math.inf, *, low_open: bool = False) -> None:
     """Refuse what is not a finite number in [low, high], or (low, high] with `low_open`."""
     is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_real or not math.isfinite(value) or value > high or value < low or (low_open and value == low):

@@ -61,7 +61,5 @@ class ProgressReport:
             self._bar.update(self._task, completed=record.epoch, description=_describe(record))
             return
         width = len(str(self._max_epochs))
-        line = (
-            f"epoch {record.epoch:{width}}/{self._max_epochs}  {record.seconds:8.3f} s  {_describe(record)}"
-        )
+        line = f"epoch {record.epoch:{width}}/{self._max_epochs}  {record.seconds:8.3f} s  {_describe(record)}"
         self._console.print(line, highlight=False, soft_wrap=True)

@@ -216,9 +216,7 @@ class FitResult:
             Unless the loss is logistic.
         """
         if not isinstance(self.model.loss, Logistic):
-            raise ConfigError(
-                f"loss {self.model.loss.name!r} has no probabilities; train with loss='logistic'"
-            )
+            raise ConfigError(f"loss {self.model.loss.name!r} has no probabilities; train with loss='logistic'")
         from scipy.special import expit
 
         positive = expit(self.decision_function(X, n_threads=n_threads).astype(np.float64))

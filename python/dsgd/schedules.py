@@ -79,9 +79,7 @@ class EpochDecay(Schedule):
         return _core.Schedule(step_size=step_size, decay=self.factor, power=0.0)
 
 
-SCHEDULES: dict[str, type[Schedule]] = {
-    schedule.name: schedule for schedule in (Constant, InverseScaling, EpochDecay)
-}
+SCHEDULES: dict[str, type[Schedule]] = {schedule.name: schedule for schedule in (Constant, InverseScaling, EpochDecay)}
 
 
 def resolve_schedule(schedule: Any) -> Schedule:

@@ -126,7 +126,7 @@ def test_concurrent_fits_give_what_they_give_alone() -> None:
 
     alone = [fit(seed) for seed in range(4)]
     together: dict[int, bytes] = {}
-    threads = [threading.Thread(target=lambda s=s: together.update({s: fit(s)})) for s in range(4)]  # type: ignore[misc]
+    threads = [threading.Thread(target=lambda s=s: together.update({s: fit(s)})) for s in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

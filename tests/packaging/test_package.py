@@ -12,16 +12,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from problems import ROOT
 
 import dsgd
 
 
 def test_the_package_runs_away_from_the_source_tree(tmp_path: Path) -> None:
     script = "import dsgd, numpy; print(dsgd.__file__); dsgd.fit(numpy.eye(2), [0, 1], algo='hogwild')"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert not Path(done.stdout.strip()).is_relative_to(ROOT / "python")
 
 

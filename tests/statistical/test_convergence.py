@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_problem
 from numpy.typing import NDArray
+from problems import make_problem
 from scipy.optimize import minimize
 
 import dsgd
@@ -23,7 +23,7 @@ def optimum(X: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     d = X.shape[1]
 
     def value(v: NDArray[np.float64]) -> float:
-        return reference.objective(X, y, v[:d], v[d], loss="logistic", alpha=ALPHA)
+        return reference.objective(X, y, v[:d], float(v[d]), loss="logistic", alpha=ALPHA)
 
     def gradient(v: NDArray[np.float64]) -> NDArray[np.float64]:
         g = reference.DERIVATIVES["logistic"](X @ v[:d] + v[d], y) / len(y)
@@ -43,8 +43,8 @@ def objectives(X: Any, y: Any, **settings: Any) -> list[float]:
 def test_the_limit_is_the_optimum(algo: str, bound: float, layout: str) -> None:
     """Feature frequencies from 60 % to 1 %: a wrong degree split has another limit.
 
-    One thread repeats exactly, at 1.5e-8 above the optimum. Two threads that run 300 rows are often one after the other,
-    on halves that stay the same: in 200 runs the worst was 5.4e-5 above, the median 1.4e-5.
+    One thread repeats exactly, at 1.5e-8 above the optimum. Two threads often run 300 rows one after the other, on
+    halves that stay the same: in 200 runs the worst was 5.4e-5 above, the median 1.4e-5.
     """
     X, y = make_problem(300, 20, seed=5)
     best = optimum(X.toarray(), y)
@@ -60,8 +60,7 @@ def test_constant_steps_leave_an_error_that_shrinks_with_the_step() -> None:
     X, y = make_problem(300, 20, seed=6)
     best = optimum(X.toarray(), y)
     gaps = [
-        np.mean(objectives(X, y, algo="sgd", step_size=step, schedule="constant", max_epochs=400)[-100:])
-        - best
+        np.mean(objectives(X, y, algo="sgd", step_size=step, schedule="constant", max_epochs=400)[-100:]) - best
         for step in (0.4, 0.2)
     ]
     assert 2 < gaps[0] / gaps[1] < 4

@@ -46,9 +46,7 @@ def test_accuracy_is_that_of_scikit_learn(
     if positive is not None:
         y, y_test = y == positive, y_test == positive
     peers = [
-        SGDClassifier(alpha=ALPHA, max_iter=PASSES, tol=None, random_state=seed)
-        .fit(X, y)
-        .score(X_test, y_test)
+        SGDClassifier(alpha=ALPHA, max_iter=PASSES, tol=None, random_state=seed).fit(X, y).score(X_test, y_test)
         for seed in range(5)
     ]
     assert score >= np.median(peers) - 0.005

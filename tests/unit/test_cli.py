@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_problem
+from problems import make_problem
 
 import dsgd
 from dsgd.data import save_libsvm
@@ -28,9 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_fit_then_predict(folder: Path) -> None:
-    command = (
-        "fit train.svm --test test.svm --algo hogwild --loss hinge --alpha 1e-4 --max-epochs 10 --threads 2"
-    )
+    command = "fit train.svm --test test.svm --algo hogwild --loss hinge --alpha 1e-4 --max-epochs 10 --threads 2"
     more = "--option write=atomic --step-size 0.2 --seed 1 --model m.safetensors --history h.json"
     done = run(*command.split(), *more.split(), cwd=folder)
     assert done.returncode == 0, done.stderr
@@ -57,7 +55,7 @@ def test_fit_then_predict(folder: Path) -> None:
 def test_one_class_against_the_rest(tmp_path: Path) -> None:
     labels = np.where(Y > 0, 3, np.where(np.arange(200) % 2, 1, 2))
     save_libsvm(tmp_path / "train.svm", X, labels)
-    common = "--step-size 0.2 --quiet --model m".split()
+    common = ["--step-size", "0.2", "--quiet", "--model", "m"]
     done = run("fit", "train.svm", *common, cwd=tmp_path)
     assert done.returncode == 2
     assert "hinge needs two classes, y has 3" in done.stderr
@@ -73,7 +71,7 @@ def test_one_class_against_the_rest(tmp_path: Path) -> None:
 
 
 def test_options_reach_the_fit(folder: Path) -> None:
-    common = "--algo sgd --seed 0 --quiet --model".split()
+    common = ["--algo", "sgd", "--seed", "0", "--quiet", "--model"]
     models = {}
     for name, more in {
         "plain": [],

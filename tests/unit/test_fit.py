@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_problem
+from problems import make_problem
 
 import dsgd
 from dsgd.algorithms import Hogwild, Sgd
@@ -188,7 +188,7 @@ def test_a_wrong_parameter_is_refused(change: dict[str, Any], message: str) -> N
 
 
 def test_wrong_schedules_are_refused() -> None:
-    with pytest.raises(ConfigError, match="factor must be a finite number above 0 and at most 1, not 1.5"):
+    with pytest.raises(ConfigError, match=r"factor must be a finite number above 0 and at most 1, not 1\.5"):
         EpochDecay(factor=1.5)
     with pytest.raises(ConfigError, match="power must be a finite number above 0"):
         InverseScaling(power=0)
@@ -209,7 +209,7 @@ def test_y_is_needed() -> None:
 
 
 def test_divergence_is_an_error_that_names_the_step() -> None:
-    with pytest.raises(DivergedError, match="not finite after epoch .* step size 1000 .*smaller step_size"):
+    with pytest.raises(DivergedError, match=r"not finite after epoch .* step size 1000 .*smaller step_size"):
         fit(loss="squared", step_size=1e3, schedule="constant", max_epochs=200)
 
 

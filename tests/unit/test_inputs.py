@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
-from conftest import make_problem
+from problems import make_problem
 
 import dsgd
 from dsgd.data.inputs import as_matrix, match_features
@@ -27,9 +27,7 @@ def with_types(sparse: Any, real: Any, index: Any) -> Any:
 @pytest.mark.parametrize("sparse", [scipy.sparse.csr_matrix, scipy.sparse.csr_array])
 @pytest.mark.parametrize("real", [np.float32, np.float64])
 @pytest.mark.parametrize("index", [np.int32, np.int64])
-def test_csr_is_taken_where_it_lies(
-    sparse: Any, real: Any, index: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_csr_is_taken_where_it_lies(sparse: Any, real: Any, index: Any, caplog: pytest.LogCaptureFixture) -> None:
     matrix = with_types(sparse, real, index)
     for array in (matrix.data, matrix.indices, matrix.indptr):
         array.flags.writeable = False
@@ -41,9 +39,7 @@ def test_csr_is_taken_where_it_lies(
     result = dsgd.fit(matrix, Y, algo="sgd", random_state=0)
     assert result.coef_.dtype == real
     expected = dsgd.fit(X, Y, algo="sgd", random_state=0)
-    np.testing.assert_allclose(
-        result.coef_, expected.coef_, rtol=1e-4 if real is np.float32 else 0, atol=1e-5
-    )
+    np.testing.assert_allclose(result.coef_, expected.coef_, rtol=1e-4 if real is np.float32 else 0, atol=1e-5)
 
 
 @pytest.mark.parametrize("real", [np.float32, np.float64])

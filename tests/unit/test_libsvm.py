@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
-from conftest import make_problem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from problems import make_problem
 from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 
 from dsgd.data import load_libsvm, save_libsvm
@@ -34,8 +34,7 @@ def test_reads_what_scikit_learn_writes_and_the_other_way_round(tmp_path: Path) 
 def matrices(draw: st.DrawFn) -> tuple[Any, Any]:
     real = draw(st.sampled_from([np.float32, np.float64]))
     index = draw(st.sampled_from([np.int32, np.int64]))
-    width = 32 if real is np.float32 else 64
-    number = st.floats(allow_nan=False, allow_infinity=False, width=width)
+    number = st.floats(allow_nan=False, allow_infinity=False, width=32 if real is np.float32 else 64)
     top = 2**31 - 2 if index is np.int32 else 2**40
     columns = st.lists(st.integers(0, top), max_size=6, unique=True).map(sorted)
     rows = draw(st.lists(columns, min_size=1, max_size=6))

@@ -19,9 +19,7 @@ def test_the_core_equals_the_reference(name: str, z: float, y: float) -> None:
     loss = losses.resolve_loss(name)
     zs, ys = np.array([z]), np.array([y])
     np.testing.assert_allclose(loss.value(zs, ys), reference.VALUES[name](zs, ys), rtol=1e-13, atol=1e-300)
-    np.testing.assert_allclose(
-        loss.derivative(zs, ys), reference.DERIVATIVES[name](zs, ys), rtol=1e-13, atol=1e-300
-    )
+    np.testing.assert_allclose(loss.derivative(zs, ys), reference.DERIVATIVES[name](zs, ys), rtol=1e-13, atol=1e-300)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -42,5 +40,5 @@ def test_a_name_or_an_object() -> None:
     assert losses.resolve_loss(losses.Logistic()) is not None
     with pytest.raises(ConfigError, match=r"unknown loss 'hing'; did you mean 'hinge'\?"):
         losses.resolve_loss("hing")
-    with pytest.raises(ConfigError, match="a name or an object of dsgd.losses, not 3"):
+    with pytest.raises(ConfigError, match=r"a name or an object of dsgd\.losses, not 3"):
         losses.resolve_loss(3)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_problem
 from numpy.typing import NDArray
+from problems import make_problem
 
 from dsgd import _core
 from dsgd.data.inputs import as_matrix
@@ -74,9 +74,7 @@ def test_objective_equals_the_reference(loss: str, layout: str) -> None:
     random = np.random.default_rng(0)
     weights = random.standard_normal(31)
     matrix = as_matrix(X if layout == "sparse" else X.toarray(), 1)
-    objective = _core.LinearObjective(
-        matrix, y, loss=loss, penalty="l2", alpha=0.3, fit_intercept=True, n_threads=2
-    )
+    objective = _core.LinearObjective(matrix, y, loss=loss, penalty="l2", alpha=0.3, fit_intercept=True, n_threads=2)
     expected = reference.objective(X.toarray(), y, weights[:30], weights[30], loss=loss, alpha=0.3)
     assert objective.value(weights, 2) == pytest.approx(expected, rel=1e-13)
 

@@ -27,9 +27,7 @@ def test_the_seed_repeats_and_every_option_changes_the_data() -> None:
     again, y_again = make_text_classification(200, n_features=500, words_per_sample=20, random_state=0)
     assert (plain != again).nnz == 0
     assert (y == y_again).all()
-    steep, _ = make_text_classification(
-        200, n_features=500, words_per_sample=20, exponent=2.0, random_state=0
-    )
+    steep, _ = make_text_classification(200, n_features=500, words_per_sample=20, exponent=2.0, random_state=0)
     share = [np.sort(np.bincount(X.indices))[-20:].sum() / X.nnz for X in (plain, steep)]
     assert share[1] > 1.5 * share[0]
     assert make_text_classification(9, n_features=500, dtype=np.float64)[0].dtype == np.float64

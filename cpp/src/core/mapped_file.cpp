@@ -39,9 +39,9 @@ MappedFile::MappedFile(const std::string& path) {
   if (fstat(file.get(), &status) != 0) fail(path, errno);
   if (!S_ISREG(status.st_mode)) fail(path, S_ISDIR(status.st_mode) ? EISDIR : EINVAL);
   size_ = static_cast<std::size_t>(status.st_size);
-  if (size_ == 0) return;  // an empty range cannot be mapped
-  void* const address = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
-  if (address == MAP_FAILED) fail(path, errno);  // NOLINT
+  if (size_ == 0) return;                                                       // an empty range cannot be mapped
+  void* address = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);  // NOLINT(misc-const-correctness)
+  if (address == MAP_FAILED) fail(path, errno);                                 // NOLINT
   data_ = static_cast<const char*>(address);
 }
 

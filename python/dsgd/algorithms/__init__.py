@@ -34,9 +34,7 @@ def resolve_algorithm(algo: Any, options: dict[str, Any]) -> Algorithm:
     if isinstance(algo, Algorithm):
         if options:
             given = ", ".join(options)
-            raise ConfigError(
-                f"options ({given}) belong into the {type(algo).__name__} object, not beside it"
-            )
+            raise ConfigError(f"options ({given}) belong into the {type(algo).__name__} object, not beside it")
         return algo
     if not isinstance(algo, str):
         raise ConfigError(f"algo must be a name or an object of dsgd.algorithms, not {algo!r}")

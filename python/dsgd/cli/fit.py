@@ -35,9 +35,7 @@ def fit(
     positive: Annotated[
         list[float] | None, typer.Option(help="train this label (repeat for several) against the rest")
     ] = None,
-    float32: Annotated[
-        bool, typer.Option("--float32", help="values and weights in single precision")
-    ] = False,
+    float32: Annotated[bool, typer.Option("--float32", help="values and weights in single precision")] = False,
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="option of the algorithm; repeat for several"),

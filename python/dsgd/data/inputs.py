@@ -108,7 +108,8 @@ def _csr_matrix(
 def real_dtype(matrix: _core.Matrix) -> np.dtype[Any]:
     """Return the floating-point type of a matrix, which is that of its targets and weights."""
     arrays = matrix.arrays
-    return np.dtype(arrays[2].dtype if isinstance(arrays, tuple) else arrays.dtype)
+    values: NDArray[Any] = arrays[2] if isinstance(arrays, tuple) else arrays
+    return values.dtype
 
 
 def check_features(matrix: _core.Matrix, n_features: int) -> None:
@@ -131,9 +132,7 @@ def as_labels(y: ArrayLike, n_rows: int) -> NDArray[Any]:
     return labels
 
 
-def as_targets(
-    y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]
-) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def as_targets(y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Return the targets for the core, and the two classes that they stand for.
 
     Parameters

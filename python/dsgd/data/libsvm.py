@@ -27,7 +27,7 @@ def load_libsvm(
     index_base: Literal["auto", "zero", "one"] = "auto",
     n_threads: int | None = None,
 ) -> tuple[scipy.sparse.csr_array, NDArray[np.float64]]:
-    """Read a file of lines ``label index:value index:value ... # comment``.
+    r"""Read a file of lines ``label index:value index:value ... # comment``.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def load_libsvm(
     >>> import pathlib, tempfile
     >>> from dsgd.data import load_libsvm
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "two_rows.svm"
-    >>> _ = path.write_text("+1 1:0.5 3:2\\n-1 2:1\\n")
+    >>> _ = path.write_text("+1 1:0.5 3:2\n-1 2:1\n")
     >>> X, y = load_libsvm(path)
     >>> X.toarray()
     array([[0.5, 0. , 2. ],

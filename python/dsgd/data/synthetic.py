@@ -85,18 +85,14 @@ def _draws_for(distinct: int, probability: NDArray[np.float64]) -> float:
     if distinct >= len(probability):
         return 3.0 * distinct
     rest = np.log1p(-np.minimum(probability, 1 - 1e-12))
-    return float(
-        scipy.optimize.brentq(lambda draws: -np.expm1(draws * rest).sum() - distinct, 0, 1e6 * distinct)
-    )
+    return float(scipy.optimize.brentq(lambda draws: -np.expm1(draws * rest).sum() - distinct, 0, 1e6 * distinct))
 
 
 def _tf_idf(counts: Any) -> Any:
     """Return (1 + ln count) ln(n / documents with the word), rows scaled to unit length."""
     n_samples, n_features = counts.shape
     documents = np.bincount(counts.indices, minlength=n_features)
-    counts.data = (1 + np.log(counts.data)) * np.log((1 + n_samples) / np.maximum(documents, 1))[
-        counts.indices
-    ]
+    counts.data = (1 + np.log(counts.data)) * np.log((1 + n_samples) / np.maximum(documents, 1))[counts.indices]
     row_of = np.repeat(np.arange(n_samples), np.diff(counts.indptr))
     counts.data /= np.sqrt(np.bincount(row_of, weights=counts.data**2, minlength=n_samples))[row_of]
     return counts
