@@ -46,6 +46,29 @@ TEST_CASE("Hogwild! on several threads comes close to one thread's objective und
   for (const char* write : {"racy", "atomic", "locked"}) CHECK(train(4, write) == doctest::Approx(one).epsilon(0.03));
 }
 
+TEST_CASE("the threads share one count of samples, which the step size follows") {
+  // Row i holds feature i alone, so no step meets another and each leaves its own size behind as the weight.
+  constexpr std::size_t kRows = 120;
+  testing::SparseProblem problem;
+  problem.n_features = kRows;
+  problem.y.assign(kRows, 1.0);
+  problem.values.assign(kRows, 1.0);
+  for (std::int32_t i = 0; i < static_cast<std::int32_t>(kRows); ++i) {
+    problem.indices.push_back(i);
+    problem.indptr.push_back(i + 1);
+  }
+  const LinearObjective objective(problem.view(), problem.y,
+                                  {.loss = "squared", .penalty = "none", .alpha = 0, .fit_intercept = false}, 1);
+  const Schedule schedule{.step_size = 0.5, .decay = 1, .power = 0.5};
+  for (const std::size_t threads : {std::size_t{1}, std::size_t{2}, std::size_t{3}}) {
+    std::vector<double> weights(kRows, 0);
+    const Epoch first{.index = 0, .schedule = schedule, .block_size = 1, .seed = 9};
+    hogwild_epoch(objective, std::span(weights), first, threads, "racy");
+    std::sort(weights.rbegin(), weights.rend());
+    for (std::size_t t = 1; t <= kRows; ++t) CHECK(weights[t - 1] == schedule.at(t, 0));
+  }
+}
+
 TEST_CASE("the visiting order is recorded and is a permutation") {
   const auto problem = testing::random_problem(100, 5, 0.5, 6);
   const LinearObjective objective(problem.view(), problem.y, kLogistic, 1);
