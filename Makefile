@@ -22,7 +22,7 @@ bench: $(VENV)/.installed
 	python -m pytest bench/throughput
 
 lint: $(VENV)/.installed-test
-	pip install --quiet '.[lint]'
+	pip install --quiet '.[lint,bench]'
 	.ci/lint
 
 clean:
