@@ -23,7 +23,7 @@ Epoch epoch(std::size_t index, std::size_t block_size, std::uint64_t seed = 0) {
 
 TEST_CASE("the shares of all threads visit every row once") {
   for (const std::size_t n : {std::size_t{0}, std::size_t{1}, std::size_t{5}, std::size_t{1003}}) {
-    for (const std::size_t block : {std::size_t{1}, std::size_t{3}, std::size_t{256}}) {
+    for (const std::size_t block : {std::size_t{1}, std::size_t{3}, std::size_t{256}, ~std::size_t{0}}) {
       for (const std::size_t threads : {std::size_t{1}, std::size_t{2}, std::size_t{7}}) {
         std::vector<int> seen(n, 0);
         for (std::size_t t = 0; t < threads; ++t) {

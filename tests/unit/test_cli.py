@@ -70,6 +70,14 @@ def test_one_class_against_the_rest(tmp_path: Path) -> None:
     assert "no row has the label 9; the labels are [1.0, 2.0, 3.0]" in done.stderr
 
 
+def test_a_model_of_words_predicts_words(folder: Path) -> None:
+    dsgd.fit(X, np.where(Y > 0, "spam", "ham"), algo="sgd").save(folder / "words")
+    done = run("predict", "words", "train.svm", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == {"spam", "ham"}
+    assert done.stderr == ""
+
+
 def test_options_reach_the_fit(folder: Path) -> None:
     common = ["--algo", "sgd", "--seed", "0", "--quiet", "--model"]
     models = {}

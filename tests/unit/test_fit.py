@@ -129,6 +129,10 @@ def test_labels_of_any_kind() -> None:
         assert result.score(X, labels) == fit().score(X, Y)
 
 
+def test_blocks_larger_than_the_data_are_one_block() -> None:
+    assert (fit(block_size=300).coef_ == fit(block_size=2**63 - 1).coef_).all()
+
+
 def test_a_path_of_a_libsvm_file(tmp_path: Path) -> None:
     save_libsvm(tmp_path / "train.svm", X, Y)
     result = dsgd.fit(tmp_path / "train.svm", algo="sgd", random_state=0, max_epochs=5, step_size=0.2)
@@ -157,7 +161,7 @@ def test_progress_prints_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> 
         ({"algo": 3}, "algo must be a name or an object of dsgd.algorithms, not 3"),
         ({"blocksize": 3}, "unknown option of 'sgd' 'blocksize'; did you mean 'block_size'"),
         ({"algo": Sgd(), "block_size": 3}, r"options \(block_size\) belong into the Sgd object"),
-        ({"block_size": 0}, "block_size must be an integer of at least 1, not 0"),
+        ({"block_size": 0}, "block_size must be an integer from 1 to 9223372036854775807, not 0"),
         ({"algo": "hogwild", "write": "careful"}, "unknown write 'careful'; .*known: atomic, locked, racy"),
         ({"n_threads": 2}, "algo 'sgd' runs on one thread; n_threads=2"),
         ({"n_threads": 0}, "n_threads must be an integer from 1 to 1024, not 0"),

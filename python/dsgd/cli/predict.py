@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 import dsgd
@@ -32,11 +31,13 @@ def predict(
     X = match_features(X, len(result.coef_))
     decision = result.decision_function(X)
     predictions = result.model.labels(decision)
-    lines = "".join(f"{value:.17g}\n" for value in predictions.astype(np.float64))
+    numeric = predictions.dtype.kind in "biuf"
+    lines = "".join(f"{float(value):.17g}\n" if numeric else f"{value}\n" for value in predictions)
     if output is None:
         sys.stdout.write(lines)
     else:
         with replacing(output) as beside:
             beside.write_text(lines, encoding="utf-8")
-    score = result.model.score_of(decision, against_the_rest(y, positive or []))
-    sys.stderr.write(f"score {score:.4f} on {len(y)} rows\n")
+    if numeric:  # the labels of a libsvm file are numbers; they cannot be compared with words
+        score = result.model.score_of(decision, against_the_rest(y, positive or []))
+        sys.stderr.write(f"score {score:.4f} on {len(y)} rows\n")

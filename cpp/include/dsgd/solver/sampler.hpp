@@ -1,7 +1,7 @@
 // The order in which an epoch visits the rows: every row once, without replacement.
 #pragma once
 
-#include <algorithm>  // for min
+#include <algorithm>  // for clamp, max, min
 #include <cstddef>    // for size_t
 #include <span>       // for span
 #include <vector>     // for vector
@@ -17,8 +17,8 @@ namespace dsgd {
 class Sampler {
  public:
   Sampler(std::size_t n_rows, std::size_t block_size, std::size_t thread, std::size_t n_threads, RandomStream random)
-      : n_rows_(n_rows), block_size_(block_size) {
-    const std::size_t n_blocks = (n_rows + block_size - 1) / block_size;
+      : n_rows_(n_rows), block_size_(std::clamp<std::size_t>(block_size, 1, std::max<std::size_t>(n_rows, 1))) {
+    const std::size_t n_blocks = (n_rows + block_size_ - 1) / block_size_;
     blocks_.reserve(n_blocks / n_threads + 1);
     for (std::size_t block = thread; block < n_blocks; block += n_threads) blocks_.push_back(block);
     shuffle(std::span(blocks_), random);
