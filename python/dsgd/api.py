@@ -172,6 +172,7 @@ def fit(
         except KeyboardInterrupt:
             if not history:
                 raise
+            _check_finite(task, len(history))  # the epoch that was interrupted may have diverged
             warnings.warn(
                 f"interrupted after {len(history)} of {max_epochs} epochs; the model so far is returned",
                 RuntimeWarning,
@@ -188,22 +189,25 @@ def _records(
     start = time.perf_counter()
     for index, passes in enumerate(algorithm.epochs(task)):
         seconds += time.perf_counter() - start
-        step_size = task.step_size_at(index)
-        if not np.isfinite(task.weights).all():
-            raise DivergedError(
-                f"the weights are not finite after epoch {index + 1} with step size {step_size:g} "
-                f"(first {task.step_size:g}): use a smaller step_size or scale the features"
-            )
+        _check_finite(task, index)
         evaluate = evaluate_every > 0 and ((index + 1) % evaluate_every == 0 or index + 1 == task.max_epochs)
         yield Record(
             epoch=index + 1,
             effective_passes=passes,
             seconds=seconds,
-            step_size=step_size,
+            step_size=task.step_size_at(index),
             objective=task.objective.value(task.weights, task.n_threads) if evaluate else None,
             score=evaluation.score(model) if evaluate and evaluation is not None else None,
         )
         start = time.perf_counter()
+
+
+def _check_finite(task: Task, index: int) -> None:
+    if not np.isfinite(task.weights).all():
+        raise DivergedError(
+            f"the weights are not finite after epoch {index + 1} with step size {task.step_size_at(index):g} "
+            f"(first {task.step_size:g}): use a smaller step_size or scale the features"
+        )
 
 
 def _threads_of(algorithm: Algorithm, n_threads: int | None) -> int:

@@ -95,6 +95,24 @@ except KeyboardInterrupt:
     assert out == "interrupted\n", err
 
 
+def test_control_c_never_returns_weights_that_are_not_numbers() -> None:
+    script = """
+import signal
+class Interrupted(dsgd.algorithms.Sgd):
+    def epochs(self, task):
+        yield 1
+        task.weights[:] = np.nan
+        signal.raise_signal(signal.SIGINT)
+        yield 2
+try:
+    dsgd.fit(X, y, algo=Interrupted())
+except dsgd.errors.DivergedError as error:
+    print(error)
+"""
+    out, err = start(script).communicate(timeout=60)
+    assert out.startswith("the weights are not finite after epoch 2 with step size"), err
+
+
 def test_two_fits_in_two_python_threads_run_at_once() -> None:
     # One long epoch runs in a thread; if it held the GIL, whole fits could not begin and end here within it.
     rng = np.random.default_rng(0)

@@ -18,10 +18,9 @@
 
 namespace dsgd {
 
-/// What `guard` returns where there is nothing to hold.
-struct NoGuard {};
+namespace detail {
 
-struct Exclusive {
+struct PlainAccess {
   template <RealType Real>
   [[nodiscard]] static Real load(const Real& x) {
     return x;
@@ -30,41 +29,37 @@ struct Exclusive {
   static void update(Real& x, F&& f) {
     x = f(x);
   }
+};
+
+struct RelaxedLoad {
+  /// C++20 has no atomic_ref to a const object; loading through it writes nothing.
+  template <RealType Real>
+  [[nodiscard]] static Real load(const Real& x) {
+    return std::atomic_ref<Real>(const_cast<Real&>(x)).load(std::memory_order_relaxed);  // NOLINT
+  }
+};
+
+struct Unguarded {
+  struct Nothing {};
   template <typename Row>
-  [[nodiscard]] static NoGuard guard(const Row& /*row*/, bool /*intercept*/) {
+  [[nodiscard]] static Nothing guard(const Row& /*row*/, bool /*intercept*/) {
     return {};
   }
 };
 
-namespace detail {
-/// C++20 has no atomic_ref to a const object; loading through it writes nothing.
-template <RealType Real>
-[[nodiscard]] Real relaxed_load(const Real& x) {
-  return std::atomic_ref<Real>(const_cast<Real&>(x)).load(std::memory_order_relaxed);  // NOLINT
-}
 }  // namespace detail
 
-struct Racy {
-  template <RealType Real>
-  [[nodiscard]] static Real load(const Real& x) {
-    return detail::relaxed_load(x);
-  }
+struct Exclusive : detail::PlainAccess, detail::Unguarded {};
+
+struct Racy : detail::RelaxedLoad, detail::Unguarded {
   template <RealType Real, typename F>
   static void update(Real& x, F&& f) {
     const std::atomic_ref<Real> shared(x);
     shared.store(f(shared.load(std::memory_order_relaxed)), std::memory_order_relaxed);
   }
-  template <typename Row>
-  [[nodiscard]] static NoGuard guard(const Row& /*row*/, bool /*intercept*/) {
-    return {};
-  }
 };
 
-struct Atomic {
-  template <RealType Real>
-  [[nodiscard]] static Real load(const Real& x) {
-    return detail::relaxed_load(x);
-  }
+struct Atomic : detail::RelaxedLoad, detail::Unguarded {
   template <RealType Real, typename F>
   static void update(Real& x, F&& f) {
     const std::atomic_ref<Real> shared(x);
@@ -72,13 +67,9 @@ struct Atomic {
     while (!shared.compare_exchange_weak(expected, f(expected), std::memory_order_relaxed)) {
     }
   }
-  template <typename Row>
-  [[nodiscard]] static NoGuard guard(const Row& /*row*/, bool /*intercept*/) {
-    return {};
-  }
 };
 
-class Locked {
+class Locked : public detail::PlainAccess {
  public:
   /// One lock a parameter; the last one is the intercept's.
   explicit Locked(std::size_t n_parameters) : locks_(n_parameters) {}
@@ -114,14 +105,6 @@ class Locked {
     bool intercept_;
   };
 
-  template <RealType Real>
-  [[nodiscard]] static Real load(const Real& x) {
-    return x;
-  }
-  template <RealType Real, typename F>
-  static void update(Real& x, F&& f) {
-    x = f(x);
-  }
   template <typename Row>
   [[nodiscard]] Guard<Row> guard(const Row& row, bool intercept) {
     return Guard<Row>(locks_, row, intercept);
