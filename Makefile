@@ -29,7 +29,7 @@ clean:
 	rm -rf build dist $(VENV)
 
 $(VENV)/.created:
-	.ci/system-packages $(PYTHON)
+	.ci/system-packages build $(PYTHON)
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
@@ -38,5 +38,6 @@ $(VENV)/.installed: $(VENV)/.created $(SOURCES)
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
+	.ci/system-packages test $(PYTHON)
 	pip install --quiet cmake ninja '.[test]'
 	touch $@

@@ -4,14 +4,17 @@
 namespace dsgd::python {
 namespace {
 
+/// A path as Python writes it: its bytes need not be UTF-8.
+py::object path_of(const Error& error) { return py::module_::import("os").attr("fsdecode")(py::bytes(error.file())); }
+
 py::object exception_of(const Error& error) {
   if (error.code() == ErrorCode::io) {
-    return py::module_::import("builtins").attr("OSError")(error.system_error(), error.what(), error.file());
+    return py::module_::import("builtins").attr("OSError")(error.system_error(), error.what(), path_of(error));
   }
   const py::module_ errors = py::module_::import("dsgd.errors");
   if (error.code() == ErrorCode::config) return errors.attr("ConfigError")(error.what());
   if (!error.location()) return errors.attr("DataError")(error.what());
-  return errors.attr("DataError")(error.what(), py::arg("file") = error.file(),
+  return errors.attr("DataError")(error.what(), py::arg("file") = path_of(error),
                                   py::arg("line") = error.location()->line,
                                   py::arg("column") = error.location()->column);
 }

@@ -29,13 +29,16 @@ Matrix any_csr(const py::array& indptr, const py::array& indices, const py::arra
 }
 
 template <typename Real>
-Matrix dense(const py::array& X) {
+Matrix dense(py::array X, std::size_t n_threads) {
   const auto values = array_span<const Real>(X, "X", 2);
-  return {DenseView<Real>(values, static_cast<std::size_t>(X.shape(0)), static_cast<std::size_t>(X.shape(1))), X};
+  const auto n_rows = static_cast<std::size_t>(X.shape(0));
+  const auto n_features = static_cast<std::size_t>(X.shape(1));
+  const py::gil_scoped_release release;
+  return {DenseView<Real>(values, n_rows, n_features, n_threads), std::move(X)};
 }
 
-Matrix any_dense(const py::array& X) {
-  return py::isinstance<py::array_t<float>>(X) ? dense<float>(X) : dense<double>(X);
+Matrix any_dense(const py::array& X, std::size_t n_threads) {
+  return py::isinstance<py::array_t<float>>(X) ? dense<float>(X, n_threads) : dense<double>(X, n_threads);
 }
 
 template <typename Real>
@@ -66,7 +69,7 @@ void register_data(py::module_& m) {
   py::class_<Matrix>(m, "Matrix", "A matrix in the memory of numpy arrays.")
       .def_static("csr", &any_csr, py::arg("indptr"), py::arg("indices"), py::arg("data"), py::arg("n_features"),
                   py::arg("n_threads"))
-      .def_static("dense", &any_dense, py::arg("X"))
+      .def_static("dense", &any_dense, py::arg("X"), py::arg("n_threads"))
       .def_readonly("arrays", &Matrix::arrays)
       .def_property_readonly("n_rows",
                              [](const Matrix& self) { return std::visit([](auto X) { return X.rows(); }, self.view); })

@@ -8,7 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from problems import ROOT
+
+settings.register_profile("dsgd", deadline=None)  # examples write files; a disk may be slow
+settings.load_profile("dsgd")
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import os
 import time
@@ -17,7 +18,7 @@ from dsgd import _core
 from dsgd.algorithms import Algorithm, Task, resolve_algorithm
 from dsgd.checks import check_choice, check_flag, check_integer, check_real
 from dsgd.data.inputs import as_matrix, as_targets, real_dtype
-from dsgd.data.libsvm import load_libsvm
+from dsgd.data.libsvm import read_libsvm_files
 from dsgd.errors import ConfigError, DataError, DivergedError
 from dsgd.history import History, Record
 from dsgd.losses import Loss, resolve_loss
@@ -103,7 +104,7 @@ def fit(
     DataError
         For data that cannot be trained on.
     DivergedError
-        If the weights became infinite or not a number.
+        If weights or objective became infinite or not a number.
 
     Examples
     --------
@@ -116,7 +117,7 @@ def fit(
     >>> result.score(X, y)
     1.0
     """
-    algorithm = resolve_algorithm(algo, algorithm_options)
+    algorithm = resolve_algorithm(algo, algorithm_options, inspect.signature(fit).parameters)
     resolved_loss = resolve_loss(loss)
     resolved_schedule = resolve_schedule(schedule)
     check_choice("penalty", penalty, ("l2", "none"))
@@ -129,7 +130,13 @@ def fit(
     threads = _threads_of(algorithm, n_threads)
     seed = _seed(random_state)
 
-    X, y = _load(X, y)
+    index_base = None
+    if isinstance(X, str | os.PathLike):
+        if y is not None:
+            raise ConfigError("y must be left out when X is a path: the file brings its own labels")
+        [(X, y)], index_base = read_libsvm_files([X], n_threads=threads)
+    elif y is None:
+        raise DataError("y is missing; it can be left out only when X is the path of a libsvm file")
     matrix = as_matrix(X, threads)
     dtype = real_dtype(matrix)
     targets, classes = as_targets(y, resolved_loss, matrix.n_rows, dtype)
@@ -162,23 +169,38 @@ def fit(
         dtype,
         threads,
     )
+    history = _train(algorithm, task, model, evaluation, evaluate_every, progress)
+    return FitResult(model=model, history=history, algorithm=algorithm, index_base=index_base)
+
+
+def _train(
+    algorithm: Algorithm,
+    task: Task,
+    model: LinearModel,
+    evaluation: Evaluation | None,
+    evaluate_every: int,
+    progress: bool,
+) -> History:
+    """Train epoch by epoch; after Ctrl-C leave the weights as the last record describes them."""
     history = History()
-    with ProgressReport(max_epochs) if progress else contextlib.nullcontext() as report:
+    recorded = task.weights.copy()
+    with ProgressReport(task.max_epochs) if progress else contextlib.nullcontext() as report:
         try:
             for record in _records(algorithm, task, model, evaluation, evaluate_every):
                 history.append(record)
+                np.copyto(recorded, task.weights)
                 if report is not None:
                     report.show(record)
         except KeyboardInterrupt:
             if not history:
                 raise
-            _check_finite(task, len(history))  # the epoch that was interrupted may have diverged
+            np.copyto(task.weights, recorded)
             warnings.warn(
-                f"interrupted after {len(history)} of {max_epochs} epochs; the model so far is returned",
+                f"interrupted after {len(history)} of {task.max_epochs} epochs; the model so far is returned",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-    return FitResult(model=model, history=history, algorithm=algorithm)
+    return history
 
 
 def _records(
@@ -189,25 +211,22 @@ def _records(
     start = time.perf_counter()
     for index, passes in enumerate(algorithm.epochs(task)):
         seconds += time.perf_counter() - start
-        _check_finite(task, index)
         evaluate = evaluate_every > 0 and ((index + 1) % evaluate_every == 0 or index + 1 == task.max_epochs)
+        objective = task.objective.value(task.weights, task.n_threads) if evaluate else None
+        if not np.isfinite(task.weights).all() or (objective is not None and not np.isfinite(objective)):
+            raise DivergedError(
+                f"weights or objective are not finite after epoch {index + 1} with step size "
+                f"{task.step_size_at(index):g} (first {task.step_size:g}): use a smaller step_size or scale the data"
+            )
         yield Record(
             epoch=index + 1,
             effective_passes=passes,
             seconds=seconds,
             step_size=task.step_size_at(index),
-            objective=task.objective.value(task.weights, task.n_threads) if evaluate else None,
+            objective=objective,
             score=evaluation.score(model) if evaluate and evaluation is not None else None,
         )
         start = time.perf_counter()
-
-
-def _check_finite(task: Task, index: int) -> None:
-    if not np.isfinite(task.weights).all():
-        raise DivergedError(
-            f"the weights are not finite after epoch {index + 1} with step size {task.step_size_at(index):g} "
-            f"(first {task.step_size:g}): use a smaller step_size or scale the features"
-        )
 
 
 def _threads_of(algorithm: Algorithm, n_threads: int | None) -> int:
@@ -227,14 +246,3 @@ def _seed(random_state: int | None) -> int:
         return int.from_bytes(os.urandom(8), "little")
     check_integer("random_state", random_state, 0, 2**64 - 1)
     return int(random_state)
-
-
-def _load(X: Any, y: ArrayLike | None) -> tuple[Any, ArrayLike]:
-    """Return X and y, both from the file where X is the path of one."""
-    if isinstance(X, str | os.PathLike):
-        if y is not None:
-            raise ConfigError("y must be left out when X is a path: the file brings its own labels")
-        return load_libsvm(X)
-    if y is None:
-        raise DataError("y is missing; it can be left out only when X is the path of a libsvm file")
-    return X, y

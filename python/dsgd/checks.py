@@ -13,10 +13,10 @@ from dsgd.errors import ConfigError
 __all__ = ["check_choice", "check_flag", "check_integer", "check_real", "unknown_name"]
 
 
-def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigError:
-    """Return the error for a name that is not one of `known`; it names the nearest."""
+def unknown_name(kind: str, name: object, known: Iterable[str], elsewhere: Iterable[str] = ()) -> ConfigError:
+    """Return the error for a name that is not one of `known`; it names the nearest, or one that belongs elsewhere."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1)
+    near = difflib.get_close_matches(str(name), [*names, *elsewhere], n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return ConfigError(f"unknown {kind} {name!r}; {hint}known: {', '.join(names)}")
 
@@ -33,18 +33,23 @@ def check_flag(parameter: str, value: Any) -> None:
         raise ConfigError(f"{parameter} must be True or False, not {value!r}")
 
 
-def check_integer(parameter: str, value: Any, low: int, high: int | None = None) -> None:
-    """Refuse what is not an integer in [low, high]."""
+def check_integer(parameter: str, value: Any, low: int, high: int | None = None) -> int:
+    """Return the value as an int; refuse what is not an integer in [low, high]."""
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_integer or value < low or (high is not None and value > high):
         span = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise ConfigError(f"{parameter} must be an integer {span}, not {value!r}")
+    return int(value)
 
 
-def check_real(parameter: str, value: Any, low: float, high: float = math.inf, *, low_open: bool = False) -> None:
-    """Refuse what is not a finite number in [low, high], or (low, high] with `low_open`."""
-    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_real or not math.isfinite(value) or value > high or value < low or (low_open and value == low):
+def check_real(parameter: str, value: Any, low: float, high: float = math.inf, *, low_open: bool = False) -> float:
+    """Return the value as a float; refuse what is not a finite number in [low, high], or (low, high] if `low_open`."""
+    try:
+        number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # an integer beyond the range of a float
+        number = math.inf
+    if not math.isfinite(number) or number > high or number < low or (low_open and number == low):
         bound = f"{'above' if low_open else 'of at least'} {low:g}"
         above = "" if high == math.inf else f" and at most {high:g}"
         raise ConfigError(f"{parameter} must be a finite number {bound}{above}, not {value!r}")
+    return number

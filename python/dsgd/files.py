@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["replacing"]
+__all__ = ["check_replaceable", "replacing"]
 
 
 @contextlib.contextmanager
@@ -31,11 +32,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         If the directory does not exist or cannot be written to, or `path` is there and not a regular file.
     """
     target = Path(path).resolve()
-    if target.exists() and not target.is_file():
-        raise OSError(f"{target} is not a regular file and cannot be replaced")
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-    os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    beside = _create_beside(target)
     try:
+        if target.exists():
+            beside.chmod(stat.S_IMODE(target.stat().st_mode))
         yield beside
         with beside.open("rb") as written:
             os.fsync(written.fileno())
@@ -43,3 +43,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Raise now the `OSError` that `replacing` would raise at the end of a long run; changes nothing."""
+    _create_beside(Path(path).resolve()).unlink()
+
+
+def _create_beside(target: Path) -> Path:
+    """Return a new empty file in the directory of `target`; `OSError` if that, or replacing `target`, is impossible."""
+    if target.exists() and not target.is_file():
+        raise OSError(f"{target} is not a regular file and cannot be replaced")
+    beside = target.with_name(f".dsgd-{secrets.token_hex(8)}")
+    os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return beside

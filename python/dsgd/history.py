@@ -92,7 +92,7 @@ class History(Sequence[Record]):
         -------
         str
         """
-        lines = ",\n".join(json.dumps(asdict(record)) for record in self)
+        lines = ",\n".join(json.dumps(asdict(record), allow_nan=False) for record in self)
         text = f"[\n{lines}\n]\n" if self else "[]\n"
         if path is not None:
             with replacing(path) as beside:

@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from dsgd import _core
 from dsgd.algorithms import Algorithm, resolve_algorithm
+from dsgd.checks import check_flag
 from dsgd.data.inputs import as_labels, as_matrix, check_features, real_dtype
-from dsgd.errors import ConfigError, DataError, DsgdError
+from dsgd.errors import ConfigError, DataError
 from dsgd.files import replacing
 from dsgd.history import History
 from dsgd.losses import Logistic, Loss, resolve_loss
@@ -96,12 +97,15 @@ class LinearModel:
 
     def score_of(self, decision: NDArray[Any], y: ArrayLike) -> float:
         """Return the accuracy (classification) or R2 (regression) of decision values."""
-        # Importing scikit-learn takes longer than many a fit, so only who scores waits for it.
-        from sklearn.metrics import accuracy_score, r2_score
-
         labels = as_labels(y, len(decision))
-        score = r2_score if self.classes is None else accuracy_score
-        return float(score(labels, self.labels(decision)))
+        if self.classes is not None:
+            return float(np.mean(labels == self.labels(decision)))
+        if len(labels) < 2:
+            raise DataError("R2 needs at least two rows")
+        # Importing scikit-learn takes longer than many a fit, so only who scores a regression waits for it.
+        from sklearn.metrics import r2_score
+
+        return float(r2_score(labels, decision))
 
 
 class Evaluation:
@@ -135,10 +139,12 @@ class Evaluation:
         check_features(self._matrix, n_features)
         self._labels = as_labels(eval_set[1], self._matrix.n_rows)
         if classes is not None:
-            unknown = np.setdiff1d(self._labels, classes)
+            unknown = self._labels[~np.isin(self._labels, classes)]
             if len(unknown) > 0:
                 known = " and ".join(map(repr, classes.tolist()))
                 raise DataError(f"eval_set has the label {unknown[0].item()!r}; the classes are {known}")
+        elif len(self._labels) < 2:
+            raise DataError("eval_set has one row; R2 needs at least two")
         self._n_threads = n_threads
 
     def score(self, model: LinearModel) -> float:
@@ -157,11 +163,14 @@ class FitResult:
         One record an epoch.
     algorithm : Algorithm
         The configuration that trained it.
+    index_base : {"zero", "one"} or None
+        What the libsvm file that it was trained on calls the first feature; None if it was not trained on a file.
     """
 
     model: LinearModel
     history: History
     algorithm: Algorithm
+    index_base: str | None = None
 
     @property
     def coef_(self) -> NDArray[Any]:
@@ -241,6 +250,7 @@ class FitResult:
             "fit_intercept": self.model.fit_intercept,
             "classes": None if classes is None else {"dtype": classes.dtype.str, "values": classes.tolist()},
             "algorithm": self.algorithm.to_dict(),
+            "index_base": self.index_base,
         }
         metadata = {"dsgd": json.dumps(description), "history": self.history.to_json()}
         weights = np.ascontiguousarray(self.model.weights)
@@ -266,23 +276,46 @@ class FitResult:
         OSError
             If it cannot be read.
         """
-        Path(path).open("rb").close()  # the usual OSError, where safetensors has its own
+        if not Path(path).is_file():  # safetensors has no errno, and waits for a pipe
+            Path(path).stat()
+            raise DataError(f"{os.fspath(path)} is not a regular file")
         try:
             with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
                 metadata = file.metadata() or {}
-                description = json.loads(metadata["dsgd"])
-                if description["format"] != _FORMAT:
-                    raise DataError(f"its format is {description['format']!r}, not {_FORMAT!r}")
-                weights = file.get_tensor("weights")
-            classes = description["classes"]
-            model = LinearModel(
-                weights=weights,
-                fit_intercept=description["fit_intercept"],
-                loss=resolve_loss(description["loss"]["name"]),
-                classes=None if classes is None else np.array(classes["values"], dtype=classes["dtype"]),
-            )
-            options = description["algorithm"]
-            algorithm = resolve_algorithm(options.pop("name"), options)
-            return cls(model=model, history=History.from_json(metadata["history"]), algorithm=algorithm)
-        except (safetensors.SafetensorError, KeyError, TypeError, ValueError, DsgdError) as error:
+                return _from_description(
+                    json.loads(metadata["dsgd"]), metadata.get("history", ""), file.get_tensor("weights")
+                )
+        except (
+            safetensors.SafetensorError,
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+            OverflowError,
+            RecursionError,
+        ) as error:
             raise DataError(f"{os.fspath(path)} is not a model of dsgd: {error}") from error
+
+
+def _from_description(description: dict[str, Any], history: str, weights: NDArray[Any]) -> FitResult:
+    """Return the result that a file describes; any error if the file is not as `FitResult.save` writes it."""
+    if description["format"] != _FORMAT:
+        raise DataError(f"its format is {description['format']!r}, not {_FORMAT!r}")
+    loss = resolve_loss(description["loss"]["name"])
+    fit_intercept = description["fit_intercept"]
+    check_flag("fit_intercept", fit_intercept)
+    if weights.ndim != 1 or weights.dtype.kind != "f" or len(weights) <= fit_intercept:
+        raise DataError(f"its weights have shape {weights.shape} and dtype {weights.dtype}")
+    if not np.isfinite(weights).all():
+        raise DataError("its weights are not finite")
+    classes = None
+    if loss.classification:
+        classes = as_labels(np.array(description["classes"]["values"], dtype=description["classes"]["dtype"]), 2)
+    options = dict(description["algorithm"])
+    algorithm = resolve_algorithm(options.pop("name"), options)
+    if description["index_base"] not in (None, "zero", "one"):
+        raise DataError(f"its index_base is {description['index_base']!r}")
+    model = LinearModel(weights=weights, fit_intercept=fit_intercept, loss=loss, classes=classes)
+    return FitResult(
+        model=model, history=History.from_json(history), algorithm=algorithm, index_base=description["index_base"]
+    )

@@ -32,5 +32,4 @@ def resolve_threads(n_threads: int | None) -> int:
     """Return `n_threads` checked, or the default for None."""
     if n_threads is None:
         return default_threads()
-    check_integer("n_threads", n_threads, 1, _MAX_THREADS)
-    return int(n_threads)
+    return check_integer("n_threads", n_threads, 1, _MAX_THREADS)

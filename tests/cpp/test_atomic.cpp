@@ -6,6 +6,7 @@
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/parallel.hpp"
+#include "dsgd/data/csr.hpp"
 #include "dsgd/data/dense.hpp"
 
 using namespace dsgd;
@@ -35,6 +36,22 @@ TEST_CASE_TEMPLATE("locked: T threads times N adds to every variable of a sample
     }
   });
   for (const Real w : weights) CHECK(w == static_cast<Real>(kThreads * kAdds));
+}
+
+TEST_CASE("locked: samples that share nothing but the intercept exclude one another") {
+  std::vector<double> weights(kThreads + 1, 0);
+  Locked policy(weights.size());
+  const std::vector<double> one{1};
+  std::vector<std::vector<std::int32_t>> column(kThreads);
+  parallel_region(kThreads, [&](std::size_t thread) {
+    column[thread] = {static_cast<std::int32_t>(thread)};
+    const SparseRow<double, std::int32_t> row(column[thread], one);
+    for (int i = 0; i < kAdds; ++i) {
+      const auto guard = policy.guard(row, true);
+      Locked::update(weights.back(), [](double x) { return x + 1; });
+    }
+  });
+  CHECK(weights.back() == static_cast<double>(kThreads * kAdds));
 }
 
 TEST_CASE("racy: a value is never torn, and at most every concurrent update is lost") {

@@ -59,6 +59,7 @@ TEST_CASE("a broken structure is refused") {
   CHECK(contains(refusal({0, -1}, {0}, {1.0}, 1), "ends with -1"));
   CHECK(contains(refusal({0, 1, 0, 1}, {0}, {1.0}, 1), "from 1 to 0 at row 1"));
   CHECK(contains(refusal({0, 5, 1}, {0}, {1.0}, 1), "from 0 to 5 at row 0"));
+  CHECK(contains(refusal({0, 1}, {0}, {std::numeric_limits<double>::quiet_NaN()}, 1), "X[0, 0] is nan"));
   CHECK(contains(refusal({0, 1}, {3}, {1.0}, 3), "column 3, outside [0, 3)"));
   CHECK(contains(refusal({0, 1}, {-1}, {1.0}, 3), "column -1, outside [0, 3)"));
 }

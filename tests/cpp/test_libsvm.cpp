@@ -127,6 +127,38 @@ TEST_CASE("numbers too small for the type become what they are nearest to") {
   CHECK(parse<float>("1 1:1e-60\n").values == std::vector<float>{0});
 }
 
+TEST_CASE("an index that needs 64 bits does not hide the first fault") {
+  std::string text = "1 3000000000:1\n1 bad\n";
+  for (int i = 0; i < 200000; ++i) text += "1 1:2 5:3\n";
+  text += "1 worse\n";
+  CHECK_FALSE(parse(text).range.has_value());
+  const TemporaryFile file(text);
+  try {
+    (void)read<double, std::int64_t>(file.path());
+    FAIL("accepted");
+  } catch (const Error& error) {
+    CHECK(error.location()->line == 2);
+  }
+}
+
+TEST_CASE("a file that changes between counting and parsing is refused, and nothing is written beyond the arrays") {
+  const std::string before(3000000, ' ');
+  for (const std::string line : {"1 1:1\n", "1\n"}) {
+    const TemporaryFile file(before + "\n1 1:1 2:2\n");
+    const LibsvmReader reader(file.path(), 2);
+    {
+      std::fstream changed(file.path(), std::ios::binary | std::ios::in | std::ios::out);
+      for (int i = 0; i < 1000; ++i) changed << line;
+    }
+    std::vector<double> labels(reader.rows());
+    std::vector<std::int32_t> indptr(reader.rows() + 1);
+    std::vector<std::int32_t> indices(reader.nonzeros());
+    std::vector<double> values(reader.nonzeros());
+    CHECK_THROWS_WITH_AS((void)(reader.parse<double, std::int32_t>(labels, indptr, indices, values)),
+                         "the file changed while it was being read", Error);
+  }
+}
+
 TEST_CASE("a file that is not there, and a directory") {
   CHECK_THROWS_AS(LibsvmReader("/no/such/file", 1), Error);
   CHECK_THROWS_AS(LibsvmReader("/tmp", 1), Error);

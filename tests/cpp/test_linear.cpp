@@ -10,7 +10,7 @@ using namespace dsgd;
 
 TEST_CASE("the objective by hand") {
   const std::vector<double> values{1, 2, 3, 4};
-  const DenseView<double> X(values, 2, 2);
+  const DenseView<double> X(values, 2, 2, 1);
   const std::vector<double> y{1, -1};
   const LinearObjective objective(X, y, {.loss = "hinge", .penalty = "l2", .alpha = 0.5, .fit_intercept = true}, 1);
   const std::vector<double> weights{0.25, -0.5, 0.125};
@@ -39,7 +39,7 @@ TEST_CASE("decision values of sparse and dense rows") {
   std::vector<double> from_sparse(50);
   std::vector<double> from_dense(50);
   decision_function(problem.view(), weights, true, from_sparse, 2);
-  decision_function(DenseView<double>(dense, 50, 9), weights, true, from_dense, 2);
+  decision_function(DenseView<double>(dense, 50, 9, 2), weights, true, from_dense, 2);
   for (std::size_t i = 0; i < 50; ++i) {
     double z = 0.5;
     for (std::size_t j = 0; j < 9; ++j) z += dense[i * 9 + j] * weights[j];
@@ -50,7 +50,7 @@ TEST_CASE("decision values of sparse and dense rows") {
 
 TEST_CASE("sizes and names are checked") {
   const std::vector<double> values{1, 2, 3, 4};
-  const DenseView<double> X(values, 2, 2);
+  const DenseView<double> X(values, 2, 2, 1);
   const std::vector<double> y{1, -1};
   const std::vector<double> short_y{1};
   const LinearConfig config{.loss = "hinge", .penalty = "l2", .alpha = 0, .fit_intercept = true};

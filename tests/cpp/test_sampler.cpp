@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
@@ -39,6 +40,18 @@ TEST_CASE("the order depends on the seed and the epoch, and on nothing else") {
   CHECK(rows(epoch(3, 1, 5), 100, 0, 1) == rows(epoch(3, 1, 5), 100, 0, 1));
   CHECK(rows(epoch(3, 1, 5), 100, 0, 1) != rows(epoch(4, 1, 5), 100, 0, 1));
   CHECK(rows(epoch(3, 1, 5), 100, 0, 1) != rows(epoch(3, 1, 6), 100, 0, 1));
+}
+
+TEST_CASE("every thread shuffles its own share, from a stream of its own") {
+  std::vector<std::vector<std::size_t>>
+      ranks;  // the share as positions in it: equal if two threads drew the same order
+  for (std::size_t thread = 0; thread < 3; ++thread) {
+    ranks.push_back(rows(epoch(0, 1), 90, thread, 3));
+    CHECK_FALSE(std::is_sorted(ranks.back().begin(), ranks.back().end()));
+    for (std::size_t& row : ranks.back()) row /= 3;
+  }
+  CHECK(ranks[0] != ranks[1]);
+  CHECK(ranks[1] != ranks[2]);
 }
 
 TEST_CASE("blocks are visited in memory order inside and shuffled among themselves") {

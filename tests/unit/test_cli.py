@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -70,6 +71,34 @@ def test_one_class_against_the_rest(tmp_path: Path) -> None:
     assert "no row has the label 9; the labels are [1.0, 2.0, 3.0]" in done.stderr
 
 
+def test_files_number_their_features_alike(tmp_path: Path) -> None:
+    """A test file without feature 0 is still read as numbered from 0, in `fit` and in `predict`."""
+    save_libsvm(tmp_path / "train.svm", X, Y, index_base="zero")
+    rest = np.flatnonzero(X[:, [0]].toarray().ravel() == 0)
+    save_libsvm(tmp_path / "test.svm", X[rest], Y[rest], index_base="zero")
+    fit = [
+        "fit",
+        "train.svm",
+        "--test",
+        "test.svm",
+        "--algo",
+        "sgd",
+        "--seed",
+        "0",
+        "--step-size",
+        "0.2",
+        "--quiet",
+        "--model",
+        "m",
+    ]
+    done = run(*fit, cwd=tmp_path)
+    expected = f"{dsgd.load(tmp_path / 'm').score(X[rest], Y[rest]):.4f}"
+    assert f"test score {expected}" in done.stdout
+    assert run("predict", "m", "test.svm", cwd=tmp_path).stderr == f"score {expected} on {len(rest)} rows\n"
+    shifted = run("predict", "m", "test.svm", "--index-base", "one", cwd=tmp_path)
+    assert shifted.stderr != f"score {expected} on {len(rest)} rows\n"
+
+
 def test_a_model_of_words_predicts_words(folder: Path) -> None:
     dsgd.fit(X, np.where(Y > 0, "spam", "ham"), algo="sgd").save(folder / "words")
     done = run("predict", "words", "train.svm", cwd=folder)
@@ -115,7 +144,14 @@ def test_algorithms_lists_the_registry(tmp_path: Path) -> None:
         ("fit train.svm --algo hogwilt", "did you mean 'hogwild'"),
         ("fit train.svm --option write", "--option takes KEY=VALUE, not 'write'"),
         ("fit train.svm --option wirte=atomic", "did you mean 'write'"),
-        ("fit train.svm --model none/m", "the directory of none/m does not exist"),
+        ("fit train.svm --model none/m", "No such file or directory"),
+        ("fit train.svm --model .", "is not a regular file and cannot be replaced"),
+        (f"fit train.svm --model {'m' * 300}", "File name too long"),
+        ("fit train.svm --model m --history ./m", "--model and --history both name m"),
+        ("fit train.svm --option alpha=3", "unknown option of 'hogwild' 'alpha'"),
+        ("fit train.svm --index-base two", "unknown index_base 'two'"),
+        ("fit packed.svm", "packed.svm is compressed (gzip); decompress it first"),
+        ("fit huge.svm", "more than 281474976710656 features"),
         ("fit train.svm --threads 0", "n_threads must be an integer from 1 to 1024, not 0"),
         ("fit broken.svm", "broken.svm:1:3: expected index:value"),
         ("predict broken.svm train.svm", "is not a model of dsgd"),
@@ -123,9 +159,12 @@ def test_algorithms_lists_the_registry(tmp_path: Path) -> None:
 )
 def test_a_mistake_is_one_line_and_exit_status_2(folder: Path, arguments: str, message: str) -> None:
     (folder / "broken.svm").write_text("1 what\n")
+    (folder / "huge.svm").write_text("1 9223372036854775807:1\n-1 1:1\n")
+    (folder / "packed.svm").write_bytes(gzip.compress(b"1 1:1\n"))
     done = run(*arguments.split(), cwd=folder)
     assert done.returncode == 2
     assert done.stderr.startswith("dsgd: error: ")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+    assert not (folder / "m").exists()

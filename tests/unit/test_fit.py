@@ -122,7 +122,8 @@ def test_float32_stays_float32() -> None:
 
 def test_labels_of_any_kind() -> None:
     words = np.where(Y > 0, "spam", "ham")
-    for labels in (words, words.astype(object), Y > 0, Y.astype(int), Y[:, None]):
+    numbers: Any = Y.astype(int).astype(object)
+    for labels in (words, words.astype(object), Y > 0, Y.astype(int), Y[:, None], numbers, Y / 2 + 1):
         result = dsgd.fit(X, labels, algo="sgd", step_size=0.2, random_state=0, max_epochs=5)
         assert (result.coef_ == fit().coef_).all()
         assert result.predict(X)[0] in labels.ravel()
@@ -160,6 +161,9 @@ def test_progress_prints_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> 
         ({"algo": "hogwilt"}, "unknown algo 'hogwilt'; did you mean 'hogwild'"),
         ({"algo": 3}, "algo must be a name or an object of dsgd.algorithms, not 3"),
         ({"blocksize": 3}, "unknown option of 'sgd' 'blocksize'; did you mean 'block_size'"),
+        ({"max_epoch": 3}, "unknown option of 'sgd' 'max_epoch'; did you mean 'max_epochs'"),
+        ({"stepsize": 3}, "did you mean 'step_size'"),
+        ({"alpha": 10**400}, "alpha must be a finite number of at least 0"),
         ({"algo": Sgd(), "block_size": 3}, r"options \(block_size\) belong into the Sgd object"),
         ({"block_size": 0}, "block_size must be an integer from 1 to 9223372036854775807, not 0"),
         ({"algo": "hogwild", "write": "careful"}, "unknown write 'careful'; .*known: atomic, locked, racy"),
@@ -215,6 +219,11 @@ def test_y_is_needed() -> None:
 def test_divergence_is_an_error_that_names_the_step() -> None:
     with pytest.raises(DivergedError, match=r"not finite after epoch .* step size 1000 .*smaller step_size"):
         fit(loss="squared", step_size=1e3, schedule="constant", max_epochs=200)
+
+
+def test_an_infinite_objective_is_an_error() -> None:
+    with pytest.raises(DivergedError, match="weights or objective are not finite after epoch 1"):
+        dsgd.fit(X, Y * 1e200, algo="sgd", loss="squared", step_size=1e-6)
 
 
 def test_the_log_says_what_is_run(caplog: pytest.LogCaptureFixture) -> None:

@@ -153,13 +153,46 @@ def test_a_broken_structure_is_refused() -> None:
         (np.ones(60), r"hinge needs two classes, y has 1 \(1.0\)"),
         (np.arange(60) % 7, r"y has 7 \(0, 1, 2, 3, 4, ...\); pass y == 0"),
         (np.where(Y > 0, np.nan, 1), r"y\[\d+\] is not finite"),
-        (np.array(["a", 1] * 30, object), "y mixes labels that cannot be compared"),
+        (np.array(["a", 1] * 30, object), "y mixes strings and other labels"),
+        (np.zeros(60, "datetime64[s]"), r"y has dtype datetime64\[s\]; labels are numbers or strings"),
+        (np.zeros(60, complex), "y has dtype complex128"),
+        (np.array([b"a", b"b"] * 30), r"y has dtype \|S1"),
+        (np.array([None] * 60), "y has dtype object"),
+        (np.array([1, 2, 3] * 20, object), r"y has 3 \(1, 2, 3\); pass y == 1"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_wrong_targets_are_refused(y: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         dsgd.fit(X, y, algo="sgd")
+
+
+def test_entries_that_are_not_finite_are_refused() -> None:
+    for wrong in (np.nan, np.inf, -np.inf):
+        for real in (np.float32, np.float64):
+            dense = DENSE.astype(real)
+            dense[3, 7] = wrong
+            message = r"X\[3, 7\] is -?(nan|inf); fill in or leave out"
+            for given in (dense, scipy.sparse.csr_array(dense)):
+                with pytest.raises(DataError, match=message):
+                    dsgd.fit(given, Y, algo="hogwild", penalty="none")
+                with pytest.raises(DataError, match=message):
+                    dsgd.fit(X, Y, algo="sgd").predict(given)
+
+
+def test_a_negative_indptr_at_the_border_of_two_blocks_is_refused() -> None:
+    big = scipy.sparse.csr_array(np.ones((40_000, 1)))
+    big.indptr[16_384] = -(2**31)
+    with pytest.raises(DataError, match="indptr goes from"):
+        dsgd.fit(big, np.arange(40_000) % 2, algo="hogwild", n_threads=2)
+
+
+def test_mixed_index_types_are_widened_not_narrowed() -> None:
+    indices = np.array([0, 2**32 + 1], np.int64)
+    broken = scipy.sparse.csr_array(np.ones((2, 2)))[:, :1].tocsr()
+    broken.indptr, broken.indices, broken.data = np.array([0, 1, 2], np.int32), indices, np.ones(2)
+    with pytest.raises(DataError, match=r"has column 4294967297, outside \[0, 1\)"):
+        dsgd.fit(broken, [0, 1], algo="sgd")
 
 
 def test_features_are_matched(caplog: pytest.LogCaptureFixture) -> None:

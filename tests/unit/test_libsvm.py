@@ -13,6 +13,7 @@ from problems import make_problem
 from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 
 from dsgd.data import load_libsvm, save_libsvm
+from dsgd.data.libsvm import read_libsvm_files
 from dsgd.errors import ConfigError, DataError
 
 X, Y = make_problem(80, 12, seed=0)
@@ -112,6 +113,33 @@ def test_errors_name_file_line_and_column(tmp_path: Path) -> None:
     assert (caught.value.file, caught.value.line, caught.value.column) == (str(path), 2, 6)
 
 
+def test_bytes_that_are_not_text_are_escaped(tmp_path: Path) -> None:
+    path = tmp_path / "file.svm"
+    path.write_bytes(b"1 1:\xff\x00\xc3\xa4a\n")
+    with pytest.raises(DataError, match=r"found '\\xff\\x00\\xc3\\xa4a'"):
+        load_libsvm(path)
+
+
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.svm")
+    save_libsvm(path, X, Y)
+    assert (load_libsvm(path)[1] == Y).all()
+    with pytest.raises(FileNotFoundError) as caught:
+        load_libsvm(path + "x")
+    assert caught.value.filename == path + "x"
+
+
+def test_files_read_together_number_their_features_alike(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1 0:5 2:7\n")
+    (tmp_path / "b").write_text("1 1:5\n")
+    for order in (["a", "b"], ["b", "a"]):
+        files, base = read_libsvm_files([tmp_path / name for name in order])
+        assert base == "zero"
+        assert {file[0].indices[0] for file in files} == {0, 1}
+    files, base = read_libsvm_files([tmp_path / "b"])
+    assert base == "one"
+
+
 def test_missing_and_empty_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         load_libsvm(tmp_path / "none.svm")
@@ -127,6 +155,10 @@ def test_missing_and_empty_files(tmp_path: Path) -> None:
 def test_writing_checks_and_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="one label for every row"):
         save_libsvm(tmp_path / "file.svm", X, Y[1:])
+    with pytest.raises(DataError, match=r"y\[0\] is not finite"):
+        save_libsvm(tmp_path / "file.svm", X, Y * np.nan)
+    with pytest.raises(DataError, match=r"X\[0, 0\] is nan"):
+        save_libsvm(tmp_path / "file.svm", np.full((80, 1), np.nan), Y)
     assert os.listdir(tmp_path) == []  # noqa: PTH208
     save_libsvm(tmp_path / "dense.svm", np.array([[0.0, 2.0]]), [1])
     assert (tmp_path / "dense.svm").read_text() == "1 2:2\n"

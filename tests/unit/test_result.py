@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from problems import make_problem
 from safetensors import safe_open
+from safetensors.numpy import save_file
 
 import dsgd
 from dsgd.errors import ConfigError, DataError
@@ -17,12 +19,27 @@ X, Y = make_problem(80, 12, seed=0)
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize("real", [np.float32, np.float64])
-@pytest.mark.parametrize("labels", [Y, Y > 0, np.where(Y > 0, "ja", "nein"), np.where(Y > 0, 3, 4)])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        Y,
+        Y > 0,
+        np.where(Y > 0, "ja", "nein"),
+        np.where(Y > 0, 3, 4),
+        np.array(["ja", "nein"], object)[(Y > 0).astype(int)],
+    ],
+)
 def test_a_saved_model_is_the_same_when_loaded(
     tmp_path: Path, fit_intercept: bool, real: type, labels: np.ndarray
 ) -> None:
     result = dsgd.fit(
-        X.astype(real), labels, algo="hogwild", write="atomic", fit_intercept=fit_intercept, loss="logistic"
+        X.astype(real),
+        labels,
+        algo="hogwild",
+        write="atomic",
+        block_size=np.int64(2),
+        fit_intercept=fit_intercept,
+        loss="logistic",
     )
     result.save(tmp_path / "model.safetensors")
     loaded = dsgd.load(tmp_path / "model.safetensors")
@@ -72,8 +89,6 @@ def test_other_features_are_refused() -> None:
 
 
 def test_what_is_not_a_model_is_refused(tmp_path: Path) -> None:
-    from safetensors.numpy import save_file
-
     path = tmp_path / "model"
     with pytest.raises(FileNotFoundError):
         dsgd.load(path)
@@ -86,6 +101,52 @@ def test_what_is_not_a_model_is_refused(tmp_path: Path) -> None:
     save_file({"weights": np.zeros(3)}, path, {"dsgd": '{"format": "dsgd-linear-model-99"}'})
     with pytest.raises(DataError, match="its format is 'dsgd-linear-model-99'"):
         dsgd.load(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("algorithm", "sgd"),
+        ("algorithm", {"name": "sgd", "block_size": 0}),
+        ("fit_intercept", 7),
+        ("classes", None),
+        ("classes", {"dtype": "<f8", "values": [1.0]}),
+        ("classes", {"dtype": "<f8", "values": [[1.0, 2.0]]}),
+        ("classes", {"dtype": "<i8", "values": [0, 10**30]}),
+        ("loss", {"name": "none"}),
+        ("index_base", "two"),
+    ],
+    ids=str,
+)
+def test_a_wrong_description_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    path = tmp_path / "model"
+    dsgd.fit(X, Y, algo="sgd", max_epochs=1).save(path)
+    with safe_open(path, framework="numpy") as file:
+        weights, metadata = file.get_tensor("weights"), file.metadata()
+    for wrong in (weights[:0], weights.reshape(1, -1), weights * np.nan, weights.astype(int)):
+        save_file({"weights": wrong}, path, metadata)
+        with pytest.raises(DataError, match="is not a model of dsgd: its weights"):
+            dsgd.load(path)
+    description = {**json.loads(metadata["dsgd"]), key: value}
+    save_file({"weights": weights}, path, {**metadata, "dsgd": json.dumps(description)})
+    with pytest.raises(DataError, match="is not a model of dsgd"):
+        dsgd.load(path)
+
+
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="is not a regular file"):
+        dsgd.load(tmp_path / "pipe")
+    with pytest.raises(OSError, match="a pipe or device cannot be mapped"):
+        dsgd.data.load_libsvm(tmp_path / "pipe")
+
+
+def test_r2_needs_two_rows() -> None:
+    result = dsgd.fit(X, Y, algo="sgd", loss="squared", step_size=0.01)
+    with pytest.raises(DataError, match="R2 needs at least two rows"):
+        result.score(X[:1], Y[:1])
+    with pytest.raises(DataError, match="eval_set has one row"):
+        dsgd.fit(X, Y, algo="sgd", loss="squared", eval_set=(X[:1], Y[:1]))
 
 
 def test_every_truncation_of_a_model_is_refused(tmp_path: Path) -> None:
@@ -122,6 +183,10 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         beside.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
+    path.chmod(0o600)
+    with replacing(path) as beside:
+        beside.write_text("newer")
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_link_is_followed_and_a_device_is_left_alone(tmp_path: Path) -> None:

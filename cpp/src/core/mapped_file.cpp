@@ -19,7 +19,8 @@ namespace {
 
 class Descriptor {
  public:
-  explicit Descriptor(const std::string& path) : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {  // NOLINT
+  /// O_NONBLOCK: opening a pipe must not wait for a writer. It means nothing to a regular file.
+  explicit Descriptor(const std::string& path) : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {  // NOLINT
     if (fd_ < 0) fail(path, errno);
   }
   ~Descriptor() { close(fd_); }
@@ -37,7 +38,9 @@ MappedFile::MappedFile(const std::string& path) {
   const Descriptor file(path);
   struct stat status{};
   if (fstat(file.get(), &status) != 0) fail(path, errno);
-  if (!S_ISREG(status.st_mode)) fail(path, S_ISDIR(status.st_mode) ? EISDIR : EINVAL);
+  if (S_ISDIR(status.st_mode)) fail(path, EISDIR);
+  if (!S_ISREG(status.st_mode))
+    throw Error(path, EINVAL, "a pipe or device cannot be mapped; write it to a file first");
   size_ = static_cast<std::size_t>(status.st_size);
   if (size_ == 0) return;                                                       // an empty range cannot be mapped
   void* address = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);  // NOLINT(misc-const-correctness)

@@ -1,10 +1,12 @@
 #include "dsgd/data/csr.hpp"
 
 #include <atomic>  // for atomic
+#include <cmath>   // for isfinite
 #include <string>  // for to_string
 
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
+#include "dsgd/data/not_finite.hpp"
 
 namespace dsgd {
 namespace {
@@ -38,13 +40,14 @@ CsrView<RealT, IndexT>::CsrView(std::span<const Index> indptr, std::span<const I
   parallel_blocks(rows(), kBlockRows, n_threads, [&](std::size_t /*block*/, std::size_t begin, std::size_t end) {
     bool sorted = true;
     for (std::size_t i = begin; i < end; ++i) {
-      if (indptr_[i] > indptr_[i + 1] || static_cast<std::size_t>(indptr_[i + 1]) > nonzeros) {
+      if (indptr_[i] < 0 || indptr_[i] > indptr_[i + 1] || static_cast<std::size_t>(indptr_[i + 1]) > nonzeros) {
         fail("indptr goes from " + to_string(indptr_[i]) + " to " + to_string(indptr_[i + 1]) + " at row " +
              to_string(i));
       }
       const Row x = row(i);
       for (std::size_t k = 0; k < x.size(); ++k) {
         sorted = sorted && (k == 0 || x.index(k - 1) < x.index(k));
+        if (!std::isfinite(x.value(k))) fail_not_finite(i, x.index(k), static_cast<double>(x.value(k)));
         if (x.index(k) >= n_features_) {  // a negative index is a huge one here
           fail("row " + to_string(i) + " has column " + to_string(static_cast<Index>(x.index(k))) + ", outside [0, " +
                to_string(n_features_) + ")");

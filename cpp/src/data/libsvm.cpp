@@ -2,8 +2,9 @@
 
 #include <algorithm>     // for count, min
 #include <charconv>      // for from_chars
+#include <clocale>       // for LC_ALL_MASK
 #include <cmath>         // for isfinite
-#include <cstdlib>       // for strtod
+#include <cstdlib>       // for strtod_l
 #include <cstring>       // for memchr
 #include <limits>        // for numeric_limits
 #include <system_error>  // for errc
@@ -49,10 +50,25 @@ struct Fault {
   std::string message;
 };
 
+/// The word at a fault, cut at 20 bytes; what is not printable ASCII is escaped.
 [[nodiscard]] std::string quoted(const char* at, const char* end) {
-  const char* stop = at;
-  while (stop < end && !is_blank(*stop) && stop - at < 20) ++stop;
-  return stop == at ? "the end of the line" : "'" + std::string(at, stop) + "'";
+  static constexpr std::string_view kHex = "0123456789abcdef";
+  std::string word;
+  for (const char* c = at; c < end && !is_blank(*c) && c - at < 20; ++c) {
+    const auto byte = static_cast<unsigned char>(*c);
+    if (byte > 0x20 && byte < 0x7f) {
+      word += *c;
+    } else {
+      word += {'\\', 'x', kHex[byte >> 4U], kHex[byte & 15U]};
+    }
+  }
+  return word.empty() ? "the end of the line" : "'" + word + "'";
+}
+
+/// strtod of the C locale, whatever the program's locale says about the decimal point.
+[[nodiscard]] double parse_extreme(const std::string& number) {
+  static const locale_t c_locale = newlocale(LC_ALL_MASK, "C", nullptr);
+  return strtod_l(number.c_str(), nullptr, c_locale);
 }
 
 /// A number of any sign; advances `at`. Returns false when there is none or it is not finite.
@@ -62,7 +78,7 @@ template <RealType Real>
   if (digits != at && digits < end && (*digits == '-' || *digits == '+')) return false;
   auto [stop, status] = std::from_chars(digits, end, value);
   if (status == std::errc::result_out_of_range) {  // too small is zero or subnormal; too large is infinite
-    value = static_cast<Real>(std::strtod(std::string(digits, stop).c_str(), nullptr));
+    value = static_cast<Real>(parse_extreme(std::string(digits, stop)));
   } else if (status != std::errc{}) {
     return false;
   }
@@ -71,15 +87,24 @@ template <RealType Real>
   return true;
 }
 
-/// Parses the lines of one chunk into its part of the arrays.
+/// Parses the lines of one chunk into its part of the arrays, and not beyond it, should the file have changed since it
+/// was counted.
 template <RealType Real, IndexType Index>
 class ChunkParser {
  public:
-  ChunkParser(double* labels, Index* row_ends, Index* indices, Real* values, std::size_t first_nonzero)
-      : labels_(labels), row_ends_(row_ends), indices_(indices), values_(values), nonzero_(first_nonzero) {}
+  /// `labels` and `row_ends` are those of the chunk's rows; `indices` and `values` are those of the whole file.
+  ChunkParser(std::span<double> labels, std::span<Index> row_ends, std::span<Index> indices, std::span<Real> values,
+              std::size_t first_nonzero, std::size_t n_nonzeros)
+      : labels_(labels),
+        row_ends_(row_ends),
+        indices_(indices),
+        values_(values),
+        nonzero_(first_nonzero),
+        last_nonzero_(first_nonzero + n_nonzeros) {}
 
   void run(std::string_view text) {
     for_each_line(text, [&](const char* at, const char* end) { return row(at, end); });
+    if (!fault_ && !too_wide_ && (row_ != labels_.size() || nonzero_ != last_nonzero_)) fail(text.data(), kChanged);
   }
 
   [[nodiscard]] const std::optional<Fault>& fault() const { return fault_; }
@@ -93,16 +118,16 @@ class ChunkParser {
   }
 
   bool row(const char* at, const char* end) {
+    if (row_ == labels_.size()) return fail(at, kChanged);
     const char* const label = at;
-    if (!read_real(at, end, *labels_) || (at < end && !is_blank(*at))) {
+    if (!read_real(at, end, labels_[row_]) || (at < end && !is_blank(*at))) {
       return fail(label, "expected a finite number as label, found " + quoted(label, end));
     }
     std::int64_t previous = -1;
     for (at = skip_blanks(at, end); at < end; at = skip_blanks(at, end)) {
       if (!entry(at, end, previous)) return false;
     }
-    ++labels_;
-    *row_ends_++ = static_cast<Index>(nonzero_);
+    row_ends_[row_++] = static_cast<Index>(nonzero_);
     return true;
   }
 
@@ -121,6 +146,7 @@ class ChunkParser {
       return fail(start, "index " + std::to_string(index) + " after " + std::to_string(previous) +
                              "; the indices of a row must increase");
     }
+    if (nonzero_ == last_nonzero_) return fail(start, kChanged);
     at = stop + 1;
     if (!read_real(at, end, values_[nonzero_]) || (at < end && !is_blank(*at))) {
       return fail(stop + 1, "expected a finite number as value, found " + quoted(stop + 1, end));
@@ -132,11 +158,15 @@ class ChunkParser {
     return true;
   }
 
-  double* labels_;
-  Index* row_ends_;
-  Index* indices_;
-  Real* values_;
+  static constexpr const char* kChanged = "the file changed while it was being read";
+
+  std::span<double> labels_;
+  std::span<Index> row_ends_;
+  std::span<Index> indices_;
+  std::span<Real> values_;
+  std::size_t row_ = 0;
   std::size_t nonzero_;
+  std::size_t last_nonzero_;
   std::optional<Fault> fault_;
   bool too_wide_ = false;
   LibsvmReader::IndexRange range_{std::numeric_limits<std::int64_t>::max(), -1};
@@ -189,18 +219,19 @@ std::optional<LibsvmReader::IndexRange> LibsvmReader::parse(std::span<double> la
   std::atomic<bool> too_wide{false};
   parallel_blocks(chunks_.size(), 1, n_threads_, [&](std::size_t c, std::size_t /*begin*/, std::size_t /*end*/) {
     const Chunk& chunk = chunks_[c];
-    ChunkParser<Real, Index> parser(labels.data() + chunk.first_row, indptr.data() + chunk.first_row + 1,
-                                    indices.data(), values.data(), chunk.first_nonzero);
+    ChunkParser<Real, Index> parser(labels.subspan(chunk.first_row, chunk.rows),
+                                    indptr.subspan(chunk.first_row + 1, chunk.rows), indices, values,
+                                    chunk.first_nonzero, chunk.nonzeros);
     parser.run(chunk.text);
     faults[c] = parser.fault();
     ranges[c] = parser.range();
     if (parser.too_wide()) too_wide = true;
   });
-  for (const auto& fault : faults) {
-    if (fault) throw Error(path_, locate(file_.text(), fault->at), fault->message);
-  }
   if (too_wide) {
     if constexpr (sizeof(Index) == 4) return std::nullopt;
+  }
+  for (const auto& fault : faults) {
+    if (fault) throw Error(path_, locate(file_.text(), fault->at), fault->message);
   }
   IndexRange all{std::numeric_limits<std::int64_t>::max(), -1};
   for (const IndexRange& range : ranges) all = {std::min(all.min, range.min), std::max(all.max, range.max)};

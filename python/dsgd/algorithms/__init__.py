@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from dsgd.algorithms.base import Algorithm, Capabilities, Task
@@ -16,7 +17,7 @@ __all__ = ["REGISTRY", "Algorithm", "Capabilities", "Hogwild", "Sgd", "Task", "r
 REGISTRY: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in (Sgd, Hogwild)}
 
 
-def resolve_algorithm(algo: Any, options: dict[str, Any]) -> Algorithm:
+def resolve_algorithm(algo: Any, options: dict[str, Any], other_parameters: Iterable[str] = ()) -> Algorithm:
     """Return the configured algorithm.
 
     Parameters
@@ -25,6 +26,8 @@ def resolve_algorithm(algo: Any, options: dict[str, Any]) -> Algorithm:
         A name of the registry, or a configuration object.
     options : dict
         Options of the named algorithm; none are allowed beside an object, which has its own.
+    other_parameters : iterable of str
+        Names that a misspelled option may have been meant for.
 
     Raises
     ------
@@ -43,5 +46,5 @@ def resolve_algorithm(algo: Any, options: dict[str, Any]) -> Algorithm:
     valid = [field.name for field in dataclasses.fields(REGISTRY[algo])]
     for option in options:
         if option not in valid:
-            raise unknown_name(f"option of {algo!r}", option, valid)
+            raise unknown_name(f"option of {algo!r}", option, valid, other_parameters)
     return REGISTRY[algo](**options)

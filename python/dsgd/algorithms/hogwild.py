@@ -46,7 +46,7 @@ class Hogwild(Algorithm):
 
     def __post_init__(self) -> None:
         check_choice("write", self.write, ("racy", "atomic", "locked"))
-        check_integer("block_size", self.block_size, 1, 2**63 - 1)
+        object.__setattr__(self, "block_size", check_integer("block_size", self.block_size, 1, 2**63 - 1))
 
     def epochs(self, task: Task) -> Iterator[float]:
         """Train `task.weights`; after every epoch yield the effective passes so far."""

@@ -42,7 +42,7 @@ class Sgd(Algorithm):
     block_size: int = 1
 
     def __post_init__(self) -> None:
-        check_integer("block_size", self.block_size, 1, 2**63 - 1)
+        object.__setattr__(self, "block_size", check_integer("block_size", self.block_size, 1, 2**63 - 1))
 
     def epochs(self, task: Task) -> Iterator[float]:
         """Train `task.weights`; after every epoch yield the effective passes so far."""

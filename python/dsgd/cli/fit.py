@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +12,12 @@ import typer
 from rich.console import Console
 
 import dsgd
+from dsgd.algorithms import resolve_algorithm
 from dsgd.cli.labels import against_the_rest
-from dsgd.data import load_libsvm
 from dsgd.data.inputs import match_features
+from dsgd.data.libsvm import read_libsvm_files
 from dsgd.errors import ConfigError
+from dsgd.files import check_replaceable
 
 __all__ = ["fit"]
 
@@ -35,6 +38,9 @@ def fit(
     positive: Annotated[
         list[float] | None, typer.Option(help="train this label (repeat for several) against the rest")
     ] = None,
+    index_base: Annotated[
+        str, typer.Option(help="what the files call the first feature: zero, one, or auto (zero if 0 occurs)")
+    ] = "auto",
     float32: Annotated[bool, typer.Option("--float32", help="values and weights in single precision")] = False,
     option: Annotated[
         list[str] | None,
@@ -45,19 +51,21 @@ def fit(
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
 ) -> None:
     """Train a linear model on TRAIN."""
-    options = _options(option or [])
-    for output in (model, history):
-        if output is not None and not output.parent.is_dir():
-            raise ConfigError(f"the directory of {output} does not exist")
-    X, y = _read(train, positive, float32)
+    algorithm = resolve_algorithm(algo, _options(option or []))
+    _check_outputs(model, history)
+    paths = [train] if test is None else [train, test]
+    files, base = read_libsvm_files(
+        paths, dtype=np.float32 if float32 else np.float64, index_base=index_base, n_threads=threads
+    )
+    X, y = files[0][0], against_the_rest(files[0][1], positive or [])
     eval_set = None
     if test is not None:
-        X_test, y_test = _read(test, positive, float32)
-        eval_set = (match_features(X_test, X.shape[1]), y_test)
+        X_test, y_test = files[1]
+        eval_set = (match_features(X_test, X.shape[1]), against_the_rest(y_test, positive or []))
     result = dsgd.fit(
         X,
         y,
-        algo=algo,
+        algo=algorithm,
         loss=loss,
         penalty=penalty,
         alpha=alpha,
@@ -69,8 +77,8 @@ def fit(
         eval_set=eval_set,
         progress=not quiet,
         random_state=seed,
-        **options,
     )
+    result = dataclasses.replace(result, index_base=base)
     if model is not None:
         result.save(model)
     if history is not None:
@@ -78,9 +86,13 @@ def fit(
     _summarise(result, X)
 
 
-def _read(path: Path, positive: list[float] | None, float32: bool) -> tuple[Any, Any]:
-    X, y = load_libsvm(path, dtype=np.float32 if float32 else np.float64)
-    return X, against_the_rest(y, positive or [])
+def _check_outputs(model: Path | None, history: Path | None) -> None:
+    """Refuse what could not be written, before the work is done."""
+    if model is not None and history is not None and model.resolve() == history.resolve():
+        raise ConfigError(f"--model and --history both name {model}")
+    for output in (model, history):
+        if output is not None:
+            check_replaceable(output)
 
 
 def _options(pairs: list[str]) -> dict[str, Any]:

@@ -24,10 +24,13 @@ def predict(
     positive: Annotated[
         list[float] | None, typer.Option(help="as given to `dsgd fit`: the labels that count as +1")
     ] = None,
+    index_base: Annotated[
+        str | None, typer.Option(help="what DATA calls the first feature: zero or one; default: as the training file")
+    ] = None,
 ) -> None:
     """Predict the label (or value) of every row of DATA, one a line; the score goes to standard error."""
     result = dsgd.load(model)
-    X, y = load_libsvm(data, dtype=result.coef_.dtype)
+    X, y = load_libsvm(data, dtype=result.coef_.dtype, index_base=index_base or result.index_base or "auto")
     X = match_features(X, len(result.coef_))
     decision = result.decision_function(X)
     predictions = result.model.labels(decision)

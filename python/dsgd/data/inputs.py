@@ -46,10 +46,9 @@ def _as_csr(X: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         X = X.tocsr()
     indptr, indices = X.indptr, X.indices
     if indptr.dtype != indices.dtype or indices.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
-        wide = X.shape[1] > np.iinfo(np.int32).max or len(indices) > np.iinfo(np.int32).max
-        index_dtype = np.dtype(np.int64 if wide else np.int32)
-        _note(f"indices converted from {indptr.dtype}/{indices.dtype} to {index_dtype}", indices.nbytes)
-        indptr, indices = indptr.astype(index_dtype, copy=False), indices.astype(index_dtype, copy=False)
+        # Never to a narrower type, in which a wrong index could pass for a right one.
+        _note(f"indptr and indices converted from {indptr.dtype} and {indices.dtype} to int64", 8 * len(indices))
+        indptr, indices = indptr.astype(np.int64, copy=False), indices.astype(np.int64, copy=False)
     required = [np.require(array, requirements=["C", "A"]) for array in (indptr, indices)]
     return required[0], required[1], _as_real(X.data, "the data of X")
 
@@ -72,7 +71,8 @@ def as_matrix(X: Any, n_threads: int) -> _core.Matrix:
     Raises
     ------
     DataError
-        If X is empty, has another number of dimensions, cannot be read as real numbers, or its structure is broken.
+        If X is empty, has another number of dimensions, cannot be read as finite real numbers, or its structure is
+        broken.
     """
     if scipy.sparse.issparse(X):
         if X.ndim != 2:
@@ -85,7 +85,7 @@ def as_matrix(X: Any, n_threads: int) -> _core.Matrix:
             raise DataError(f"X cannot be read as a matrix: {error}") from error
         if dense.ndim != 2:
             raise DataError(f"X must have two dimensions (samples, features), not {dense.ndim}")
-        matrix = _core.Matrix.dense(_as_real(dense, "X"))
+        matrix = _core.Matrix.dense(_as_real(dense, "X"), n_threads)
     if matrix.n_rows == 0 or matrix.n_features == 0:
         raise DataError(f"X has shape ({matrix.n_rows}, {matrix.n_features}); it must not be empty")
     return matrix
@@ -119,16 +119,22 @@ def check_features(matrix: _core.Matrix, n_features: int) -> None:
 
 
 def as_labels(y: ArrayLike, n_rows: int) -> NDArray[Any]:
-    """Return y as an array of shape (n_rows,), strings as numpy strings; `DataError` if it is not that."""
+    """Return y as an array of numbers or strings of shape (n_rows,); `DataError` if it is not that."""
     labels = np.asarray(y)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or len(labels) != n_rows:
         raise DataError(f"y has shape {labels.shape}; X has {n_rows} rows, so it must be ({n_rows},)")
+    if labels.dtype.kind == "T":  # strings of variable width
+        labels = labels.astype(str)
+    if labels.dtype.kind == "O":  # as in a column of pandas; numpy finds the common type, but would turn 1 into "1"
+        if len({isinstance(label, str) for label in labels}) > 1:
+            raise DataError("y mixes strings and other labels; use one kind")
+        labels = np.asarray(labels.tolist())
+    if labels.dtype.kind not in "biufU" or labels.ndim != 1:
+        raise DataError(f"y has dtype {labels.dtype}; labels are numbers or strings")
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise DataError(f"y[{int(np.argmin(np.isfinite(labels)))}] is not finite")
-    if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels):
-        return labels.astype(str)
     return labels
 
 
@@ -161,10 +167,7 @@ def as_targets(y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]) -> t
     labels = as_labels(y, n_rows)
     if not loss.classification:
         return np.ascontiguousarray(_as_real(labels, "y"), dtype=dtype), None
-    try:
-        classes = np.unique(labels)
-    except TypeError as error:
-        raise DataError(f"y mixes labels that cannot be compared: {error}") from error
+    classes = np.unique(labels)
     if len(classes) != 2:
         shown = ", ".join(map(str, classes[:5])) + (", ..." if len(classes) > 5 else "")
         cure = f"pass y == {classes[0].item()!r}, say, to train one class against the rest"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -16,7 +18,7 @@ from dsgd.errors import ConfigError, DataError
 from dsgd.files import replacing
 from dsgd.threads import resolve_threads
 
-__all__ = ["load_libsvm", "save_libsvm"]
+__all__ = ["load_libsvm", "read_libsvm_files", "save_libsvm"]
 
 
 def load_libsvm(
@@ -24,7 +26,7 @@ def load_libsvm(
     *,
     n_features: int | None = None,
     dtype: DTypeLike = np.float64,
-    index_base: Literal["auto", "zero", "one"] = "auto",
+    index_base: str = "auto",
     n_threads: int | None = None,
 ) -> tuple[scipy.sparse.csr_array, NDArray[np.float64]]:
     r"""Read a file of lines ``label index:value index:value ... # comment``.
@@ -69,38 +71,99 @@ def load_libsvm(
     >>> y
     array([ 1., -1.])
     """
+    [(X, y)], _ = read_libsvm_files(
+        [path], n_features=n_features, dtype=dtype, index_base=index_base, n_threads=n_threads
+    )
+    return X, y
+
+
+def read_libsvm_files(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    n_features: int | None = None,
+    dtype: DTypeLike = np.float64,
+    index_base: str = "auto",
+    n_threads: int | None = None,
+) -> tuple[list[tuple[scipy.sparse.csr_array, NDArray[np.float64]]], str]:
+    """Read files that number their features alike, and say how: index 0 in one file is a feature of all.
+
+    Parameters
+    ----------
+    paths : sequence of path-like
+    n_features, dtype, index_base, n_threads
+        As for `load_libsvm`.
+
+    Returns
+    -------
+    data : list of (X, y)
+        For each file; without `n_features` each X is as wide as its file needs.
+    index_base : {"zero", "one"}
+    """
     check_choice("index_base", index_base, ("auto", "zero", "one"))
     real = np.dtype(dtype)
     if real not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ConfigError(f"dtype must be float32 or float64, not {real}")
     if n_features is not None:
         check_integer("n_features", n_features, 1)
-    reader = _core.LibsvmReader(os.fspath(path), resolve_threads(n_threads))
+    files = [_read(path, real, resolve_threads(n_threads)) for path in paths]
+    if index_base == "auto":
+        index_base = "zero" if any(file.low == 0 for file in files) else "one"
+    first = 0 if index_base == "zero" else 1
+    return [_matrix(file, first, n_features) for file in files], index_base
+
+
+class _File(NamedTuple):
+    """What a file says, indices unshifted; `low` and `high` are the smallest and the largest of them."""
+
+    name: str
+    indptr: NDArray[Any]
+    indices: NDArray[Any]
+    data: NDArray[Any]
+    y: NDArray[np.float64]
+    low: int
+    high: int
+
+
+_MAX_FEATURES = 2**48  # more weights than any machine holds; a larger index is a mistake in the file
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+def _read(path: str | os.PathLike[str], real: np.dtype[Any], n_threads: int) -> _File:
+    name = os.fsdecode(path)
+    reader = _core.LibsvmReader(os.fsencode(path), n_threads)
+    with Path(path).open("rb") as file:
+        head = file.read(6)
+    for magic, kind in _COMPRESSED.items():
+        if head.startswith(magic):
+            raise DataError(f"{name} is compressed ({kind}); decompress it first")
     y = np.empty(reader.n_rows)
     data = np.empty(reader.nonzeros, real)
-    first_try = np.int32 if reader.nonzeros <= np.iinfo(np.int32).max else np.int64
-    index_range, indptr, indices = _parse(reader, y, data, first_try)
-    if index_range is None:  # an index needs 64 bits
-        index_range, indptr, indices = _parse(reader, y, data, np.int64)
-        assert index_range is not None
-    low, high = index_range
-    if index_base == "one" and low == 0:
-        raise DataError(f"{os.fspath(path)} has index 0; read it with index_base='zero'")
-    first = 0 if index_base == "zero" or low == 0 else 1
-    indices -= first
-    needed = max(high + 1 - first, 1)
+    index_range = None
+    for index_dtype in (np.int32, np.int64):
+        if reader.nonzeros > np.iinfo(index_dtype).max:
+            continue
+        indptr = np.empty(reader.n_rows + 1, index_dtype)
+        indices = np.empty(reader.nonzeros, index_dtype)
+        index_range = reader.parse(y, indptr, indices, data)
+        if index_range is not None:
+            break
+    assert index_range is not None  # 64 bits hold every index
+    return _File(name, indptr, indices, data, y, *index_range)
+
+
+def _matrix(file: _File, first: int, n_features: int | None) -> tuple[scipy.sparse.csr_array, NDArray[np.float64]]:
+    """Return the file's matrix and labels, given what its first feature is called."""
+    if file.low < first:
+        raise DataError(f"{file.name} has index 0; read it with index_base='zero'")
+    needed = max(file.high + 1 - first, 1)
     if n_features is not None and needed > n_features:
-        raise DataError(f"{os.fspath(path)} has {needed} features; n_features={n_features} is too small")
-    shape = (reader.n_rows, n_features or needed)
-    return scipy.sparse.csr_array((data, indices, indptr), shape=shape), y
-
-
-def _parse(
-    reader: _core.LibsvmReader, y: NDArray[np.float64], data: NDArray[Any], index_dtype: Any
-) -> tuple[list[int] | None, NDArray[Any], NDArray[Any]]:
-    indptr = np.empty(reader.n_rows + 1, index_dtype)
-    indices = np.empty(reader.nonzeros, index_dtype)
-    return reader.parse(y, indptr, indices, data), indptr, indices
+        raise DataError(f"{file.name} has {needed} features; n_features={n_features} is too small")
+    if needed > _MAX_FEATURES:
+        raise DataError(f"{file.name} has index {file.high}, more than {_MAX_FEATURES} features")
+    if first:
+        np.subtract(file.indices, first, out=file.indices)
+    shape = (len(file.y), n_features or needed)
+    return scipy.sparse.csr_array((file.data, file.indices, file.indptr), shape=shape), file.y
 
 
 def save_libsvm(
@@ -108,7 +171,7 @@ def save_libsvm(
     X: Any,
     y: ArrayLike,
     *,
-    index_base: Literal["zero", "one"] = "one",
+    index_base: str = "one",
     n_threads: int | None = None,
 ) -> None:
     """Write X and y as libsvm text that reads back as exactly the same numbers.
@@ -129,7 +192,7 @@ def save_libsvm(
     Raises
     ------
     DataError
-        If X and y do not fit together.
+        If X and y do not fit together, or are not finite.
     OSError
         If the file cannot be written.
     """
@@ -138,5 +201,7 @@ def save_libsvm(
     sparse = X if scipy.sparse.issparse(X) else scipy.sparse.csr_array(np.asarray(X))
     matrix = as_matrix(sparse, threads)
     labels = np.ascontiguousarray(y, dtype=np.float64)
+    if not np.isfinite(labels).all():
+        raise DataError(f"y[{int(np.argmin(np.isfinite(labels)))}] is not finite")
     with replacing(path) as beside:
-        _core.write_libsvm(str(beside), matrix, labels, int(index_base == "one"), threads)
+        _core.write_libsvm(os.fsencode(beside), matrix, labels, int(index_base == "one"), threads)

@@ -30,8 +30,8 @@ class CsrView {
   using Row = SparseRow<Real, Index>;
   static constexpr bool kSparse = true;
 
-  /// Checks the structure (lengths, that indptr never decreases and stays inside the arrays, that every column is in
-  /// [0, n_features)), because a kernel trusts it; throws Error(data).
+  /// Checks what a kernel trusts: lengths, that indptr never decreases and stays inside the arrays, that every column
+  /// is in [0, n_features) and every value finite; throws Error(data).
   CsrView(std::span<const Index> indptr, std::span<const Index> indices, std::span<const Real> values,
           std::size_t n_features, std::size_t n_threads);
 

@@ -28,8 +28,8 @@ class DenseView {
   using Row = DenseRow<Real>;
   static constexpr bool kSparse = false;
 
-  DenseView(std::span<const Real> values, std::size_t n_rows, std::size_t n_features)
-      : values_(values), n_rows_(n_rows), n_features_(n_features) {}
+  /// `values` has n_rows * n_features elements. Checks that they are finite; throws Error(data).
+  DenseView(std::span<const Real> values, std::size_t n_rows, std::size_t n_features, std::size_t n_threads);
 
   [[nodiscard]] std::size_t rows() const { return n_rows_; }
   [[nodiscard]] std::size_t features() const { return n_features_; }
