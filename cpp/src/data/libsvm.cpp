@@ -104,7 +104,8 @@ class ChunkParser {
 
   void run(std::string_view text) {
     for_each_line(text, [&](const char* at, const char* end) { return row(at, end); });
-    if (!fault_ && !too_wide_ && (row_ != labels_.size() || nonzero_ != last_nonzero_)) fail(text.data(), kChanged);
+    if (!fault_ && !too_wide_ && (row_ != labels_.size() || nonzero_ != last_nonzero_))
+      fail(text.data(), kChanged);  // NOLINT(bugprone-suspicious-stringview-data-usage)
   }
 
   [[nodiscard]] const std::optional<Fault>& fault() const { return fault_; }
