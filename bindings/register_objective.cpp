@@ -3,15 +3,19 @@
 namespace dsgd::python {
 namespace {
 
-Objective linear_objective(const Matrix& X, const py::array& y, const std::string& loss, const std::string& penalty,
-                           double alpha, bool fit_intercept, std::size_t n_threads) {
+Objective linear_objective(const Matrix& X, const py::array& y, const std::optional<py::array>& sample_weight,
+                           const LossConfig& loss, double alpha_l1, double alpha_l2, bool fit_intercept,
+                           std::size_t n_threads) {
   return std::visit(
       [&](const auto& view) -> Objective {
         using Data = std::remove_cvref_t<decltype(view)>;
-        const auto targets = array_span<const typename Data::Real>(y, "y");
-        py::tuple arrays = py::make_tuple(X.arrays, y);
+        using Real = typename Data::Real;
+        const auto targets = array_span<const Real>(y, "y");
+        std::span<const Real> importance;
+        if (sample_weight) importance = array_span<const Real>(*sample_weight, "sample_weight");
+        py::tuple arrays = py::make_tuple(X.arrays, y, sample_weight);
         const py::gil_scoped_release release;
-        return {LinearObjective<Data>(view, targets, {loss, penalty, alpha, fit_intercept}, n_threads),
+        return {LinearObjective<Data>(view, targets, importance, {loss, alpha_l1, alpha_l2, fit_intercept}, n_threads),
                 std::move(arrays)};
       },
       X.view);
@@ -31,27 +35,29 @@ double value(const Objective& self, const py::array& weights, std::size_t n_thre
 }  // namespace
 
 void register_objective(py::module_& m) {
-  py::class_<Objective>(m, "LinearObjective", "Mean loss of a linear model on some rows, plus the penalty.")
-      .def(py::init(&linear_objective), py::arg("X"), py::arg("y"), py::kw_only(), py::arg("loss"), py::arg("penalty"),
-           py::arg("alpha"), py::arg("fit_intercept"), py::arg("n_threads"))
-      .def("value", &value, py::arg("weights"), py::arg("n_threads"));
+  py::class_<LossConfig>(m, "Loss", "A loss of the decision value z and the target y.")
+      .def(py::init<std::string, double>(), py::arg("name"), py::arg("epsilon"))
+      .def(
+          "value",
+          [](const LossConfig& self, const py::array_t<double>& z, const py::array_t<double>& y) -> py::object {
+            return visit_loss(self, [&](auto loss) -> py::object {
+              return py::vectorize([loss](double a, double b) { return loss.value(a, b); })(z, y);
+            });
+          },
+          py::arg("z"), py::arg("y"))
+      .def(
+          "derivative",
+          [](const LossConfig& self, const py::array_t<double>& z, const py::array_t<double>& y) -> py::object {
+            return visit_loss(self, [&](auto loss) -> py::object {
+              return py::vectorize([loss](double a, double b) { return loss.derivative(a, b); })(z, y);
+            });
+          },
+          py::arg("z"), py::arg("y"));
 
-  m.def(
-      "loss_value",
-      [](const std::string& name, const py::array_t<double>& z, const py::array_t<double>& y) -> py::object {
-        return visit_loss(name, [&](auto loss) -> py::object {
-          return py::vectorize([loss](double a, double b) { return loss.value(a, b); })(z, y);
-        });
-      },
-      py::arg("loss"), py::arg("z"), py::arg("y"));
-  m.def(
-      "loss_derivative",
-      [](const std::string& name, const py::array_t<double>& z, const py::array_t<double>& y) -> py::object {
-        return visit_loss(name, [&](auto loss) -> py::object {
-          return py::vectorize([loss](double a, double b) { return loss.derivative(a, b); })(z, y);
-        });
-      },
-      py::arg("loss"), py::arg("z"), py::arg("y"));
+  py::class_<Objective>(m, "LinearObjective", "Mean loss of a linear model on some rows, plus the penalty.")
+      .def(py::init(&linear_objective), py::arg("X"), py::arg("y"), py::arg("sample_weight"), py::kw_only(),
+           py::arg("loss"), py::arg("alpha_l1"), py::arg("alpha_l2"), py::arg("fit_intercept"), py::arg("n_threads"))
+      .def("value", &value, py::arg("weights"), py::arg("n_threads"));
 }
 
 }  // namespace dsgd::python

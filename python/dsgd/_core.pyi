@@ -8,8 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 __version__: str
 
 def backend() -> str: ...
-def loss_value(loss: str, z: ArrayLike, y: ArrayLike) -> Any: ...
-def loss_derivative(loss: str, z: ArrayLike, y: ArrayLike) -> Any: ...
 
 class Matrix:
     @staticmethod
@@ -46,15 +44,21 @@ class LibsvmReader:
 
 def write_libsvm(path: bytes, X: Matrix, labels: NDArray[np.float64], first_index: int, n_threads: int) -> None: ...
 
+class Loss:
+    def __init__(self, name: str, epsilon: float) -> None: ...
+    def value(self, z: ArrayLike, y: ArrayLike) -> Any: ...
+    def derivative(self, z: ArrayLike, y: ArrayLike) -> Any: ...
+
 class LinearObjective:
     def __init__(
         self,
         X: Matrix,
         y: NDArray[Any],
+        sample_weight: NDArray[Any] | None,
         *,
-        loss: str,
-        penalty: str,
-        alpha: float,
+        loss: Loss,
+        alpha_l1: float,
+        alpha_l2: float,
         fit_intercept: bool,
         n_threads: int,
     ) -> None: ...

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from dsgd import _core
 from dsgd.algorithms import Algorithm, Task, resolve_algorithm
 from dsgd.checks import check_choice, check_flag, check_integer, check_real
-from dsgd.data.inputs import as_matrix, as_targets, real_dtype
+from dsgd.data.inputs import as_initial_weights, as_matrix, as_sample_weight, as_targets, real_dtype
 from dsgd.data.libsvm import read_libsvm_files
 from dsgd.errors import ConfigError, DataError, DivergedError
 from dsgd.history import History, Record
@@ -40,20 +40,24 @@ def fit(
     loss: str | Loss = "hinge",
     penalty: str = "l2",
     alpha: float = 1e-4,
+    l1_ratio: float = 0.15,
     fit_intercept: bool = True,
     step_size: float = 0.05,
     schedule: str | Schedule = "epoch-decay",
     max_epochs: int = 20,
     n_threads: int | None = None,
+    sample_weight: ArrayLike | None = None,
+    class_weight: Mapping[Any, float] | str | None = None,
     eval_set: tuple[Any, ArrayLike] | None = None,
     evaluate_every: int = 1,
     progress: bool = False,
     random_state: int | None = None,
+    init: ArrayLike | None = None,
     **algorithm_options: Any,
 ) -> FitResult:
     """Train a linear model by stochastic gradient descent.
 
-    Minimises F(w, b) = (1/n) sum_i loss(w.x_i + b, y_i) + alpha R(w); the intercept b is not regularised.
+    Minimises F(w, b) = (1/n) sum_i s_i loss(w.x_i + b, y_i) + alpha R(w); the intercept b is not regularised.
 
     Parameters
     ----------
@@ -61,16 +65,21 @@ def fit(
         float32 or float64 in C order, or CSR with int32 or int64 indices, is used where it lies, without a copy;
         anything else is converted once (logger ``dsgd`` says so). A path names a libsvm text file.
     y : array-like of shape (n_samples,), optional
-        Two classes of any kind for ``hinge`` and ``logistic``, real numbers for ``squared``. Only a libsvm file brings
-        its own.
+        Two classes of any kind for a loss of classification, real numbers for one of regression. Only a libsvm file
+        brings its own.
     algo : str or Algorithm
         ``"sgd"`` (one thread, reproducible), ``"hogwild"`` (all cores, lock-free), or an object of
         `dsgd.algorithms`.
-    loss : {"hinge", "logistic", "squared"} or Loss, default="hinge"
-    penalty : {"l2", "none"}, default="l2"
-        R(w) = ||w||^2 / 2, or nothing.
+    loss : str or Loss, default="hinge"
+        ``"hinge"``, ``"squared_hinge"``, ``"logistic"``, ``"modified_huber"`` for classification; ``"squared"``,
+        ``"huber"``, ``"epsilon_insensitive"`` for regression; or an object of `dsgd.losses`.
+    penalty : {"l2", "l1", "elasticnet", "none"}, default="l2"
+        R(w) = ||w||^2 / 2, ||w||_1, (1 - l1_ratio) ||w||^2 / 2 + l1_ratio ||w||_1, or 0. The l1 part sets weights to
+        exactly zero.
     alpha : float, default=1e-4
         Strength of the penalty, at least 0.
+    l1_ratio : float, default=0.15
+        In [0, 1]; for ``penalty="elasticnet"``.
     fit_intercept : bool, default=True
         Whether there is a b.
     step_size : float, default=0.05
@@ -81,6 +90,10 @@ def fit(
         Passes over the data.
     n_threads : int, optional
         By default all processors that the process may use, for an algorithm that runs on several, else 1.
+    sample_weight : array-like of shape (n_samples,), optional
+        s_i, at least 0; not renormalised.
+    class_weight : dict or "balanced", optional
+        Factors of s_i by class; a class that is not named has 1. ``"balanced"``: n / (classes * samples of the class).
     eval_set : tuple (X, y), optional
         Scored (accuracy, or R2) into the history and the progress.
     evaluate_every : int, default=1
@@ -89,6 +102,8 @@ def fit(
         Show each epoch on standard error as it ends: a bar on a terminal, lines elsewhere.
     random_state : int, optional
         Seed in [0, 2^64). With one thread the same seed gives the same bits.
+    init : array-like of shape (n_features,) or (n_features + 1,), optional
+        Weights to start from, the intercept last if there is one; zeros by default.
     **algorithm_options
         Options of the named algorithm, as documented in its class, for example ``write="atomic"``.
 
@@ -120,8 +135,7 @@ def fit(
     algorithm = resolve_algorithm(algo, algorithm_options, inspect.signature(fit).parameters)
     resolved_loss = resolve_loss(loss)
     resolved_schedule = resolve_schedule(schedule)
-    check_choice("penalty", penalty, ("l2", "none"))
-    check_real("alpha", alpha, 0)
+    alpha_l1, alpha_l2 = _alphas(penalty, alpha, l1_ratio)
     check_flag("fit_intercept", fit_intercept)
     check_real("step_size", step_size, 0, low_open=True)
     check_integer("max_epochs", max_epochs, 1)
@@ -141,15 +155,16 @@ def fit(
     dtype = real_dtype(matrix)
     targets, classes = as_targets(y, resolved_loss, matrix.n_rows, dtype)
     evaluation = None if eval_set is None else Evaluation(eval_set, matrix.n_features, classes, threads)
-    weights = np.zeros(matrix.n_features + int(fit_intercept), dtype)
+    weights = as_initial_weights(init, matrix.n_features + int(fit_intercept), dtype)
     model = LinearModel(weights=weights, fit_intercept=fit_intercept, loss=resolved_loss, classes=classes)
     task = Task(
         objective=_core.LinearObjective(
             matrix,
             targets,
-            loss=resolved_loss.name,
-            penalty=penalty,
-            alpha=alpha,
+            as_sample_weight(sample_weight, class_weight, y, classes, matrix.n_rows, dtype),
+            loss=resolved_loss.core(),
+            alpha_l1=alpha_l1,
+            alpha_l2=alpha_l2,
             fit_intercept=fit_intercept,
             n_threads=threads,
         ),
@@ -227,6 +242,15 @@ def _records(
             score=evaluation.score(model) if evaluate and evaluation is not None else None,
         )
         start = time.perf_counter()
+
+
+def _alphas(penalty: str, alpha: float, l1_ratio: float) -> tuple[float, float]:
+    """Return the strengths of ||w||_1 and of ||w||^2 / 2."""
+    check_choice("penalty", penalty, ("l2", "l1", "elasticnet", "none"))
+    alpha = check_real("alpha", alpha, 0)
+    l1_ratio = check_real("l1_ratio", l1_ratio, 0, 1)
+    share = {"l2": 0.0, "l1": 1.0, "elasticnet": l1_ratio}
+    return (0.0, 0.0) if penalty == "none" else (alpha * share[penalty], alpha * (1 - share[penalty]))
 
 
 def _threads_of(algorithm: Algorithm, n_threads: int | None) -> int:

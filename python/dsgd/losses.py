@@ -6,13 +6,24 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy.special
 from numpy.typing import ArrayLike, NDArray
 
 from dsgd import _core
-from dsgd.checks import unknown_name
+from dsgd.checks import check_real, unknown_name
 from dsgd.errors import ConfigError
 
-__all__ = ["Hinge", "Logistic", "Loss", "Squared", "resolve_loss"]
+__all__ = [
+    "EpsilonInsensitive",
+    "Hinge",
+    "Huber",
+    "Logistic",
+    "Loss",
+    "ModifiedHuber",
+    "Squared",
+    "SquaredHinge",
+    "resolve_loss",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +33,10 @@ class Loss:
     name: ClassVar[str]
     classification: ClassVar[bool]
     """Whether targets are classes, coded -1 and +1, rather than real numbers."""
+
+    def core(self) -> _core.Loss:
+        """Return the loss for the core."""
+        return _core.Loss(self.name, 0.0)
 
     def value(self, z: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Return l(z, y).
@@ -35,11 +50,15 @@ class Loss:
         -------
         ndarray of float64
         """
-        return np.asarray(_core.loss_value(self.name, z, y))
+        return np.asarray(self.core().value(z, y))
 
     def derivative(self, z: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Return dl/dz at (z, y), a subgradient at a kink; parameters as for `value`."""
-        return np.asarray(_core.loss_derivative(self.name, z, y))
+        return np.asarray(self.core().derivative(z, y))
+
+    def probability(self, z: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ARG002
+        """Return the probability of the positive class at decision values z; `ConfigError` if the loss has none."""
+        raise ConfigError(f"loss {self.name!r} has no probabilities; train with loss='logistic'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +70,35 @@ class Hinge(Loss):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SquaredHinge(Loss):
+    """max(0, 1 - y z)^2."""
+
+    name = "squared_hinge"
+    classification = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Logistic(Loss):
     """ln(1 + exp(-y z)): logistic regression, with probabilities."""
 
     name = "logistic"
     classification = True
+
+    def probability(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return 1 / (1 + exp(-z))."""
+        return np.asarray(scipy.special.expit(z))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModifiedHuber(Loss):
+    """The squared hinge, linear where y z < -1: robust, and with probabilities (Zhang 2004)."""
+
+    name = "modified_huber"
+    classification = True
+
+    def probability(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (1 + z) / 2, cut to [0, 1]: where the expected loss is least at z."""
+        return (1 + np.clip(z, -1, 1)) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +109,53 @@ class Squared(Loss):
     classification = False
 
 
-LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (Hinge, Logistic, Squared)}
+@dataclass(frozen=True, kw_only=True)
+class Huber(Loss):
+    """Least squares up to a distance, then linear: robust against outliers.
+
+    Parameters
+    ----------
+    epsilon : float, default=0.1
+        That distance, in units of y; above 0.
+    """
+
+    name = "huber"
+    classification = False
+    epsilon: float = 0.1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "epsilon", check_real("epsilon", self.epsilon, 0, low_open=True))
+
+    def core(self) -> _core.Loss:
+        """Return the loss for the core."""
+        return _core.Loss(self.name, self.epsilon)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpsilonInsensitive(Loss):
+    """max(0, |z - y| - epsilon): linear support vector regression.
+
+    Parameters
+    ----------
+    epsilon : float, default=0.1
+        Errors up to this, in units of y, cost nothing; at least 0.
+    """
+
+    name = "epsilon_insensitive"
+    classification = False
+    epsilon: float = 0.1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "epsilon", check_real("epsilon", self.epsilon, 0))
+
+    def core(self) -> _core.Loss:
+        """Return the loss for the core."""
+        return _core.Loss(self.name, self.epsilon)
+
+
+LOSSES: dict[str, type[Loss]] = {
+    loss.name: loss for loss in (Hinge, SquaredHinge, Logistic, ModifiedHuber, Squared, Huber, EpsilonInsensitive)
+}
 
 
 def resolve_loss(loss: Any) -> Loss:

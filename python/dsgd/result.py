@@ -20,7 +20,7 @@ from dsgd.data.inputs import as_labels, as_matrix, check_features, real_dtype
 from dsgd.errors import ConfigError, DataError
 from dsgd.files import replacing
 from dsgd.history import History
-from dsgd.losses import Logistic, Loss, resolve_loss
+from dsgd.losses import LOSSES, Loss
 from dsgd.threads import resolve_threads
 
 __all__ = ["Evaluation", "FitResult", "LinearModel"]
@@ -222,13 +222,10 @@ class FitResult:
         Raises
         ------
         ConfigError
-            Unless the loss is logistic.
+            Unless the loss is logistic or modified_huber.
         """
-        if not isinstance(self.model.loss, Logistic):
-            raise ConfigError(f"loss {self.model.loss.name!r} has no probabilities; train with loss='logistic'")
-        from scipy.special import expit
-
-        positive = expit(self.decision_function(X, n_threads=n_threads).astype(np.float64))
+        decision = self.decision_function(X, n_threads=n_threads).astype(np.float64)
+        positive = self.model.loss.probability(decision)
         return np.stack([1 - positive, positive], axis=1)
 
     def score(self, X: Any, y: ArrayLike, *, n_threads: int | None = None) -> float:
@@ -301,7 +298,8 @@ def _from_description(description: dict[str, Any], history: str, weights: NDArra
     """Return the result that a file describes; any error if the file is not as `FitResult.save` writes it."""
     if description["format"] != _FORMAT:
         raise DataError(f"its format is {description['format']!r}, not {_FORMAT!r}")
-    loss = resolve_loss(description["loss"]["name"])
+    parameters = dict(description["loss"])
+    loss = LOSSES[parameters.pop("name")](**parameters)
     fit_intercept = description["fit_intercept"]
     check_flag("fit_intercept", fit_intercept)
     if weights.ndim != 1 or weights.dtype.kind != "f" or len(weights) <= fit_intercept:

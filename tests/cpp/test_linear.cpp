@@ -12,16 +12,29 @@ TEST_CASE("the objective by hand") {
   const std::vector<double> values{1, 2, 3, 4};
   const DenseView<double> X(values, 2, 2, 1);
   const std::vector<double> y{1, -1};
-  const LinearObjective objective(X, y, {.loss = "hinge", .penalty = "l2", .alpha = 0.5, .fit_intercept = true}, 1);
+  const LinearObjective objective(X, y, {},
+                                  {.loss = {"hinge", 0}, .alpha_l1 = 0, .alpha_l2 = 0.5, .fit_intercept = true}, 1);
   const std::vector<double> weights{0.25, -0.5, 0.125};
   // z = (0.25 - 1 + 0.125, 0.75 - 2 + 0.125) = (-0.625, -1.125); hinge = (1.625, 0)
   CHECK(objective.value(weights, 1) == doctest::Approx(1.625 / 2 + 0.25 * (0.0625 + 0.25)));
 }
 
+TEST_CASE("sample weights and the l1 part by hand") {
+  const std::vector<double> values{1, 2, 3, 4};
+  const DenseView<double> X(values, 2, 2, 1);
+  const std::vector<double> y{1, -1};
+  const std::vector<double> s{2, 10};
+  const LinearObjective objective(X, y, s,
+                                  {.loss = {"hinge", 0}, .alpha_l1 = 2, .alpha_l2 = 0.5, .fit_intercept = true}, 1);
+  const std::vector<double> weights{0.25, -0.5, 0.125};
+  CHECK(objective.value(weights, 1) == doctest::Approx(2 * 1.625 / 2 + 2 * 0.75 + 0.25 * (0.0625 + 0.25)));
+}
+
 TEST_CASE("the value does not depend on the number of threads") {
   const auto problem = testing::random_problem(20000, 30, 0.3, 2);
-  const LinearObjective objective(problem.view(), problem.y,
-                                  {.loss = "logistic", .penalty = "l2", .alpha = 1e-3, .fit_intercept = false}, 3);
+  const LinearObjective objective(problem.view(), problem.y, {},
+                                  {.loss = {"logistic", 0}, .alpha_l1 = 0, .alpha_l2 = 1e-3, .fit_intercept = false},
+                                  3);
   const std::vector<double> weights(30, 0.3);
   const double one = objective.value(weights, 1);
   CHECK(objective.value(weights, 2) == one);
@@ -53,12 +66,12 @@ TEST_CASE("sizes and names are checked") {
   const DenseView<double> X(values, 2, 2, 1);
   const std::vector<double> y{1, -1};
   const std::vector<double> short_y{1};
-  const LinearConfig config{.loss = "hinge", .penalty = "l2", .alpha = 0, .fit_intercept = true};
-  CHECK_THROWS_AS(LinearObjective(X, short_y, config, 1), Error);
-  CHECK_THROWS_AS(LinearObjective(X, y, {.loss = "x", .penalty = "l2", .alpha = 0, .fit_intercept = true}, 1), Error);
-  CHECK_THROWS_AS(LinearObjective(X, y, {.loss = "hinge", .penalty = "x", .alpha = 0, .fit_intercept = true}, 1),
+  const LinearConfig config{.loss = {"hinge", 0}, .alpha_l1 = 0, .alpha_l2 = 0, .fit_intercept = true};
+  CHECK_THROWS_AS(LinearObjective(X, short_y, {}, config, 1), Error);
+  CHECK_THROWS_AS(LinearObjective(X, y, {}, {.loss = {"x", 0}, .alpha_l1 = 0, .alpha_l2 = 0, .fit_intercept = true}, 1),
                   Error);
-  const LinearObjective objective(X, y, config, 1);
+  CHECK_THROWS_AS(LinearObjective(X, y, short_y, config, 1), Error);
+  const LinearObjective objective(X, y, {}, config, 1);
   CHECK_THROWS_AS((void)objective.value(std::vector<double>(2), 1), Error);
   std::vector<double> out(3);
   CHECK_THROWS_AS(decision_function(X, std::vector<double>(3), true, out, 1), Error);

@@ -12,7 +12,7 @@ using namespace dsgd;
 
 namespace {
 
-const LinearConfig kLogistic{.loss = "logistic", .penalty = "l2", .alpha = 1e-3, .fit_intercept = true};
+const LinearConfig kLogistic{.loss = {"logistic", 0}, .alpha_l1 = 0, .alpha_l2 = 1e-3, .fit_intercept = true};
 
 Epoch epoch(std::size_t index, double step_size) {
   return {
@@ -23,7 +23,7 @@ Epoch epoch(std::size_t index, double step_size) {
 
 TEST_CASE("Hogwild! on one thread is stochastic gradient descent, bit for bit, under every write policy") {
   const auto problem = testing::random_problem(500, 40, 0.2, 4);
-  const LinearObjective objective(problem.view(), problem.y, kLogistic, 1);
+  const LinearObjective objective(problem.view(), problem.y, {}, kLogistic, 1);
   std::vector<double> expected(objective.n_parameters(), 0);
   for (std::size_t e = 0; e < 3; ++e) sgd_epoch(objective, std::span(expected), epoch(e, 0.5), {});
   for (const char* write : {"racy", "atomic", "locked"}) {
@@ -35,7 +35,7 @@ TEST_CASE("Hogwild! on one thread is stochastic gradient descent, bit for bit, u
 
 TEST_CASE("Hogwild! on several threads comes close to one thread's objective under every write policy") {
   const auto problem = testing::random_problem(4000, 60, 0.1, 5);
-  const LinearObjective objective(problem.view(), problem.y, kLogistic, 2);
+  const LinearObjective objective(problem.view(), problem.y, {}, kLogistic, 2);
   const auto train = [&](std::size_t threads, const char* write) {
     std::vector<double> weights(objective.n_parameters(), 0);
     for (std::size_t e = 0; e < 10; ++e) hogwild_epoch(objective, std::span(weights), epoch(e, 0.5), threads, write);
@@ -58,8 +58,8 @@ TEST_CASE("the threads share one count of samples, which the step size follows")
     problem.indices.push_back(i);
     problem.indptr.push_back(i + 1);
   }
-  const LinearObjective objective(problem.view(), problem.y,
-                                  {.loss = "squared", .penalty = "none", .alpha = 0, .fit_intercept = false}, 1);
+  const LinearObjective objective(problem.view(), problem.y, {},
+                                  {.loss = {"squared", 0}, .alpha_l1 = 0, .alpha_l2 = 0, .fit_intercept = false}, 1);
   const Schedule schedule{.step_size = 0.5, .decay = 1, .power = 0.5};
   for (const std::size_t threads : {std::size_t{1}, std::size_t{2}, std::size_t{3}}) {
     for (std::size_t index = 0; index < 2; ++index) {
@@ -74,7 +74,7 @@ TEST_CASE("the threads share one count of samples, which the step size follows")
 
 TEST_CASE("the visiting order is recorded and is a permutation") {
   const auto problem = testing::random_problem(100, 5, 0.5, 6);
-  const LinearObjective objective(problem.view(), problem.y, kLogistic, 1);
+  const LinearObjective objective(problem.view(), problem.y, {}, kLogistic, 1);
   std::vector<double> weights(objective.n_parameters(), 0);
   std::vector<std::int64_t> visited(100, -1);
   sgd_epoch(objective, std::span(weights), epoch(0, 0.5), visited);
@@ -103,8 +103,9 @@ TEST_CASE("the fixed point of the degree split is the l2 optimum") {
     sparse.indptr.push_back(static_cast<std::int32_t>(sparse.indices.size()));
   }
   const double alpha = 0.1;
-  const LinearObjective objective(sparse.view(), sparse.y,
-                                  {.loss = "logistic", .penalty = "l2", .alpha = alpha, .fit_intercept = true}, 1);
+  const LinearObjective objective(sparse.view(), sparse.y, {},
+                                  {.loss = {"logistic", 0}, .alpha_l1 = 0, .alpha_l2 = alpha, .fit_intercept = true},
+                                  1);
   std::vector<double> optimum(7, 0);
   for (int iteration = 0; iteration < 20000; ++iteration) {
     std::vector<double> gradient(7, 0);
@@ -134,7 +135,7 @@ TEST_CASE("the fixed point of the degree split is the l2 optimum") {
 
 TEST_CASE("wrong arguments are refused") {
   const auto problem = testing::random_problem(10, 3, 0.5, 8);
-  const LinearObjective objective(problem.view(), problem.y, kLogistic, 1);
+  const LinearObjective objective(problem.view(), problem.y, {}, kLogistic, 1);
   std::vector<double> weights(4, 0);
   std::vector<double> too_short(3, 0);
   std::vector<std::int64_t> visited(9);
@@ -149,7 +150,7 @@ TEST_CASE("locked writes refuse duplicate columns, on which they would wait for 
   const std::vector<std::int32_t> indices{1, 1};
   const std::vector<double> values{1, 2};
   const std::vector<double> y{1};
-  const LinearObjective objective(CsrView<double, std::int32_t>(indptr, indices, values, 2, 1), y, kLogistic, 1);
+  const LinearObjective objective(CsrView<double, std::int32_t>(indptr, indices, values, 2, 1), y, {}, kLogistic, 1);
   std::vector<double> weights(3, 0);
   CHECK_THROWS_AS(hogwild_epoch(objective, std::span(weights), epoch(0, 1), 1, "locked"), Error);
 }

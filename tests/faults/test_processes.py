@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,9 +118,8 @@ def test_two_fits_in_two_python_threads_run_at_once() -> None:
     rng = np.random.default_rng(0)
     long = rng.standard_normal((400_000, 100))
     targets = np.where(long[:, 0] > 0, 1.0, -1.0)
-    objective = _core.LinearObjective(
-        as_matrix(long, 1), targets, loss="hinge", penalty="l2", alpha=0.1, fit_intercept=False, n_threads=1
-    )
+    config: dict[str, Any] = {"alpha_l1": 0, "alpha_l2": 0.1, "fit_intercept": False, "n_threads": 1}
+    objective = _core.LinearObjective(as_matrix(long, 1), targets, None, loss=_core.Loss("hinge", 0), **config)
     schedule = _core.Schedule(step_size=0.1, decay=1, power=0)
     epoch = _core.Epoch(index=0, schedule=schedule, block_size=1, seed=0)
     span: list[float] = []

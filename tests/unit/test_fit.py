@@ -59,7 +59,21 @@ def test_without_a_seed_two_runs_differ() -> None:
     "change",
     [
         {"loss": "logistic"},
+        {"loss": "squared_hinge"},
+        {"loss": "modified_huber"},
+        {"loss": "squared"},
+        {"loss": "huber"},
+        {"loss": dsgd.losses.Huber(epsilon=0.2)},
+        {"loss": "epsilon_insensitive"},
+        {"loss": dsgd.losses.EpsilonInsensitive(epsilon=0.2)},
         {"penalty": "none"},
+        {"penalty": "l1"},
+        {"penalty": "elasticnet"},
+        {"penalty": "elasticnet", "l1_ratio": 0.5},
+        {"sample_weight": np.arange(300)},
+        {"class_weight": {1: 2}},
+        {"class_weight": "balanced"},
+        {"init": np.arange(41)},
         {"alpha": 0.1},
         {"fit_intercept": False},
         {"step_size": 0.3},
@@ -77,6 +91,77 @@ def test_every_option_changes_the_result(change: dict[str, Any]) -> None:
     plain = fit(alpha=0.01)
     changed = fit(**{"alpha": 0.01, **change})
     assert (plain.coef_ != changed.coef_).any()
+
+
+def test_penalties_meet_where_they_are_the_same() -> None:
+    for same, other in (
+        ({"penalty": "l1"}, {"penalty": "elasticnet", "l1_ratio": 1}),
+        ({"penalty": "l2"}, {"penalty": "elasticnet", "l1_ratio": 0}),
+        ({"penalty": "none"}, {"penalty": "l2", "alpha": 0}),
+    ):
+        assert (fit(alpha=0.01, **same).coef_ == fit(**{"alpha": 0.01, **other}).coef_).all()
+
+
+def test_l1_reaches_exact_zeros() -> None:
+    counts = [(fit(penalty="l1", alpha=alpha, max_epochs=50).coef_ == 0).sum() for alpha in (0, 1e-3, 0.05, 10)]
+    assert counts[0] == 0
+    assert counts == sorted(counts)
+    assert 0 < counts[2] < 40
+    assert counts[3] == 40
+
+
+def test_a_weight_is_as_good_as_a_copy() -> None:
+    """The optimum with weight 2 is that with the rows twice; n differs, so alpha is divided by the mean weight."""
+    twice = np.arange(300) % 3 == 0
+    weight = 1.0 + twice
+    rows = np.concatenate([np.arange(300), np.flatnonzero(twice)])
+    settings: dict[str, Any] = {"loss": "logistic", "step_size": 0.3, "schedule": EpochDecay(factor=0.99)}
+    weighted = fit(sample_weight=weight, alpha=0.01 * weight.mean(), max_epochs=1000, **settings)
+    copied = dsgd.fit(X[rows], Y[rows], algo="sgd", alpha=0.01, max_epochs=1000, random_state=0, **settings)
+    np.testing.assert_allclose(weighted.coef_, copied.coef_, rtol=0, atol=2e-3)
+    assert np.abs(weighted.coef_).max() > 0.5
+
+
+def test_class_weights_are_sample_weights() -> None:
+    by_class = fit(class_weight={1.0: 3, -1.0: 0.5}).coef_
+    by_sample = fit(sample_weight=np.where(Y > 0, 3, 0.5)).coef_
+    both = fit(sample_weight=np.where(Y > 0, 1, 0.5), class_weight={1.0: 3}).coef_
+    assert (by_class == by_sample).all()
+    assert (both == by_sample).all()
+    share = (Y > 0).mean()
+    balanced = fit(class_weight="balanced").coef_
+    np.testing.assert_allclose(
+        balanced, fit(sample_weight=np.where(Y > 0, 0.5 / share, 0.5 / (1 - share))).coef_, rtol=0, atol=1e-12
+    )
+
+
+def test_wrong_weights_are_refused() -> None:
+    for weight, message in (
+        (np.ones(299), r"sample_weight has shape \(299,\); X has 300 rows"),
+        (np.full(300, -1), r"the weight of sample 0 is -1.0; weights are at least 0"),
+        (np.where(np.arange(300) == 7, np.nan, 1), "the weight of sample 7 is nan"),
+        (np.zeros(300), "all sample weights are 0"),
+        (np.full(300, "1"), "sample_weight has dtype"),
+    ):
+        with pytest.raises(DataError, match=message):
+            fit(sample_weight=weight)
+
+
+def test_training_goes_on_from_init() -> None:
+    first = fit(max_epochs=1, schedule="constant")
+    start = np.append(first.coef_, first.intercept_)
+    before = start.copy()
+    second = fit(init=start, step_size=1e-12, max_epochs=1, schedule="constant")
+    np.testing.assert_allclose(second.coef_, first.coef_, atol=1e-9)
+    assert (start == before).all()
+    assert fit(init=first.coef_, fit_intercept=False, step_size=1e-12).coef_ == pytest.approx(first.coef_, abs=1e-7)
+    for wrong, message in (
+        (first.coef_, r"init has shape \(40,\); it must be \(41,\)"),
+        (start * np.nan, r"init\[0\] is not finite"),
+        (["a"] * 41, "init has dtype"),
+    ):
+        with pytest.raises(DataError, match=message):
+            fit(init=wrong)
 
 
 def test_an_object_is_the_same_as_its_name() -> None:
@@ -172,6 +257,11 @@ def test_progress_prints_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> 
         ({"n_threads": 10**6, "algo": "hogwild"}, "n_threads must be an integer from 1 to 1024"),
         ({"loss": "hing"}, "unknown loss 'hing'; did you mean 'hinge'"),
         ({"penalty": "l3"}, "unknown penalty 'l3'"),
+        ({"l1_ratio": 2}, "l1_ratio must be a finite number of at least 0 and at most 1, not 2"),
+        ({"class_weight": "even"}, "class_weight must be a dict, 'balanced' or None, not 'even'"),
+        ({"class_weight": {3: 1}}, r"class_weight has the class 3; the classes are \[-1.0, 1.0\]"),
+        ({"class_weight": {1: -1}}, r"class_weight\[1.0\] must be a finite number of at least 0, not -1"),
+        ({"class_weight": "balanced", "loss": "squared"}, "class_weight needs classes"),
         ({"alpha": -1}, "alpha must be a finite number of at least 0, not -1"),
         ({"alpha": float("nan")}, "alpha must be a finite number"),
         ({"alpha": "big"}, "alpha must be a finite number of at least 0, not 'big'"),

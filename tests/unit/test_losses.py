@@ -9,7 +9,8 @@ from dsgd import losses
 from dsgd.errors import ConfigError
 from dsgd.testing import reference
 
-NAMES = ["hinge", "logistic", "squared"]
+NAMES = sorted(reference.VALUES)
+ALL = sorted(losses.LOSSES)
 MARGINS = st.floats(-1e6, 1e6)
 
 
@@ -29,6 +30,22 @@ def test_a_loss_lies_above_its_tangent(name: str, z: float, step: float, y: floa
     for to in (z - step, z + step):
         tangent = loss.value(z, y) + loss.derivative(z, y) * (to - z)
         assert loss.value(to, y) >= tangent - 1e-9 * max(1, abs(float(tangent)))
+
+
+def test_the_width_is_an_option() -> None:
+    for loss in (losses.Huber, losses.EpsilonInsensitive):
+        assert loss().epsilon == reference.EPSILON
+        assert loss(epsilon=0.5).value(2.0, 0.0) != loss(epsilon=1.0).value(2.0, 0.0)
+        assert loss(epsilon=0.5).derivative(0.7, 0.0) != loss(epsilon=1.0).derivative(0.7, 0.0)
+    assert losses.EpsilonInsensitive(epsilon=0).value(2.0, 0.0) == 2
+    with pytest.raises(ConfigError, match="epsilon must be a finite number above 0, not 0"):
+        losses.Huber(epsilon=0)
+    with pytest.raises(ConfigError, match="epsilon must be a finite number of at least 0, not -1"):
+        losses.EpsilonInsensitive(epsilon=-1)
+
+
+def test_every_loss_has_a_reference() -> None:
+    assert NAMES == ALL
 
 
 def test_values_broadcast() -> None:

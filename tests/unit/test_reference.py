@@ -13,76 +13,111 @@ from dsgd import _core
 from dsgd.data.inputs import as_matrix
 from dsgd.testing import reference
 
-N_ROWS, N_EPOCHS = 125, 4
+N_ROWS, N_FEATURES, N_EPOCHS = 125, 30, 4
+LOSSES = sorted(reference.VALUES)
+WEIGHTS = np.random.default_rng(4).exponential(size=N_ROWS)
+X, Y = make_problem(N_ROWS, N_FEATURES, seed=1)
+DENSE = X.toarray()
 
 
-def train(
-    X: Any, y: NDArray[np.float64], *, loss: str, alpha: float, fit_intercept: bool, schedule: _core.Schedule
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the weights of the core after N_EPOCHS, and the rows in the order in which it visited them."""
-    config = {"loss": loss, "penalty": "l2", "alpha": alpha, "fit_intercept": fit_intercept}
-    objective = _core.LinearObjective(as_matrix(X, 1), y, **config, n_threads=1)  # type: ignore[arg-type]
-    weights = np.zeros(X.shape[1] + fit_intercept)
+def make_objective(data: Any, *, loss: str, sample_weight: Any = None, **config: Any) -> _core.LinearObjective:
+    core_loss = _core.Loss(loss, reference.EPSILON)
+    return _core.LinearObjective(as_matrix(data, 1), Y, sample_weight, loss=core_loss, n_threads=2, **config)
+
+
+def train(objective: _core.LinearObjective, weights: NDArray[np.float64], schedule: _core.Schedule) -> list[int]:
+    """Train for N_EPOCHS in place; return the rows in the order in which the core visited them."""
     visited = np.empty((N_EPOCHS, N_ROWS), np.int64)
     for index in range(N_EPOCHS):
         epoch = _core.Epoch(index=index, schedule=schedule, block_size=1, seed=7)
         _core.sgd_epoch(objective, weights, epoch, visited[index])
-    return weights, visited.ravel()
+    return [int(row) for row in visited.ravel()]
 
 
-@pytest.mark.parametrize("loss", ["hinge", "logistic", "squared"])
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("layout", ["sparse", "dense"])
 @pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize("alpha", [0.0, 0.01])
-@pytest.mark.parametrize(("decay", "power"), [(1.0, 0.0), (0.8, 0.0), (1.0, 0.5)])
+@pytest.mark.parametrize(
+    ("alpha_l1", "alpha_l2"), [(0.0, 0.0), (0.0, 0.01), (0.01, 0.0), (0.003, 0.01)], ids=["none", "l2", "l1", "both"]
+)
+@pytest.mark.parametrize("weighted", [False, True])
 def test_sgd_equals_the_reference(
-    loss: str, layout: str, fit_intercept: bool, alpha: float, decay: float, power: float
+    loss: str, layout: str, fit_intercept: bool, alpha_l1: float, alpha_l2: float, weighted: bool
 ) -> None:
-    X, y = make_problem(N_ROWS, 30, seed=1)
-    dense = X.toarray()
-    schedule = _core.Schedule(step_size=0.1, decay=decay, power=power)
-    weights, visited = train(
-        X if layout == "sparse" else dense,
-        y,
+    data, stored = (X, DENSE != 0) if layout == "sparse" else (DENSE, None)
+    sample_weight = WEIGHTS if weighted else None
+    schedule = _core.Schedule(step_size=0.02, decay=0.8, power=0.1)
+    objective = make_objective(
+        data,
         loss=loss,
-        alpha=alpha,
+        sample_weight=sample_weight,
+        alpha_l1=alpha_l1,
+        alpha_l2=alpha_l2,
         fit_intercept=fit_intercept,
-        schedule=schedule,
     )
-    steps = [0.1 * decay ** (t // N_ROWS) / (t + 1) ** power for t in range(N_ROWS * N_EPOCHS)]
+    weights = np.zeros(N_FEATURES + fit_intercept)
+    order = train(objective, weights, schedule)
+    steps = [0.02 * 0.8 ** (t // N_ROWS) / (t + 1) ** 0.1 for t in range(len(order))]
     w, b = reference.sgd(
-        dense,
-        y,
-        visited.tolist(),
+        DENSE,
+        Y,
+        order,
         steps,
         loss=loss,
-        alpha=alpha,
+        alpha=alpha_l2,
+        alpha_l1=alpha_l1,
         fit_intercept=fit_intercept,
-        stored=dense != 0 if layout == "sparse" else None,
+        stored=stored,
+        sample_weight=sample_weight,
     )
-    assert len(steps) == 500
-    assert np.abs(w).max() > 0.1
-    np.testing.assert_allclose(weights[:30], w, rtol=0, atol=1e-12)
+    assert len(order) == 500
+    assert np.abs(w).max() > 0.01
+    assert alpha_l1 == 0 or (w == 0).any()
+    assert ((weights[:N_FEATURES] == 0) == (w == 0)).all()
+    np.testing.assert_allclose(weights[:N_FEATURES], w, rtol=0, atol=1e-12)
     if fit_intercept:
-        np.testing.assert_allclose(weights[30], b, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(weights[N_FEATURES], b, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("loss", ["hinge", "logistic", "squared"])
+@pytest.mark.parametrize(("decay", "power"), [(1.0, 0.0), (0.8, 0.0), (1.0, 0.5)])
+def test_steps_are_those_of_the_schedule(decay: float, power: float) -> None:
+    objective = make_objective(X, loss="logistic", alpha_l1=0, alpha_l2=0.01, fit_intercept=False)
+    weights = np.zeros(N_FEATURES)
+    order = train(objective, weights, _core.Schedule(step_size=0.1, decay=decay, power=power))
+    steps = [0.1 * decay ** (t // N_ROWS) / (t + 1) ** power for t in range(len(order))]
+    w, _ = reference.sgd(DENSE, Y, order, steps, loss="logistic", alpha=0.01, fit_intercept=False, stored=DENSE != 0)
+    np.testing.assert_allclose(weights, w, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("layout", ["sparse", "dense"])
-def test_objective_equals_the_reference(loss: str, layout: str) -> None:
-    X, y = make_problem(N_ROWS, 30, seed=2)
-    random = np.random.default_rng(0)
-    weights = random.standard_normal(31)
-    matrix = as_matrix(X if layout == "sparse" else X.toarray(), 1)
-    objective = _core.LinearObjective(matrix, y, loss=loss, penalty="l2", alpha=0.3, fit_intercept=True, n_threads=2)
-    expected = reference.objective(X.toarray(), y, weights[:30], weights[30], loss=loss, alpha=0.3)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_objective_equals_the_reference(loss: str, layout: str, weighted: bool) -> None:
+    weights = np.random.default_rng(0).standard_normal(N_FEATURES + 1)
+    objective = make_objective(
+        X if layout == "sparse" else DENSE,
+        loss=loss,
+        sample_weight=WEIGHTS if weighted else None,
+        alpha_l1=0.2,
+        alpha_l2=0.3,
+        fit_intercept=True,
+    )
+    expected = reference.objective(
+        DENSE,
+        Y,
+        weights[:N_FEATURES],
+        float(weights[N_FEATURES]),
+        loss=loss,
+        alpha=0.3,
+        alpha_l1=0.2,
+        sample_weight=WEIGHTS if weighted else 1.0,
+    )
     assert objective.value(weights, 2) == pytest.approx(expected, rel=1e-13)
 
 
 def test_every_epoch_visits_every_row_in_another_order() -> None:
-    X, y = make_problem(N_ROWS, 30, seed=3)
-    schedule = _core.Schedule(step_size=0.1, decay=1, power=0)
-    _, visited = train(X, y, loss="hinge", alpha=0, fit_intercept=True, schedule=schedule)
-    orders = visited.reshape(N_EPOCHS, N_ROWS)
+    objective = make_objective(X, loss="hinge", alpha_l1=0, alpha_l2=0, fit_intercept=True)
+    visited = train(objective, np.zeros(N_FEATURES + 1), _core.Schedule(step_size=0.1, decay=1, power=0))
+    orders = np.array(visited).reshape(N_EPOCHS, N_ROWS)
     assert (np.sort(orders, axis=1) == np.arange(N_ROWS)).all()
     assert len({tuple(order) for order in orders.tolist()}) == N_EPOCHS

@@ -74,6 +74,18 @@ def test_decision_values_and_probabilities() -> None:
     assert result.classes_.tolist() == [-1, 1]
 
 
+def test_probabilities_of_modified_huber() -> None:
+    result = dsgd.fit(X, Y, algo="sgd", loss="modified_huber")
+    z = result.decision_function(X)
+    np.testing.assert_allclose(result.predict_proba(X)[:, 1], (np.clip(z, -1, 1) + 1) / 2)
+
+
+def test_a_loss_with_parameters_is_saved_with_them(tmp_path: Path) -> None:
+    loss = dsgd.losses.Huber(epsilon=0.25)
+    dsgd.fit(X, Y, algo="sgd", loss=loss).save(tmp_path / "model")
+    assert dsgd.load(tmp_path / "model").model.loss == loss
+
+
 def test_only_the_logistic_loss_has_probabilities() -> None:
     result = dsgd.fit(X, Y, algo="sgd")
     with pytest.raises(ConfigError, match="loss 'hinge' has no probabilities; train with loss='logistic'"):

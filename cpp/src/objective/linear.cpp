@@ -1,6 +1,7 @@
 #include "dsgd/objective/linear.hpp"
 
 #include <algorithm>  // for clamp
+#include <cmath>      // for abs
 #include <cstdint>    // for uint32_t
 
 #include "dsgd/core/atomic.hpp"
@@ -48,16 +49,18 @@ std::vector<typename Data::Real> inverse_frequencies(const Data& X, std::size_t 
 }  // namespace
 
 template <typename Data>
-LinearObjective<Data>::LinearObjective(Data X, std::span<const Real> y, LinearConfig config, std::size_t n_threads)
-    : X_(X), y_(y), config_(std::move(config)) {
-  if (y_.size() != X_.rows()) {
-    throw Error(ErrorCode::data,
-                "X has " + std::to_string(X_.rows()) + " rows and y " + std::to_string(y_.size()) + " elements");
-  }
+LinearObjective<Data>::LinearObjective(Data X, std::span<const Real> y, std::span<const Real> sample_weight,
+                                       LinearConfig config, std::size_t n_threads)
+    : X_(X), y_(y), sample_weight_(sample_weight), config_(std::move(config)) {
+  const auto check_length = [&](const char* what, std::size_t size) {
+    if (size != X_.rows()) {
+      throw Error(ErrorCode::data, "X has " + std::to_string(X_.rows()) + " rows and " + what + " " +
+                                       std::to_string(size) + " elements");
+    }
+  };
+  check_length("y", y_.size());
+  if (!sample_weight_.empty()) check_length("sample_weight", sample_weight_.size());
   visit_loss(config_.loss, [](auto) {});
-  if (config_.penalty != "l2" && config_.penalty != "none") {
-    throw Error(ErrorCode::config, "unknown penalty '" + config_.penalty + "'");
-  }
   if constexpr (Data::kSparse) inverse_frequency_ = inverse_frequencies(X_, n_threads);
 }
 
@@ -76,17 +79,20 @@ double LinearObjective<Data>::value(std::span<const Real> weights, std::size_t n
     parallel_blocks(X_.rows(), kBlockRows, n_threads, [&](std::size_t block, std::size_t begin, std::size_t end) {
       double sum = 0;
       for (std::size_t i = begin; i < end; ++i) {
-        sum += loss.value(static_cast<double>(w.decision(X_.row(i))), static_cast<double>(y_[i]));
+        sum += static_cast<double>(sample_weight(i)) *
+               loss.value(static_cast<double>(w.decision(X_.row(i))), static_cast<double>(y_[i]));
       }
       partial[block] = sum;
     });
   });
   double total = 0;
   for (const double sum : partial) total += sum;
-  double square = 0;
-  for (const Real wj : weights.first(X_.features())) square += static_cast<double>(wj) * static_cast<double>(wj);
-  const double alpha = config_.penalty == "none" ? 0 : config_.alpha;
-  return total / static_cast<double>(X_.rows()) + alpha / 2 * square;
+  double penalty = 0;
+  for (const Real wj : weights.first(X_.features())) {
+    const auto w_j = static_cast<double>(wj);
+    penalty += config_.alpha_l1 * std::abs(w_j) + config_.alpha_l2 / 2 * w_j * w_j;
+  }
+  return total / static_cast<double>(X_.rows()) + penalty;
 }
 
 template <typename Data>

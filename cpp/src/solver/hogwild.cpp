@@ -1,7 +1,7 @@
 // Hogwild! (Niu, Recht, Re, Wright 2011, Algorithm 1, as its section 5 runs it). Every thread, on its own:
 //
 //   loop   draw a sample e of its share, without replacement
-//          read x_e, evaluate G_e = loss'(w.x_e + b, y_e)
+//          read x_e, evaluate G_e = s_e loss'(w.x_e + b, y_e)
 //          for v in e:   w_v <- prox_v(w_v - step G_e x_ev)          one component at a time, no lock
 //
 // The paper's theory samples one component v of e with replacement; its experiments, and we, update all of e.
@@ -30,7 +30,7 @@ void run(const LinearObjective<Data>& objective, std::span<typename Data::Real> 
       epoch.sampler(X.rows(), thread, n_threads).for_each([&](std::size_t e) {
         const auto x = X.row(e);
         [[maybe_unused]] const auto guard = w.guard(x);
-        const Real gradient = loss.derivative(w.decision(x), objective.y()[e]);
+        const Real gradient = objective.sample_weight(e) * loss.derivative(w.decision(x), objective.y()[e]);
         w.descend(x, gradient, steps(t), penalty);
         t += n_threads;
       });

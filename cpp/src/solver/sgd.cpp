@@ -1,7 +1,7 @@
 // Stochastic gradient descent, one sample a step, on one thread:
 //
 //   for t = 1, 2, ...:   draw i without replacement
-//                        g = loss'(w.x_i + b, y_i)
+//                        g = s_i loss'(w.x_i + b, y_i)
 //                        w <- prox(w - step_t g x_i),   b <- b - step_t g
 //
 // prox shrinks the support of x_i only, each coordinate by its share of the penalty (penalty.hpp).
@@ -30,7 +30,7 @@ void sgd_epoch(const LinearObjective<Data>& objective, std::span<typename Data::
     epoch.sampler(X.rows(), 0, 1).for_each([&](std::size_t i) {
       const auto x = X.row(i);
       const Real step = steps(epoch.index * X.rows() + done + 1);
-      const Real gradient = loss.derivative(w.decision(x), objective.y()[i]);
+      const Real gradient = objective.sample_weight(i) * loss.derivative(w.decision(x), objective.y()[i]);
       w.descend(x, gradient, step, penalty);
       if (!visited.empty()) visited[done] = static_cast<std::int64_t>(i);
       ++done;

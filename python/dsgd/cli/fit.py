@@ -18,6 +18,7 @@ from dsgd.data.inputs import match_features
 from dsgd.data.libsvm import read_libsvm_files
 from dsgd.errors import ConfigError
 from dsgd.files import check_replaceable
+from dsgd.losses import LOSSES
 
 __all__ = ["fit"]
 
@@ -26,9 +27,10 @@ def fit(
     train: Annotated[Path, typer.Argument(help="libsvm text file to train on")],
     test: Annotated[Path | None, typer.Option(help="libsvm text file to score every epoch on")] = None,
     algo: Annotated[str, typer.Option(help="see `dsgd algorithms`")] = "hogwild",
-    loss: Annotated[str, typer.Option(help="hinge, logistic or squared")] = "hinge",
-    penalty: Annotated[str, typer.Option(help="l2 or none")] = "l2",
+    loss: Annotated[str, typer.Option(help=", ".join(LOSSES))] = "hinge",
+    penalty: Annotated[str, typer.Option(help="l2, l1, elasticnet or none")] = "l2",
     alpha: Annotated[float, typer.Option(help="strength of the penalty")] = 1e-4,
+    l1_ratio: Annotated[float, typer.Option(help="share of l1 in elasticnet")] = 0.15,
     intercept: Annotated[bool, typer.Option(help="fit an intercept")] = True,
     step_size: Annotated[float, typer.Option(help="first step size")] = 0.05,
     schedule: Annotated[str, typer.Option(help="epoch-decay, constant or inverse-scaling")] = "epoch-decay",
@@ -69,6 +71,7 @@ def fit(
         loss=loss,
         penalty=penalty,
         alpha=alpha,
+        l1_ratio=l1_ratio,
         fit_intercept=intercept,
         step_size=step_size,
         schedule=schedule,

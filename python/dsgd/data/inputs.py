@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,20 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from dsgd import _core
-from dsgd.errors import DataError
+from dsgd.checks import check_real
+from dsgd.errors import ConfigError, DataError
 from dsgd.losses import Loss
 
-__all__ = ["as_labels", "as_matrix", "as_targets", "check_features", "match_features", "real_dtype"]
+__all__ = [
+    "as_initial_weights",
+    "as_labels",
+    "as_matrix",
+    "as_sample_weight",
+    "as_targets",
+    "check_features",
+    "match_features",
+    "real_dtype",
+]
 
 _LOG = logging.getLogger("dsgd")
 _REALS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -173,6 +184,85 @@ def as_targets(y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]) -> t
         cure = f"pass y == {classes[0].item()!r}, say, to train one class against the rest"
         raise DataError(f"{loss.name} needs two classes, y has {len(classes)} ({shown}); {cure}")
     return np.where(labels == classes[1], 1, -1).astype(dtype), classes
+
+
+def as_sample_weight(
+    sample_weight: ArrayLike | None,
+    class_weight: Any,
+    y: ArrayLike,
+    classes: NDArray[Any] | None,
+    n_rows: int,
+    dtype: np.dtype[Any],
+) -> NDArray[Any] | None:
+    """Return the weight of every sample, its own times that of its class; None if all are 1.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,) or None
+    class_weight : dict from class to weight, "balanced" or None
+        A class that a dict does not name has weight 1; ``"balanced"``: n_samples / (n_classes * samples of the class).
+    y : array-like of shape (n_samples,)
+    classes : ndarray or None
+        None for regression.
+    n_rows : int
+    dtype : numpy dtype
+
+    Returns
+    -------
+    ndarray of shape (n_samples,) or None
+
+    Raises
+    ------
+    DataError
+        For a weight that is negative or not finite, a wrong length, or weights that are all zero.
+    ConfigError
+        For a class_weight that is neither of the three, or with regression.
+    """
+    if sample_weight is None and class_weight is None:
+        return None
+    weight = np.ones(n_rows)
+    if sample_weight is not None:
+        weight = np.asarray(_as_real(np.asarray(sample_weight), "sample_weight"), dtype=np.float64)
+        if weight.shape != (n_rows,):
+            raise DataError(f"sample_weight has shape {weight.shape}; X has {n_rows} rows, so it must be ({n_rows},)")
+    if class_weight is not None:
+        if classes is None:
+            raise ConfigError("class_weight needs classes; regression takes sample_weight")
+        member = np.searchsorted(classes, as_labels(y, n_rows))
+        weight = weight * _class_weights(class_weight, classes, member)[member]
+    wrong = ~(np.isfinite(weight) & (weight >= 0))
+    if wrong.any():
+        raise DataError(f"the weight of sample {int(np.argmax(wrong))} is {weight[wrong][0]}; weights are at least 0")
+    if not weight.any():
+        raise DataError("all sample weights are 0; there is nothing to train on")
+    return weight.astype(dtype)
+
+
+def _class_weights(class_weight: Any, classes: NDArray[Any], member: NDArray[Any]) -> NDArray[np.float64]:
+    if class_weight == "balanced":
+        return np.asarray(len(member) / (len(classes) * np.bincount(member, minlength=len(classes))))
+    if not isinstance(class_weight, Mapping):
+        raise ConfigError(f"class_weight must be a dict, 'balanced' or None, not {class_weight!r}")
+    names = classes.tolist()
+    for label in class_weight:
+        if label not in names:
+            raise ConfigError(f"class_weight has the class {label!r}; the classes are {names}")
+    return np.array([check_real(f"class_weight[{name!r}]", class_weight.get(name, 1), 0) for name in names])
+
+
+def as_initial_weights(init: ArrayLike | None, n_parameters: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the weights to start from, zeros for None; `DataError` unless finite and of shape (n_parameters,)."""
+    if init is None:
+        return np.zeros(n_parameters, dtype)
+    weights = _as_real(np.asarray(init), "init").astype(dtype)  # a copy: training changes it
+    if weights.shape != (n_parameters,):
+        raise DataError(
+            f"init has shape {weights.shape}; it must be ({n_parameters},): a weight for every feature, then the "
+            "intercept if there is one"
+        )
+    if not np.isfinite(weights).all():
+        raise DataError(f"init[{int(np.argmin(np.isfinite(weights)))}] is not finite")
+    return weights
 
 
 def match_features(X: Any, n_features: int) -> Any:

@@ -14,6 +14,9 @@ __all__ = ["DERIVATIVES", "VALUES", "objective", "sgd"]
 
 Array = NDArray[np.float64]
 
+EPSILON = 0.1
+"""The width of huber and epsilon_insensitive."""
+
 
 def _hinge_value(z: Array, y: Array) -> Array:
     return np.maximum(0, 1 - y * z)
@@ -39,10 +42,47 @@ def _squared_derivative(z: Array, y: Array) -> Array:
     return z - y
 
 
+def _squared_hinge_value(z: Array, y: Array) -> Array:
+    return np.where(y * z < 1, (1 - y * z) ** 2, 0.0)
+
+
+def _squared_hinge_derivative(z: Array, y: Array) -> Array:
+    return np.where(y * z < 1, -2 * y * (1 - y * z), 0.0)
+
+
+def _modified_huber_value(z: Array, y: Array) -> Array:
+    return np.where(y * z < -1, -4 * y * z, _squared_hinge_value(z, y))
+
+
+def _modified_huber_derivative(z: Array, y: Array) -> Array:
+    return np.where(y * z < -1, -4 * y, _squared_hinge_derivative(z, y))
+
+
+def _huber_value(z: Array, y: Array) -> Array:
+    distance = np.abs(z - y)
+    return np.where(distance <= EPSILON, distance**2 / 2, EPSILON * (distance - EPSILON / 2))
+
+
+def _huber_derivative(z: Array, y: Array) -> Array:
+    return np.where(np.abs(z - y) <= EPSILON, z - y, EPSILON * np.sign(z - y))
+
+
+def _epsilon_insensitive_value(z: Array, y: Array) -> Array:
+    return np.where(np.abs(z - y) > EPSILON, np.abs(z - y) - EPSILON, 0.0)
+
+
+def _epsilon_insensitive_derivative(z: Array, y: Array) -> Array:
+    return np.where(np.abs(z - y) > EPSILON, np.sign(z - y), 0.0)
+
+
 VALUES: dict[str, Callable[[Array, Array], Array]] = {
     "hinge": _hinge_value,
     "logistic": _logistic_value,
     "squared": _squared_value,
+    "squared_hinge": _squared_hinge_value,
+    "modified_huber": _modified_huber_value,
+    "huber": _huber_value,
+    "epsilon_insensitive": _epsilon_insensitive_value,
 }
 """l(z, y) by the name of the loss."""
 
@@ -50,12 +90,26 @@ DERIVATIVES: dict[str, Callable[[Array, Array], Array]] = {
     "hinge": _hinge_derivative,
     "logistic": _logistic_derivative,
     "squared": _squared_derivative,
+    "squared_hinge": _squared_hinge_derivative,
+    "modified_huber": _modified_huber_derivative,
+    "huber": _huber_derivative,
+    "epsilon_insensitive": _epsilon_insensitive_derivative,
 }
 """dl/dz by the name of the loss."""
 
 
-def objective(X: Array, y: Array, w: Array, b: float, *, loss: str, alpha: float) -> float:
-    """Return F(w, b) = (1/n) sum_i l(w.x_i + b, y_i) + alpha/2 ||w||^2.
+def objective(
+    X: Array,
+    y: Array,
+    w: Array,
+    b: float,
+    *,
+    loss: str,
+    alpha: float,
+    alpha_l1: float = 0.0,
+    sample_weight: Array | float = 1.0,
+) -> float:
+    """Return F(w, b) = (1/n) sum_i s_i l(w.x_i + b, y_i) + alpha/2 ||w||^2 + alpha_l1 ||w||_1.
 
     Parameters
     ----------
@@ -64,13 +118,15 @@ def objective(X: Array, y: Array, w: Array, b: float, *, loss: str, alpha: float
     w : ndarray of shape (n_features,)
     b : float
     loss : str
-    alpha : float
+    alpha, alpha_l1 : float
+    sample_weight : ndarray of shape (n_samples,) or float
 
     Returns
     -------
     float
     """
-    return float(np.mean(VALUES[loss](X @ w + b, y)) + alpha / 2 * (w @ w))
+    losses = sample_weight * VALUES[loss](X @ w + b, y)
+    return float(np.mean(losses) + alpha / 2 * (w @ w) + alpha_l1 * np.abs(w).sum())
 
 
 def sgd(
@@ -83,6 +139,8 @@ def sgd(
     alpha: float,
     fit_intercept: bool,
     stored: NDArray[np.bool_] | None = None,
+    alpha_l1: float = 0.0,
+    sample_weight: Array | None = None,
 ) -> tuple[Array, float]:
     """Return w and b after one step of stochastic gradient descent for every element of `order`.
 
@@ -100,6 +158,9 @@ def sgd(
     fit_intercept : bool
     stored : ndarray of bool, shape (n_samples, n_features), optional
         The entries that a sparse matrix stores; all by default (a dense matrix).
+    alpha_l1 : float
+        L1 strength.
+    sample_weight : ndarray of shape (n_samples,), optional
 
     Returns
     -------
@@ -111,9 +172,12 @@ def sgd(
     w, b = np.zeros(X.shape[1]), 0.0
     for i, step in zip(order, steps, strict=True):
         gradient = float(DERIVATIVES[loss](np.asarray(X[i] @ w + b), y[i]))
+        if sample_weight is not None:
+            gradient *= float(sample_weight[i])
         visited = support[i]
-        w[visited] -= step * gradient * X[i, visited]
-        w[visited] /= 1 + step * alpha / frequency[visited]  # the degree split of L2
+        v = w[visited] - step * gradient * X[i, visited]
+        v = np.sign(v) * np.maximum(0, np.abs(v) - step * alpha_l1 / frequency[visited])
+        w[visited] = v / (1 + step * alpha / frequency[visited])  # the degree split, implicit
         if fit_intercept:
             b -= step * gradient
     return w, b

@@ -1,8 +1,9 @@
 // The objective of a linear model,
 //
-//   F(w, b) = (1/n) sum_i loss(w.x_i + b, y_i) + alpha R(w),
+//   F(w, b) = (1/n) sum_i s_i loss(w.x_i + b, y_i) + alpha R(w),
 //
-// over one flat parameter vector with the intercept b last; b is not regularised.
+// over one flat parameter vector with the intercept b last; b is not regularised. The sample weights s_i are not
+// renormalised.
 #pragma once
 
 #include <cstddef>      // for size_t
@@ -19,9 +20,9 @@
 namespace dsgd {
 
 struct LinearConfig {
-  std::string loss;
-  std::string penalty;  // "l2" or "none"
-  double alpha;
+  LossConfig loss;
+  double alpha_l1;  // alpha R(w) = alpha_l1 ||w||_1 + alpha_l2 / 2 ||w||^2
+  double alpha_l2;
   bool fit_intercept;
 };
 
@@ -30,12 +31,14 @@ class LinearObjective {
  public:
   using Real = typename Data::Real;
 
-  /// Counts how often each feature occurs; throws Error(data) when X and y differ in length and Error(config) for an
-  /// unknown loss or penalty.
-  LinearObjective(Data X, std::span<const Real> y, LinearConfig config, std::size_t n_threads);
+  /// Counts how often each feature occurs. `sample_weight` may be empty: every s_i is 1. Throws Error(data) when
+  /// lengths differ and Error(config) for an unknown loss.
+  LinearObjective(Data X, std::span<const Real> y, std::span<const Real> sample_weight, LinearConfig config,
+                  std::size_t n_threads);
 
   [[nodiscard]] const Data& X() const { return X_; }
   [[nodiscard]] std::span<const Real> y() const { return y_; }
+  [[nodiscard]] Real sample_weight(std::size_t i) const { return sample_weight_.empty() ? Real{1} : sample_weight_[i]; }
   [[nodiscard]] const LinearConfig& config() const { return config_; }
   [[nodiscard]] std::size_t n_parameters() const { return X_.features() + (config_.fit_intercept ? 1 : 0); }
 
@@ -46,8 +49,11 @@ class LinearObjective {
   template <typename F>
   decltype(auto) visit(F&& f) const {
     return visit_loss(config_.loss, [&](auto loss) -> decltype(auto) {
-      if (config_.penalty == "none" || config_.alpha == 0) return f(loss, NoPenalty{});
-      return f(loss, L2<Real, Frequency>{static_cast<Real>(config_.alpha), frequency()});
+      const auto l1 = static_cast<Real>(config_.alpha_l1);
+      const auto l2 = static_cast<Real>(config_.alpha_l2);
+      if (l1 == 0 && l2 == 0) return f(loss, NoPenalty{});
+      if (l1 == 0) return f(loss, L2<Real, Frequency>{l2, frequency()});
+      return f(loss, ElasticNet<Real, Frequency>{l1, l2, frequency()});
     });
   }
 
@@ -67,6 +73,7 @@ class LinearObjective {
 
   Data X_;
   std::span<const Real> y_;
+  std::span<const Real> sample_weight_;
   LinearConfig config_;
   std::vector<Real> inverse_frequency_;  // n / (rows that hold the feature); sparse data only
 };

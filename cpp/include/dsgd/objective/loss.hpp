@@ -2,9 +2,8 @@
 // decision value w.x + b and y the target (-1 or +1 for classification).
 #pragma once
 
-#include <algorithm>    // for max
-#include <cmath>        // for exp, log1p
-#include <concepts>     // for convertible_to
+#include <algorithm>    // for clamp, max
+#include <cmath>        // for abs, exp, log1p
 #include <string>       // for string
 #include <string_view>  // for string_view
 
@@ -40,6 +39,33 @@ struct Logistic {
   }
 };
 
+struct SquaredHinge {
+  static constexpr std::string_view kName = "squared_hinge";
+  template <RealType Real>
+  [[nodiscard]] static Real value(Real z, Real y) {
+    const Real short_of = std::max(Real{0}, Real{1} - y * z);
+    return short_of * short_of;
+  }
+  template <RealType Real>
+  [[nodiscard]] static Real derivative(Real z, Real y) {
+    return -2 * y * std::max(Real{0}, Real{1} - y * z);
+  }
+};
+
+/// The squared hinge with a linear tail, which makes it robust (Zhang 2004, "Statistical behavior and consistency of
+/// classification methods based on convex risk minimization").
+struct ModifiedHuber {
+  static constexpr std::string_view kName = "modified_huber";
+  template <RealType Real>
+  [[nodiscard]] static Real value(Real z, Real y) {
+    return y * z >= -1 ? SquaredHinge::value(z, y) : -4 * y * z;
+  }
+  template <RealType Real>
+  [[nodiscard]] static Real derivative(Real z, Real y) {
+    return y * z >= -1 ? SquaredHinge::derivative(z, y) : -4 * y;
+  }
+};
+
 struct Squared {
   static constexpr std::string_view kName = "squared";
   template <RealType Real>
@@ -52,20 +78,55 @@ struct Squared {
   }
 };
 
-template <typename T>
-concept LossType = requires(double z, double y) {
-  { T::kName } -> std::convertible_to<std::string_view>;
-  { T::value(z, y) } -> std::convertible_to<double>;
-  { T::derivative(z, y) } -> std::convertible_to<double>;
+struct Huber {
+  static constexpr std::string_view kName = "huber";
+  double epsilon;
+
+  template <RealType Real>
+  [[nodiscard]] Real value(Real z, Real y) const {
+    const Real width = static_cast<Real>(epsilon);
+    const Real distance = std::abs(z - y);
+    return distance <= width ? distance * distance / 2 : width * distance - width * width / 2;
+  }
+  template <RealType Real>
+  [[nodiscard]] Real derivative(Real z, Real y) const {
+    return std::clamp(z - y, -static_cast<Real>(epsilon), static_cast<Real>(epsilon));
+  }
+};
+
+struct EpsilonInsensitive {
+  static constexpr std::string_view kName = "epsilon_insensitive";
+  double epsilon;
+
+  template <RealType Real>
+  [[nodiscard]] Real value(Real z, Real y) const {
+    return std::max(Real{0}, std::abs(z - y) - static_cast<Real>(epsilon));
+  }
+  /// At the two kinks the subgradient 0.
+  template <RealType Real>
+  [[nodiscard]] Real derivative(Real z, Real y) const {
+    if (std::abs(z - y) <= static_cast<Real>(epsilon)) return 0;
+    return z > y ? Real{1} : Real{-1};
+  }
+};
+
+/// A loss by its name; `epsilon` is the width of those that have one.
+struct LossConfig {
+  std::string name;
+  double epsilon;
 };
 
 /// Calls `f` with the loss of that name: the only place where the list of losses is spelled.
 template <typename F>
-decltype(auto) visit_loss(std::string_view name, F&& f) {
-  if (name == Hinge::kName) return f(Hinge{});
-  if (name == Logistic::kName) return f(Logistic{});
-  if (name == Squared::kName) return f(Squared{});
-  throw Error(ErrorCode::config, "unknown loss '" + std::string(name) + "'");
+decltype(auto) visit_loss(const LossConfig& config, F&& f) {
+  if (config.name == Hinge::kName) return f(Hinge{});
+  if (config.name == SquaredHinge::kName) return f(SquaredHinge{});
+  if (config.name == Logistic::kName) return f(Logistic{});
+  if (config.name == ModifiedHuber::kName) return f(ModifiedHuber{});
+  if (config.name == Squared::kName) return f(Squared{});
+  if (config.name == Huber::kName) return f(Huber{config.epsilon});
+  if (config.name == EpsilonInsensitive::kName) return f(EpsilonInsensitive{config.epsilon});
+  throw Error(ErrorCode::config, "unknown loss '" + config.name + "'");
 }
 
 }  // namespace dsgd

@@ -5,8 +5,10 @@
 // Hogwild! (Niu, Recht, Re, Wright 2011, section 2), here in the implicit form, which is stable for every step size.
 #pragma once
 
-#include <cstddef>  // for size_t
-#include <span>     // for span
+#include <algorithm>  // for max
+#include <cmath>      // for abs, copysign
+#include <cstddef>    // for size_t
+#include <span>       // for span
 
 #include "dsgd/core/types.hpp"
 
@@ -44,6 +46,22 @@ struct L2 {
 
   [[nodiscard]] Real prox(Real w, Real step, std::size_t j) const {
     return w * (Real{1} / (Real{1} + step * alpha * frequency.inverse(j)));
+  }
+};
+
+/// alpha_l1 ||w||_1 + alpha_l2 / 2 ||w||^2: the soft threshold, which sets small weights to exactly zero, then the
+/// shrinkage.
+template <RealType Real, typename Frequency>
+struct ElasticNet {
+  static constexpr bool kZero = false;
+  Real alpha_l1;
+  Real alpha_l2;
+  Frequency frequency;
+
+  [[nodiscard]] Real prox(Real w, Real step, std::size_t j) const {
+    const Real visit = step * frequency.inverse(j);
+    const Real left = std::max(Real{0}, std::abs(w) - visit * alpha_l1);
+    return std::copysign(left, w) * (Real{1} / (Real{1} + visit * alpha_l2));
   }
 };
 
