@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 from dsgd.checks import check_integer
 
-__all__ = ["default_threads", "resolve_threads"]
+__all__ = ["cgroup_limit", "default_threads", "resolve_threads"]
 
 # libgomp ends the process when the system refuses it a thread; no machine gains from more than this.
 _MAX_THREADS = 1024
 
 
 def default_threads() -> int:
-    """Return the number of processors this process may run on, cut by ``OMP_NUM_THREADS``.
+    """Return the processors this process may run on, cut by the quota of its control group and by ``OMP_NUM_THREADS``.
 
     Returns
     -------
     int
         At least 1.
     """
-    available = len(os.sched_getaffinity(0))
+    available = min(len(os.sched_getaffinity(0)), _MAX_THREADS)
+    quota = cgroup_limit()
+    if quota is not None:
+        available = min(available, max(1, math.ceil(quota)))
     # OpenMP allows a list, one number for every nesting level; the first is ours.
     requested = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if requested.isdigit() and int(requested) > 0:
         available = min(available, int(requested))
-    return max(1, min(available, _MAX_THREADS))
+    return max(1, available)
 
 
 def resolve_threads(n_threads: int | None) -> int:
@@ -33,3 +39,60 @@ def resolve_threads(n_threads: int | None) -> int:
     if n_threads is None:
         return default_threads()
     return check_integer("n_threads", n_threads, 1, _MAX_THREADS)
+
+
+def cgroup_limit(root: Path = Path("/")) -> float | None:
+    """Return how many processors' time the control groups of this process grant, as a container's limit does.
+
+    Parameters
+    ----------
+    root : pathlib.Path, default=/
+        Where ``proc`` and ``sys`` are.
+
+    Returns
+    -------
+    float or None
+        The least quota on the way from the process's group to the top, version 1 or 2; None without any.
+    """
+    try:
+        memberships = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux, or no /proc
+        return None
+    quotas: list[float] = []
+    for line in memberships:
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":  # version 2: one tree
+            quotas += _quotas_v2(root / "sys/fs/cgroup", group)
+        elif "cpu" in controllers.split(","):
+            quotas += _quotas_v1(root / "sys/fs/cgroup", controllers, group)
+    return min(quotas, default=None)
+
+
+def _to_the_top(tree: Path, group: str) -> Iterator[Path]:
+    """Yield the directory of a group and those above it. Inside a container the tree may begin at the group itself."""
+    path = tree / group.lstrip("/")
+    while path != tree:
+        yield path
+        path = path.parent
+    yield tree
+
+
+def _quotas_v2(tree: Path, group: str) -> Iterator[float]:
+    for directory in _to_the_top(tree, group):
+        try:
+            quota, period = (directory / "cpu.max").read_text().split()
+            if quota != "max":
+                yield int(quota) / int(period)
+        except (OSError, ValueError, ZeroDivisionError):  # no limit here, or not in a form we know
+            continue
+
+
+def _quotas_v1(tree: Path, controllers: str, group: str) -> Iterator[float]:
+    for name in (controllers, "cpu"):  # the directory is often "cpu,cpuacct", with a link from "cpu"
+        for directory in _to_the_top(tree / name, group):
+            try:
+                quota = int((directory / "cpu.cfs_quota_us").read_text())
+                if quota > 0:
+                    yield quota / int((directory / "cpu.cfs_period_us").read_text())
+            except (OSError, ValueError, ZeroDivisionError):
+                continue

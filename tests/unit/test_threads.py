@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import math
 import os
+from pathlib import Path
 
 import pytest
 
 from dsgd.errors import ConfigError
-from dsgd.threads import default_threads, resolve_threads
+from dsgd.threads import cgroup_limit, default_threads, resolve_threads
 
-ALLOWED = len(os.sched_getaffinity(0))
+CORES = len(os.sched_getaffinity(0))
+# What this process gets without OMP_NUM_THREADS: the machine that runs the tests may itself have a quota.
+ALLOWED = min(CORES, max(1, math.ceil(cgroup_limit() or CORES)))
 
 
 @pytest.mark.parametrize(
@@ -28,10 +32,63 @@ def test_the_default_heeds_the_affinity_mask(monkeypatch: pytest.MonkeyPatch) ->
         assert default_threads() == 1
     finally:
         os.sched_setaffinity(0, before)
-    assert default_threads() == len(before)
+    assert default_threads() == ALLOWED
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 1025, 1.5, "2", True])
 def test_wrong_numbers_are_refused(wrong: int) -> None:
     with pytest.raises(ConfigError, match="n_threads must be an integer from 1 to 1024"):
         resolve_threads(wrong)
+
+
+def tree(root: Path, membership: str, files: dict[str, str]) -> Path:
+    """Write a fake /proc/self/cgroup and /sys/fs/cgroup."""
+    for name, text in {"proc/self/cgroup": membership, **files}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+V1 = "12:cpuset:/\n4:cpu,cpuacct:/docker/abc\n0::/\n"
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "limit"),
+    [
+        ("0::/\n", {"sys/fs/cgroup/cpu.max": "150000 100000\n"}, 1.5),
+        ("0::/\n", {"sys/fs/cgroup/cpu.max": "max 100000\n"}, None),
+        ("0::/\n", {}, None),
+        ("0::/a/b\n", {"sys/fs/cgroup/a/b/cpu.max": "400000 100000", "sys/fs/cgroup/a/cpu.max": "200000 100000"}, 2.0),
+        ("0::/a/b\n", {"sys/fs/cgroup/a/b/cpu.max": "50000 100000", "sys/fs/cgroup/a/cpu.max": "max 100000"}, 0.5),
+        ("0::/seen/from/the/host\n", {"sys/fs/cgroup/cpu.max": "300000 100000"}, 3.0),
+        ("0::/\n", {"sys/fs/cgroup/cpu.max": "gibberish"}, None),
+        ("0::/\n", {"sys/fs/cgroup/cpu.max": "100000 0"}, None),
+        (
+            V1,
+            {
+                "sys/fs/cgroup/cpu,cpuacct/docker/abc/cpu.cfs_quota_us": "250000\n",
+                "sys/fs/cgroup/cpu,cpuacct/docker/abc/cpu.cfs_period_us": "100000\n",
+            },
+            2.5,
+        ),
+        (
+            V1,
+            {"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "100000\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"},
+            1.0,
+        ),
+        (V1, {"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"}, None),
+    ],
+)
+def test_the_quota_of_a_fake_tree(tmp_path: Path, membership: str, files: dict[str, str], limit: float | None) -> None:
+    assert cgroup_limit(tree(tmp_path, membership, files)) == limit
+
+
+def test_without_proc_there_is_no_quota(tmp_path: Path) -> None:
+    assert cgroup_limit(tmp_path) is None
+
+
+@pytest.mark.parametrize(("quota", "expected"), [(0.5, 1), (1.0, 1), (1.5, min(2, CORES)), (1e6, CORES), (None, CORES)])
+def test_the_default_heeds_the_quota(monkeypatch: pytest.MonkeyPatch, quota: float | None, expected: int) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("dsgd.threads.cgroup_limit", lambda: quota)
+    assert default_threads() == expected
