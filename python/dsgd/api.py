@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import logging
 import os
-import time
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from dsgd import _core
 from dsgd.algorithms import Algorithm, Task, resolve_algorithm
 from dsgd.checks import check_choice, check_flag, check_integer, check_real
-from dsgd.data.inputs import as_initial_weights, as_matrix, as_sample_weight, as_targets, real_dtype
+from dsgd.data.inputs import as_matrix, real_dtype
 from dsgd.data.libsvm import read_libsvm_files
-from dsgd.errors import ConfigError, DataError, DivergedError
-from dsgd.history import History, Record
+from dsgd.data.targets import as_initial_weights, as_sample_weight, as_targets
+from dsgd.errors import ConfigError, DataError
 from dsgd.losses import Loss, resolve_loss
-from dsgd.progress import ProgressReport
 from dsgd.result import Evaluation, FitResult, LinearModel
 from dsgd.schedules import Schedule, resolve_schedule
 from dsgd.threads import resolve_threads
+from dsgd.training import train
 
 __all__ = ["fit"]
 
@@ -65,8 +61,8 @@ def fit(
         float32 or float64 in C order, or CSR with int32 or int64 indices, is used where it lies, without a copy;
         anything else is converted once (logger ``dsgd`` says so). A path names a libsvm text file.
     y : array-like of shape (n_samples,), optional
-        Two classes of any kind for a loss of classification, real numbers for one of regression. Only a libsvm file
-        brings its own.
+        Labels of any kind for a loss of classification, real numbers for one of regression. More than two classes are
+        trained one against all others, in step. Only a libsvm file brings its own labels.
     algo : str or Algorithm
         ``"sgd"`` (one thread, reproducible), ``"hogwild"`` (all cores, lock-free), or an object of
         `dsgd.algorithms`.
@@ -102,8 +98,8 @@ def fit(
         Show each epoch on standard error as it ends: a bar on a terminal, lines elsewhere.
     random_state : int, optional
         Seed in [0, 2^64). With one thread the same seed gives the same bits.
-    init : array-like of shape (n_features,) or (n_features + 1,), optional
-        Weights to start from, the intercept last if there is one; zeros by default.
+    init : array-like of shape (n_parameters,) or, with more than two classes, (n_classes, n_parameters), optional
+        Weights to start from: one a feature, then the intercept if there is one; zeros by default.
     **algorithm_options
         Options of the named algorithm, as documented in its class, for example ``write="atomic"``.
 
@@ -154,94 +150,36 @@ def fit(
     matrix = as_matrix(X, threads)
     dtype = real_dtype(matrix)
     targets, classes = as_targets(y, resolved_loss, matrix.n_rows, dtype)
+    importance = as_sample_weight(sample_weight, class_weight, y, classes, matrix.n_rows, dtype)
     evaluation = None if eval_set is None else Evaluation(eval_set, matrix.n_features, classes, threads)
-    weights = as_initial_weights(init, matrix.n_features + int(fit_intercept), dtype)
+    weights = as_initial_weights(init, len(targets), matrix.n_features + int(fit_intercept), dtype)
     model = LinearModel(weights=weights, fit_intercept=fit_intercept, loss=resolved_loss, classes=classes)
-    task = Task(
-        objective=_core.LinearObjective(
-            matrix,
-            targets,
-            as_sample_weight(sample_weight, class_weight, y, classes, matrix.n_rows, dtype),
-            loss=resolved_loss.core(),
-            alpha_l1=alpha_l1,
-            alpha_l2=alpha_l2,
-            fit_intercept=fit_intercept,
+    tasks = [
+        Task(
+            objective=_core.LinearObjective(
+                matrix,
+                targets[k],
+                importance,
+                loss=resolved_loss.core(),
+                alpha_l1=alpha_l1,
+                alpha_l2=alpha_l2,
+                fit_intercept=fit_intercept,
+                n_threads=threads,
+            ),
+            n_samples=matrix.n_rows,
+            weights=weights[k],
+            schedule=resolved_schedule,
+            step_size=step_size,
+            seed=seed,
             n_threads=threads,
-        ),
-        n_samples=matrix.n_rows,
-        weights=weights,
-        schedule=resolved_schedule,
-        step_size=step_size,
-        seed=seed,
-        n_threads=threads,
-        max_epochs=max_epochs,
-    )
-    _LOG.info(
-        "%s: %d rows, %d features, %s, %d threads",
-        algorithm.name,
-        matrix.n_rows,
-        matrix.n_features,
-        dtype,
-        threads,
-    )
-    history = _train(algorithm, task, model, evaluation, evaluate_every, progress)
-    return FitResult(model=model, history=history, algorithm=algorithm, index_base=index_base)
-
-
-def _train(
-    algorithm: Algorithm,
-    task: Task,
-    model: LinearModel,
-    evaluation: Evaluation | None,
-    evaluate_every: int,
-    progress: bool,
-) -> History:
-    """Train epoch by epoch; after Ctrl-C leave the weights as the last record describes them."""
-    history = History()
-    recorded = task.weights.copy()
-    with ProgressReport(task.max_epochs) if progress else contextlib.nullcontext() as report:
-        try:
-            for record in _records(algorithm, task, model, evaluation, evaluate_every):
-                history.append(record)
-                np.copyto(recorded, task.weights)
-                if report is not None:
-                    report.show(record)
-        except KeyboardInterrupt:
-            if not history:
-                raise
-            np.copyto(task.weights, recorded)
-            warnings.warn(
-                f"interrupted after {len(history)} of {task.max_epochs} epochs; the model so far is returned",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-    return history
-
-
-def _records(
-    algorithm: Algorithm, task: Task, model: LinearModel, evaluation: Evaluation | None, evaluate_every: int
-) -> Iterator[Record]:
-    """Train, and describe every epoch; the clock stands still while objective and score are evaluated."""
-    seconds = 0.0
-    start = time.perf_counter()
-    for index, passes in enumerate(algorithm.epochs(task)):
-        seconds += time.perf_counter() - start
-        evaluate = evaluate_every > 0 and ((index + 1) % evaluate_every == 0 or index + 1 == task.max_epochs)
-        objective = task.objective.value(task.weights, task.n_threads) if evaluate else None
-        if not np.isfinite(task.weights).all() or (objective is not None and not np.isfinite(objective)):
-            raise DivergedError(
-                f"weights or objective are not finite after epoch {index + 1} with step size "
-                f"{task.step_size_at(index):g} (first {task.step_size:g}): use a smaller step_size or scale the data"
-            )
-        yield Record(
-            epoch=index + 1,
-            effective_passes=passes,
-            seconds=seconds,
-            step_size=task.step_size_at(index),
-            objective=objective,
-            score=evaluation.score(model) if evaluate and evaluation is not None else None,
+            max_epochs=max_epochs,
         )
-        start = time.perf_counter()
+        for k in range(len(targets))
+    ]
+    size = (matrix.n_rows, matrix.n_features, len(tasks), dtype, threads)
+    _LOG.info("%s: %d rows, %d features, %d problem(s), %s, %d threads", algorithm.name, *size)
+    history = train(algorithm, tasks, model, evaluation, evaluate_every, progress)
+    return FitResult(model=model, history=history, algorithm=algorithm, index_base=index_base)
 
 
 def _alphas(penalty: str, alpha: float, l1_ratio: float) -> tuple[float, float]:

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from dsgd import _core
 from dsgd.algorithms import Algorithm, resolve_algorithm
 from dsgd.checks import check_flag
-from dsgd.data.inputs import as_labels, as_matrix, check_features, real_dtype
+from dsgd.data.inputs import as_matrix, check_features, real_dtype
+from dsgd.data.targets import as_labels
 from dsgd.errors import ConfigError, DataError
 from dsgd.files import replacing
 from dsgd.history import History
@@ -34,12 +35,13 @@ class LinearModel:
 
     Attributes
     ----------
-    weights : ndarray of shape (n_features,) or (n_features + 1,)
-        The flat parameter vector, the intercept last where there is one.
+    weights : ndarray of shape (n_problems, n_parameters)
+        A flat parameter vector, the intercept last where there is one, for the regression, for the two classes, or for
+        each of more classes against all others.
     fit_intercept : bool
     loss : Loss
-    classes : ndarray of shape (2,) or None
-        Negative and positive class; None for regression.
+    classes : ndarray of shape (n_classes,) or None
+        Sorted; of two the first is the negative one. None for regression.
     """
 
     weights: NDArray[Any]
@@ -48,17 +50,24 @@ class LinearModel:
     classes: NDArray[Any] | None
 
     @property
-    def coef(self) -> NDArray[Any]:
-        """The weights of the features, shape (n_features,)."""
-        return self.weights[:-1] if self.fit_intercept else self.weights
+    def n_features(self) -> int:
+        """The features it was trained on."""
+        return int(self.weights.shape[1]) - int(self.fit_intercept)
 
     @property
-    def intercept(self) -> float:
-        """The intercept, 0 without one."""
-        return float(self.weights[-1]) if self.fit_intercept else 0.0
+    def coef(self) -> NDArray[Any]:
+        """The weights of the features, shape (n_features,), or (n_classes, n_features) for more than two classes."""
+        coef = self.weights[:, : self.n_features]
+        return coef[0] if len(coef) == 1 else coef
+
+    @property
+    def intercept(self) -> Any:
+        """The intercept, a float, or shape (n_classes,) for more than two classes; 0 without one."""
+        intercept = self.weights[:, -1] if self.fit_intercept else np.zeros(len(self.weights), self.weights.dtype)
+        return float(intercept[0]) if len(intercept) == 1 else intercept
 
     def decision_function(self, X: Any, *, n_threads: int | None = None) -> NDArray[Any]:
-        """Return w.x + b for every row.
+        """Return w.x + b for every row and problem.
 
         Parameters
         ----------
@@ -68,7 +77,7 @@ class LinearModel:
 
         Returns
         -------
-        ndarray of shape (n_samples,)
+        ndarray of shape (n_samples,), or (n_samples, n_classes) for more than two classes
             In the dtype of X.
 
         Raises
@@ -78,22 +87,23 @@ class LinearModel:
         """
         threads = resolve_threads(n_threads)
         matrix = as_matrix(X, threads)
-        check_features(matrix, len(self.coef))
+        check_features(matrix, self.n_features)
         return self.decide(matrix, threads)
 
     def decide(self, matrix: _core.Matrix, threads: int) -> NDArray[Any]:
         """Return the decision values of a matrix that is already checked."""
-        dtype = real_dtype(matrix)
-        out = np.empty(matrix.n_rows, dtype)
-        weights = np.ascontiguousarray(self.weights, dtype=dtype)
-        matrix.decision_function(weights, self.fit_intercept, out, threads)
-        return out
+        weights = np.ascontiguousarray(self.weights, dtype=real_dtype(matrix))
+        out = np.empty((len(weights), matrix.n_rows), weights.dtype)
+        for w, z in zip(weights, out, strict=True):
+            matrix.decision_function(w, self.fit_intercept, z, threads)
+        return out[0] if len(out) == 1 else out.T
 
     def labels(self, decision: NDArray[Any]) -> NDArray[Any]:
         """Return the predictions that belong to decision values."""
         if self.classes is None:
             return decision
-        return self.classes[(decision > 0).astype(np.intp)]
+        chosen = (decision > 0).astype(np.intp) if decision.ndim == 1 else decision.argmax(axis=1)
+        return np.asarray(self.classes[chosen])
 
     def score_of(self, decision: NDArray[Any], y: ArrayLike) -> float:
         """Return the accuracy (classification) or R2 (regression) of decision values."""
@@ -141,8 +151,7 @@ class Evaluation:
         if classes is not None:
             unknown = self._labels[~np.isin(self._labels, classes)]
             if len(unknown) > 0:
-                known = " and ".join(map(repr, classes.tolist()))
-                raise DataError(f"eval_set has the label {unknown[0].item()!r}; the classes are {known}")
+                raise DataError(f"eval_set has the label {unknown[0].item()!r}; the classes are {classes.tolist()}")
         elif len(self._labels) < 2:
             raise DataError("eval_set has one row; R2 needs at least two")
         self._n_threads = n_threads
@@ -174,17 +183,17 @@ class FitResult:
 
     @property
     def coef_(self) -> NDArray[Any]:
-        """The weights of the features, shape (n_features,)."""
+        """The weights of the features, shape (n_features,), or (n_classes, n_features) for more than two classes."""
         return self.model.coef
 
     @property
-    def intercept_(self) -> float:
-        """The intercept, 0 without one."""
+    def intercept_(self) -> Any:
+        """The intercept, a float, or shape (n_classes,) for more than two classes; 0 without one."""
         return self.model.intercept
 
     @property
     def classes_(self) -> NDArray[Any] | None:
-        """Negative and positive class; None for regression."""
+        """The classes, sorted; None for regression."""
         return self.model.classes
 
     def decision_function(self, X: Any, *, n_threads: int | None = None) -> NDArray[Any]:
@@ -207,7 +216,7 @@ class FitResult:
         return self.model.labels(self.decision_function(X, n_threads=n_threads))
 
     def predict_proba(self, X: Any, *, n_threads: int | None = None) -> NDArray[np.float64]:
-        """Return the probabilities of the two classes, in the order of `classes_`.
+        """Return the probabilities of the classes, in the order of `classes_`.
 
         Parameters
         ----------
@@ -217,7 +226,8 @@ class FitResult:
 
         Returns
         -------
-        ndarray of float64, shape (n_samples, 2)
+        ndarray of float64, shape (n_samples, n_classes)
+            For more than two classes those of each against all others, scaled to sum 1.
 
         Raises
         ------
@@ -226,7 +236,10 @@ class FitResult:
         """
         decision = self.decision_function(X, n_threads=n_threads).astype(np.float64)
         positive = self.model.loss.probability(decision)
-        return np.stack([1 - positive, positive], axis=1)
+        if positive.ndim == 1:
+            return np.stack([1 - positive, positive], axis=1)
+        total = positive.sum(axis=1, keepdims=True)
+        return np.asarray(np.where(total > 0, positive, 1) / np.where(total > 0, total, positive.shape[1]))
 
     def score(self, X: Any, y: ArrayLike, *, n_threads: int | None = None) -> float:
         """Return the accuracy (classification) or R2 (regression) on X and y."""
@@ -302,13 +315,15 @@ def _from_description(description: dict[str, Any], history: str, weights: NDArra
     loss = LOSSES[parameters.pop("name")](**parameters)
     fit_intercept = description["fit_intercept"]
     check_flag("fit_intercept", fit_intercept)
-    if weights.ndim != 1 or weights.dtype.kind != "f" or len(weights) <= fit_intercept:
+    if weights.ndim != 2 or weights.dtype.kind != "f" or weights.shape[1] <= fit_intercept:
         raise DataError(f"its weights have shape {weights.shape} and dtype {weights.dtype}")
     if not np.isfinite(weights).all():
         raise DataError("its weights are not finite")
     classes = None
     if loss.classification:
-        classes = as_labels(np.array(description["classes"]["values"], dtype=description["classes"]["dtype"]), 2)
+        labels = description["classes"]
+        n_classes = 2 if len(weights) == 1 else len(weights)
+        classes = as_labels(np.array(labels["values"], dtype=labels["dtype"]), n_classes)
     options = dict(description["algorithm"])
     algorithm = resolve_algorithm(options.pop("name"), options)
     if description["index_base"] not in (None, "zero", "one"):

@@ -297,7 +297,7 @@ def test_wrong_evaluation_sets_are_refused() -> None:
         fit(eval_set=(X[:, :39], Y))
     with pytest.raises(DataError, match=r"y has shape \(299,\); X has 300 rows"):
         fit(eval_set=(X, Y[1:]))
-    with pytest.raises(DataError, match=r"eval_set has the label 0.0; the classes are -1.0 and 1.0"):
+    with pytest.raises(DataError, match=r"eval_set has the label 0.0; the classes are \[-1.0, 1.0\]"):
         fit(eval_set=(X, (Y > 0).astype(float)))
 
 
@@ -319,7 +319,7 @@ def test_an_infinite_objective_is_an_error() -> None:
 def test_the_log_says_what_is_run(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="dsgd"):
         fit(algo="hogwild", n_threads=2)
-    assert caplog.messages == ["hogwild: 300 rows, 40 features, float64, 2 threads"]
+    assert caplog.messages == ["hogwild: 300 rows, 40 features, 1 problem(s), float64, 2 threads"]
 
 
 @pytest.mark.parametrize("write", ["racy", "atomic", "locked"])

@@ -135,7 +135,7 @@ def test_a_wrong_description_is_refused(tmp_path: Path, key: str, value: object)
     dsgd.fit(X, Y, algo="sgd", max_epochs=1).save(path)
     with safe_open(path, framework="numpy") as file:
         weights, metadata = file.get_tensor("weights"), file.metadata()
-    for wrong in (weights[:0], weights.reshape(1, -1), weights * np.nan, weights.astype(int)):
+    for wrong in (weights[:, :0], weights.ravel(), weights * np.nan, weights.astype(int)):
         save_file({"weights": wrong}, path, metadata)
         with pytest.raises(DataError, match="is not a model of dsgd: its weights"):
             dsgd.load(path)
@@ -175,7 +175,7 @@ def test_every_truncation_of_a_model_is_refused(tmp_path: Path) -> None:
 def test_the_file_is_plain_safetensors(tmp_path: Path) -> None:
     dsgd.fit(X, Y, algo="sgd").save(tmp_path / "model")
     with safe_open(tmp_path / "model", framework="numpy") as file:
-        assert file.get_tensor("weights").shape == (13,)
+        assert file.get_tensor("weights").shape == (1, 13)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

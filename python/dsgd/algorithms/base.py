@@ -62,6 +62,10 @@ class Task:
     n_threads: int
     max_epochs: int
 
+    def value(self) -> float:
+        """Return the objective at the weights as they are."""
+        return self.objective.value(self.weights, self.n_threads)
+
     def step_size_at(self, index: int) -> float:
         """Return the step size at the first sample of epoch `index`, counted from 0."""
         return self.schedule.core(self.step_size).at(index * self.n_samples + 1, index)

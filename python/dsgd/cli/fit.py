@@ -114,7 +114,7 @@ def _options(pairs: list[str]) -> dict[str, Any]:
 
 def _summarise(result: dsgd.FitResult, X: Any) -> None:
     last = result.history[-1]
-    rate = last.epoch * X.nnz / max(last.seconds, 1e-9)
+    rate = last.epoch * X.nnz * len(result.model.weights) / max(last.seconds, 1e-9)
     score = "" if last.score is None else f", test score {last.score:.4f}"
     Console().print(
         f"{X.shape[0]} rows, {X.shape[1]} features, {X.nnz} non-zeros: {last.epoch} passes in "

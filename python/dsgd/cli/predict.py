@@ -31,7 +31,7 @@ def predict(
     """Predict the label (or value) of every row of DATA, one a line; the score goes to standard error."""
     result = dsgd.load(model)
     X, y = load_libsvm(data, dtype=result.coef_.dtype, index_base=index_base or result.index_base or "auto")
-    X = match_features(X, len(result.coef_))
+    X = match_features(X, result.model.n_features)
     decision = result.decision_function(X)
     predictions = result.model.labels(decision)
     numeric = predictions.dtype.kind in "biuf"

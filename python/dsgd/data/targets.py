@@ -1,0 +1,163 @@
+"""From the labels and weights a user has to what the core takes: targets of -1 and +1, one weight a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dsgd.checks import check_real
+from dsgd.data.inputs import as_real
+from dsgd.errors import ConfigError, DataError
+from dsgd.losses import Loss
+
+__all__ = ["as_initial_weights", "as_labels", "as_sample_weight", "as_targets"]
+
+
+def as_labels(y: ArrayLike, n_rows: int) -> NDArray[Any]:
+    """Return y as an array of numbers or strings of shape (n_rows,); `DataError` if it is not that."""
+    labels = np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or len(labels) != n_rows:
+        raise DataError(f"y has shape {labels.shape}; X has {n_rows} rows, so it must be ({n_rows},)")
+    if labels.dtype.kind == "T":  # strings of variable width
+        labels = labels.astype(str)
+    if labels.dtype.kind == "O":  # as in a column of pandas; numpy finds the common type, but would turn 1 into "1"
+        if len({isinstance(label, str) for label in labels}) > 1:
+            raise DataError("y mixes strings and other labels; use one kind")
+        labels = np.asarray(labels.tolist())
+    if labels.dtype.kind not in "biufU" or labels.ndim != 1:
+        raise DataError(f"y has dtype {labels.dtype}; labels are numbers or strings")
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise DataError(f"y[{int(np.argmin(np.isfinite(labels)))}] is not finite")
+    return labels
+
+
+def as_targets(y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Return the targets of every binary problem or of the one regression, and the classes that they stand for.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        Class labels of any kind for classification, real numbers for regression.
+    loss : Loss
+        Says which of the two.
+    n_rows : int
+        Rows of X.
+    dtype : numpy dtype
+        float32 or float64.
+
+    Returns
+    -------
+    targets : ndarray of shape (n_problems, n_samples)
+        For two classes one row, -1 for the smaller class and +1 for the larger; for more one row a class, +1 for it and
+        -1 for all others (one-vs-all).
+    classes : ndarray of shape (n_classes,) or None
+        Sorted; None for regression.
+
+    Raises
+    ------
+    DataError
+        If the length is not that of X, a target is not finite, or there is only one class.
+    """
+    labels = as_labels(y, n_rows)
+    if not loss.classification:
+        return np.ascontiguousarray(as_real(labels, "y"), dtype=dtype)[None], None
+    classes = np.unique(labels)
+    if len(classes) == 1:
+        raise DataError(f"y has one class only ({classes[0].item()!r}); {loss.name} needs two or more")
+    if len(classes) > 2 and classes.dtype.kind == "f" and (classes % 1 != 0).any():
+        raise DataError(f"y looks continuous ({classes[classes % 1 != 0][0]}); for regression use loss='squared', say")
+    positive = classes[1:] if len(classes) == 2 else classes
+    return np.where(labels == positive[:, None], 1, -1).astype(dtype), classes
+
+
+def as_sample_weight(
+    sample_weight: ArrayLike | None,
+    class_weight: Any,
+    y: ArrayLike,
+    classes: NDArray[Any] | None,
+    n_rows: int,
+    dtype: np.dtype[Any],
+) -> NDArray[Any] | None:
+    """Return the weight of every sample, its own times that of its class; None if all are 1.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,) or None
+    class_weight : dict from class to weight, "balanced" or None
+        A class that a dict does not name has weight 1; ``"balanced"``: n_samples / (n_classes * samples of the class).
+    y : array-like of shape (n_samples,)
+    classes : ndarray or None
+        None for regression.
+    n_rows : int
+    dtype : numpy dtype
+
+    Returns
+    -------
+    ndarray of shape (n_samples,) or None
+
+    Raises
+    ------
+    DataError
+        For a weight that is negative or not finite, a wrong length, or weights that are all zero.
+    ConfigError
+        For a class_weight that is neither of the three, or with regression.
+    """
+    if sample_weight is None and class_weight is None:
+        return None
+    weight = np.ones(n_rows)
+    if sample_weight is not None:
+        weight = np.asarray(as_real(np.asarray(sample_weight), "sample_weight"), dtype=np.float64)
+        if weight.shape != (n_rows,):
+            raise DataError(f"sample_weight has shape {weight.shape}; X has {n_rows} rows, so it must be ({n_rows},)")
+    if class_weight is not None:
+        if classes is None:
+            raise ConfigError("class_weight needs classes; regression takes sample_weight")
+        member = np.searchsorted(classes, as_labels(y, n_rows))
+        weight = weight * _class_weights(class_weight, classes, member)[member]
+    wrong = ~(np.isfinite(weight) & (weight >= 0))
+    if wrong.any():
+        raise DataError(f"the weight of sample {int(np.argmax(wrong))} is {weight[wrong][0]}; weights are at least 0")
+    if not weight.any():
+        raise DataError("all sample weights are 0; there is nothing to train on")
+    return weight.astype(dtype)
+
+
+def _class_weights(class_weight: Any, classes: NDArray[Any], member: NDArray[Any]) -> NDArray[np.float64]:
+    if class_weight == "balanced":
+        return np.asarray(len(member) / (len(classes) * np.bincount(member, minlength=len(classes))))
+    if not isinstance(class_weight, Mapping):
+        raise ConfigError(f"class_weight must be a dict, 'balanced' or None, not {class_weight!r}")
+    names = classes.tolist()
+    for label in class_weight:
+        if label not in names:
+            raise ConfigError(f"class_weight has the class {label!r}; the classes are {names}")
+    return np.array([check_real(f"class_weight[{name!r}]", class_weight.get(name, 1), 0) for name in names])
+
+
+def as_initial_weights(
+    init: ArrayLike | None, n_problems: int, n_parameters: int, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """Return the weights to start from, of shape (n_problems, n_parameters): a copy of `init`, or zeros for None.
+
+    Raises
+    ------
+    DataError
+        Unless `init` is finite and of that shape, or of shape (n_parameters,) for one problem.
+    """
+    if init is None:
+        return np.zeros((n_problems, n_parameters), dtype)
+    weights = as_real(np.asarray(init), "init").astype(dtype)
+    expected = (n_parameters,) if n_problems == 1 else (n_problems, n_parameters)
+    if weights.shape != expected:
+        raise DataError(
+            f"init has shape {weights.shape}; it must be {expected}: a weight for every feature, then the intercept if "
+            "there is one"
+        )
+    if not np.isfinite(weights).all():
+        raise DataError(f"init{np.argwhere(~np.isfinite(weights))[0].tolist()} is not finite")
+    return weights.reshape(n_problems, n_parameters)
