@@ -20,6 +20,7 @@ from dsgd.errors import ConfigError, DataError
 from dsgd.losses import Loss, resolve_loss
 from dsgd.result import Evaluation, FitResult, LinearModel
 from dsgd.schedules import Schedule, resolve_schedule
+from dsgd.stopping import Stopping
 from dsgd.threads import resolve_threads
 from dsgd.training import train
 
@@ -41,6 +42,10 @@ def fit(
     step_size: float = 0.05,
     schedule: str | Schedule = "epoch-decay",
     max_epochs: int = 20,
+    tol: float | None = None,
+    patience: int = 5,
+    early_stopping: bool = False,
+    max_seconds: float | None = None,
     n_threads: int | None = None,
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[Any, float] | str | None = None,
@@ -84,6 +89,15 @@ def fit(
         What becomes of it; see `dsgd.schedules`.
     max_epochs : int, default=20
         Passes over the data.
+    tol : float, optional
+        Stop when the objective improved by less than ``tol * |objective|`` over `patience` evaluations.
+    patience : int, default=5
+        Evaluations to wait for an improvement, with `tol` and `early_stopping`.
+    early_stopping : bool, default=False
+        Stop when the score on `eval_set` did not improve over `patience` evaluations, and return the model that scored
+        best.
+    max_seconds : float, optional
+        Stop after the first epoch that ends later than this, in wall seconds, evaluations included.
     n_threads : int, optional
         By default all processors that the process may use, for an algorithm that runs on several, else 1.
     sample_weight : array-like of shape (n_samples,), optional
@@ -106,7 +120,7 @@ def fit(
     Returns
     -------
     FitResult
-        After Ctrl-C the model as it was then, with a warning, if an epoch was finished.
+        After Ctrl-C the model of the last finished epoch, with a warning.
 
     Raises
     ------
@@ -115,7 +129,8 @@ def fit(
     DataError
         For data that cannot be trained on.
     DivergedError
-        If weights or objective became infinite or not a number.
+        If weights or objective are not finite, or explode, even after cuts of the step: an epoch that diverges is taken
+        back and begun anew with a quarter of the step, with a warning, up to ten times.
 
     Examples
     --------
@@ -136,6 +151,8 @@ def fit(
     check_real("step_size", step_size, 0, low_open=True)
     check_integer("max_epochs", max_epochs, 1)
     check_integer("evaluate_every", evaluate_every, 0)
+    stopping = Stopping(tol=tol, patience=patience, early_stopping=early_stopping, max_seconds=max_seconds)
+    stopping.check(evaluate_every, eval_set)
     check_flag("progress", progress)
     threads = _threads_of(algorithm, n_threads)
     seed = _seed(random_state)
@@ -178,8 +195,8 @@ def fit(
     ]
     size = (matrix.n_rows, matrix.n_features, len(tasks), dtype, threads)
     _LOG.info("%s: %d rows, %d features, %d problem(s), %s, %d threads", algorithm.name, *size)
-    history = train(algorithm, tasks, model, evaluation, evaluate_every, progress)
-    return FitResult(model=model, history=history, algorithm=algorithm, index_base=index_base)
+    history, reason = train(algorithm, tasks, model, evaluation, stopping, evaluate_every, progress)
+    return FitResult(model=model, history=history, algorithm=algorithm, stop_reason=reason, index_base=index_base)
 
 
 def _alphas(penalty: str, alpha: float, l1_ratio: float) -> tuple[float, float]:

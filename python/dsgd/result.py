@@ -172,6 +172,8 @@ class FitResult:
         One record an epoch.
     algorithm : Algorithm
         The configuration that trained it.
+    stop_reason : str
+        ``"max_epochs"``, ``"tol"``, ``"early_stopping"``, ``"max_seconds"`` or ``"interrupted"``.
     index_base : {"zero", "one"} or None
         What the libsvm file that it was trained on calls the first feature; None if it was not trained on a file.
     """
@@ -179,6 +181,7 @@ class FitResult:
     model: LinearModel
     history: History
     algorithm: Algorithm
+    stop_reason: str
     index_base: str | None = None
 
     @property
@@ -260,6 +263,7 @@ class FitResult:
             "fit_intercept": self.model.fit_intercept,
             "classes": None if classes is None else {"dtype": classes.dtype.str, "values": classes.tolist()},
             "algorithm": self.algorithm.to_dict(),
+            "stop_reason": self.stop_reason,
             "index_base": self.index_base,
         }
         metadata = {"dsgd": json.dumps(description), "history": self.history.to_json()}
@@ -330,5 +334,9 @@ def _from_description(description: dict[str, Any], history: str, weights: NDArra
         raise DataError(f"its index_base is {description['index_base']!r}")
     model = LinearModel(weights=weights, fit_intercept=fit_intercept, loss=loss, classes=classes)
     return FitResult(
-        model=model, history=History.from_json(history), algorithm=algorithm, index_base=description["index_base"]
+        model=model,
+        history=History.from_json(history),
+        algorithm=algorithm,
+        stop_reason=str(description["stop_reason"]),
+        index_base=description["index_base"],
     )

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dsgd.algorithms import Algorithm, Task
 from dsgd.errors import DivergedError
 from dsgd.history import History, Record
 from dsgd.progress import ProgressReport
 from dsgd.result import Evaluation, LinearModel
+from dsgd.stopping import Stopping
 
 __all__ = ["train"]
+
+# An objective so many times that of zero weights (and of the starting weights) is taken for a divergence.
+_EXPLOSION = 10.0
+# Ten cuts make the step a million times smaller.
+_STEP_CUT, _MAX_CUTS = 0.25, 10
 
 
 def train(
@@ -23,9 +32,10 @@ def train(
     tasks: Sequence[Task],
     model: LinearModel,
     evaluation: Evaluation | None,
+    stopping: Stopping,
     evaluate_every: int,
     progress: bool,
-) -> History:
+) -> tuple[History, str]:
     """Train the binary problems of a model, or its regression, epoch by epoch and in step.
 
     Parameters
@@ -35,42 +45,53 @@ def train(
         One a row of ``model.weights``, which they train.
     model : LinearModel
     evaluation : Evaluation or None
+    stopping : Stopping
     evaluate_every : int
         Epochs between evaluations; 0: none.
     progress : bool
 
     Returns
     -------
-    History
-        After Ctrl-C that of the epochs finished, and the weights are those of its last record.
+    history : History
+        The weights are those of its last record, with early stopping those of the best score.
+    stop_reason : str
+        ``"max_epochs"``, ``"interrupted"`` (Ctrl-C), or the rule of `stopping`.
 
     Raises
     ------
     DivergedError
-        If weights or objective became infinite or not a number.
+        If weights or objective are not finite, or explode, after every cut of the step.
     KeyboardInterrupt
         If no epoch was finished.
     """
     history = History()
-    max_epochs = tasks[0].max_epochs
+    reason: str | None = None
     recorded = model.weights.copy()
-    with ProgressReport(max_epochs) if progress else contextlib.nullcontext() as report:
+    best = recorded
+    begin = time.perf_counter()
+    with ProgressReport(tasks[0].max_epochs) if progress else contextlib.nullcontext() as report:
         try:
-            for record in _records(algorithm, tasks, model, evaluation, evaluate_every):
+            for record in _records(algorithm, tasks, model, evaluation, evaluate_every, recorded):
                 history.append(record)
                 np.copyto(recorded, model.weights)
+                if stopping.early_stopping and stopping.is_best(history):
+                    best = recorded.copy()
                 if report is not None:
                     report.show(record)
+                reason = stopping.reason(history, time.perf_counter() - begin)
+                if reason is not None:
+                    break
         except KeyboardInterrupt:
             if not history:
                 raise
-            np.copyto(model.weights, recorded)
+            reason = "interrupted"
             warnings.warn(
-                f"interrupted after {len(history)} of {max_epochs} epochs; the model so far is returned",
+                f"interrupted after {len(history)} of {tasks[0].max_epochs} epochs; the model so far is returned",
                 RuntimeWarning,
                 stacklevel=3,
             )
-    return history
+    np.copyto(model.weights, best if stopping.early_stopping else recorded)
+    return history, reason or "max_epochs"
 
 
 def _records(
@@ -79,26 +100,67 @@ def _records(
     model: LinearModel,
     evaluation: Evaluation | None,
     evaluate_every: int,
+    recorded: NDArray[Any],
 ) -> Iterator[Record]:
-    """Train, and describe every epoch; the clock stands still while objective and score are evaluated."""
-    task = tasks[0]
-    seconds = 0.0
-    start = time.perf_counter()
-    for index, passes in enumerate(zip(*(algorithm.epochs(task) for task in tasks), strict=True)):
-        seconds += time.perf_counter() - start
-        evaluate = evaluate_every > 0 and ((index + 1) % evaluate_every == 0 or index + 1 == task.max_epochs)
-        objective = float(np.mean([each.value() for each in tasks])) if evaluate else None
-        if not np.isfinite(model.weights).all() or (objective is not None and not np.isfinite(objective)):
-            raise DivergedError(
-                f"weights or objective are not finite after epoch {index + 1} with step size "
-                f"{task.step_size_at(index):g} (first {task.step_size:g}): use a smaller step_size or scale the data"
-            )
-        yield Record(
-            epoch=index + 1,
-            effective_passes=passes[0],
-            seconds=seconds,
-            step_size=task.step_size_at(index),
-            objective=objective,
-            score=evaluation.score(model) if evaluate and evaluation is not None else None,
-        )
+    """Train, and describe every epoch; the clock stands still while objective and score are evaluated.
+
+    An epoch that diverges is taken back to the weights `recorded` and begun anew with a smaller step.
+    """
+    max_epochs = tasks[0].max_epochs
+    bound = _explosion_bound(tasks) if evaluate_every > 0 else math.inf
+    epoch, cuts, seconds = 0, 0, 0.0
+    diverged = True
+    while diverged:
+        diverged = False
+        for task in tasks:
+            task.start_epoch = epoch
         start = time.perf_counter()
+        for passes in zip(*(algorithm.epochs(task) for task in tasks), strict=True):
+            seconds += time.perf_counter() - start
+            evaluate = evaluate_every > 0 and ((epoch + 1) % evaluate_every == 0 or epoch + 1 == max_epochs)
+            objective = float(np.mean([task.value() for task in tasks])) if evaluate else None
+            diverged = not np.isfinite(model.weights).all() or (objective is not None and not objective <= bound)
+            if diverged:
+                np.copyto(model.weights, recorded)
+                cuts += 1
+                _cut_step(tasks, epoch, cuts)
+                break
+            epoch += 1
+            yield Record(
+                epoch=epoch,
+                effective_passes=passes[0],
+                seconds=seconds,
+                step_size=tasks[0].step_size_at(epoch - 1),
+                objective=objective,
+                score=evaluation.score(model) if evaluate and evaluation is not None else None,
+            )
+            start = time.perf_counter()
+
+
+def _explosion_bound(tasks: Sequence[Task]) -> float:
+    """Return the objective from which on a run has diverged."""
+    at_start = float(np.mean([task.value() for task in tasks]))
+    at_zero = float(np.mean([task.objective.value(np.zeros_like(task.weights), task.n_threads) for task in tasks]))
+    bound = _EXPLOSION * max(at_start, at_zero)
+    if not math.isfinite(bound):
+        raise DivergedError("the objective is not finite before the first epoch: scale the data")
+    return bound
+
+
+def _cut_step(tasks: Sequence[Task], epoch: int, cuts: int) -> None:
+    """Make the step smaller and warn, or give up."""
+    step_size = tasks[0].step_size_at(epoch)
+    what = f"epoch {epoch + 1} diverged with step size {step_size:g}"
+    if cuts > _MAX_CUTS:
+        raise DivergedError(
+            f"{what}, after {_MAX_CUTS} cuts of the step: weights or objective are not finite or explode; "
+            "use a smaller step_size or scale the data"
+        )
+    for task in tasks:
+        task.step_size *= _STEP_CUT
+    warnings.warn(
+        f"{what}; taken back and begun anew with {step_size * _STEP_CUT:g}: a smaller step_size, or scaled data, would "
+        "save the time",
+        RuntimeWarning,
+        stacklevel=5,
+    )

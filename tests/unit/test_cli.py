@@ -118,6 +118,10 @@ def test_options_reach_the_fit(folder: Path) -> None:
         "constant": ["--schedule", "constant"],
         "logistic": ["--loss", "logistic"],
         "blocks": ["--option", "block_size=8"],
+        "sparse": ["--penalty", "elasticnet", "--l1-ratio", "0.5", "--alpha", "0.05"],
+        "short": ["--max-seconds", "1e-9"],
+        "still": ["--tol", "0.5", "--patience", "1"],
+        "best": ["--test", "test.svm", "--early-stopping", "--schedule", "constant", "--patience", "2"],
     }.items():
         done = run("fit", "train.svm", *common, name, *more, cwd=folder)
         assert done.returncode == 0, done.stderr
@@ -125,6 +129,8 @@ def test_options_reach_the_fit(folder: Path) -> None:
         models[name] = dsgd.load(folder / name)
     assert models["single"].coef_.dtype == np.float32
     assert models["bare"].intercept_ == 0
+    reasons = {name: model.stop_reason for name, model in models.items()}
+    assert [reasons[name] for name in ("plain", "short", "still")] == ["max_epochs", "max_seconds", "tol"]
     assert len({model.coef_.tobytes() for model in models.values()}) == len(models)
 
 

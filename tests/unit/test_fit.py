@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from problems import make_problem
 
 import dsgd
-from dsgd.algorithms import Hogwild, Sgd
+from dsgd.algorithms import Hogwild, Sgd, Task
 from dsgd.data import save_libsvm
 from dsgd.errors import ConfigError, DataError, DivergedError
 from dsgd.schedules import Constant, EpochDecay, InverseScaling
@@ -70,7 +72,7 @@ def test_without_a_seed_two_runs_differ() -> None:
         {"penalty": "l1"},
         {"penalty": "elasticnet"},
         {"penalty": "elasticnet", "l1_ratio": 0.5},
-        {"sample_weight": np.arange(300)},
+        {"sample_weight": np.arange(300) / 150},
         {"class_weight": {1: 2}},
         {"class_weight": "balanced"},
         {"init": np.arange(41)},
@@ -88,8 +90,8 @@ def test_without_a_seed_two_runs_differ() -> None:
     ids=str,
 )
 def test_every_option_changes_the_result(change: dict[str, Any]) -> None:
-    plain = fit(alpha=0.01)
-    changed = fit(**{"alpha": 0.01, **change})
+    plain = fit(alpha=0.01, step_size=0.05)
+    changed = fit(**{"alpha": 0.01, "step_size": 0.05, **change})
     assert (plain.coef_ != changed.coef_).any()
 
 
@@ -256,6 +258,13 @@ def test_progress_prints_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> 
         ({"n_threads": 0}, "n_threads must be an integer from 1 to 1024, not 0"),
         ({"n_threads": 10**6, "algo": "hogwild"}, "n_threads must be an integer from 1 to 1024"),
         ({"loss": "hing"}, "unknown loss 'hing'; did you mean 'hinge'"),
+        ({"tol": -1}, "tol must be a finite number of at least 0, not -1"),
+        ({"tol": 0.1, "evaluate_every": 0}, "tol needs the objective; evaluate_every=0"),
+        ({"patience": 0}, "patience must be an integer of at least 1, not 0"),
+        ({"early_stopping": 1}, "early_stopping must be True or False, not 1"),
+        ({"early_stopping": True}, "early_stopping needs an eval_set"),
+        ({"early_stopping": True, "eval_set": (X, Y), "evaluate_every": 0}, "evaluate_every of at least 1"),
+        ({"max_seconds": 0}, "max_seconds must be a finite number above 0, not 0"),
         ({"penalty": "l3"}, "unknown penalty 'l3'"),
         ({"l1_ratio": 2}, "l1_ratio must be a finite number of at least 0 and at most 1, not 2"),
         ({"class_weight": "even"}, "class_weight must be a dict, 'balanced' or None, not 'even'"),
@@ -306,13 +315,56 @@ def test_y_is_needed() -> None:
         dsgd.fit(X, algo="sgd")
 
 
-def test_divergence_is_an_error_that_names_the_step() -> None:
-    with pytest.raises(DivergedError, match=r"not finite after epoch .* step size 1000 .*smaller step_size"):
-        fit(loss="squared", step_size=1e3, schedule="constant", max_epochs=200)
+def test_an_epoch_that_diverges_is_begun_anew_with_a_smaller_step() -> None:
+    settings: dict[str, Any] = {"loss": "squared", "schedule": "constant", "max_epochs": 30, "alpha": 0.0}
+    with pytest.warns(RuntimeWarning, match="diverged with step size") as caught:
+        result = fit(step_size=1e3, **settings)
+    first = "epoch 1 diverged with step size 1000; taken back and begun anew with 250"
+    assert str(caught[0].message).startswith(first)
+    cuts = len(caught)
+    assert 4 < cuts <= 10
+    step = 1e3 / 4**cuts
+    assert [record.step_size for record in result.history] == [step] * 30
+    assert [record.epoch for record in result.history] == list(range(1, 31))
+    assert (result.coef_ == fit(step_size=step, **settings).coef_).all()
 
 
-def test_an_infinite_objective_is_an_error() -> None:
-    with pytest.raises(DivergedError, match="weights or objective are not finite after epoch 1"):
+def test_a_divergence_on_the_way_goes_back_to_the_last_good_epoch() -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Stumbling(Sgd):
+        """Leaves infinity behind once, in its third epoch."""
+
+        stumbled: list[int] = dataclasses.field(default_factory=list)
+
+        def epochs(self, task: Task) -> Iterator[float]:
+            for passes in super().epochs(task):
+                if passes == 3 and not self.stumbled:
+                    self.stumbled.append(3)
+                    task.weights[0] = np.inf
+                yield passes
+
+    with pytest.warns(RuntimeWarning, match="epoch 3 diverged with step size 0.2; taken back"):
+        result = fit(algo=Stumbling(), schedule="constant")
+    assert [record.step_size for record in result.history] == [0.2, 0.2, 0.05, 0.05, 0.05]
+    first = fit(max_epochs=2, schedule="constant")
+    assert result.history[1].objective == first.history[1].objective
+
+
+def test_divergence_that_no_cut_mends_is_an_error_that_names_the_step() -> None:
+    message = r"epoch 1 diverged with step size 9\.5\d+e\+11, after 10 cuts .*use a smaller step_size or scale the data"
+    with pytest.warns(RuntimeWarning), pytest.raises(DivergedError, match=message):
+        fit(loss="squared", step_size=1e18, schedule="constant")
+
+
+def test_an_objective_that_explodes_is_a_divergence() -> None:
+    with pytest.warns(RuntimeWarning, match="epoch 1 diverged"):
+        result = fit(loss="squared", step_size=2.0, schedule="constant", max_epochs=3)
+    start = 0.5 * float(np.mean(Y**2))
+    assert all(record.objective is not None and record.objective < 10 * start for record in result.history)
+
+
+def test_targets_beyond_the_range_are_an_error() -> None:
+    with pytest.raises(DivergedError, match="the objective is not finite before the first epoch: scale the data"):
         dsgd.fit(X, Y * 1e200, algo="sgd", loss="squared", step_size=1e-6)
 
 

@@ -51,6 +51,8 @@ class Task:
         In [0, 2^64).
     n_threads : int
     max_epochs : int
+    start_epoch : int
+        Epochs finished before; not 0 when an epoch that diverged is begun anew.
     """
 
     objective: _core.LinearObjective
@@ -61,6 +63,7 @@ class Task:
     seed: int
     n_threads: int
     max_epochs: int
+    start_epoch: int = 0
 
     def value(self) -> float:
         """Return the objective at the weights as they are."""
@@ -86,7 +89,7 @@ class Algorithm(ABC):
 
     @abstractmethod
     def epochs(self, task: Task) -> Iterator[float]:
-        """Train `task.weights`; after every epoch yield the effective passes so far."""
+        """Train `task.weights` from `task.start_epoch` on; after every epoch yield the effective passes so far."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the name and the options, as JSON can hold them."""

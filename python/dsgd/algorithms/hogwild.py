@@ -50,7 +50,7 @@ class Hogwild(Algorithm):
 
     def epochs(self, task: Task) -> Iterator[float]:
         """Train `task.weights`; after every epoch yield the effective passes so far."""
-        for index in range(task.max_epochs):
+        for index in range(task.start_epoch, task.max_epochs):
             epoch = task.epoch(index, self.block_size)
             _core.hogwild_epoch(task.objective, task.weights, epoch, task.n_threads, self.write)
             yield index + 1

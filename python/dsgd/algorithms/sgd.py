@@ -46,6 +46,6 @@ class Sgd(Algorithm):
 
     def epochs(self, task: Task) -> Iterator[float]:
         """Train `task.weights`; after every epoch yield the effective passes so far."""
-        for index in range(task.max_epochs):
+        for index in range(task.start_epoch, task.max_epochs):
             _core.sgd_epoch(task.objective, task.weights, task.epoch(index, self.block_size))
             yield index + 1

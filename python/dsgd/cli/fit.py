@@ -35,6 +35,12 @@ def fit(
     step_size: Annotated[float, typer.Option(help="first step size")] = 0.05,
     schedule: Annotated[str, typer.Option(help="epoch-decay, constant or inverse-scaling")] = "epoch-decay",
     max_epochs: Annotated[int, typer.Option(help="passes over the data")] = 20,
+    tol: Annotated[float | None, typer.Option(help="stop at this relative improvement of the objective")] = None,
+    patience: Annotated[int, typer.Option(help="evaluations to wait for an improvement")] = 5,
+    early_stopping: Annotated[
+        bool, typer.Option("--early-stopping", help="stop when the test score no longer improves; keep the best model")
+    ] = False,
+    max_seconds: Annotated[float | None, typer.Option(help="stop after so many seconds")] = None,
     threads: Annotated[int | None, typer.Option(help="default: all that the process may use")] = None,
     seed: Annotated[int | None, typer.Option(help="random_state")] = None,
     positive: Annotated[
@@ -76,6 +82,10 @@ def fit(
         step_size=step_size,
         schedule=schedule,
         max_epochs=max_epochs,
+        tol=tol,
+        patience=patience,
+        early_stopping=early_stopping,
+        max_seconds=max_seconds,
         n_threads=threads,
         eval_set=eval_set,
         progress=not quiet,
@@ -115,10 +125,12 @@ def _options(pairs: list[str]) -> dict[str, Any]:
 def _summarise(result: dsgd.FitResult, X: Any) -> None:
     last = result.history[-1]
     rate = last.epoch * X.nnz * len(result.model.weights) / max(last.seconds, 1e-9)
+    objective = "objective not evaluated" if last.objective is None else f"objective {last.objective:.6f}"
+    stopped = "" if result.stop_reason == "max_epochs" else f", stopped by {result.stop_reason}"
     score = "" if last.score is None else f", test score {last.score:.4f}"
     Console().print(
         f"{X.shape[0]} rows, {X.shape[1]} features, {X.nnz} non-zeros: {last.epoch} passes in "
-        f"{last.seconds:.3f} s ({rate / 1e6:.0f} M non-zeros/s), objective {last.objective:.6f}{score}",
+        f"{last.seconds:.3f} s{stopped} ({rate / 1e6:.0f} M non-zeros/s), {objective}{score}",
         highlight=False,
         soft_wrap=True,
     )

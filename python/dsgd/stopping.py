@@ -1,0 +1,81 @@
+"""When a fit ends before its last epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dsgd.checks import check_flag, check_integer, check_real
+from dsgd.errors import ConfigError
+from dsgd.history import History
+
+__all__ = ["Stopping"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopping:
+    """The rules that end a fit early; all are off by default.
+
+    Parameters
+    ----------
+    tol : float or None
+        Stop when the objective improved by less than ``tol * |objective|`` over `patience` evaluations.
+    patience : int
+        Evaluations without (enough) improvement that are waited for.
+    early_stopping : bool
+        Stop when the score on the evaluation set did not improve over `patience` evaluations.
+    max_seconds : float or None
+        Stop after the first epoch that ends later than this, in wall seconds, evaluations included.
+    """
+
+    tol: float | None = None
+    patience: int = 5
+    early_stopping: bool = False
+    max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.tol is not None:
+            check_real("tol", self.tol, 0)
+        check_integer("patience", self.patience, 1)
+        check_flag("early_stopping", self.early_stopping)
+        if self.max_seconds is not None:
+            check_real("max_seconds", self.max_seconds, 0, low_open=True)
+
+    def check(self, evaluate_every: int, eval_set: Any) -> None:
+        """Refuse rules that would wait for an evaluation that never comes."""
+        if self.tol is not None and evaluate_every == 0:
+            raise ConfigError("tol needs the objective; evaluate_every=0 never evaluates it")
+        if self.early_stopping and (evaluate_every == 0 or eval_set is None):
+            raise ConfigError("early_stopping needs an eval_set, and evaluate_every of at least 1")
+
+    def reason(self, history: History, wall_seconds: float) -> str | None:
+        """Return the rule that ends the fit after the last record, or None."""
+        if self.tol is not None and self._objective_stands_still(history, self.tol):
+            return "tol"
+        if self.early_stopping and self._score_stands_still(history):
+            return "early_stopping"
+        if self.max_seconds is not None and wall_seconds >= self.max_seconds:
+            return "max_seconds"
+        return None
+
+    def is_best(self, history: History) -> bool:
+        """Whether the last record has the best score so far; of equal ones the first counts."""
+        scores = _scores(history)
+        return history[-1].score is not None and all(history[-1].score > score for score in scores[:-1])
+
+    def _objective_stands_still(self, history: History, tol: float) -> bool:
+        values = [record.objective for record in history if record.objective is not None]
+        if history[-1].objective is None or len(values) <= self.patience:
+            return False
+        before, now = min(values[: -self.patience]), min(values)
+        return before - now < tol * abs(now)
+
+    def _score_stands_still(self, history: History) -> bool:
+        scores = _scores(history)
+        if history[-1].score is None or len(scores) <= self.patience:
+            return False
+        return max(scores[-self.patience :]) <= max(scores[: -self.patience])
+
+
+def _scores(history: History) -> list[float]:
+    return [record.score for record in history if record.score is not None]
