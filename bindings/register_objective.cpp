@@ -32,6 +32,18 @@ double value(const Objective& self, const py::array& weights, std::size_t n_thre
       self.objective);
 }
 
+void loss_gradient(const Objective& self, const py::array& weights, const py::array& out, std::size_t n_threads) {
+  std::visit(
+      [&](const auto& objective) {
+        using Real = typename std::remove_cvref_t<decltype(objective)>::Real;
+        const auto w = array_span<const Real>(weights, "weights");
+        const auto gradient = array_span<double>(out, "out");
+        const py::gil_scoped_release release;
+        objective.loss_gradient(w, gradient, n_threads);
+      },
+      self.objective);
+}
+
 }  // namespace
 
 void register_objective(py::module_& m) {
@@ -57,7 +69,8 @@ void register_objective(py::module_& m) {
   py::class_<Objective>(m, "LinearObjective", "Mean loss of a linear model on some rows, plus the penalty.")
       .def(py::init(&linear_objective), py::arg("X"), py::arg("y"), py::arg("sample_weight"), py::kw_only(),
            py::arg("loss"), py::arg("alpha_l1"), py::arg("alpha_l2"), py::arg("fit_intercept"), py::arg("n_threads"))
-      .def("value", &value, py::arg("weights"), py::arg("n_threads"));
+      .def("value", &value, py::arg("weights"), py::arg("n_threads"))
+      .def("loss_gradient", &loss_gradient, py::arg("weights"), py::arg("out"), py::arg("n_threads"));
 }
 
 }  // namespace dsgd::python

@@ -1,6 +1,6 @@
 """Stochastic gradient descent on one core, on all cores without locks, and on many machines."""
 
-from dsgd import algorithms, data, errors, losses, schedules
+from dsgd import algorithms, callbacks, data, errors, losses, schedules
 from dsgd._core import __version__
 from dsgd.api import fit
 from dsgd.history import History, Record
@@ -15,6 +15,7 @@ __all__ = [
     "Record",
     "__version__",
     "algorithms",
+    "callbacks",
     "data",
     "errors",
     "fit",

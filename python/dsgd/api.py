@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import ArrayLike
 
 from dsgd import _core
 from dsgd.algorithms import Algorithm, Task, resolve_algorithm
+from dsgd.callbacks import Callback
 from dsgd.checks import check_choice, check_flag, check_integer, check_real
 from dsgd.data.inputs import as_matrix, real_dtype
 from dsgd.data.libsvm import read_libsvm_files
@@ -51,6 +52,7 @@ def fit(
     class_weight: Mapping[Any, float] | str | None = None,
     eval_set: tuple[Any, ArrayLike] | None = None,
     evaluate_every: int = 1,
+    callbacks: Sequence[Callback] = (),
     progress: bool = False,
     random_state: int | None = None,
     init: ArrayLike | None = None,
@@ -108,6 +110,9 @@ def fit(
         Scored (accuracy, or R2) into the history and the progress.
     evaluate_every : int, default=1
         Epochs between evaluations of objective and score, which take time of their own; 0: none at all.
+    callbacks : sequence of callables, optional
+        Each is called after every epoch with its `Record` and the `LinearModel` as it is; one that returns True ends
+        the fit. See `dsgd.callbacks`.
     progress : bool, default=False
         Show each epoch on standard error as it ends: a bar on a terminal, lines elsewhere.
     random_state : int, optional
@@ -146,24 +151,20 @@ def fit(
     algorithm = resolve_algorithm(algo, algorithm_options, inspect.signature(fit).parameters)
     resolved_loss = resolve_loss(loss)
     resolved_schedule = resolve_schedule(schedule)
-    alpha_l1, alpha_l2 = _alphas(penalty, alpha, l1_ratio)
+    alphas = _alphas(penalty, alpha, l1_ratio)
     check_flag("fit_intercept", fit_intercept)
     check_real("step_size", step_size, 0, low_open=True)
     check_integer("max_epochs", max_epochs, 1)
     check_integer("evaluate_every", evaluate_every, 0)
     stopping = Stopping(tol=tol, patience=patience, early_stopping=early_stopping, max_seconds=max_seconds)
     stopping.check(evaluate_every, eval_set)
+    if not all(callable(callback) for callback in callbacks):
+        raise ConfigError(f"callbacks must be callables, not {callbacks!r}")
     check_flag("progress", progress)
     threads = _threads_of(algorithm, n_threads)
     seed = _seed(random_state)
 
-    index_base = None
-    if isinstance(X, str | os.PathLike):
-        if y is not None:
-            raise ConfigError("y must be left out when X is a path: the file brings its own labels")
-        [(X, y)], index_base = read_libsvm_files([X], n_threads=threads)
-    elif y is None:
-        raise DataError("y is missing; it can be left out only when X is the path of a libsvm file")
+    X, y, index_base = _load(X, y, threads)
     matrix = as_matrix(X, threads)
     dtype = real_dtype(matrix)
     targets, classes = as_targets(y, resolved_loss, matrix.n_rows, dtype)
@@ -175,28 +176,42 @@ def fit(
         Task(
             objective=_core.LinearObjective(
                 matrix,
-                targets[k],
+                target,
                 importance,
                 loss=resolved_loss.core(),
-                alpha_l1=alpha_l1,
-                alpha_l2=alpha_l2,
+                alpha_l1=alphas[0],
+                alpha_l2=alphas[1],
                 fit_intercept=fit_intercept,
                 n_threads=threads,
             ),
+            alphas=alphas,
+            fit_intercept=fit_intercept,
             n_samples=matrix.n_rows,
-            weights=weights[k],
+            weights=w,
             schedule=resolved_schedule,
             step_size=step_size,
             seed=seed,
             n_threads=threads,
             max_epochs=max_epochs,
         )
-        for k in range(len(targets))
+        for target, w in zip(targets, weights, strict=True)
     ]
     size = (matrix.n_rows, matrix.n_features, len(tasks), dtype, threads)
     _LOG.info("%s: %d rows, %d features, %d problem(s), %s, %d threads", algorithm.name, *size)
-    history, reason = train(algorithm, tasks, model, evaluation, stopping, evaluate_every, progress)
+    history, reason = train(algorithm, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress)
     return FitResult(model=model, history=history, algorithm=algorithm, stop_reason=reason, index_base=index_base)
+
+
+def _load(X: Any, y: ArrayLike | None, n_threads: int) -> tuple[Any, ArrayLike, str | None]:
+    """Return X and y, both from the file where X is the path of one, and what that calls the first feature."""
+    if isinstance(X, str | os.PathLike):
+        if y is not None:
+            raise ConfigError("y must be left out when X is a path: the file brings its own labels")
+        [(matrix, labels)], index_base = read_libsvm_files([X], n_threads=n_threads)
+        return matrix, labels, index_base
+    if y is None:
+        raise DataError("y is missing; it can be left out only when X is the path of a libsvm file")
+    return X, y, None
 
 
 def _alphas(penalty: str, alpha: float, l1_ratio: float) -> tuple[float, float]:

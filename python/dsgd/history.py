@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import overload
+from dataclasses import asdict, dataclass, fields
+from typing import Any, overload
 
 from dsgd.errors import DataError
 from dsgd.files import replacing
@@ -98,6 +98,26 @@ class History(Sequence[Record]):
             with replacing(path) as beside:
                 beside.write_text(text, encoding="utf-8")
         return text
+
+    def to_frame(self) -> Any:
+        """Return the records as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row a record, a column a field; what was not evaluated is NaN.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError("History.to_frame needs pandas: pip install pandas") from error
+        frame = pd.DataFrame([asdict(record) for record in self], columns=[field.name for field in fields(Record)])
+        return frame.astype({"objective": float, "score": float})
 
     @classmethod
     def from_json(cls, text: str) -> History:

@@ -173,7 +173,7 @@ class FitResult:
     algorithm : Algorithm
         The configuration that trained it.
     stop_reason : str
-        ``"max_epochs"``, ``"tol"``, ``"early_stopping"``, ``"max_seconds"`` or ``"interrupted"``.
+        ``"max_epochs"``, ``"tol"``, ``"early_stopping"``, ``"max_seconds"``, ``"callback"`` or ``"interrupted"``.
     index_base : {"zero", "one"} or None
         What the libsvm file that it was trained on calls the first feature; None if it was not trained on a file.
     """
@@ -270,6 +270,28 @@ class FitResult:
         weights = np.ascontiguousarray(self.model.weights)
         with replacing(path) as beside:
             beside.write_bytes(safetensors.numpy.save({"weights": weights}, metadata))
+
+    def to_sklearn(self) -> Any:
+        """Return the model as a fitted estimator of scikit-learn, for its tools and for export.
+
+        Returns
+        -------
+        sklearn.linear_model.SGDClassifier or SGDRegressor
+            It predicts the same; `partial_fit` goes on with its own defaults.
+        """
+        from sklearn.linear_model import SGDClassifier, SGDRegressor
+
+        name, options = self.model.loss.sklearn()
+        estimator = (SGDRegressor if self.model.classes is None else SGDClassifier)(loss=name, **options)
+        coef, intercept = np.atleast_2d(self.coef_).copy(), np.atleast_1d(self.intercept_).astype(self.coef_.dtype)
+        estimator.coef_ = coef[0] if self.model.classes is None else coef
+        estimator.intercept_ = intercept
+        if self.model.classes is not None:
+            estimator.classes_ = self.model.classes.copy()
+        estimator.n_features_in_ = self.model.n_features
+        estimator.n_iter_ = len(self.history)
+        estimator.t_ = 1.0
+        return estimator
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> FitResult:

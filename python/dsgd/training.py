@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd.algorithms import Algorithm, Task
+from dsgd.callbacks import Callback
 from dsgd.errors import DivergedError
 from dsgd.history import History, Record
 from dsgd.progress import ProgressReport
@@ -34,6 +35,7 @@ def train(
     evaluation: Evaluation | None,
     stopping: Stopping,
     evaluate_every: int,
+    callbacks: Sequence[Callback],
     progress: bool,
 ) -> tuple[History, str]:
     """Train the binary problems of a model, or its regression, epoch by epoch and in step.
@@ -48,6 +50,7 @@ def train(
     stopping : Stopping
     evaluate_every : int
         Epochs between evaluations; 0: none.
+    callbacks : sequence of Callback
     progress : bool
 
     Returns
@@ -55,7 +58,7 @@ def train(
     history : History
         The weights are those of its last record, with early stopping those of the best score.
     stop_reason : str
-        ``"max_epochs"``, ``"interrupted"`` (Ctrl-C), or the rule of `stopping`.
+        ``"max_epochs"``, ``"interrupted"`` (Ctrl-C), ``"callback"``, or the rule of `stopping`.
 
     Raises
     ------
@@ -79,6 +82,9 @@ def train(
                 if report is not None:
                     report.show(record)
                 reason = stopping.reason(history, time.perf_counter() - begin)
+                stop = [callback(record, model) for callback in callbacks]  # all of them, also when one stops
+                if reason is None and any(stop):
+                    reason = "callback"
                 if reason is not None:
                     break
         except KeyboardInterrupt:
@@ -115,7 +121,7 @@ def _records(
         for task in tasks:
             task.start_epoch = epoch
         start = time.perf_counter()
-        for passes in zip(*(algorithm.epochs(task) for task in tasks), strict=True):
+        for ends in zip(*(algorithm.epochs(task) for task in tasks), strict=True):
             seconds += time.perf_counter() - start
             evaluate = evaluate_every > 0 and ((epoch + 1) % evaluate_every == 0 or epoch + 1 == max_epochs)
             objective = float(np.mean([task.value() for task in tasks])) if evaluate else None
@@ -123,14 +129,14 @@ def _records(
             if diverged:
                 np.copyto(model.weights, recorded)
                 cuts += 1
-                _cut_step(tasks, epoch, cuts)
+                _cut_step(tasks, epoch, cuts, ends[0].step_size)
                 break
             epoch += 1
             yield Record(
                 epoch=epoch,
-                effective_passes=passes[0],
+                effective_passes=ends[0].effective_passes,
                 seconds=seconds,
-                step_size=tasks[0].step_size_at(epoch - 1),
+                step_size=ends[0].step_size,
                 objective=objective,
                 score=evaluation.score(model) if evaluate and evaluation is not None else None,
             )
@@ -147,9 +153,8 @@ def _explosion_bound(tasks: Sequence[Task]) -> float:
     return bound
 
 
-def _cut_step(tasks: Sequence[Task], epoch: int, cuts: int) -> None:
+def _cut_step(tasks: Sequence[Task], epoch: int, cuts: int, step_size: float) -> None:
     """Make the step smaller and warn, or give up."""
-    step_size = tasks[0].step_size_at(epoch)
     what = f"epoch {epoch + 1} diverged with step size {step_size:g}"
     if cuts > _MAX_CUTS:
         raise DivergedError(

@@ -20,6 +20,7 @@ from dsgd.data.inputs import as_matrix
 PROBLEM = """
 import os, sys, warnings
 import numpy as np, dsgd
+from dsgd.algorithms import EpochEnd
 X, y = dsgd.data.make_text_classification(3000, random_state=0)
 def fit(**more):
     return dsgd.fit(X, y, algo="hogwild", n_threads=2, step_size=1.0, **more)
@@ -86,7 +87,7 @@ from dsgd.algorithms.base import Algorithm
 class Interrupted(dsgd.algorithms.Sgd):
     def epochs(self, task):
         signal.raise_signal(signal.SIGINT)
-        yield 1
+        yield EpochEnd(1, 0.1)
 try:
     dsgd.fit(X, y, algo=Interrupted())
 except KeyboardInterrupt:
@@ -101,10 +102,10 @@ def test_after_control_c_the_model_is_the_one_of_the_last_record() -> None:
 import signal
 class Interrupted(dsgd.algorithms.Sgd):
     def epochs(self, task):
-        yield 1
+        yield EpochEnd(1, 0.1)
         task.weights[:] = np.nan  # half of an epoch, or one that diverges
         signal.raise_signal(signal.SIGINT)
-        yield 2
+        yield EpochEnd(2, 0.1)
 warnings.simplefilter("ignore")
 result = dsgd.fit(X, y, algo=Interrupted(), loss="logistic", alpha=0)
 print(len(result.history), round(result.history[-1].objective, 10), (result.coef_ == 0).all())

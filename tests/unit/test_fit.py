@@ -11,7 +11,7 @@ import pytest
 from problems import make_problem
 
 import dsgd
-from dsgd.algorithms import Hogwild, Sgd, Task
+from dsgd.algorithms import EpochEnd, Hogwild, Sgd, Task
 from dsgd.data import save_libsvm
 from dsgd.errors import ConfigError, DataError, DivergedError
 from dsgd.schedules import Constant, EpochDecay, InverseScaling
@@ -336,12 +336,12 @@ def test_a_divergence_on_the_way_goes_back_to_the_last_good_epoch() -> None:
 
         stumbled: list[int] = dataclasses.field(default_factory=list)
 
-        def epochs(self, task: Task) -> Iterator[float]:
-            for passes in super().epochs(task):
-                if passes == 3 and not self.stumbled:
+        def epochs(self, task: Task) -> Iterator[EpochEnd]:
+            for end in super().epochs(task):
+                if end.effective_passes == 3 and not self.stumbled:
                     self.stumbled.append(3)
                     task.weights[0] = np.inf
-                yield passes
+                yield end
 
     with pytest.warns(RuntimeWarning, match="epoch 3 diverged with step size 0.2; taken back"):
         result = fit(algo=Stumbling(), schedule="constant")

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -31,6 +33,21 @@ def test_what_is_not_a_history_is_refused() -> None:
     for text in ("", "{", "[1]", '[{"epoch": 1}]', "3"):
         with pytest.raises(DataError, match="not a history of dsgd"):
             History.from_json(text)
+
+
+def test_to_frame() -> None:
+    frame = History(RECORDS).to_frame()
+    assert frame.columns.tolist() == ["epoch", "effective_passes", "seconds", "step_size", "objective", "score"]
+    assert frame["epoch"].tolist() == [1, 2]
+    assert np.isnan(frame["objective"][0])
+    assert frame["score"][1] == 0.9
+    assert len(History().to_frame()) == 0
+
+
+def test_without_pandas_to_frame_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="needs pandas: pip install pandas"):
+        History(RECORDS).to_frame()
 
 
 def test_it_is_a_sequence() -> None:

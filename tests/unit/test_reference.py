@@ -115,6 +115,42 @@ def test_objective_equals_the_reference(loss: str, layout: str, weighted: bool) 
     assert objective.value(weights, 2) == pytest.approx(expected, rel=1e-13)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("layout", ["sparse", "dense"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_gradient_equals_the_reference_on_any_number_of_threads(
+    loss: str, layout: str, weighted: bool, fit_intercept: bool
+) -> None:
+    many, y = make_problem(2000, N_FEATURES, seed=5)
+    dense = many.toarray()
+    sample_weight = np.random.default_rng(4).exponential(size=2000) if weighted else None
+    weights = np.random.default_rng(0).standard_normal(N_FEATURES + fit_intercept)
+    objective = _core.LinearObjective(
+        as_matrix(many if layout == "sparse" else dense, 1),
+        y,
+        sample_weight,
+        loss=_core.Loss(loss, reference.EPSILON),
+        alpha_l1=3,
+        alpha_l2=3,  # no part of the gradient of the loss
+        fit_intercept=fit_intercept,
+        n_threads=1,
+    )
+    b = float(weights[N_FEATURES]) if fit_intercept else 0.0
+    expected, of_intercept = reference.loss_gradient(
+        dense, y, weights[:N_FEATURES], b, loss=loss, sample_weight=1.0 if sample_weight is None else sample_weight
+    )
+    for n_threads in (1, 2, 5):
+        gradient = np.empty(len(weights))
+        objective.loss_gradient(weights, gradient, n_threads)
+        again = np.empty(len(weights))
+        objective.loss_gradient(weights, again, n_threads)
+        assert (gradient == again).all()
+        np.testing.assert_allclose(gradient[:N_FEATURES], expected, rtol=0, atol=1e-12)
+        if fit_intercept:
+            assert gradient[N_FEATURES] == pytest.approx(of_intercept, abs=1e-12)
+
+
 def test_every_epoch_visits_every_row_in_another_order() -> None:
     objective = make_objective(X, loss="hinge", alpha_l1=0, alpha_l2=0, fit_intercept=True)
     visited = train(objective, np.zeros(N_FEATURES + 1), _core.Schedule(step_size=0.1, decay=1, power=0))

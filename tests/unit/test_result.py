@@ -86,6 +86,23 @@ def test_a_loss_with_parameters_is_saved_with_them(tmp_path: Path) -> None:
     assert dsgd.load(tmp_path / "model").model.loss == loss
 
 
+@pytest.mark.parametrize("loss", sorted(dsgd.losses.LOSSES))
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_to_sklearn_predicts_the_same(loss: str, n_classes: int) -> None:
+    labels = np.array(["a", "b", "c"])[np.digitize(X.toarray()[:, 0], [0.0, 0.7][: n_classes - 1])]
+    classification = dsgd.losses.LOSSES[loss].classification
+    result = dsgd.fit(X, labels if classification else Y, algo="sgd", loss=loss, random_state=0)
+    estimator = result.to_sklearn()
+    assert np.array_equal(estimator.predict(X), result.predict(X)) or not classification
+    if not classification:
+        np.testing.assert_allclose(estimator.predict(X), result.predict(X), rtol=1e-12, atol=1e-12)
+    assert estimator.get_params()["loss"] == result.model.loss.sklearn()[0]
+    if loss in ("logistic", "modified_huber"):
+        np.testing.assert_allclose(estimator.predict_proba(X), result.predict_proba(X), rtol=1e-10, atol=1e-12)
+    estimator.partial_fit(X, labels if classification else Y)
+    assert result.to_sklearn().coef_.tolist() != estimator.coef_.tolist()
+
+
 def test_only_the_logistic_loss_has_probabilities() -> None:
     result = dsgd.fit(X, Y, algo="sgd")
     with pytest.raises(ConfigError, match="loss 'hinge' has no probabilities; train with loss='logistic'"):

@@ -77,6 +77,25 @@ def test_a_fit_stops_and_says_why() -> None:
     assert len(by_time.history) == 1
 
 
+def test_callbacks_see_every_epoch_and_may_stop() -> None:
+    seen: list[tuple[Record, float]] = []
+
+    def look(record: Record, model: dsgd.LinearModel) -> None:
+        seen.append((record, float(np.abs(model.weights).sum())))
+
+    def third(record: Record, model: dsgd.LinearModel) -> bool:
+        return record.epoch == 3
+
+    result = fit(callbacks=[third, look])
+    assert result.stop_reason == "callback"
+    assert [record for record, _ in seen] == list(result.history)
+    assert [record.epoch for record, _ in seen] == [1, 2, 3]
+    assert seen[-1][1] == np.abs(result.model.weights).sum()
+    assert len({size for _, size in seen}) == 3
+    with pytest.raises(dsgd.errors.ConfigError, match="callbacks must be callables"):
+        fit(callbacks=[third, 3])
+
+
 def test_early_stopping_returns_the_best_model() -> None:
     result = fit(loss="logistic", eval_set=(X[:60], Y[:60]), early_stopping=True, patience=3, schedule="constant")
     assert result.stop_reason == "early_stopping"

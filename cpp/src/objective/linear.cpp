@@ -14,6 +14,9 @@ namespace {
 
 constexpr std::size_t kBlockRows = 4096;
 
+/// Rows that are worth a thread of their own, with its own copy of the gradient.
+constexpr std::size_t kGradientRows = 256;
+
 /// n / d_j for every feature, d_j = stored entries in column j. A feature that never occurs is never visited; its
 /// frequency is set to 1 / n so that no infinity appears.
 template <typename Data>
@@ -93,6 +96,39 @@ double LinearObjective<Data>::value(std::span<const Real> weights, std::size_t n
     penalty += config_.alpha_l1 * std::abs(w_j) + config_.alpha_l2 / 2 * w_j * w_j;
   }
   return total / static_cast<double>(X_.rows()) + penalty;
+}
+
+template <typename Data>
+void LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::span<double> out,
+                                          std::size_t n_threads) const {
+  check_weights(weights);
+  if (out.size() != n_parameters()) wrong_size("out", out.size(), n_parameters());
+  const std::size_t threads = std::clamp<std::size_t>(X_.rows() / kGradientRows, 1, n_threads);
+  std::vector<std::vector<double>> partial(threads);
+  visit_loss(config_.loss, [&](auto loss) {
+    parallel_region(threads, [&](std::size_t thread) {
+      std::vector<double>& sum = partial[thread];
+      sum.resize(n_parameters());
+      Exclusive policy;
+      const LinearWeights<const Real, Exclusive> w(weights, config_.fit_intercept, policy);
+      const std::size_t end = X_.rows() * (thread + 1) / threads;
+      for (std::size_t i = X_.rows() * thread / threads; i < end; ++i) {
+        const auto x = X_.row(i);
+        const auto derivative = static_cast<double>(sample_weight(i) * loss.derivative(w.decision(x), y_[i]));
+        if (derivative == 0) continue;
+        for (std::size_t k = 0; k < x.size(); ++k) sum[x.index(k)] += derivative * static_cast<double>(x.value(k));
+        if (config_.fit_intercept) sum.back() += derivative;
+      }
+    });
+  });
+  const auto n = static_cast<double>(X_.rows());
+  parallel_blocks(out.size(), kBlockRows, n_threads, [&](std::size_t /*block*/, std::size_t begin, std::size_t end) {
+    for (std::size_t j = begin; j < end; ++j) {
+      double total = 0;
+      for (const auto& sum : partial) total += sum[j];
+      out[j] = total / n;
+    }
+  });
 }
 
 template <typename Data>

@@ -6,15 +6,16 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from dsgd.algorithms.base import Algorithm, Capabilities, Task
+from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task
+from dsgd.algorithms.batch import Batch
 from dsgd.algorithms.hogwild import Hogwild
 from dsgd.algorithms.sgd import Sgd
 from dsgd.checks import unknown_name
 from dsgd.errors import ConfigError
 
-__all__ = ["REGISTRY", "Algorithm", "Capabilities", "Hogwild", "Sgd", "Task", "resolve_algorithm"]
+__all__ = ["REGISTRY", "Algorithm", "Batch", "Capabilities", "EpochEnd", "Hogwild", "Sgd", "Task", "resolve_algorithm"]
 
-REGISTRY: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in (Sgd, Hogwild)}
+REGISTRY: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in (Sgd, Hogwild, Batch)}
 
 
 def resolve_algorithm(algo: Any, options: dict[str, Any], other_parameters: Iterable[str] = ()) -> Algorithm:

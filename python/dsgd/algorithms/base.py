@@ -6,14 +6,15 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd.schedules import Schedule
 
-__all__ = ["Algorithm", "Capabilities", "Task"]
+__all__ = ["Algorithm", "Capabilities", "EpochEnd", "Task"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,21 @@ class Capabilities:
     deterministic: bool
 
 
+class EpochEnd(NamedTuple):
+    """What an algorithm says of an epoch that it finished.
+
+    Attributes
+    ----------
+    effective_passes : float
+        Gradients of single samples evaluated so far, divided by the number of samples.
+    step_size : float
+        At the first sample of the epoch.
+    """
+
+    effective_passes: float
+    step_size: float
+
+
 @dataclass(kw_only=True)
 class Task:
     """One fit, as its algorithm sees it.
@@ -40,6 +56,9 @@ class Task:
     ----------
     objective : _core.LinearObjective
         Data, loss and penalty.
+    alphas : tuple of two floats
+        Strengths of ||w||_1 and of ||w||^2 / 2.
+    fit_intercept : bool
     n_samples : int
         Rows of the data.
     weights : ndarray
@@ -56,6 +75,8 @@ class Task:
     """
 
     objective: _core.LinearObjective
+    alphas: tuple[float, float]
+    fit_intercept: bool
     n_samples: int
     weights: NDArray[Any]
     schedule: Schedule
@@ -68,6 +89,25 @@ class Task:
     def value(self) -> float:
         """Return the objective at the weights as they are."""
         return self.objective.value(self.weights, self.n_threads)
+
+    def loss_gradient(self) -> NDArray[np.float64]:
+        """Return the gradient of the mean loss, without the penalty, at the weights as they are."""
+        gradient = np.empty(len(self.weights))
+        self.objective.loss_gradient(self.weights, gradient, self.n_threads)
+        return gradient
+
+    def penalty(self, weights: NDArray[Any]) -> float:
+        """Return alpha R(w)."""
+        w = weights[:-1].astype(np.float64) if self.fit_intercept else weights.astype(np.float64)
+        return float(self.alphas[0] * np.abs(w).sum() + self.alphas[1] / 2 * (w @ w))
+
+    def prox(self, weights: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+        """Return argmin_v ||v - w||^2 / (2 step) + alpha R(v); the intercept is not regularised."""
+        w = weights.copy()
+        coef = w[:-1] if self.fit_intercept else w
+        left = np.maximum(0, np.abs(coef) - step * self.alphas[0])
+        coef[:] = np.sign(coef) * left / (1 + step * self.alphas[1])
+        return w
 
     def step_size_at(self, index: int) -> float:
         """Return the step size at the first sample of epoch `index`, counted from 0."""
@@ -88,8 +128,8 @@ class Algorithm(ABC):
     capabilities: ClassVar[Capabilities]
 
     @abstractmethod
-    def epochs(self, task: Task) -> Iterator[float]:
-        """Train `task.weights` from `task.start_epoch` on; after every epoch yield the effective passes so far."""
+    def epochs(self, task: Task) -> Iterator[EpochEnd]:
+        """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the name and the options, as JSON can hold them."""

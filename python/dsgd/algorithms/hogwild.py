@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dsgd import _core
-from dsgd.algorithms.base import Algorithm, Capabilities, Task
+from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task
 from dsgd.checks import check_choice, check_integer
 
 __all__ = ["Hogwild"]
@@ -48,9 +48,9 @@ class Hogwild(Algorithm):
         check_choice("write", self.write, ("racy", "atomic", "locked"))
         object.__setattr__(self, "block_size", check_integer("block_size", self.block_size, 1, 2**63 - 1))
 
-    def epochs(self, task: Task) -> Iterator[float]:
-        """Train `task.weights`; after every epoch yield the effective passes so far."""
+    def epochs(self, task: Task) -> Iterator[EpochEnd]:
+        """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
         for index in range(task.start_epoch, task.max_epochs):
             epoch = task.epoch(index, self.block_size)
             _core.hogwild_epoch(task.objective, task.weights, epoch, task.n_threads, self.write)
-            yield index + 1
+            yield EpochEnd(index + 1, task.step_size_at(index))

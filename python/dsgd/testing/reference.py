@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DERIVATIVES", "VALUES", "objective", "sgd"]
+__all__ = ["DERIVATIVES", "VALUES", "loss_gradient", "objective", "sgd"]
 
 Array = NDArray[np.float64]
 
@@ -127,6 +127,14 @@ def objective(
     """
     losses = sample_weight * VALUES[loss](X @ w + b, y)
     return float(np.mean(losses) + alpha / 2 * (w @ w) + alpha_l1 * np.abs(w).sum())
+
+
+def loss_gradient(
+    X: Array, y: Array, w: Array, b: float, *, loss: str, sample_weight: Array | float = 1.0
+) -> tuple[Array, float]:
+    """Return the gradient of (1/n) sum_i s_i l(w.x_i + b, y_i) in w and in b; parameters as for `objective`."""
+    derivative = sample_weight * DERIVATIVES[loss](X @ w + b, y) / len(y)
+    return X.T @ derivative, float(derivative.sum())
 
 
 def sgd(

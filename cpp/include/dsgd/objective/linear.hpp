@@ -45,6 +45,10 @@ class LinearObjective {
   /// F(w, b): an exact reduction whose value does not depend on the number of threads.
   [[nodiscard]] double value(std::span<const Real> weights, std::size_t n_threads) const;
 
+  /// The gradient of the mean loss alone, without the penalty: an exact reduction, the same for the same number of
+  /// threads. Throws Error(config) unless `out` has one element for every parameter.
+  void loss_gradient(std::span<const Real> weights, std::span<double> out, std::size_t n_threads) const;
+
   /// Calls `f(loss, penalty)` with both as static types.
   template <typename F>
   decltype(auto) visit(F&& f) const {

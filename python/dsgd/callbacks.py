@@ -1,0 +1,30 @@
+"""What a user may hook into a fit."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from dsgd.history import Record
+from dsgd.result import LinearModel
+
+__all__ = ["Callback"]
+
+
+class Callback(Protocol):
+    """Called after every epoch, off the algorithm's clock."""
+
+    def __call__(self, record: Record, model: LinearModel) -> bool | None:
+        """Look at an epoch.
+
+        Parameters
+        ----------
+        record : Record
+            The epoch, as it stands in the history.
+        model : LinearModel
+            The model as it is now; training goes on in its weights, so copy what is to be kept.
+
+        Returns
+        -------
+        bool or None
+            True ends the fit after this epoch (``stop_reason`` is ``"callback"``).
+        """
