@@ -1,4 +1,5 @@
-#include <array>  // for array
+#include <array>   // for array
+#include <memory>  // for unique_ptr
 
 #include "dsgd/data/libsvm.hpp"
 #include "pybind.hpp"
@@ -49,6 +50,14 @@ void decide(const auto& X, const py::array& weights, bool fit_intercept, const p
   decision_function(X, w, fit_intercept, z, n_threads);
 }
 
+std::unique_ptr<LibsvmReader> libsvm_reader(const py::buffer& text, const std::string& name, std::size_t offset,
+                                            std::size_t length, std::size_t n_threads) {
+  const py::buffer_info info = text.request();
+  const std::string_view view(static_cast<const char*>(info.ptr), static_cast<std::size_t>(info.size * info.itemsize));
+  const py::gil_scoped_release release;
+  return std::make_unique<LibsvmReader>(view, name, offset, length, n_threads);
+}
+
 template <typename Real, typename Index>
 std::optional<std::array<std::int64_t, 2>> parse(const LibsvmReader& reader, const py::array& labels,
                                                  const py::array& indptr, const py::array& indices,
@@ -97,9 +106,9 @@ void register_data(py::module_& m) {
           },
           py::arg("weights"), py::arg("fit_intercept"), py::arg("out"), py::arg("n_threads"));
 
-  py::class_<LibsvmReader>(m, "LibsvmReader", "A libsvm text file, mapped and counted.")
-      .def(py::init<std::string, std::size_t>(), py::arg("path"), py::arg("n_threads"),
-           py::call_guard<py::gil_scoped_release>())
+  py::class_<LibsvmReader>(m, "LibsvmReader", "libsvm text, counted.")
+      .def(py::init(&libsvm_reader), py::arg("text"), py::arg("name"), py::arg("offset"), py::arg("length"),
+           py::arg("n_threads"), py::keep_alive<1, 2>())
       .def_property_readonly("n_rows", &LibsvmReader::rows)
       .def_property_readonly("nonzeros", &LibsvmReader::nonzeros)
       .def(

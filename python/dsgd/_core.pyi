@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from typing_extensions import Buffer
 
 __version__: str
 
@@ -29,7 +30,7 @@ class Matrix:
     ) -> None: ...
 
 class LibsvmReader:
-    def __init__(self, path: bytes, n_threads: int) -> None: ...
+    def __init__(self, text: Buffer, name: bytes, offset: int, length: int, n_threads: int) -> None: ...
     @property
     def n_rows(self) -> int: ...
     @property

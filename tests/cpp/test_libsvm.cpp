@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,11 @@ class TemporaryFile {
   TemporaryFile(const TemporaryFile&) = delete;
   TemporaryFile& operator=(const TemporaryFile&) = delete;
   [[nodiscard]] std::string path() const { return path_.string(); }
+  [[nodiscard]] std::string text() const {
+    std::ostringstream text;
+    text << std::ifstream(path_, std::ios::binary).rdbuf();
+    return text.str();
+  }
 
  private:
   std::filesystem::path path_;
@@ -42,9 +48,11 @@ struct Parsed {
   std::optional<LibsvmReader::IndexRange> range;
 };
 
+constexpr std::size_t kAll = ~std::size_t{0};
+
 template <typename Real = double, typename Index = std::int32_t>
-Parsed<Real, Index> read(const std::string& path) {
-  const LibsvmReader reader(path, 2);
+Parsed<Real, Index> parse(const std::string& text, std::size_t offset = 0, std::size_t length = kAll) {
+  const LibsvmReader reader(text, "name", offset, length, 2);
   Parsed<Real, Index> out;
   out.labels.resize(reader.rows());
   out.indptr.resize(reader.rows() + 1);
@@ -52,12 +60,6 @@ Parsed<Real, Index> read(const std::string& path) {
   out.values.resize(reader.nonzeros());
   out.range = reader.parse<Real, Index>(out.labels, out.indptr, out.indices, out.values);
   return out;
-}
-
-template <typename Real = double, typename Index = std::int32_t>
-Parsed<Real, Index> parse(const std::string& text) {
-  const TemporaryFile file(text);
-  return read<Real, Index>(file.path());
 }
 
 std::string fault(const std::string& text) {
@@ -132,9 +134,8 @@ TEST_CASE("an index that needs 64 bits does not hide the first fault") {
   for (int i = 0; i < 200000; ++i) text += "1 1:2 5:3\n";
   text += "1 worse\n";
   CHECK_FALSE(parse(text).range.has_value());
-  const TemporaryFile file(text);
   try {
-    (void)read<double, std::int64_t>(file.path());
+    (void)parse<double, std::int64_t>(text);
     FAIL("accepted");
   } catch (const Error& error) {
     CHECK(error.location()->line == 2);
@@ -142,14 +143,10 @@ TEST_CASE("an index that needs 64 bits does not hide the first fault") {
 }
 
 TEST_CASE("a file that changes between counting and parsing is refused, and nothing is written beyond the arrays") {
-  const std::string before(3000000, ' ');
   for (const std::string line : {"1 1:1\n", "1\n"}) {
-    const TemporaryFile file(before + "\n1 1:1 2:2\n");
-    const LibsvmReader reader(file.path(), 2);
-    {
-      std::fstream changed(file.path(), std::ios::binary | std::ios::in | std::ios::out);
-      for (int i = 0; i < 1000; ++i) changed << line;
-    }
+    std::string text = std::string(3000000, ' ') + "\n1 1:1 2:2\n";
+    const LibsvmReader reader(text, "name", 0, kAll, 2);
+    for (std::size_t i = 0; i < 1000; ++i) text.replace(i * line.size(), line.size(), line);
     std::vector<double> labels(reader.rows());
     std::vector<std::int32_t> indptr(reader.rows() + 1);
     std::vector<std::int32_t> indices(reader.nonzeros());
@@ -159,9 +156,27 @@ TEST_CASE("a file that changes between counting and parsing is refused, and noth
   }
 }
 
-TEST_CASE("a file that is not there, and a directory") {
-  CHECK_THROWS_AS(LibsvmReader("/no/such/file", 1), Error);
-  CHECK_THROWS_AS(LibsvmReader("/tmp", 1), Error);
+TEST_CASE("the group of a ranking problem is passed over") {
+  const auto data = parse("1 qid:3 1:2 4:5\n2 qid:x:y\n3 qid: 2:1\n");
+  CHECK(data.labels == std::vector<double>{1, 2, 3});
+  CHECK(data.indptr == std::vector<std::int32_t>{0, 2, 2, 3});
+  CHECK(data.values == std::vector<double>{2, 5, 1});
+  CHECK(fault("1 1:2 qid:3\n") == "1:7: expected index:value with an index of 0 or more, found 'qid:3'");
+}
+
+TEST_CASE("ranges side by side read every line once, wherever they are cut") {
+  const std::string text = "1 1:1\n\n2 2:2 # two\n3 3:3\n# four\n5 5:5";
+  for (std::size_t cut = 0; cut <= text.size() + 2; ++cut) {
+    auto labels = parse(text, 0, cut).labels;
+    const auto rest = parse(text, cut).labels;
+    labels.insert(labels.end(), rest.begin(), rest.end());
+    CHECK(labels == std::vector<double>{1, 2, 3, 5});
+  }
+  CHECK(parse(text, 1, 6).labels.empty());
+  CHECK(parse(text, 7, 2).labels == std::vector<double>{2});
+}
+
+TEST_CASE("a directory that is not there") {
   CHECK_THROWS_AS(
       write_libsvm("/no/such/directory/file", testing::random_problem(3, 3, 1, 0).view(), std::vector<double>(3), 1, 1),
       Error);
@@ -172,7 +187,7 @@ TEST_CASE("what is written reads back the same, over many chunks and any number 
   for (const std::size_t threads : {std::size_t{1}, std::size_t{3}}) {
     const TemporaryFile file;
     write_libsvm(file.path(), problem.view(), problem.y, 0, threads);
-    const auto data = read(file.path());
+    const auto data = parse(file.text());
     CHECK(data.labels == problem.y);
     CHECK(data.indptr == problem.indptr);
     CHECK(data.indices == problem.indices);

@@ -155,7 +155,7 @@ def test_algorithms_lists_the_registry(tmp_path: Path) -> None:
         ("fit train.svm --model m --history ./m", "--model and --history both name m"),
         ("fit train.svm --option alpha=3", "unknown option of 'hogwild' 'alpha'"),
         ("fit train.svm --index-base two", "unknown index_base 'two'"),
-        ("fit packed.svm", "packed.svm is compressed (gzip); decompress it first"),
+        ("fit packed.svm", "packed.svm is packed, and broken"),
         ("fit huge.svm", "more than 281474976710656 features"),
         ("fit train.svm --threads 0", "n_threads must be an integer from 1 to 1024, not 0"),
         ("fit broken.svm", "broken.svm:1:3: expected index:value"),
@@ -165,7 +165,7 @@ def test_algorithms_lists_the_registry(tmp_path: Path) -> None:
 def test_a_mistake_is_one_line_and_exit_status_2(folder: Path, arguments: str, message: str) -> None:
     (folder / "broken.svm").write_text("1 what\n")
     (folder / "huge.svm").write_text("1 9223372036854775807:1\n-1 1:1\n")
-    (folder / "packed.svm").write_bytes(gzip.compress(b"1 1:1\n"))
+    (folder / "packed.svm").write_bytes(gzip.compress(b"1 1:1\n")[:-8])
     done = run(*arguments.split(), cwd=folder)
     assert done.returncode == 2
     assert done.stderr.startswith("dsgd: error: ")

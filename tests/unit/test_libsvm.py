@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
+import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from problems import make_problem
@@ -140,6 +146,46 @@ def test_files_read_together_number_their_features_alike(tmp_path: Path) -> None
     assert base == "one"
 
 
+@pytest.mark.parametrize("kind", ["gzip", "xz", "bz2", "zstd"])
+def test_packed_files_are_recognised_by_their_bytes(tmp_path: Path, kind: str) -> None:
+    pack: Any = {"gzip": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress, "zstd": zstandard.compress}[kind]
+    path = tmp_path / "file.svm"
+    save_libsvm(path, X, Y)
+    packed = pack(path.read_bytes())
+    path.write_bytes(packed)
+    read, labels = load_libsvm(path)
+    assert (read.toarray() == X.toarray()).all()
+    assert (labels == Y).all()
+    path.write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(DataError, match=r"file\.svm is packed, and broken"):
+        load_libsvm(path)
+
+
+def test_without_zstandard_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file.svm").write_bytes(zstandard.compress(b"1 1:1\n"))
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(DataError, match="compressed with zstd: pip install zstandard"):
+        load_libsvm(tmp_path / "file.svm")
+
+
+def test_shards_by_offset_and_length(tmp_path: Path) -> None:
+    path = tmp_path / "file.svm"
+    save_libsvm(path, X, Y)
+    size = path.stat().st_size
+    cuts = [size * k // 3 for k in range(4)]
+    parts = [
+        load_libsvm(path, n_features=12, index_base="one", offset=begin, length=end - begin)
+        for begin, end in pairwise(cuts)
+    ]
+    assert all(len(labels) > 0 for _, labels in parts)
+    assert (scipy.sparse.vstack([part for part, _ in parts]).toarray() == X.toarray()).all()
+    assert (np.concatenate([labels for _, labels in parts]) == Y).all()
+    with pytest.raises(ConfigError, match="offset must be an integer from 0"):
+        load_libsvm(path, offset=-1)
+    with pytest.raises(ConfigError, match="length must be an integer from 0"):
+        load_libsvm(path, length=-1)
+
+
 def test_missing_and_empty_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         load_libsvm(tmp_path / "none.svm")
@@ -164,7 +210,7 @@ def test_writing_checks_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert (tmp_path / "dense.svm").read_text() == "1 2:2\n"
 
 
-@given(text=st.text(alphabet="01239:+-.e# \t\r\nnaif", max_size=60))
+@given(text=st.text(alphabet="01239:+-.e# \t\r\nnaifqd", max_size=60))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=500)
 def test_no_text_crashes_the_reader(tmp_path: Path, text: str) -> None:
     path = tmp_path / "fuzz.svm"

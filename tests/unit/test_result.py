@@ -166,7 +166,7 @@ def test_a_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match="is not a regular file"):
         dsgd.load(tmp_path / "pipe")
-    with pytest.raises(OSError, match="a pipe or device cannot be mapped"):
+    with pytest.raises(OSError, match="is a pipe or device and cannot be mapped"):
         dsgd.data.load_libsvm(tmp_path / "pipe")
 
 

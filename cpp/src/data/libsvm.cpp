@@ -31,6 +31,25 @@ constexpr std::size_t kChunkBytes = std::size_t{1} << 20U;
   return found == nullptr ? end : static_cast<const char*>(found);
 }
 
+[[nodiscard]] const char* skip_word(const char* at, const char* end) {
+  while (at < end && !is_blank(*at)) ++at;
+  return at;
+}
+
+/// Skips blanks and a word that begins with "qid:".
+[[nodiscard]] const char* skip_group(const char* at, const char* end) {
+  at = skip_blanks(at, end);
+  return std::string_view(at, end).starts_with("qid:") ? skip_blanks(skip_word(at, end), end) : at;
+}
+
+/// Where the first line begins that begins at or after `position`.
+[[nodiscard]] std::size_t first_line_from(std::string_view text, std::size_t position) {
+  if (position == 0) return 0;
+  if (position >= text.size()) return text.size();
+  const std::size_t newline = text.find('\n', position - 1);
+  return newline == std::string_view::npos ? text.size() : newline + 1;
+}
+
 /// Calls `visit(begin, end)` for every line that holds a row, without its comment and leading blanks, as long as
 /// `visit` returns true. Counting and parsing share it, so they cannot disagree about what a row is.
 template <typename Visit>
@@ -125,7 +144,7 @@ class ChunkParser {
       return fail(label, "expected a finite number as label, found " + quoted(label, end));
     }
     std::int64_t previous = -1;
-    for (at = skip_blanks(at, end); at < end; at = skip_blanks(at, end)) {
+    for (at = skip_group(at, end); at < end; at = skip_blanks(at, end)) {
       if (!entry(at, end, previous)) return false;
     }
     row_ends_[row_++] = static_cast<Index>(nonzero_);
@@ -183,19 +202,20 @@ class ChunkParser {
 
 }  // namespace
 
-LibsvmReader::LibsvmReader(std::string path, std::size_t n_threads)
-    : path_(std::move(path)), file_(path_), n_threads_(n_threads) {
-  const std::string_view text = file_.text();
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t newline = text.find('\n', std::min(text.size(), begin + kChunkBytes));
-    const std::size_t end = newline == std::string_view::npos ? text.size() : newline + 1;
+LibsvmReader::LibsvmReader(std::string_view text, std::string name, std::size_t offset, std::size_t length,
+                           std::size_t n_threads)
+    : text_(text), name_(std::move(name)), n_threads_(n_threads) {
+  const std::size_t last = first_line_from(text, length < text.size() ? offset + length : text.size());
+  for (std::size_t begin = first_line_from(text, offset); begin < last;) {
+    const std::size_t end = std::min(last, first_line_from(text, begin + kChunkBytes));
     chunks_.push_back({text.substr(begin, end - begin), 0, 0, 0, 0});
     begin = end;
   }
   parallel_blocks(chunks_.size(), 1, n_threads_, [&](std::size_t c, std::size_t /*begin*/, std::size_t /*end*/) {
     for_each_line(chunks_[c].text, [&](const char* begin, const char* end) {
       ++chunks_[c].rows;
-      chunks_[c].nonzeros += static_cast<std::size_t>(std::count(begin, end, ':'));  // at least the entries
+      const char* const entries = skip_group(skip_word(begin, end), end);
+      chunks_[c].nonzeros += static_cast<std::size_t>(std::count(entries, end, ':'));
       return true;
     });
   });
@@ -232,7 +252,7 @@ std::optional<LibsvmReader::IndexRange> LibsvmReader::parse(std::span<double> la
     if constexpr (sizeof(Index) == 4) return std::nullopt;
   }
   for (const auto& fault : faults) {
-    if (fault) throw Error(path_, locate(file_.text(), fault->at), fault->message);
+    if (fault) throw Error(name_, locate(text_, fault->at), fault->message);
   }
   IndexRange all{std::numeric_limits<std::int64_t>::max(), -1};
   for (const IndexRange& range : ranges) all = {std::min(all.min, range.min), std::max(all.max, range.max)};

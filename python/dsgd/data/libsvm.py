@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from dsgd import _core
 from dsgd.checks import check_choice, check_integer
 from dsgd.data.inputs import as_matrix
+from dsgd.data.text import read_text
 from dsgd.errors import ConfigError, DataError
 from dsgd.files import replacing
 from dsgd.threads import resolve_threads
@@ -27,6 +27,8 @@ def load_libsvm(
     n_features: int | None = None,
     dtype: DTypeLike = np.float64,
     index_base: str = "auto",
+    offset: int = 0,
+    length: int | None = None,
     n_threads: int | None = None,
 ) -> tuple[scipy.sparse.csr_array, NDArray[np.float64]]:
     r"""Read a file of lines ``label index:value index:value ... # comment``.
@@ -34,13 +36,19 @@ def load_libsvm(
     Parameters
     ----------
     path : path-like
-        The text file. It is mapped into memory and must not shrink while it is read.
+        The text file, plain or packed by gzip, xz, bzip2 or zstd (with the package zstandard). A plain file is mapped
+        into memory and must not shrink while it is read. ``qid:`` after the label is passed over.
     n_features : int, optional
         Columns of the result; the largest index by default.
     dtype : {float32, float64}, default=float64
         Type of the values.
     index_base : {"auto", "zero", "one"}, default="auto"
         What the first feature is called. ``"auto"`` takes 0 if that index occurs anywhere, else 1.
+    offset : int, default=0
+        Bytes (of the unpacked text) from which on lines are read.
+    length : int, optional
+        Read the lines that begin within so many bytes after `offset`, by default all. Ranges side by side read every
+        line once; give them all the same `n_features` and `index_base`.
     n_threads : int, optional
         By default all that the process may use.
 
@@ -72,7 +80,13 @@ def load_libsvm(
     array([ 1., -1.])
     """
     [(X, y)], _ = read_libsvm_files(
-        [path], n_features=n_features, dtype=dtype, index_base=index_base, n_threads=n_threads
+        [path],
+        n_features=n_features,
+        dtype=dtype,
+        index_base=index_base,
+        offset=offset,
+        length=length,
+        n_threads=n_threads,
     )
     return X, y
 
@@ -83,6 +97,8 @@ def read_libsvm_files(
     n_features: int | None = None,
     dtype: DTypeLike = np.float64,
     index_base: str = "auto",
+    offset: int = 0,
+    length: int | None = None,
     n_threads: int | None = None,
 ) -> tuple[list[tuple[scipy.sparse.csr_array, NDArray[np.float64]]], str]:
     """Read files that number their features alike, and say how: index 0 in one file is a feature of all.
@@ -90,7 +106,7 @@ def read_libsvm_files(
     Parameters
     ----------
     paths : sequence of path-like
-    n_features, dtype, index_base, n_threads
+    n_features, dtype, index_base, offset, length, n_threads
         As for `load_libsvm`.
 
     Returns
@@ -105,7 +121,10 @@ def read_libsvm_files(
         raise ConfigError(f"dtype must be float32 or float64, not {real}")
     if n_features is not None:
         check_integer("n_features", n_features, 1)
-    files = [_read(path, real, resolve_threads(n_threads)) for path in paths]
+    check_integer("offset", offset, 0, _ALL)
+    if length is not None:
+        check_integer("length", length, 0, _ALL)
+    files = [_read(path, real, resolve_threads(n_threads), offset, length) for path in paths]
     if index_base == "auto":
         index_base = "zero" if any(file.low == 0 for file in files) else "one"
     first = 0 if index_base == "zero" else 1
@@ -125,17 +144,13 @@ class _File(NamedTuple):
 
 
 _MAX_FEATURES = 2**48  # more weights than any machine holds; a larger index is a mistake in the file
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"\xfd7zXZ": "xz", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstd"}
+_ALL = 2**64 - 1
 
 
-def _read(path: str | os.PathLike[str], real: np.dtype[Any], n_threads: int) -> _File:
+def _read(path: str | os.PathLike[str], real: np.dtype[Any], n_threads: int, offset: int, length: int | None) -> _File:
     name = os.fsdecode(path)
-    reader = _core.LibsvmReader(os.fsencode(path), n_threads)
-    with Path(path).open("rb") as file:
-        head = file.read(6)
-    for magic, kind in _COMPRESSED.items():
-        if head.startswith(magic):
-            raise DataError(f"{name} is compressed ({kind}); decompress it first")
+    text = read_text(path)
+    reader = _core.LibsvmReader(text, os.fsencode(path), offset, _ALL if length is None else length, n_threads)
     y = np.empty(reader.n_rows)
     data = np.empty(reader.nonzeros, real)
     index_range = None

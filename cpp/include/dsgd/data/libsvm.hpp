@@ -1,4 +1,5 @@
-// The libsvm (svmlight) text format: `label index:value index:value ... # comment`, one row a line.
+// The libsvm (svmlight) text format: `label qid:group index:value index:value ... # comment`, one row a line; the group
+// of a ranking problem is optional, and left out.
 #pragma once
 
 #include <cstddef>      // for size_t
@@ -9,18 +10,18 @@
 #include <string_view>  // for string_view
 #include <vector>       // for vector
 
-#include "dsgd/core/mapped_file.hpp"
 #include "dsgd/core/types.hpp"
 #include "dsgd/data/csr.hpp"
 
 namespace dsgd {
 
-/// A file to be read in two passes over its mapped bytes: the constructor counts rows and entries, `parse` writes them
-/// straight into arrays of exactly that size. Both work on chunks of whole lines in parallel.
+/// Text to be read in two passes: the constructor counts rows and entries, `parse` writes them straight into arrays of
+/// exactly that size. Both work on chunks of whole lines in parallel.
 class LibsvmReader {
  public:
-  /// Throws Error(io) when the file cannot be opened or mapped.
-  LibsvmReader(std::string path, std::size_t n_threads);
+  /// Reads the lines of `text` that begin in [offset, offset + length), so that ranges side by side read every line
+  /// once. The memory of `text` must outlive the reader; `name` is its file's, for messages.
+  LibsvmReader(std::string_view text, std::string name, std::size_t offset, std::size_t length, std::size_t n_threads);
 
   [[nodiscard]] std::size_t rows() const { return rows_; }
   [[nodiscard]] std::size_t nonzeros() const { return nonzeros_; }
@@ -46,8 +47,8 @@ class LibsvmReader {
     std::size_t first_nonzero;
   };
 
-  std::string path_;
-  MappedFile file_;
+  std::string_view text_;
+  std::string name_;
   std::size_t n_threads_;
   std::vector<Chunk> chunks_;
   std::size_t rows_ = 0;
