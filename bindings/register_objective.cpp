@@ -21,15 +21,25 @@ Objective linear_objective(const Matrix& X, const py::array& y, const std::optio
       X.view);
 }
 
-double value(const Objective& self, const py::array& weights, std::size_t n_threads) {
+/// Calls `f(objective, weights)` with both as static types and the GIL released.
+template <typename F>
+double evaluate(const Objective& self, const py::array& weights, F&& f) {
   return std::visit(
-      [&](const auto& objective) {
+      [&](const auto& objective) -> double {
         using Real = typename std::remove_cvref_t<decltype(objective)>::Real;
         const auto w = array_span<const Real>(weights, "weights");
         const py::gil_scoped_release release;
-        return objective.value(w, n_threads);
+        return f(objective, w);
       },
       self.objective);
+}
+
+double value(const Objective& self, const py::array& weights, std::size_t n_threads) {
+  return evaluate(self, weights, [&](const auto& objective, auto w) { return objective.value(w, n_threads); });
+}
+
+double mean_loss(const Objective& self, const py::array& weights, std::size_t n_threads) {
+  return evaluate(self, weights, [&](const auto& objective, auto w) { return objective.mean_loss(w, n_threads); });
 }
 
 void loss_gradient(const Objective& self, const py::array& weights, const py::array& out, std::size_t n_threads) {
@@ -70,6 +80,7 @@ void register_objective(py::module_& m) {
       .def(py::init(&linear_objective), py::arg("X"), py::arg("y"), py::arg("sample_weight"), py::kw_only(),
            py::arg("loss"), py::arg("alpha_l1"), py::arg("alpha_l2"), py::arg("fit_intercept"), py::arg("n_threads"))
       .def("value", &value, py::arg("weights"), py::arg("n_threads"))
+      .def("mean_loss", &mean_loss, py::arg("weights"), py::arg("n_threads"))
       .def("loss_gradient", &loss_gradient, py::arg("weights"), py::arg("out"), py::arg("n_threads"));
 }
 

@@ -56,10 +56,6 @@ class Loss:
         """Return dl/dz at (z, y), a subgradient at a kink; parameters as for `value`."""
         return np.asarray(self.core().derivative(z, y))
 
-    def sklearn(self) -> tuple[str, dict[str, float]]:
-        """Return scikit-learn's name of the loss, and its options there."""
-        return self.name, {}
-
     def probability(self, z: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ARG002
         """Return the probability of the positive class at decision values z; `ConfigError` if the loss has none."""
         raise ConfigError(f"loss {self.name!r} has no probabilities; train with loss='logistic'")
@@ -88,10 +84,6 @@ class Logistic(Loss):
     name = "logistic"
     classification = True
 
-    def sklearn(self) -> tuple[str, dict[str, float]]:
-        """Return scikit-learn's name of the loss, and its options there."""
-        return "log_loss", {}
-
     def probability(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return 1 / (1 + exp(-z))."""
         return np.asarray(scipy.special.expit(z))
@@ -116,10 +108,6 @@ class Squared(Loss):
     name = "squared"
     classification = False
 
-    def sklearn(self) -> tuple[str, dict[str, float]]:
-        """Return scikit-learn's name of the loss, and its options there."""
-        return "squared_error", {}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Huber(Loss):
@@ -142,10 +130,6 @@ class Huber(Loss):
         """Return the loss for the core."""
         return _core.Loss(self.name, self.epsilon)
 
-    def sklearn(self) -> tuple[str, dict[str, float]]:
-        """Return scikit-learn's name of the loss, and its options there."""
-        return self.name, {"epsilon": self.epsilon}
-
 
 @dataclass(frozen=True, kw_only=True)
 class EpsilonInsensitive(Loss):
@@ -167,10 +151,6 @@ class EpsilonInsensitive(Loss):
     def core(self) -> _core.Loss:
         """Return the loss for the core."""
         return _core.Loss(self.name, self.epsilon)
-
-    def sklearn(self) -> tuple[str, dict[str, float]]:
-        """Return scikit-learn's name of the loss, and its options there."""
-        return self.name, {"epsilon": self.epsilon}
 
 
 LOSSES: dict[str, type[Loss]] = {

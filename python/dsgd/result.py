@@ -28,6 +28,9 @@ __all__ = ["Evaluation", "FitResult", "LinearModel"]
 
 _FORMAT = "dsgd-linear-model-1"
 
+# Of the losses that have another name there; their parameters are the same.
+_SKLEARN_NAMES = {"logistic": "log_loss", "squared": "squared_error"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class LinearModel:
@@ -281,8 +284,9 @@ class FitResult:
         """
         from sklearn.linear_model import SGDClassifier, SGDRegressor
 
-        name, options = self.model.loss.sklearn()
-        estimator = (SGDRegressor if self.model.classes is None else SGDClassifier)(loss=name, **options)
+        loss = self.model.loss
+        name = _SKLEARN_NAMES.get(loss.name, loss.name)
+        estimator = (SGDRegressor if self.model.classes is None else SGDClassifier)(loss=name, **asdict(loss))
         coef, intercept = np.atleast_2d(self.coef_).copy(), np.atleast_1d(self.intercept_).astype(self.coef_.dtype)
         estimator.coef_ = coef[0] if self.model.classes is None else coef
         estimator.intercept_ = intercept

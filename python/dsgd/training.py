@@ -145,9 +145,10 @@ def _records(
 
 def _explosion_bound(tasks: Sequence[Task]) -> float:
     """Return the objective from which on a run has diverged."""
-    at_start = float(np.mean([task.value() for task in tasks]))
-    at_zero = float(np.mean([task.objective.value(np.zeros_like(task.weights), task.n_threads) for task in tasks]))
-    bound = _EXPLOSION * max(at_start, at_zero)
+    bound = _EXPLOSION * float(np.mean([task.value() for task in tasks]))
+    if any(task.weights.any() for task in tasks):
+        zero = np.zeros_like(tasks[0].weights)
+        bound = max(bound, _EXPLOSION * float(np.mean([task.objective.value(zero, task.n_threads) for task in tasks])))
     if not math.isfinite(bound):
         raise DivergedError("the objective is not finite before the first epoch: scale the data")
     return bound

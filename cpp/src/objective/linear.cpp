@@ -73,7 +73,7 @@ void LinearObjective<Data>::check_weights(std::span<const Real> weights) const {
 }
 
 template <typename Data>
-double LinearObjective<Data>::value(std::span<const Real> weights, std::size_t n_threads) const {
+double LinearObjective<Data>::mean_loss(std::span<const Real> weights, std::size_t n_threads) const {
   check_weights(weights);
   std::vector<double> partial((X_.rows() + kBlockRows - 1) / kBlockRows);
   Exclusive policy;
@@ -90,12 +90,18 @@ double LinearObjective<Data>::value(std::span<const Real> weights, std::size_t n
   });
   double total = 0;
   for (const double sum : partial) total += sum;
+  return total / static_cast<double>(X_.rows());
+}
+
+template <typename Data>
+double LinearObjective<Data>::value(std::span<const Real> weights, std::size_t n_threads) const {
+  const double loss = mean_loss(weights, n_threads);
   double penalty = 0;
   for (const Real wj : weights.first(X_.features())) {
     const auto w_j = static_cast<double>(wj);
     penalty += config_.alpha_l1 * std::abs(w_j) + config_.alpha_l2 / 2 * w_j * w_j;
   }
-  return total / static_cast<double>(X_.rows()) + penalty;
+  return loss + penalty;
 }
 
 template <typename Data>

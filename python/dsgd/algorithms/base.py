@@ -90,16 +90,15 @@ class Task:
         """Return the objective at the weights as they are."""
         return self.objective.value(self.weights, self.n_threads)
 
+    def mean_loss(self) -> float:
+        """Return the mean loss, without the penalty, at the weights as they are."""
+        return self.objective.mean_loss(self.weights, self.n_threads)
+
     def loss_gradient(self) -> NDArray[np.float64]:
         """Return the gradient of the mean loss, without the penalty, at the weights as they are."""
         gradient = np.empty(len(self.weights))
         self.objective.loss_gradient(self.weights, gradient, self.n_threads)
         return gradient
-
-    def penalty(self, weights: NDArray[Any]) -> float:
-        """Return alpha R(w)."""
-        w = weights[:-1].astype(np.float64) if self.fit_intercept else weights.astype(np.float64)
-        return float(self.alphas[0] * np.abs(w).sum() + self.alphas[1] / 2 * (w @ w))
 
     def prox(self, weights: NDArray[np.float64], step: float) -> NDArray[np.float64]:
         """Return argmin_v ||v - w||^2 / (2 step) + alpha R(v); the intercept is not regularised."""

@@ -38,17 +38,17 @@ class Batch(Algorithm):
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
         step = task.step_size
+        loss = task.mean_loss()
         for index in range(task.start_epoch, task.max_epochs):
             w = task.weights.astype(np.float64)
-            loss = task.value() - task.penalty(task.weights)
             gradient = task.loss_gradient()
             for _ in range(60):  # halvings: beyond them w does not change in double precision
                 v = task.prox(w - step * gradient, step)
                 task.weights[:] = v
-                move = v - w
-                bound = loss + gradient @ move + move @ move / (2 * step)
-                if task.value() - task.penalty(task.weights) <= bound + 1e-12 * abs(loss):
+                move, candidate = v - w, task.mean_loss()
+                if candidate <= loss + gradient @ move + move @ move / (2 * step) + 1e-12 * abs(loss):
                     break
                 step /= 2
+            loss = candidate
             yield EpochEnd(index + 1, step)
             step *= 2

@@ -72,7 +72,7 @@ def as_targets(y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]) -> t
     if len(classes) > 2 and classes.dtype.kind == "f" and (classes % 1 != 0).any():
         raise DataError(f"y looks continuous ({classes[classes % 1 != 0][0]}); for regression use loss='squared', say")
     positive = classes[1:] if len(classes) == 2 else classes
-    return np.where(labels == positive[:, None], 1, -1).astype(dtype), classes
+    return np.where(labels == positive[:, None], dtype.type(1), dtype.type(-1)), classes
 
 
 def as_sample_weight(

@@ -42,7 +42,10 @@ class LinearObjective {
   [[nodiscard]] const LinearConfig& config() const { return config_; }
   [[nodiscard]] std::size_t n_parameters() const { return X_.features() + (config_.fit_intercept ? 1 : 0); }
 
-  /// F(w, b): an exact reduction whose value does not depend on the number of threads.
+  /// The mean loss without the penalty: an exact reduction whose value does not depend on the number of threads.
+  [[nodiscard]] double mean_loss(std::span<const Real> weights, std::size_t n_threads) const;
+
+  /// F(w, b): the mean loss and the penalty.
   [[nodiscard]] double value(std::span<const Real> weights, std::size_t n_threads) const;
 
   /// The gradient of the mean loss alone, without the penalty: an exact reduction, the same for the same number of
