@@ -2,6 +2,7 @@
 #include <memory>  // for unique_ptr
 
 #include "dsgd/data/libsvm.hpp"
+#include "dsgd/data/squared_norms.hpp"
 #include "pybind.hpp"
 
 namespace dsgd::python {
@@ -50,6 +51,17 @@ void decide(const auto& X, const py::array& weights, bool fit_intercept, const p
   decision_function(X, w, fit_intercept, z, n_threads);
 }
 
+std::size_t norms(const Matrix& self, const py::array& out, std::size_t n_threads) {
+  const auto norms = array_span<double>(out, "out");
+  const py::gil_scoped_release release;
+  return std::visit(
+      [&](const auto& X) {
+        if (norms.size() != X.rows()) throw Error(ErrorCode::config, "out must have one element for every row");
+        return squared_norms(X, norms, n_threads);
+      },
+      self.view);
+}
+
 std::unique_ptr<LibsvmReader> libsvm_reader(const py::buffer& text, const std::string& name, std::size_t offset,
                                             std::size_t length, std::size_t n_threads) {
   const py::buffer_info info = text.request();
@@ -93,6 +105,7 @@ void register_data(py::module_& m) {
                                    },
                                    self.view);
                              })
+      .def("squared_norms", &norms, py::arg("out"), py::arg("n_threads"))
       .def(
           "decision_function",
           [](const Matrix& self, const py::array& weights, bool fit_intercept, const py::array& out,

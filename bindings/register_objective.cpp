@@ -5,7 +5,7 @@ namespace {
 
 Objective linear_objective(const Matrix& X, const py::array& y, const std::optional<py::array>& sample_weight,
                            const LossConfig& loss, double alpha_l1, double alpha_l2, bool fit_intercept,
-                           std::size_t n_threads) {
+                           double intercept_rate, std::size_t n_threads) {
   return std::visit(
       [&](const auto& view) -> Objective {
         using Data = std::remove_cvref_t<decltype(view)>;
@@ -15,7 +15,8 @@ Objective linear_objective(const Matrix& X, const py::array& y, const std::optio
         if (sample_weight) importance = array_span<const Real>(*sample_weight, "sample_weight");
         py::tuple arrays = py::make_tuple(X.arrays, y, sample_weight);
         const py::gil_scoped_release release;
-        return {LinearObjective<Data>(view, targets, importance, {loss, alpha_l1, alpha_l2, fit_intercept}, n_threads),
+        return {LinearObjective<Data>(view, targets, importance,
+                                      {loss, alpha_l1, alpha_l2, fit_intercept, intercept_rate}, n_threads),
                 std::move(arrays)};
       },
       X.view);
@@ -78,7 +79,8 @@ void register_objective(py::module_& m) {
 
   py::class_<Objective>(m, "LinearObjective", "Mean loss of a linear model on some rows, plus the penalty.")
       .def(py::init(&linear_objective), py::arg("X"), py::arg("y"), py::arg("sample_weight"), py::kw_only(),
-           py::arg("loss"), py::arg("alpha_l1"), py::arg("alpha_l2"), py::arg("fit_intercept"), py::arg("n_threads"))
+           py::arg("loss"), py::arg("alpha_l1"), py::arg("alpha_l2"), py::arg("fit_intercept"),
+           py::arg("intercept_rate") = 1.0, py::arg("n_threads"))
       .def("value", &value, py::arg("weights"), py::arg("n_threads"))
       .def("mean_loss", &mean_loss, py::arg("weights"), py::arg("n_threads"))
       .def("loss_gradient", &loss_gradient, py::arg("weights"), py::arg("out"), py::arg("n_threads"));

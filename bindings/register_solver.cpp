@@ -1,3 +1,5 @@
+#include <limits>  // for numeric_limits
+
 #include "dsgd/solver/hogwild.hpp"
 #include "dsgd/solver/sgd.hpp"
 #include "pybind.hpp"
@@ -21,9 +23,12 @@ void with_weights(const Objective& self, const py::array& weights, Run&& run) {
 }  // namespace
 
 void register_solver(py::module_& m) {
-  py::class_<Schedule>(m, "Schedule", "Step sizes: step_size * decay^epoch / t^power.")
-      .def(py::init([](double step_size, double decay, double power) { return Schedule{step_size, decay, power}; }),
-           py::kw_only(), py::arg("step_size"), py::arg("decay"), py::arg("power"))
+  py::class_<Schedule>(m, "Schedule", "Step sizes over a run; see schedule.hpp.")
+      .def(py::init([](double step_size, double decay, double rate, double power, double horizon) {
+             return Schedule{step_size, decay, rate, power, horizon};
+           }),
+           py::kw_only(), py::arg("step_size"), py::arg("decay") = 1.0, py::arg("rate") = 1.0, py::arg("power") = 0.0,
+           py::arg("horizon") = std::numeric_limits<double>::infinity())
       .def("at", &Schedule::at, py::arg("t"), py::arg("epoch"));
 
   py::class_<Epoch>(m, "Epoch", "What one epoch of a stochastic solver is given.")

@@ -33,6 +33,10 @@ class Loss:
     name: ClassVar[str]
     classification: ClassVar[bool]
     """Whether targets are classes, coded -1 and +1, rather than real numbers."""
+    curvature: ClassVar[float] = 1.0
+    """The greatest second derivative in z; 1 by convention for a loss with a kink."""
+    steep: ClassVar[bool] = False
+    """Whether the slope grows without bound, so that a step too long for one sample makes its error grow."""
 
     def core(self) -> _core.Loss:
         """Return the loss for the core."""
@@ -56,6 +60,27 @@ class Loss:
         """Return dl/dz at (z, y), a subgradient at a kink; parameters as for `value`."""
         return np.asarray(self.core().derivative(z, y))
 
+    def best_constant(self, y: NDArray[Any], sample_weight: NDArray[Any] | None) -> float:
+        """Return the decision value that predicts y best without any feature; 0 for a loss of classification.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,)
+        sample_weight : ndarray of shape (n_samples,) or None
+
+        Returns
+        -------
+        float
+            The weighted mean for the squared loss, the weighted median for the losses that are linear far out.
+        """
+        if self.classification:
+            return 0.0
+        if self.steep:
+            return float(np.average(y.astype(np.float64), weights=sample_weight))
+        order = np.argsort(y)
+        below = np.cumsum(np.ones(len(y)) if sample_weight is None else sample_weight[order], dtype=np.float64)
+        return float(y[order[np.searchsorted(below, below[-1] / 2)]])
+
     def probability(self, z: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ARG002
         """Return the probability of the positive class at decision values z; `ConfigError` if the loss has none."""
         raise ConfigError(f"loss {self.name!r} has no probabilities; train with loss='logistic'")
@@ -75,6 +100,8 @@ class SquaredHinge(Loss):
 
     name = "squared_hinge"
     classification = True
+    curvature = 2.0
+    steep = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +110,7 @@ class Logistic(Loss):
 
     name = "logistic"
     classification = True
+    curvature = 0.25
 
     def probability(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return 1 / (1 + exp(-z))."""
@@ -95,6 +123,7 @@ class ModifiedHuber(Loss):
 
     name = "modified_huber"
     classification = True
+    curvature = 2.0
 
     def probability(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (1 + z) / 2, cut to [0, 1]: where the expected loss is least at z."""
@@ -107,6 +136,7 @@ class Squared(Loss):
 
     name = "squared"
     classification = False
+    steep = True
 
 
 @dataclass(frozen=True, kw_only=True)

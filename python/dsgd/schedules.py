@@ -10,18 +10,51 @@ from dsgd import _core
 from dsgd.checks import check_real, unknown_name
 from dsgd.errors import ConfigError
 
-__all__ = ["Constant", "EpochDecay", "InverseScaling", "Schedule", "resolve_schedule"]
+__all__ = [
+    "Constant",
+    "EpochDecay",
+    "InverseScaling",
+    "InverseSqrt",
+    "InverseTime",
+    "Linear",
+    "Optimal",
+    "Run",
+    "Schedule",
+    "resolve_schedule",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a schedule may depend on.
+
+    Parameters
+    ----------
+    n_samples : int
+        Samples of a pass.
+    max_epochs : int
+    alpha : float
+        Strength of the penalty.
+    """
+
+    n_samples: int
+    max_epochs: int
+    alpha: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(ABC):
-    """What becomes of the first step size as the run goes on."""
+    """What becomes of the first step size as the run goes on; t counts the samples of the whole run from 1."""
 
     name: ClassVar[str]
 
     @abstractmethod
-    def core(self, step_size: float) -> _core.Schedule:
+    def core(self, step_size: float, run: Run) -> _core.Schedule:
         """Return the schedule that starts at `step_size`, for the core."""
+
+    def start(self, run: Run) -> float | None:  # noqa: ARG002
+        """Return the step to start from where nobody chose one; None: the schedule has no opinion."""
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +63,29 @@ class Constant(Schedule):
 
     name = "constant"
 
-    def core(self, step_size: float) -> _core.Schedule:
+    def core(self, step_size: float, run: Run) -> _core.Schedule:  # noqa: ARG002
         """Return the schedule that starts at `step_size`, for the core."""
-        return _core.Schedule(step_size=step_size, decay=1.0, power=0.0)
+        return _core.Schedule(step_size=step_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(Schedule):
+    """step_size * (1 - (t - 1) / (n_samples * max_epochs)): a straight line that reaches zero as the run ends.
+
+    The last iterate of such a run is as good as an average, without an average's memory of the start (Defazio,
+    Cutkosky, Mehta, Mishchenko 2023, "Optimal linear decay learning rate schedules and further refinements").
+    """
+
+    name = "linear"
+
+    def core(self, step_size: float, run: Run) -> _core.Schedule:
+        """Return the schedule that starts at `step_size`, for the core."""
+        return _core.Schedule(step_size=step_size, horizon=float(run.n_samples) * run.max_epochs)
 
 
 @dataclass(frozen=True, kw_only=True)
 class InverseScaling(Schedule):
-    """step_size / t^power, where t counts the samples of the whole run from 1.
+    """step_size / t^power.
 
     Parameters
     ----------
@@ -51,9 +99,57 @@ class InverseScaling(Schedule):
     def __post_init__(self) -> None:
         check_real("power", self.power, 0, 1, low_open=True)
 
-    def core(self, step_size: float) -> _core.Schedule:
+    def core(self, step_size: float, run: Run) -> _core.Schedule:  # noqa: ARG002
         """Return the schedule that starts at `step_size`, for the core."""
-        return _core.Schedule(step_size=step_size, decay=1.0, power=self.power)
+        return _core.Schedule(step_size=step_size, power=self.power)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverseTime(Schedule):
+    """step_size / (1 + (t - 1) / n_samples): 1/t, where t counts passes."""
+
+    name = "inverse-time"
+
+    def core(self, step_size: float, run: Run) -> _core.Schedule:
+        """Return the schedule that starts at `step_size`, for the core."""
+        return _core.Schedule(step_size=step_size, rate=1 / run.n_samples, power=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverseSqrt(Schedule):
+    """step_size / sqrt(1 + (t - 1) / n_samples): 1/sqrt(t), where t counts passes."""
+
+    name = "inverse-sqrt"
+
+    def core(self, step_size: float, run: Run) -> _core.Schedule:
+        """Return the schedule that starts at `step_size`, for the core."""
+        return _core.Schedule(step_size=step_size, rate=1 / run.n_samples, power=0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimal(Schedule):
+    """step_size / (1 + step_size * alpha * (t - 1)) = 1 / (alpha * (t0 + t - 1)), where t0 = 1 / (alpha * step_size).
+
+    The schedule of Bottou's programs and, with ``step_size="auto"``, scikit-learn's ``learning_rate="optimal"``, which
+    starts from alpha^(-1/4). Needs alpha above 0.
+    """
+
+    name = "optimal"
+
+    def start(self, run: Run) -> float:
+        """Return alpha^(-1/4), the norm that Bottou's heuristic expects of the weights."""
+        self._check(run)
+        return float(run.alpha**-0.25)
+
+    def core(self, step_size: float, run: Run) -> _core.Schedule:
+        """Return the schedule that starts at `step_size`, for the core."""
+        self._check(run)
+        return _core.Schedule(step_size=step_size, rate=step_size * run.alpha, power=1.0)
+
+    @staticmethod
+    def _check(run: Run) -> None:
+        if run.alpha <= 0:
+            raise ConfigError("schedule 'optimal' is 1 / (alpha t) and needs alpha above 0; choose another schedule")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +170,15 @@ class EpochDecay(Schedule):
     def __post_init__(self) -> None:
         check_real("factor", self.factor, 0, 1, low_open=True)
 
-    def core(self, step_size: float) -> _core.Schedule:
+    def core(self, step_size: float, run: Run) -> _core.Schedule:  # noqa: ARG002
         """Return the schedule that starts at `step_size`, for the core."""
-        return _core.Schedule(step_size=step_size, decay=self.factor, power=0.0)
+        return _core.Schedule(step_size=step_size, decay=self.factor)
 
 
-SCHEDULES: dict[str, type[Schedule]] = {schedule.name: schedule for schedule in (Constant, InverseScaling, EpochDecay)}
+SCHEDULES: dict[str, type[Schedule]] = {
+    schedule.name: schedule
+    for schedule in (Linear, Constant, InverseScaling, InverseTime, InverseSqrt, Optimal, EpochDecay)
+}
 
 
 def resolve_schedule(schedule: Any) -> Schedule:

@@ -41,6 +41,11 @@ class Stopping:
         if self.max_seconds is not None:
             check_real("max_seconds", self.max_seconds, 0, low_open=True)
 
+    @property
+    def may_end_early(self) -> bool:
+        """Whether any rule is on."""
+        return self.tol is not None or self.early_stopping or self.max_seconds is not None
+
     def check(self, evaluate_every: int, eval_set: Any) -> None:
         """Refuse rules that would wait for an evaluation that never comes."""
         if self.tol is not None and evaluate_every == 0:

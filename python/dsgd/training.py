@@ -37,6 +37,7 @@ def train(
     evaluate_every: int,
     callbacks: Sequence[Callback],
     progress: bool,
+    begin: float,
 ) -> tuple[History, str]:
     """Train the binary problems of a model, or its regression, epoch by epoch and in step.
 
@@ -52,6 +53,8 @@ def train(
         Epochs between evaluations; 0: none.
     callbacks : sequence of Callback
     progress : bool
+    begin : float
+        The clock (`time.perf_counter`) when the work began, such as a search for the step size.
 
     Returns
     -------
@@ -71,10 +74,9 @@ def train(
     reason: str | None = None
     recorded = model.weights.copy()
     best = recorded
-    begin = time.perf_counter()
     with ProgressReport(tasks[0].max_epochs) if progress else contextlib.nullcontext() as report:
         try:
-            for record in _records(algorithm, tasks, model, evaluation, evaluate_every, recorded):
+            for record in _records(algorithm, tasks, model, evaluation, evaluate_every, recorded, begin):
                 history.append(record)
                 np.copyto(recorded, model.weights)
                 if stopping.early_stopping and stopping.is_best(history):
@@ -107,14 +109,15 @@ def _records(
     evaluation: Evaluation | None,
     evaluate_every: int,
     recorded: NDArray[Any],
+    begin: float,
 ) -> Iterator[Record]:
     """Train, and describe every epoch; the clock stands still while objective and score are evaluated.
 
     An epoch that diverges is taken back to the weights `recorded` and begun anew with a smaller step.
     """
     max_epochs = tasks[0].max_epochs
+    epoch, cuts, seconds = 0, 0, time.perf_counter() - begin
     bound = _explosion_bound(tasks) if evaluate_every > 0 else math.inf
-    epoch, cuts, seconds = 0, 0, 0.0
     diverged = True
     while diverged:
         diverged = False

@@ -89,7 +89,7 @@ class Interrupted(dsgd.algorithms.Sgd):
         signal.raise_signal(signal.SIGINT)
         yield EpochEnd(1, 0.1)
 try:
-    dsgd.fit(X, y, algo=Interrupted())
+    dsgd.fit(X, y, algo=Interrupted(), step_size=0.1)
 except KeyboardInterrupt:
     print("interrupted")
 """
@@ -107,7 +107,7 @@ class Interrupted(dsgd.algorithms.Sgd):
         signal.raise_signal(signal.SIGINT)
         yield EpochEnd(2, 0.1)
 warnings.simplefilter("ignore")
-result = dsgd.fit(X, y, algo=Interrupted(), loss="logistic", alpha=0)
+result = dsgd.fit(X, y, algo=Interrupted(), loss="logistic", alpha=0, step_size=0.1)
 print(len(result.history), round(result.history[-1].objective, 10), (result.coef_ == 0).all())
 """
     out, err = start(script).communicate(timeout=60)

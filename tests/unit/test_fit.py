@@ -14,7 +14,7 @@ import dsgd
 from dsgd.algorithms import EpochEnd, Hogwild, Sgd, Task
 from dsgd.data import save_libsvm
 from dsgd.errors import ConfigError, DataError, DivergedError
-from dsgd.schedules import Constant, EpochDecay, InverseScaling
+from dsgd.schedules import SCHEDULES, EpochDecay, InverseScaling, Linear
 
 X, Y = make_problem(300, 40, seed=0)
 
@@ -79,9 +79,9 @@ def test_without_a_seed_two_runs_differ() -> None:
         {"alpha": 0.1},
         {"fit_intercept": False},
         {"step_size": 0.3},
-        {"schedule": "constant"},
+        {"step_size": "auto"},
+        *({"schedule": name} for name in SCHEDULES if name != "linear"),
         {"schedule": EpochDecay(factor=0.5)},
-        {"schedule": "inverse-scaling"},
         {"schedule": InverseScaling(power=0.25)},
         {"max_epochs": 6},
         {"random_state": 1},
@@ -167,9 +167,10 @@ def test_training_goes_on_from_init() -> None:
 
 
 def test_an_object_is_the_same_as_its_name() -> None:
-    assert (fit().coef_ == fit(algo=Sgd(), schedule=EpochDecay(), loss=dsgd.losses.Hinge()).coef_).all()
+    assert (fit().coef_ == fit(algo=Sgd(), schedule=Linear(), loss=dsgd.losses.Hinge()).coef_).all()
     assert (fit(block_size=4).coef_ == fit(algo=Sgd(block_size=4)).coef_).all()
-    assert (fit(schedule="constant").coef_ == fit(schedule=Constant()).coef_).all()
+    for name, schedule in SCHEDULES.items():
+        assert (fit(schedule=name).coef_ == fit(schedule=schedule()).coef_).all()
     assert fit(algo=Hogwild(write="atomic")).algorithm == Hogwild(write="atomic")
 
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from problems import make_problem
 
-from dsgd import _core
+from dsgd import _core, schedules
 from dsgd.data.inputs import as_matrix
 from dsgd.testing import reference
 
@@ -47,6 +47,7 @@ def test_sgd_equals_the_reference(
     data, stored = (X, DENSE != 0) if layout == "sparse" else (DENSE, None)
     sample_weight = WEIGHTS if weighted else None
     schedule = _core.Schedule(step_size=0.02, decay=0.8, power=0.1)
+    rate = 0.3
     objective = make_objective(
         data,
         loss=loss,
@@ -54,6 +55,7 @@ def test_sgd_equals_the_reference(
         alpha_l1=alpha_l1,
         alpha_l2=alpha_l2,
         fit_intercept=fit_intercept,
+        intercept_rate=rate,
     )
     weights = np.zeros(N_FEATURES + fit_intercept)
     order = train(objective, weights, schedule)
@@ -69,6 +71,7 @@ def test_sgd_equals_the_reference(
         fit_intercept=fit_intercept,
         stored=stored,
         sample_weight=sample_weight,
+        intercept_rate=rate,
     )
     assert len(order) == 500
     assert np.abs(w).max() > 0.01
@@ -79,12 +82,25 @@ def test_sgd_equals_the_reference(
         np.testing.assert_allclose(weights[N_FEATURES], b, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("decay", "power"), [(1.0, 0.0), (0.8, 0.0), (1.0, 0.5)])
-def test_steps_are_those_of_the_schedule(decay: float, power: float) -> None:
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        schedules.Constant(),
+        schedules.Linear(),
+        schedules.InverseScaling(),
+        schedules.InverseTime(),
+        schedules.InverseSqrt(),
+        schedules.Optimal(),
+        schedules.EpochDecay(factor=0.8),
+    ],
+    ids=lambda schedule: schedule.name,
+)
+def test_steps_are_those_of_the_schedule(schedule: schedules.Schedule) -> None:
     objective = make_objective(X, loss="logistic", alpha_l1=0, alpha_l2=0.01, fit_intercept=False)
     weights = np.zeros(N_FEATURES)
-    order = train(objective, weights, _core.Schedule(step_size=0.1, decay=decay, power=power))
-    steps = [0.1 * decay ** (t // N_ROWS) / (t + 1) ** power for t in range(len(order))]
+    run = schedules.Run(n_samples=N_ROWS, max_epochs=N_EPOCHS, alpha=0.01)
+    order = train(objective, weights, schedule.core(0.1, run))
+    steps = reference.steps(schedule.name, 0.1, n_samples=N_ROWS, n_epochs=N_EPOCHS, alpha=0.01)
     w, _ = reference.sgd(DENSE, Y, order, steps, loss="logistic", alpha=0.01, fit_intercept=False, stored=DENSE != 0)
     np.testing.assert_allclose(weights, w, rtol=0, atol=1e-12)
 

@@ -68,10 +68,13 @@ def fit(**settings: Any) -> dsgd.FitResult:
 def test_a_fit_stops_and_says_why() -> None:
     assert fit().stop_reason == "max_epochs"
     assert len(fit().history) == 200
-    by_tol = fit(tol=1e-3)
+    by_tol = fit(tol=1e-3, schedule="epoch-decay")
     assert by_tol.stop_reason == "tol"
     assert 6 <= len(by_tol.history) < 100
-    assert len(fit(tol=1e-3, patience=1).history) < len(by_tol.history) < len(fit(tol=1e-9).history)
+    lengths = [
+        len(fit(schedule="epoch-decay", **rule).history) for rule in ({"tol": 1e-3, "patience": 1}, {"tol": 1e-9})
+    ]
+    assert lengths[0] < len(by_tol.history) < lengths[1]
     by_time = fit(max_seconds=1e-9)
     assert by_time.stop_reason == "max_seconds"
     assert len(by_time.history) == 1

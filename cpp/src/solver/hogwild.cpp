@@ -26,12 +26,13 @@ void run(const LinearObjective<Data>& objective, std::span<typename Data::Real> 
     parallel_region(n_threads, [&](std::size_t thread) {
       const LinearWeights<Real, Policy> w(weights, objective.config().fit_intercept, policy);
       const EpochSteps<Real> steps(epoch.schedule, epoch.index);
+      const auto rate = static_cast<Real>(objective.config().intercept_rate);
       std::size_t t = epoch.index * X.rows() + thread + 1;  // samples drawn by all threads, as this one counts them
       epoch.sampler(X.rows(), thread, n_threads).for_each([&](std::size_t e) {
         const auto x = X.row(e);
         [[maybe_unused]] const auto guard = w.guard(x);
         const Real gradient = objective.sample_weight(e) * loss.derivative(w.decision(x), objective.y()[e]);
-        w.descend(x, gradient, steps(t), penalty);
+        w.descend(x, gradient, steps(t), rate, penalty);
         t += n_threads;
       });
     });

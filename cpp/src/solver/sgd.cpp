@@ -2,7 +2,7 @@
 //
 //   for t = 1, 2, ...:   draw i without replacement
 //                        g = s_i loss'(w.x_i + b, y_i)
-//                        w <- prox(w - step_t g x_i),   b <- b - step_t g
+//                        w <- prox(w - step_t g x_i),   b <- b - rate step_t g
 //
 // prox shrinks the support of x_i only, each coordinate by its share of the penalty (penalty.hpp).
 #include "dsgd/solver/sgd.hpp"
@@ -26,12 +26,13 @@ void sgd_epoch(const LinearObjective<Data>& objective, std::span<typename Data::
     Exclusive policy;
     const LinearWeights<Real, Exclusive> w(weights, objective.config().fit_intercept, policy);
     const EpochSteps<Real> steps(epoch.schedule, epoch.index);
+    const auto rate = static_cast<Real>(objective.config().intercept_rate);
     std::size_t done = 0;
     epoch.sampler(X.rows(), 0, 1).for_each([&](std::size_t i) {
       const auto x = X.row(i);
       const Real step = steps(epoch.index * X.rows() + done + 1);
       const Real gradient = objective.sample_weight(i) * loss.derivative(w.decision(x), objective.y()[i]);
-      w.descend(x, gradient, step, penalty);
+      w.descend(x, gradient, step, rate, penalty);
       if (!visited.empty()) visited[done] = static_cast<std::int64_t>(i);
       ++done;
     });

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.schedules import Schedule
+from dsgd.problem import Problem
+from dsgd.schedules import Run, Schedule
 
 __all__ = ["Algorithm", "Capabilities", "EpochEnd", "Task"]
 
@@ -27,10 +28,13 @@ class Capabilities:
         Runs on several threads.
     deterministic : bool
         The same `random_state` gives the same bits, on any number of threads it can run on.
+    stochastic : bool
+        Steps on some of the rows, whose size has to be searched for.
     """
 
     threads: bool
     deterministic: bool
+    stochastic: bool = True
 
 
 class EpochEnd(NamedTuple):
@@ -54,13 +58,10 @@ class Task:
 
     Attributes
     ----------
-    objective : _core.LinearObjective
+    problem : dsgd.problem.Problem
         Data, loss and penalty.
-    alphas : tuple of two floats
-        Strengths of ||w||_1 and of ||w||^2 / 2.
-    fit_intercept : bool
-    n_samples : int
-        Rows of the data.
+    objective : _core.LinearObjective
+        The same for the core.
     weights : ndarray
         The flat parameter vector, the intercept last; the algorithm changes it in place.
     schedule : dsgd.schedules.Schedule
@@ -74,10 +75,8 @@ class Task:
         Epochs finished before; not 0 when an epoch that diverged is begun anew.
     """
 
+    problem: Problem
     objective: _core.LinearObjective
-    alphas: tuple[float, float]
-    fit_intercept: bool
-    n_samples: int
     weights: NDArray[Any]
     schedule: Schedule
     step_size: float
@@ -85,6 +84,16 @@ class Task:
     n_threads: int
     max_epochs: int
     start_epoch: int = 0
+
+    @property
+    def n_samples(self) -> int:
+        """Rows of the data."""
+        return self.problem.matrix.n_rows
+
+    @property
+    def run(self) -> Run:
+        """What the schedule may depend on."""
+        return Run(n_samples=self.n_samples, max_epochs=self.max_epochs, alpha=sum(self.problem.alphas))
 
     def value(self) -> float:
         """Return the objective at the weights as they are."""
@@ -103,18 +112,19 @@ class Task:
     def prox(self, weights: NDArray[np.float64], step: float) -> NDArray[np.float64]:
         """Return argmin_v ||v - w||^2 / (2 step) + alpha R(v); the intercept is not regularised."""
         w = weights.copy()
-        coef = w[:-1] if self.fit_intercept else w
-        left = np.maximum(0, np.abs(coef) - step * self.alphas[0])
-        coef[:] = np.sign(coef) * left / (1 + step * self.alphas[1])
+        alpha_l1, alpha_l2 = self.problem.alphas
+        coef = w[:-1] if self.problem.fit_intercept else w
+        left = np.maximum(0, np.abs(coef) - step * alpha_l1)
+        coef[:] = np.sign(coef) * left / (1 + step * alpha_l2)
         return w
 
     def step_size_at(self, index: int) -> float:
         """Return the step size at the first sample of epoch `index`, counted from 0."""
-        return self.schedule.core(self.step_size).at(index * self.n_samples + 1, index)
+        return self.schedule.core(self.step_size, self.run).at(index * self.n_samples + 1, index)
 
     def epoch(self, index: int, block_size: int) -> _core.Epoch:
         """Return what the core needs for epoch `index`, counted from 0."""
-        schedule = self.schedule.core(self.step_size)
+        schedule = self.schedule.core(self.step_size, self.run)
         return _core.Epoch(index=index, schedule=schedule, block_size=block_size, seed=self.seed)
 
 
@@ -125,6 +135,11 @@ class Algorithm(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     capabilities: ClassVar[Capabilities]
+
+    @property
+    def batch_rows(self) -> int:
+        """Rows whose gradients make one step."""
+        return 1
 
     @abstractmethod
     def epochs(self, task: Task) -> Iterator[EpochEnd]:

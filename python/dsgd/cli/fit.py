@@ -19,6 +19,7 @@ from dsgd.data.libsvm import read_libsvm_files
 from dsgd.errors import ConfigError
 from dsgd.files import check_replaceable
 from dsgd.losses import LOSSES
+from dsgd.schedules import SCHEDULES
 
 __all__ = ["fit"]
 
@@ -32,8 +33,8 @@ def fit(
     alpha: Annotated[float, typer.Option(help="strength of the penalty")] = 1e-4,
     l1_ratio: Annotated[float, typer.Option(help="share of l1 in elasticnet")] = 0.15,
     intercept: Annotated[bool, typer.Option(help="fit an intercept")] = True,
-    step_size: Annotated[float, typer.Option(help="first step size")] = 0.05,
-    schedule: Annotated[str, typer.Option(help="epoch-decay, constant or inverse-scaling")] = "epoch-decay",
+    step_size: Annotated[str, typer.Option(help="first step size; auto searches for one")] = "auto",
+    schedule: Annotated[str, typer.Option(help=", ".join(["auto", *SCHEDULES]))] = "auto",
     max_epochs: Annotated[int, typer.Option(help="passes over the data")] = 20,
     tol: Annotated[float | None, typer.Option(help="stop at this relative improvement of the objective")] = None,
     patience: Annotated[int, typer.Option(help="evaluations to wait for an improvement")] = 5,
@@ -79,7 +80,7 @@ def fit(
         alpha=alpha,
         l1_ratio=l1_ratio,
         fit_intercept=intercept,
-        step_size=step_size,
+        step_size=_step_size(step_size),
         schedule=schedule,
         max_epochs=max_epochs,
         tol=tol,
@@ -106,6 +107,14 @@ def _check_outputs(model: Path | None, history: Path | None) -> None:
     for output in (model, history):
         if output is not None:
             check_replaceable(output)
+
+
+def _step_size(text: str) -> float | str:
+    """Return the number, or the text where it is none, which `dsgd.fit` checks."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _options(pairs: list[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DERIVATIVES", "VALUES", "loss_gradient", "objective", "sgd"]
+__all__ = ["DERIVATIVES", "VALUES", "loss_gradient", "objective", "sgd", "steps"]
 
 Array = NDArray[np.float64]
 
@@ -137,6 +137,33 @@ def loss_gradient(
     return X.T @ derivative, float(derivative.sum())
 
 
+def steps(name: str, step_size: float, *, n_samples: int, n_epochs: int, alpha: float) -> Array:
+    """Return the step sizes of a whole run by the name of the schedule, each with its default parameter.
+
+    Parameters
+    ----------
+    name : str
+    step_size : float
+        The first.
+    n_samples, n_epochs : int
+    alpha : float
+
+    Returns
+    -------
+    ndarray of shape (n_samples * n_epochs,)
+    """
+    before = np.arange(n_samples * n_epochs, dtype=np.float64)
+    return {
+        "constant": step_size + 0 * before,
+        "linear": step_size * (1 - before / (n_samples * n_epochs)),
+        "inverse-scaling": step_size / np.sqrt(1 + before),
+        "inverse-time": step_size / (1 + before / n_samples),
+        "inverse-sqrt": step_size / np.sqrt(1 + before / n_samples),
+        "optimal": 1 / (alpha * (1 / (alpha * step_size) + before)),
+        "epoch-decay": step_size * 0.8 ** (before // n_samples),
+    }[name]
+
+
 def sgd(
     X: Array,
     y: Array,
@@ -149,6 +176,7 @@ def sgd(
     stored: NDArray[np.bool_] | None = None,
     alpha_l1: float = 0.0,
     sample_weight: Array | None = None,
+    intercept_rate: float = 1.0,
 ) -> tuple[Array, float]:
     """Return w and b after one step of stochastic gradient descent for every element of `order`.
 
@@ -169,6 +197,8 @@ def sgd(
     alpha_l1 : float
         L1 strength.
     sample_weight : ndarray of shape (n_samples,), optional
+    intercept_rate : float
+        The intercept's step, in steps of the weights.
 
     Returns
     -------
@@ -187,5 +217,5 @@ def sgd(
         v = np.sign(v) * np.maximum(0, np.abs(v) - step * alpha_l1 / frequency[visited])
         w[visited] = v / (1 + step * alpha / frequency[visited])  # the degree split, implicit
         if fit_intercept:
-            b -= step * gradient
+            b -= intercept_rate * step * gradient
     return w, b

@@ -24,6 +24,7 @@ struct LinearConfig {
   double alpha_l1;  // alpha R(w) = alpha_l1 ||w||_1 + alpha_l2 / 2 ||w||^2
   double alpha_l2;
   bool fit_intercept;
+  double intercept_rate = 1;  // the intercept's step, in steps of the other weights
 };
 
 template <typename Data>

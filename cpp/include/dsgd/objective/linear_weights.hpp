@@ -44,16 +44,16 @@ class LinearWeights {
   }
 
   /// One proximal gradient step on the support of x, where `gradient` is the loss's derivative at w.x + b:
-  ///   w_j <- prox_j(w_j - step * gradient * x_j),   b <- b - step * gradient.
+  ///   w_j <- prox_j(w_j - step * gradient * x_j),   b <- b - intercept_rate * step * gradient.
   template <typename Row, typename Penalty>
-  void descend(const Row& x, Real gradient, Real step, const Penalty& penalty) const {
+  void descend(const Row& x, Real gradient, Real step, Real intercept_rate, const Penalty& penalty) const {
     const Real scale = step * gradient;
     if (Penalty::kZero && scale == 0) return;
     for (std::size_t k = 0; k < x.size(); ++k) {
       const std::size_t j = x.index(k);
       Policy::update(weights_[j], [&](Real w) { return penalty.prox(w - scale * x.value(k), step, j); });
     }
-    if (fit_intercept_) Policy::update(weights_.back(), [&](Real b) { return b - scale; });
+    if (fit_intercept_) Policy::update(weights_.back(), [&](Real b) { return b - intercept_rate * scale; });
   }
 
  private:

@@ -1,0 +1,120 @@
+"""One binary classification, or one regression: the data and what is minimised over it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from dsgd import _core
+from dsgd.data.inputs import as_matrix
+from dsgd.errors import DataError
+from dsgd.losses import Loss
+
+__all__ = ["Problem", "Scale", "measure"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How large the samples are, which is what step sizes are measured by.
+
+    Attributes
+    ----------
+    mean : float
+        Mean of s_i ||x_i||^2; 1 if that is 0.
+    largest : float
+        Greatest s_i (||x_i||^2 + intercept_rate).
+    intercept_rate : float
+        Mean square of the entries that are not zero; 1 if there are none. The intercept's step is that many times the
+        step of the weights: it learns like a feature as large as the others, whatever the unit of the features.
+    """
+
+    mean: float
+    largest: float
+    intercept_rate: float
+
+
+def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads: int) -> Scale:
+    """Measure the samples of a matrix; `DataError` if their squares overflow."""
+    norms = np.empty(matrix.n_rows)
+    entries = matrix.squared_norms(norms, n_threads)
+    total = float(norms.sum())
+    if not np.isfinite(total):
+        raise DataError(f"the squares of X overflow (row {int(np.argmax(norms))}): scale the features")
+    rate = total / entries if total > 0 else 1.0
+    if sample_weight is None:
+        mean, largest = total / matrix.n_rows, float(norms.max()) + rate
+    else:
+        mean = float(sample_weight.astype(np.float64) @ norms) / matrix.n_rows
+        largest = float((sample_weight * (norms + rate)).max())
+    return Scale(mean=mean if mean > 0 else 1.0, largest=largest, intercept_rate=rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Data, loss and penalty: F(w, b) = (1/n) sum_i s_i loss(w.x_i + b, y_i) + alpha R(w).
+
+    Attributes
+    ----------
+    matrix : _core.Matrix
+    target : ndarray of shape (n_samples,)
+    sample_weight : ndarray of shape (n_samples,) or None
+    loss : Loss
+    alphas : tuple of two floats
+        Strengths of ||w||_1 and of ||w||^2 / 2.
+    fit_intercept : bool
+    scale : Scale
+    """
+
+    matrix: _core.Matrix
+    target: NDArray[Any]
+    sample_weight: NDArray[Any] | None
+    loss: Loss
+    alphas: tuple[float, float]
+    fit_intercept: bool
+    scale: Scale
+
+    def objective(self, n_threads: int) -> _core.LinearObjective:
+        """Return the objective for the core, its feature frequencies counted on `n_threads` threads."""
+        return _core.LinearObjective(
+            self.matrix,
+            self.target,
+            self.sample_weight,
+            loss=self.loss.core(),
+            alpha_l1=self.alphas[0],
+            alpha_l2=self.alphas[1],
+            fit_intercept=self.fit_intercept,
+            intercept_rate=self.scale.intercept_rate,
+            n_threads=n_threads,
+        )
+
+    def sample(self, rows: NDArray[np.intp], weights: NDArray[Any]) -> tuple[Problem, NDArray[Any]]:
+        """Return the problem of some rows, and `weights` for it.
+
+        A sparse problem keeps only the features that occur in them, so that its size does not depend on theirs.
+        """
+        arrays = self.matrix.arrays
+        if not isinstance(arrays, tuple):
+            X: Any = np.ascontiguousarray(arrays[rows])
+            kept = weights.copy()
+        else:
+            indptr, indices, data = arrays
+            X = scipy.sparse.csr_array((data, indices, indptr), shape=(self.matrix.n_rows, self.matrix.n_features))[
+                rows
+            ]
+            columns, renumbered = np.unique(X.indices, return_inverse=True)
+            shape = (len(rows), max(len(columns), 1))
+            X = scipy.sparse.csr_array((X.data, renumbered.astype(X.indptr.dtype), X.indptr), shape=shape)
+            positions = columns if len(columns) else np.zeros(1, np.intp)
+            kept = np.concatenate([weights[positions], weights[self.matrix.n_features :]])
+        problem = dataclasses.replace(
+            self,
+            matrix=as_matrix(X, 1),
+            target=self.target[rows],
+            sample_weight=None if self.sample_weight is None else self.sample_weight[rows],
+        )
+        return problem, kept

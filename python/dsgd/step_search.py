@@ -1,0 +1,100 @@
+"""``step_size="auto"``: the first step size, found by short trials on a sample of the rows.
+
+The idea is that of Bottou's programs (determineEta0): train on a few rows with steps on a grid of powers of two and
+take the best. docs/design.md has the measurements behind the numbers here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from dsgd.algorithms import Algorithm, Task
+
+__all__ = ["choose_steps"]
+
+_LOG = logging.getLogger("dsgd")
+
+# A trial is three passes over a hundredth of the rows, at least a thousand, and at least so many batches.
+_PASSES, _SHARE, _MIN_ROWS, _MIN_BATCHES = 3, 100, 1000, 16
+# A whole run is longer than a trial, and what is best for it is smaller: by half, on every set measured.
+_MARGIN = 0.5
+_MAX_MOVES = 60
+
+
+def choose_steps(algorithm: Algorithm, tasks: Sequence[Task]) -> None:
+    """Set `step_size` of every task.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+    tasks : sequence of Task
+        Problems on the same rows: each search begins where the last one ended.
+    """
+    guess: float | None = None
+    for task in tasks:
+        given = task.schedule.start(task.run)
+        natural = 1 / (task.problem.loss.curvature * task.problem.scale.mean)
+        if given is not None:
+            task.step_size = given
+        elif not algorithm.capabilities.stochastic:
+            task.step_size = natural
+        else:
+            guess = _search(algorithm, task, guess or natural)
+            task.step_size = min(guess * _MARGIN, _longest_stable(algorithm, task))
+
+
+def _search(algorithm: Algorithm, task: Task, guess: float) -> float:
+    """Return the best step size for a sample of the rows."""
+    wanted = max(_MIN_ROWS, task.n_samples // _SHARE, _MIN_BATCHES * algorithm.batch_rows)
+    rows = np.random.default_rng(task.seed).permutation(task.n_samples)[:wanted]
+    problem, start = task.problem.sample(np.sort(rows), task.weights)
+    trial_task = dataclasses.replace(
+        task,
+        problem=problem,
+        objective=problem.objective(1),
+        weights=start.copy(),
+        n_threads=1,
+        max_epochs=min(_PASSES, task.max_epochs),
+        start_epoch=0,
+    )
+    trials: list[str] = []
+
+    def trial(step: float) -> float:
+        trial_task.step_size = step
+        np.copyto(trial_task.weights, start)
+        with np.errstate(all="ignore"):
+            for _ in algorithm.epochs(trial_task):
+                pass
+        value = trial_task.value() if np.isfinite(trial_task.weights).all() else math.inf
+        trials.append(f"{step:.3g}: {value:.4g}")
+        return value if math.isfinite(value) else math.inf
+
+    best = _minimise(trial, guess)
+    _LOG.info("step_size: objective after %d passes over %d rows by step: %s", _PASSES, len(rows), ", ".join(trials))
+    return best
+
+
+def _minimise(trial: Callable[[float], float], guess: float) -> float:
+    """Walk from `guess` in factors of two while the value of `trial` falls."""
+    best, value = guess, trial(guess)
+    for factor in (2.0, 0.5) if math.isfinite(value) else (0.5,):
+        first = best
+        for _ in range(_MAX_MOVES):
+            candidate = trial(best * factor)
+            if math.isfinite(value) and candidate >= value:
+                break
+            best, value = best * factor, candidate
+        if best != first:  # it went down this way, so it goes up the other way
+            break
+    return best
+
+
+def _longest_stable(algorithm: Algorithm, task: Task) -> float:
+    """Return the step from which on one sample could make its own error grow; a trial may not have seen the largest."""
+    loss, scale = task.problem.loss, task.problem.scale
+    return 2 * algorithm.batch_rows / (loss.curvature * scale.largest) if loss.steep else math.inf
