@@ -1,6 +1,7 @@
 #include <limits>  // for numeric_limits
 
 #include "dsgd/solver/hogwild.hpp"
+#include "dsgd/solver/minibatch.hpp"
 #include "dsgd/solver/sgd.hpp"
 #include "pybind.hpp"
 
@@ -18,6 +19,12 @@ void with_weights(const Objective& self, const py::array& weights, Run&& run) {
         run(objective, w);
       },
       self.objective);
+}
+
+/// The memory of an array, or nothing for None.
+template <typename T>
+std::span<T> optional_span(const std::optional<py::array>& array, const char* name) {
+  return array ? array_span<T>(*array, name) : std::span<T>();
 }
 
 }  // namespace
@@ -40,12 +47,27 @@ void register_solver(py::module_& m) {
   m.def(
       "sgd_epoch",
       [](const Objective& objective, const py::array& weights, const Epoch& epoch,
-         const std::optional<py::array>& visited) {
-        std::span<std::int64_t> order;
-        if (visited) order = array_span<std::int64_t>(*visited, "visited");
-        with_weights(objective, weights, [&](const auto& f, auto w) { sgd_epoch(f, w, epoch, order); });
+         const std::optional<py::array>& visited, const std::optional<py::array>& drift, std::int64_t averaged) {
+        const auto order = optional_span<std::int64_t>(visited, "visited");
+        const Average average{optional_span<double>(drift, "drift"), averaged};
+        with_weights(objective, weights, [&](const auto& f, auto w) { sgd_epoch(f, w, epoch, order, average); });
       },
-      py::arg("objective"), py::arg("weights"), py::arg("epoch"), py::arg("visited") = py::none());
+      py::arg("objective"), py::arg("weights"), py::arg("epoch"), py::arg("visited") = py::none(),
+      py::arg("drift") = py::none(), py::arg("averaged") = 0);
+
+  m.def(
+      "minibatch_epoch",
+      [](const Objective& objective, const py::array& weights, const Epoch& epoch, std::size_t batch_size,
+         std::size_t n_threads, const std::optional<py::array>& visited, const std::optional<py::array>& drift,
+         std::int64_t averaged) {
+        const auto order = optional_span<std::int64_t>(visited, "visited");
+        const Average average{optional_span<double>(drift, "drift"), averaged};
+        with_weights(objective, weights, [&](const auto& f, auto w) {
+          minibatch_epoch(f, w, epoch, batch_size, n_threads, order, average);
+        });
+      },
+      py::arg("objective"), py::arg("weights"), py::arg("epoch"), py::arg("batch_size"), py::arg("n_threads"),
+      py::arg("visited") = py::none(), py::arg("drift") = py::none(), py::arg("averaged") = 0);
 
   m.def(
       "hogwild_epoch",

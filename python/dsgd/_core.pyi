@@ -89,6 +89,18 @@ def sgd_epoch(
     weights: NDArray[Any],
     epoch: Epoch,
     visited: NDArray[np.int64] | None = None,
+    drift: NDArray[np.float64] | None = None,
+    averaged: int = 0,
+) -> None: ...
+def minibatch_epoch(
+    objective: LinearObjective,
+    weights: NDArray[Any],
+    epoch: Epoch,
+    batch_size: int,
+    n_threads: int,
+    visited: NDArray[np.int64] | None = None,
+    drift: NDArray[np.float64] | None = None,
+    averaged: int = 0,
 ) -> None: ...
 def hogwild_epoch(
     objective: LinearObjective, weights: NDArray[Any], epoch: Epoch, n_threads: int, write: str

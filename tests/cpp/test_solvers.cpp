@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "dsgd/solver/hogwild.hpp"
+#include "dsgd/solver/minibatch.hpp"
 #include "dsgd/solver/sgd.hpp"
 #include "problems.hpp"
 
@@ -68,6 +69,70 @@ TEST_CASE("the threads share one count of samples, which the step size follows")
       hogwild_epoch(objective, std::span(weights), current, threads, "racy");
       std::sort(weights.rbegin(), weights.rend());
       for (std::size_t t = 1; t <= kRows; ++t) CHECK(weights[t - 1] == schedule.at(index * kRows + t, index));
+    }
+  }
+}
+
+TEST_CASE("mini-batches give the same bits on any number of threads, sparse or dense") {
+  const auto problem = testing::random_problem(3000, 60, 0.5, 12);
+  std::vector<double> values(3000 * 60, 0);
+  for (std::size_t i = 0; i < 3000; ++i) {
+    const auto x = problem.view().row(i);
+    for (std::size_t k = 0; k < x.size(); ++k) values[i * 60 + x.index(k)] = x.value(k);
+  }
+  const LinearObjective sparse(problem.view(), problem.y, {}, kLogistic, 1);
+  const LinearObjective dense(DenseView<double>(values, 3000, 60, 1), problem.y, {}, kLogistic, 1);
+  const auto check = [](const auto& objective) {
+    const auto train = [&](std::size_t threads) {
+      std::vector<double> weights(61, 0);
+      std::vector<double> drift(61, 0);
+      for (std::size_t e = 0; e < 3; ++e) {  // batches of some 30,000 and 60,000 entries: worth three threads and more
+        minibatch_epoch(objective, std::span(weights), epoch(e, 5), 1000, threads, {}, {drift, 0});
+      }
+      weights.insert(weights.end(), drift.begin(), drift.end());
+      return weights;
+    };
+    const std::vector<double> one = train(1);
+    CHECK(std::abs(one[0]) > 0.1);
+    CHECK(std::abs(one[60]) > 1e-3);
+    for (const std::size_t threads : {std::size_t{2}, std::size_t{3}, std::size_t{7}}) CHECK(train(threads) == one);
+  };
+  check(sparse);
+  check(dense);
+}
+
+TEST_CASE("mini-batches of one row are stochastic gradient descent, bit for bit") {
+  const auto problem = testing::random_problem(500, 40, 0.2, 4);
+  const LinearObjective objective(problem.view(), problem.y, {}, kLogistic, 1);
+  std::vector<double> expected(41, 0);
+  std::vector<double> weights(41, 0);
+  for (std::size_t e = 0; e < 3; ++e) {
+    sgd_epoch(objective, std::span(expected), epoch(e, 0.5), {});
+    minibatch_epoch(objective, std::span(weights), epoch(e, 0.5), 1, 2, {});
+  }
+  CHECK(weights == expected);
+}
+
+TEST_CASE("ranges of features hold about as many entries each and all of them together") {
+  const auto problem = testing::random_problem(1000, 50, 0.3, 3);
+  const LinearObjective objective(problem.view(), problem.y, {}, kLogistic, 1);
+  for (const std::size_t n_ranges : {std::size_t{1}, std::size_t{2}, std::size_t{3}, std::size_t{7}, std::size_t{80}}) {
+    const auto edges = objective.feature_ranges(n_ranges);
+    REQUIRE(edges.size() == n_ranges + 1);
+    CHECK(edges.front() == 0);
+    CHECK(edges.back() == 50);
+    CHECK(std::is_sorted(edges.begin(), edges.end()));
+    for (std::size_t range = 0; range < n_ranges; ++range) {
+      std::size_t entries = 0;
+      for (std::size_t i = 0; i < 1000; ++i) {
+        const auto part = problem.view().row(i).between(edges[range], edges[range + 1]);
+        entries += part.size();
+        for (std::size_t k = 0; k < part.size(); ++k) {
+          CHECK(part.index(k) >= edges[range]);
+          CHECK(part.index(k) < edges[range + 1]);
+        }
+      }
+      CHECK(std::abs(static_cast<double>(entries) - static_cast<double>(problem.values.size() / n_ranges)) < 400);
     }
   }
 }
@@ -141,11 +206,15 @@ TEST_CASE("wrong arguments are refused") {
   std::vector<std::int64_t> visited(9);
   CHECK_THROWS_AS(sgd_epoch(objective, std::span(too_short), epoch(0, 1), {}), Error);
   CHECK_THROWS_AS(sgd_epoch(objective, std::span(weights), epoch(0, 1), visited), Error);
+  CHECK_THROWS_AS(sgd_epoch(objective, std::span(weights), epoch(0, 1), {}, {too_short, 0}), Error);
+  CHECK_THROWS_AS(minibatch_epoch(objective, std::span(too_short), epoch(0, 1), 2, 1, {}), Error);
+  CHECK_THROWS_AS(minibatch_epoch(objective, std::span(weights), epoch(0, 1), 2, 1, visited), Error);
+  CHECK_THROWS_AS(minibatch_epoch(objective, std::span(weights), epoch(0, 1), 2, 1, {}, {too_short, 0}), Error);
   CHECK_THROWS_AS(hogwild_epoch(objective, std::span(too_short), epoch(0, 1), 1, "racy"), Error);
   CHECK_THROWS_AS(hogwild_epoch(objective, std::span(weights), epoch(0, 1), 1, "careful"), Error);
 }
 
-TEST_CASE("locked writes refuse duplicate columns, on which they would wait for themselves") {
+TEST_CASE("duplicate columns are refused where they would do harm: a lock would wait for itself") {
   const std::vector<std::int32_t> indptr{0, 2};
   const std::vector<std::int32_t> indices{1, 1};
   const std::vector<double> values{1, 2};
@@ -153,4 +222,5 @@ TEST_CASE("locked writes refuse duplicate columns, on which they would wait for 
   const LinearObjective objective(CsrView<double, std::int32_t>(indptr, indices, values, 2, 1), y, {}, kLogistic, 1);
   std::vector<double> weights(3, 0);
   CHECK_THROWS_AS(hogwild_epoch(objective, std::span(weights), epoch(0, 1), 1, "locked"), Error);
+  CHECK_THROWS_AS(minibatch_epoch(objective, std::span(weights), epoch(0, 1), 2, 1, {}), Error);
 }

@@ -39,7 +39,7 @@ def objectives(X: Any, y: Any, **settings: Any) -> list[float]:
 
 
 @pytest.mark.parametrize("layout", ["sparse", "dense"])
-@pytest.mark.parametrize(("algo", "bound"), [("sgd", 1e-6), ("hogwild", 5e-4)])
+@pytest.mark.parametrize(("algo", "bound"), [("sgd", 1e-6), ("minibatch", 1e-6), ("hogwild", 5e-4)])
 def test_the_limit_is_the_optimum(algo: str, bound: float, layout: str) -> None:
     """Feature frequencies from 60 % to 1 %: a wrong degree split has another limit.
 
@@ -51,6 +51,16 @@ def test_the_limit_is_the_optimum(algo: str, bound: float, layout: str) -> None:
     data = X if layout == "sparse" else X.toarray()
     last = objectives(data, y, algo=algo, evaluate_every=2000, **SLOW_DECAY)[-1]
     assert best * (1 - 1e-9) < last < best * (1 + bound)
+
+
+@pytest.mark.parametrize("algo", ["sgd", "minibatch"])
+def test_the_average_comes_closer_than_the_last_iterate(algo: str) -> None:
+    """The mean over the last 300 of 400 passes, in the first of which the optimum is reached; the seed is fixed."""
+    X, y = make_problem(300, 20, seed=6)
+    best = optimum(X.toarray(), y)
+    settings: dict[str, Any] = {"algo": algo, "step_size": 0.4, "schedule": "constant", "max_epochs": 400}
+    last = np.mean(objectives(X, y, **settings)[-100:]) - best
+    assert 0 < objectives(X, y, average=100 * 300, **settings)[-1] - best < last / 3
 
 
 def test_constant_steps_leave_an_error_that_shrinks_with_the_step() -> None:

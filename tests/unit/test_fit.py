@@ -86,13 +86,38 @@ def test_without_a_seed_two_runs_differ() -> None:
         {"max_epochs": 6},
         {"random_state": 1},
         {"block_size": 8},
+        {"average": True},
+        {"average": 200},
+        {"algo": "minibatch"},
+        {"algo": "minibatch", "batch_size": 32},
+        {"algo": "minibatch", "block_size": 8},
+        {"algo": "minibatch", "average": True},
+        {"algo": "batch"},
     ],
     ids=str,
 )
 def test_every_option_changes_the_result(change: dict[str, Any]) -> None:
-    plain = fit(alpha=0.01, step_size=0.05)
+    algo = {"algo": change["algo"]} if len(change) == 2 and "algo" in change else {}
+    plain = fit(alpha=0.01, step_size=0.05, **algo)
     changed = fit(**{"alpha": 0.01, "step_size": 0.05, **change})
     assert (plain.coef_ != changed.coef_).any()
+
+
+def test_the_number_of_threads_does_not_change_mini_batches() -> None:
+    many, y = make_problem(6000, 40, seed=3)
+    results = [
+        dsgd.fit(many, y, algo="minibatch", batch_size=3000, n_threads=n, random_state=0, max_epochs=4)
+        for n in (1, 2, 3)
+    ]
+    for result in results[1:]:
+        assert (result.coef_ == results[0].coef_).all()
+        assert result.intercept_ == results[0].intercept_
+
+
+@pytest.mark.parametrize("algo", ["sgd", "minibatch"])
+def test_an_average_that_begins_after_the_run_is_the_last_iterate(algo: str) -> None:
+    assert (fit(algo=algo, average=10_000).coef_ == fit(algo=algo).coef_).all()
+    assert fit(algo=algo, average=np.True_).algorithm == fit(algo=algo, average=1).algorithm
 
 
 def test_penalties_meet_where_they_are_the_same() -> None:

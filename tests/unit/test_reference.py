@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from problems import make_problem
 
+import dsgd
 from dsgd import _core, schedules
 from dsgd.data.inputs import as_matrix
 from dsgd.testing import reference
@@ -25,11 +26,13 @@ def make_objective(data: Any, *, loss: str, sample_weight: Any = None, **config:
     return _core.LinearObjective(as_matrix(data, 1), Y, sample_weight, loss=core_loss, n_threads=2, **config)
 
 
-def train(objective: _core.LinearObjective, weights: NDArray[np.float64], schedule: _core.Schedule) -> list[int]:
+def train(
+    objective: _core.LinearObjective, weights: NDArray[np.float64], schedule: _core.Schedule, seed: int = 7
+) -> list[int]:
     """Train for N_EPOCHS in place; return the rows in the order in which the core visited them."""
     visited = np.empty((N_EPOCHS, N_ROWS), np.int64)
     for index in range(N_EPOCHS):
-        epoch = _core.Epoch(index=index, schedule=schedule, block_size=1, seed=7)
+        epoch = _core.Epoch(index=index, schedule=schedule, block_size=1, seed=seed)
         _core.sgd_epoch(objective, weights, epoch, visited[index])
     return [int(row) for row in visited.ravel()]
 
@@ -103,6 +106,74 @@ def test_steps_are_those_of_the_schedule(schedule: schedules.Schedule) -> None:
     steps = reference.steps(schedule.name, 0.1, n_samples=N_ROWS, n_epochs=N_EPOCHS, alpha=0.01)
     w, _ = reference.sgd(DENSE, Y, order, steps, loss="logistic", alpha=0.01, fit_intercept=False, stored=DENSE != 0)
     np.testing.assert_allclose(weights, w, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("layout", ["sparse", "dense"])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize(("alpha_l1", "alpha_l2"), [(0.0, 0.0), (0.0, 0.01), (0.003, 0.01)], ids=["none", "l2", "both"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_minibatch_and_its_average_equal_the_reference_on_any_number_of_threads(
+    loss: str, layout: str, fit_intercept: bool, alpha_l1: float, alpha_l2: float, weighted: bool
+) -> None:
+    data, stored = (X, DENSE != 0) if layout == "sparse" else (DENSE, None)
+    sample_weight = WEIGHTS if weighted else None
+    config: dict[str, Any] = {"alpha_l1": alpha_l1, "fit_intercept": fit_intercept, "intercept_rate": 0.3}
+    objective = make_objective(data, loss=loss, sample_weight=sample_weight, alpha_l2=alpha_l2, **config)
+    schedule = _core.Schedule(step_size=0.2, power=0.1)
+    size, first = 10, 40  # 125 rows: the last batch of an epoch has 5; the average begins in the first epoch
+    results = []
+    for n_threads in (1, 3):
+        weights, drift = np.zeros(N_FEATURES + fit_intercept), np.zeros(N_FEATURES + fit_intercept)
+        visited = np.empty((N_EPOCHS, N_ROWS), np.int64)
+        for index in range(N_EPOCHS):
+            epoch = _core.Epoch(index=index, schedule=schedule, block_size=1, seed=7)
+            averaged = index * N_ROWS - first
+            _core.minibatch_epoch(objective, weights, epoch, size, n_threads, visited[index], drift, averaged)
+        results.append((weights, drift))
+    assert (results[0][0] == results[1][0]).all()
+    assert (results[0][1] == results[1][1]).all()
+    starts = [(e, k) for e in range(N_EPOCHS) for k in range(0, N_ROWS, size)]
+    path = reference.iterates(
+        DENSE,
+        Y,
+        [visited[e, k : k + size].tolist() for e, k in starts],
+        [0.2 / (e * N_ROWS + k + 1) ** 0.1 for e, k in starts],
+        loss=loss,
+        alpha=alpha_l2,
+        stored=stored,
+        sample_weight=sample_weight,
+        **config,
+    )
+    all_w = np.array([np.append(w, b)[: len(weights)] for w, b in path])
+    assert np.abs(all_w[-1]).max() > 0.01
+    np.testing.assert_allclose(weights, all_w[-1], rtol=0, atol=1e-12)
+    counts = np.array([min(size, N_ROWS - k) if e * N_ROWS + k >= first else 0 for e, k in starts])
+    mean = counts @ all_w / counts.sum()
+    np.testing.assert_allclose(weights - drift / (N_EPOCHS * N_ROWS - first), mean, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("begin", [1, 100, 400])
+@pytest.mark.parametrize("layout", ["sparse", "dense"])
+def test_the_average_is_that_of_the_reference_from_the_given_sample_on(begin: int, layout: str) -> None:
+    data, stored = (X, DENSE != 0) if layout == "sparse" else (DENSE, None)
+    settings: dict[str, Any] = {"algo": "sgd", "loss": "logistic", "alpha": 0.01, "fit_intercept": False}
+    settings |= {"random_state": 3, "step_size": 0.1, "schedule": "constant", "max_epochs": N_EPOCHS}
+    result = dsgd.fit(data, Y, average=True if begin == 1 else begin, **settings)
+    objective = make_objective(data, loss="logistic", alpha_l1=0, alpha_l2=0.01, fit_intercept=False)
+    order = train(objective, np.zeros(N_FEATURES), _core.Schedule(step_size=0.1), seed=3)
+    path = reference.iterates(
+        DENSE,
+        Y,
+        [[i] for i in order],
+        [0.1] * len(order),
+        loss="logistic",
+        alpha=0.01,
+        fit_intercept=False,
+        stored=stored,
+    )
+    expected = np.mean([w for w, _ in path][begin - 1 :], axis=0)
+    np.testing.assert_allclose(result.coef_, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

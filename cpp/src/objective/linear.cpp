@@ -73,6 +73,28 @@ void LinearObjective<Data>::check_weights(std::span<const Real> weights) const {
 }
 
 template <typename Data>
+std::vector<std::size_t> LinearObjective<Data>::feature_ranges(std::size_t n_ranges) const {
+  const std::size_t n_features = X_.features();
+  std::vector<std::size_t> edges{0};
+  if constexpr (Data::kSparse) {
+    double total = 0;  // of the frequencies d_j / n
+    for (const Real inverse : inverse_frequency_) total += 1 / static_cast<double>(inverse);
+    double sum = 0;
+    for (std::size_t j = 0; j < n_features; ++j) {
+      sum += 1 / static_cast<double>(inverse_frequency_[j]);
+      while (edges.size() < n_ranges &&
+             sum * static_cast<double>(n_ranges) >= total * static_cast<double>(edges.size())) {
+        edges.push_back(j + 1);
+      }
+    }
+  } else {
+    while (edges.size() < n_ranges) edges.push_back(n_features * edges.size() / n_ranges);
+  }
+  edges.resize(n_ranges + 1, n_features);
+  return edges;
+}
+
+template <typename Data>
 double LinearObjective<Data>::mean_loss(std::span<const Real> weights, std::size_t n_threads) const {
   check_weights(weights);
   std::vector<double> partial((X_.rows() + kBlockRows - 1) / kBlockRows);

@@ -8,39 +8,43 @@
 #include "dsgd/solver/sgd.hpp"
 
 #include "dsgd/core/atomic.hpp"
-#include "dsgd/core/error.hpp"
 #include "dsgd/objective/linear_weights.hpp"
 
 namespace dsgd {
 
 template <typename Data>
 void sgd_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
-               std::span<std::int64_t> visited) {
+               std::span<std::int64_t> visited, const Average& average) {
   using Real = typename Data::Real;
   const Data& X = objective.X();
   objective.check_weights(weights);
-  if (!visited.empty() && visited.size() != X.rows()) {
-    throw Error(ErrorCode::config, "visited must have one element for every row");
-  }
+  check_visited(visited, X.rows());
+  average.check(weights.size());
   objective.visit([&](auto loss, auto penalty) {
-    Exclusive policy;
-    const LinearWeights<Real, Exclusive> w(weights, objective.config().fit_intercept, policy);
-    const EpochSteps<Real> steps(epoch.schedule, epoch.index);
-    const auto rate = static_cast<Real>(objective.config().intercept_rate);
     std::size_t done = 0;
-    epoch.sampler(X.rows(), 0, 1).for_each([&](std::size_t i) {
-      const auto x = X.row(i);
-      const Real step = steps(epoch.index * X.rows() + done + 1);
-      const Real gradient = objective.sample_weight(i) * loss.derivative(w.decision(x), objective.y()[i]);
-      w.descend(x, gradient, step, rate, penalty);
-      if (!visited.empty()) visited[done] = static_cast<std::int64_t>(i);
-      ++done;
-    });
+    const auto run = [&](auto policy) {
+      const LinearWeights<Real, decltype(policy)> w(weights, objective.config().fit_intercept, policy);
+      const EpochSteps<Real> steps(epoch.schedule, epoch.index);
+      const auto rate = static_cast<Real>(objective.config().intercept_rate);
+      epoch.sampler(X.rows(), 0, 1).for_each([&](std::size_t i) {
+        const auto x = X.row(i);
+        const Real gradient = objective.sample_weight(i) * loss.derivative(w.decision(x), objective.y()[i]);
+        w.descend(x, gradient, steps(epoch.index * X.rows() + done + 1), rate, penalty);
+        if (!visited.empty()) visited[done] = static_cast<std::int64_t>(i);
+        ++done;
+      });
+    };
+    if (average.drift.empty()) {
+      run(Exclusive{});
+    } else {
+      run(Averaged<Real>(weights, average, done));
+    }
   });
 }
 
-#define DSGD_INSTANTIATE(Data) \
-  template void sgd_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, std::span<std::int64_t>);
+#define DSGD_INSTANTIATE(Data)                                                                                        \
+  template void sgd_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, std::span<std::int64_t>, \
+                          const Average&);
 DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 

@@ -9,13 +9,25 @@ from typing import Any
 from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task
 from dsgd.algorithms.batch import Batch
 from dsgd.algorithms.hogwild import Hogwild
+from dsgd.algorithms.minibatch import Minibatch
 from dsgd.algorithms.sgd import Sgd
 from dsgd.checks import unknown_name
 from dsgd.errors import ConfigError
 
-__all__ = ["REGISTRY", "Algorithm", "Batch", "Capabilities", "EpochEnd", "Hogwild", "Sgd", "Task", "resolve_algorithm"]
+__all__ = [
+    "REGISTRY",
+    "Algorithm",
+    "Batch",
+    "Capabilities",
+    "EpochEnd",
+    "Hogwild",
+    "Minibatch",
+    "Sgd",
+    "Task",
+    "resolve_algorithm",
+]
 
-REGISTRY: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in (Sgd, Hogwild, Batch)}
+REGISTRY: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in (Sgd, Hogwild, Minibatch, Batch)}
 
 
 def resolve_algorithm(algo: Any, options: dict[str, Any], other_parameters: Iterable[str] = ()) -> Algorithm:

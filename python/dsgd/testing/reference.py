@@ -5,12 +5,12 @@ Nothing here is shared with the core, not even the losses, so that an error cann
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DERIVATIVES", "VALUES", "loss_gradient", "objective", "sgd", "steps"]
+__all__ = ["DERIVATIVES", "VALUES", "iterates", "loss_gradient", "objective", "sgd", "steps"]
 
 Array = NDArray[np.float64]
 
@@ -205,17 +205,63 @@ def sgd(
     w : ndarray of shape (n_features,)
     b : float
     """
+    *_, last = iterates(
+        X,
+        y,
+        ([i] for i in order),
+        steps,
+        loss=loss,
+        alpha=alpha,
+        fit_intercept=fit_intercept,
+        stored=stored,
+        alpha_l1=alpha_l1,
+        sample_weight=sample_weight,
+        intercept_rate=intercept_rate,
+    )
+    return last
+
+
+def iterates(
+    X: Array,
+    y: Array,
+    batches: Iterable[Sequence[int]],
+    steps: Iterable[float],
+    *,
+    loss: str,
+    alpha: float,
+    fit_intercept: bool,
+    stored: NDArray[np.bool_] | None = None,
+    alpha_l1: float = 0.0,
+    sample_weight: Array | None = None,
+    intercept_rate: float = 1.0,
+) -> Iterator[tuple[Array, float]]:
+    """Yield w and b after every step of mini-batch gradient descent; of plain SGD where a batch is one row.
+
+    Parameters
+    ----------
+    batches : iterable of sequences of int
+        The rows of each step.
+    X, y, steps, loss, alpha, fit_intercept, stored, alpha_l1, sample_weight, intercept_rate
+        As for `sgd`.
+
+    Yields
+    ------
+    w : ndarray of shape (n_features,)
+    b : float
+    """
     support = np.ones(X.shape, bool) if stored is None else stored
     frequency = np.maximum(support.sum(axis=0), 1) / len(X)
+    importance = np.ones(len(X)) if sample_weight is None else sample_weight
     w, b = np.zeros(X.shape[1]), 0.0
-    for i, step in zip(order, steps, strict=True):
-        gradient = float(DERIVATIVES[loss](np.asarray(X[i] @ w + b), y[i]))
-        if sample_weight is not None:
-            gradient *= float(sample_weight[i])
-        visited = support[i]
-        v = w[visited] - step * gradient * X[i, visited]
-        v = np.sign(v) * np.maximum(0, np.abs(v) - step * alpha_l1 / frequency[visited])
-        w[visited] = v / (1 + step * alpha / frequency[visited])  # the degree split, implicit
-        if fit_intercept:
-            b -= intercept_rate * step * gradient
-    return w, b
+    for batch, step in zip(batches, steps, strict=True):
+        share = step / len(batch)
+        # All gradients of the batch first, at the same weights.
+        gradients = [float(importance[i] * DERIVATIVES[loss](np.asarray(X[i] @ w + b), y[i])) for i in batch]
+        for i, gradient in zip(batch, gradients, strict=True):
+            visited = support[i]
+            v = w[visited] - share * gradient * X[i, visited]
+            v = np.sign(v) * np.maximum(0, np.abs(v) - share * alpha_l1 / frequency[visited])
+            w[visited] = v / (1 + share * alpha / frequency[visited])  # the degree split, implicit
+            if fit_intercept:
+                b -= intercept_rate * share * gradient
+        yield w.copy(), b

@@ -1,8 +1,9 @@
 // A sparse matrix in compressed rows (CSR), seen in place.
 #pragma once
 
-#include <cstddef>  // for size_t
-#include <span>     // for span
+#include <algorithm>  // for lower_bound
+#include <cstddef>    // for size_t
+#include <span>       // for span
 
 #include "dsgd/core/types.hpp"
 
@@ -16,6 +17,18 @@ class SparseRow {
   [[nodiscard]] std::size_t size() const { return values_.size(); }
   [[nodiscard]] std::size_t index(std::size_t k) const { return static_cast<std::size_t>(indices_[k]); }
   [[nodiscard]] Real value(std::size_t k) const { return values_[k]; }
+
+  /// The part with columns in [low, high), where columns increase.
+  [[nodiscard]] SparseRow between(std::size_t low, std::size_t high) const {
+    const auto position = [&](std::size_t column) {
+      const auto less = [](Index index, std::size_t bound) { return static_cast<std::size_t>(index) < bound; };
+      return static_cast<std::size_t>(std::lower_bound(indices_.begin(), indices_.end(), column, less) -
+                                      indices_.begin());
+    };
+    const std::size_t begin = position(low);
+    const std::size_t size = position(high) - begin;
+    return SparseRow(indices_.subspan(begin, size), values_.subspan(begin, size));
+  }
 
  private:
   std::span<const Index> indices_;

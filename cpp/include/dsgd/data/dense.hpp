@@ -8,17 +8,23 @@
 
 namespace dsgd {
 
-/// One row; entry k is feature k.
+/// One row, or a part of one that begins with feature `first`; entry k is feature first + k.
 template <RealType Real>
 class DenseRow {
  public:
-  explicit DenseRow(std::span<const Real> values) : values_(values) {}
+  explicit DenseRow(std::span<const Real> values, std::size_t first = 0) : values_(values), first_(first) {}
   [[nodiscard]] std::size_t size() const { return values_.size(); }
-  [[nodiscard]] static std::size_t index(std::size_t k) { return k; }
+  [[nodiscard]] std::size_t index(std::size_t k) const { return first_ + k; }
   [[nodiscard]] Real value(std::size_t k) const { return values_[k]; }
+
+  /// The part with features in [low, high).
+  [[nodiscard]] DenseRow between(std::size_t low, std::size_t high) const {
+    return DenseRow(values_.subspan(low - first_, high - low), low);
+  }
 
  private:
   std::span<const Real> values_;
+  std::size_t first_;
 };
 
 template <RealType RealT>

@@ -65,6 +65,9 @@ class LinearObjective {
     });
   }
 
+  /// The edges of `n_ranges` ranges of features with about as many stored entries each: n_ranges + 1 of them.
+  [[nodiscard]] std::vector<std::size_t> feature_ranges(std::size_t n_ranges) const;
+
   /// Throws Error(config) unless there is one weight for every parameter.
   void check_weights(std::span<const Real> weights) const;
 

@@ -51,9 +51,9 @@ class LinearWeights {
     if (Penalty::kZero && scale == 0) return;
     for (std::size_t k = 0; k < x.size(); ++k) {
       const std::size_t j = x.index(k);
-      Policy::update(weights_[j], [&](Real w) { return penalty.prox(w - scale * x.value(k), step, j); });
+      policy_.update(weights_[j], [&](Real w) { return penalty.prox(w - scale * x.value(k), step, j); });
     }
-    if (fit_intercept_) Policy::update(weights_.back(), [&](Real b) { return b - intercept_rate * scale; });
+    if (fit_intercept_) policy_.update(weights_.back(), [&](Real b) { return b - intercept_rate * scale; });
   }
 
  private:

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstddef>  // for size_t
-#include <cstdint>  // for uint64_t
+#include <cstdint>  // for int64_t, uint64_t
+#include <span>     // for span
 
+#include "dsgd/core/error.hpp"
 #include "dsgd/core/random.hpp"
 #include "dsgd/solver/sampler.hpp"
 #include "dsgd/solver/schedule.hpp"
@@ -20,5 +22,12 @@ struct Epoch {
     return {n_rows, block_size, thread, n_threads, RandomStream(seed, index, thread)};
   }
 };
+
+/// Throws Error(config) unless `visited`, which receives the rows in the order of their visits, is empty or has room.
+inline void check_visited(std::span<const std::int64_t> visited, std::size_t n_rows) {
+  if (!visited.empty() && visited.size() != n_rows) {
+    throw Error(ErrorCode::config, "visited must have one element for every row");
+  }
+}
 
 }  // namespace dsgd

@@ -5,6 +5,7 @@
 #include <span>     // for span
 
 #include "dsgd/objective/linear.hpp"
+#include "dsgd/solver/averaging.hpp"
 #include "dsgd/solver/epoch.hpp"
 
 namespace dsgd {
@@ -13,6 +14,6 @@ namespace dsgd {
 /// they were visited. The same epoch of the same seed changes the weights in the same way, bit for bit.
 template <typename Data>
 void sgd_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
-               std::span<std::int64_t> visited);
+               std::span<std::int64_t> visited, const Average& average = {});
 
 }  // namespace dsgd

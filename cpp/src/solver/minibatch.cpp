@@ -1,0 +1,100 @@
+// Mini-batch gradient descent:
+//
+//   for every batch B:   g_i = s_i loss'(w.x_i + b, y_i) for all i in B, at the same w       the rows shared out
+//                        w <- prox(w - step/|B| g_i x_i) for i in B in turn                  the features shared out
+//
+// The samples of a batch do not see one another's step, as in the mean gradient, and each brings its own share of the
+// penalty (penalty.hpp), so that a step touches the support of the batch only. A thread owns some features and goes
+// through the whole batch: nothing is written by two, and the sums do not depend on the number of threads.
+#include "dsgd/solver/minibatch.hpp"
+
+#include <algorithm>  // for clamp, min
+#include <vector>     // for vector
+
+#include "dsgd/core/atomic.hpp"
+#include "dsgd/core/error.hpp"
+#include "dsgd/core/parallel.hpp"
+#include "dsgd/objective/linear_weights.hpp"
+
+namespace dsgd {
+namespace {
+
+/// Entries that are worth waking a thread for.
+constexpr std::size_t kThreadEntries = 8192;
+
+/// Rows whose decision values a thread computes before it asks for more.
+constexpr std::size_t kBlockRows = 32;
+
+template <typename Data>
+std::size_t useful_threads(const Data& X, std::size_t batch_size, std::size_t n_threads) {
+  const std::size_t entries = batch_size * (X.nonzeros() / std::max<std::size_t>(X.rows(), 1));
+  return std::clamp<std::size_t>(entries / kThreadEntries, 1, n_threads);
+}
+
+}  // namespace
+
+template <typename Data>
+void minibatch_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
+                     std::size_t batch_size, std::size_t n_threads, std::span<std::int64_t> visited,
+                     const Average& average) {
+  using Real = typename Data::Real;
+  const Data& X = objective.X();
+  objective.check_weights(weights);
+  check_visited(visited, X.rows());
+  average.check(weights.size());
+  if constexpr (Data::kSparse) {
+    if (!X.canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
+  }
+  batch_size = std::clamp<std::size_t>(batch_size, 1, X.rows());
+  const std::size_t threads = useful_threads(X, batch_size, n_threads);
+  const std::vector<std::size_t> edges = objective.feature_ranges(threads);
+  objective.visit([&](auto loss, auto penalty) {
+    const bool fit_intercept = objective.config().fit_intercept;
+    const auto rate = static_cast<Real>(objective.config().intercept_rate);
+    const EpochSteps<Real> steps(epoch.schedule, epoch.index);
+    std::size_t done = 0;
+    const auto run = [&](auto policy) {
+      using Policy = decltype(policy);
+      std::vector<std::size_t> batch;
+      std::vector<Real> gradient(batch_size);
+      const auto step = [&] {
+        parallel_blocks(batch.size(), kBlockRows, threads, [&](std::size_t, std::size_t begin, std::size_t end) {
+          const LinearWeights<Real, Policy> w(weights, fit_intercept, policy);
+          for (std::size_t k = begin; k < end; ++k) {
+            const std::size_t i = batch[k];
+            gradient[k] = objective.sample_weight(i) * loss.derivative(w.decision(X.row(i)), objective.y()[i]);
+          }
+        });
+        const Real share = steps(epoch.index * X.rows() + done + 1) / static_cast<Real>(batch.size());
+        parallel_region(threads, [&](std::size_t thread) {
+          const LinearWeights<Real, Policy> w(weights, fit_intercept && thread == 0, policy);
+          for (std::size_t k = 0; k < batch.size(); ++k) {
+            w.descend(X.row(batch[k]).between(edges[thread], edges[thread + 1]), gradient[k], share, rate, penalty);
+          }
+        });
+        done += batch.size();
+        batch.clear();
+      };
+      std::size_t seen = 0;
+      epoch.sampler(X.rows(), 0, 1).for_each([&](std::size_t i) {
+        if (!visited.empty()) visited[seen++] = static_cast<std::int64_t>(i);
+        batch.push_back(i);
+        if (batch.size() == batch_size) step();
+      });
+      if (!batch.empty()) step();
+    };
+    if (average.drift.empty()) {
+      run(Exclusive{});
+    } else {
+      run(Averaged<Real>(weights, average, done));
+    }
+  });
+}
+
+#define DSGD_INSTANTIATE(Data)                                                                                  \
+  template void minibatch_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, std::size_t, \
+                                std::size_t, std::span<std::int64_t>, const Average&);
+DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
+#undef DSGD_INSTANTIATE
+
+}  // namespace dsgd

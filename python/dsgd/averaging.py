@@ -1,0 +1,64 @@
+"""Polyak-Ruppert averaging: the mean of the iterates instead of the last one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd.checks import check_integer
+from dsgd.errors import ConfigError
+
+__all__ = ["PolyakAverage", "check_average"]
+
+
+def check_average(average: Any) -> int:
+    """Return after how many samples the average begins, 0 for none; True begins with the first."""
+    if isinstance(average, bool | np.bool_):
+        return int(average)
+    if isinstance(average, str):
+        raise ConfigError(f"average must be True, False or a number of samples, not {average!r}")
+    return check_integer("average", average, 0, 2**62)
+
+
+class PolyakAverage:
+    """The average of the weights after every sample from a given one on, kept beside the iterate.
+
+    The core adds up (s - 1) D_s for the change D_s of step s, on the weights that change, so that a sparse step stays
+    sparse; averaging.hpp has the formula.
+
+    Parameters
+    ----------
+    weights : ndarray
+        The weights that a user sees: the average, as soon as it has begun.
+    begin : int
+        The first sample in the average, counted from 1; 0: there is no average, and the iterate is `weights` itself.
+
+    Attributes
+    ----------
+    iterate : ndarray
+        What the algorithm steps on.
+    drift : ndarray of float64 or None
+    steps : int
+        Samples in the average so far; negative before it begins.
+
+    References
+    ----------
+    Polyak, Juditsky (1992), "Acceleration of stochastic approximation by averaging".
+    """
+
+    def __init__(self, weights: NDArray[Any], begin: int) -> None:
+        self._weights = weights
+        self.iterate = weights.copy() if begin > 0 else weights
+        self.drift = np.zeros(len(weights)) if begin > 0 else None
+        self.steps = 1 - begin
+
+    def advance(self, n_samples: int) -> None:
+        """Count the samples of an epoch and bring the weights up to date."""
+        self.steps += n_samples
+        if self.drift is None:
+            return
+        np.copyto(self._weights, self.iterate)
+        if self.steps > 0:
+            self._weights -= (self.drift / self.steps).astype(self._weights.dtype)
