@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from dsgd import _core
 from dsgd.algorithms import Algorithm, Task, resolve_algorithm
 from dsgd.callbacks import Callback
-from dsgd.checks import check_choice, check_flag, check_integer, check_real
+from dsgd.checks import check_choice, check_flag, check_integer, check_real, shown
 from dsgd.data.inputs import as_matrix, real_dtype
 from dsgd.data.libsvm import read_libsvm_files
 from dsgd.data.targets import as_initial_weights, as_sample_weight, as_targets
@@ -152,15 +152,16 @@ def fit(
     resolved_loss = resolve_loss(loss)
     resolved_schedule = resolve_schedule(schedule)
     alphas = _alphas(penalty, alpha, l1_ratio)
-    check_flag("fit_intercept", fit_intercept)
-    check_real("step_size", step_size, 0, low_open=True)
-    check_integer("max_epochs", max_epochs, 1)
-    check_integer("evaluate_every", evaluate_every, 0)
+    fit_intercept = check_flag("fit_intercept", fit_intercept)
+    step_size = check_real("step_size", step_size, 0, low_open=True)
+    max_epochs = check_integer("max_epochs", max_epochs, 1)
+    evaluate_every = check_integer("evaluate_every", evaluate_every, 0)
     stopping = Stopping(tol=tol, patience=patience, early_stopping=early_stopping, max_seconds=max_seconds)
     stopping.check(evaluate_every, eval_set)
-    if not all(callable(callback) for callback in callbacks):
-        raise ConfigError(f"callbacks must be callables, not {callbacks!r}")
-    check_flag("progress", progress)
+    # A sequence: an iterator would be used up by the check.
+    if not isinstance(callbacks, Sequence) or not all(callable(callback) for callback in callbacks):
+        raise ConfigError(f"callbacks must be a sequence of callables, such as a list, not {shown(callbacks)}")
+    progress = check_flag("progress", progress)
     threads = _threads_of(algorithm, n_threads)
     seed = _seed(random_state)
 
@@ -238,5 +239,4 @@ def _threads_of(algorithm: Algorithm, n_threads: int | None) -> int:
 def _seed(random_state: int | None) -> int:
     if random_state is None:
         return int.from_bytes(os.urandom(8), "little")
-    check_integer("random_state", random_state, 0, 2**64 - 1)
-    return int(random_state)
+    return check_integer("random_state", random_state, 0, 2**64 - 1)
