@@ -188,13 +188,13 @@ MATRICES = [
     data("indptr beyond the entries", "indptr ends with 1000000, but there are", X=broken(indptr=(-1, 10**6))),
     data("indptr too short", "indptr has 60 elements; 60 rows need 61", X=broken(indptr=X.indptr[:-1])),
     data("indptr too long", "indptr has 62 elements; 60 rows need 61", X=broken(indptr=np.append(X.indptr, X.nnz))),
-    data("indptr of floats", "indptr has shape .* dtype float64; .* of integers", X=broken(indptr=X.indptr + 0.5)),
-    data("indptr of two dimensions", r"indptr has shape \(61, 1\)", X=broken(indptr=X.indptr[:, None])),
-    data("indptr of nothing", r"indptr has shape \(\)", X=broken(indptr=None)),
-    data("indices of text", "indices has shape .* dtype <U", X=broken(indices=X.indices.astype(str))),
+    data("indptr of floats", "indptr is of shape .* dtype float64; .* of integers", X=broken(indptr=X.indptr + 0.5)),
+    data("indptr of two dimensions", r"indptr is of shape \(61, 1\)", X=broken(indptr=X.indptr[:, None])),
+    data("indptr of nothing", "indptr is None; it must be an array of integers", X=broken(indptr=None)),
+    data("indices of text", "indices is of shape .* dtype <U", X=broken(indices=X.indices.astype(str))),
     data("fewer values than indices", "indices has 127 elements and data 126", X=broken(data=X.data[:-1])),
     data("fewer indices than values", "indices has 126 elements and data 127", X=broken(indices=X.indices[:-1])),
-    data("values of nothing", r"data has shape \(\)", X=broken(data=None)),
+    data("values of nothing", "data is None; it must be an array of numbers", X=broken(data=None)),
     data(
         "csc with a row too large", "the csc matrix is broken: .*; build it anew", X=broken("csc", indices=(3, 10**6))
     ),
@@ -202,6 +202,7 @@ MATRICES = [
     data("csc with a wild indptr", "the csc matrix is broken", X=broken("csc", indptr=(3, 10**6))),
     data("bsr with a column too large", "the bsr matrix is broken", X=broken("bsr", indices=(3, 10**6))),
     data("coo with a row too large", "the coo matrix is broken", X=broken("coo", row=(3, 10**6))),
+    data("dia with too few offsets", "the dia matrix is broken", X=broken("dia", offsets=np.zeros(1, int))),
     data("coo with a negative column", "the coo matrix is broken", X=broken("coo", col=(3, -1))),
 ]
 

@@ -10,6 +10,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from dsgd import _core
+from dsgd.checks import shown
 from dsgd.errors import DataError
 
 __all__ = ["MAX_FEATURES", "as_array", "as_matrix", "as_real", "check_features", "match_features", "real_dtype"]
@@ -56,40 +57,59 @@ def as_real(array: NDArray[Any], what: str) -> NDArray[Any]:
 
 def _as_csr(X: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return indptr, indices and data of a sparse matrix, in place where the core takes them as they are."""
+    _check_parts(X)
     if X.format != "csr":
         X = _to_csr(X)
-    parts = {name: as_array(getattr(X, name), f"{name} of X") for name in ("indptr", "indices", "data")}
-    for name, array in parts.items():
-        if array.ndim != 1 or (name != "data" and array.dtype.kind not in "iu"):
-            kind = "numbers" if name == "data" else "integers"
-            raise DataError(
-                f"the CSR matrix is broken: {name} has shape {array.shape} and dtype {array.dtype}; it must be one "
-                f"dimension of {kind}"
-            )
-    indptr, indices, data = parts.values()
+    indptr, indices = X.indptr, X.indices
     if len(indptr) != X.shape[0] + 1:
         raise DataError(
-            f"the CSR matrix is broken: indptr has {len(indptr)} elements; {X.shape[0]} rows need {X.shape[0] + 1}"
+            f"the csr matrix is broken: indptr has {len(indptr)} elements; {X.shape[0]} rows need {X.shape[0] + 1}"
         )
     if indptr.dtype != indices.dtype or indices.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
         # Never to a narrower type, in which a wrong index could pass for a right one.
         _note(f"indptr and indices converted from {indptr.dtype} and {indices.dtype} to int64", 8 * len(indices))
         indptr, indices = indptr.astype(np.int64, copy=False), indices.astype(np.int64, copy=False)
     required = [np.require(array, requirements=["C", "A"]) for array in (indptr, indices)]
-    return required[0], required[1], as_real(data, "the data of X")
+    return required[0], required[1], as_real(X.data, "the data of X")
+
+
+# The arrays of each format, with the dimensions that they have.
+_PARTS = {
+    "csr": {"data": 1, "indices": 1, "indptr": 1},
+    "csc": {"data": 1, "indices": 1, "indptr": 1},
+    "bsr": {"data": 3, "indices": 1, "indptr": 1},
+    "coo": {"data": 1, "row": 1, "col": 1},
+    "dia": {"data": 2, "offsets": 1},
+}
+
+
+def _check_parts(X: Any) -> None:
+    """Refuse a sparse matrix whose attributes were replaced by what they cannot be."""
+    for name, n_dimensions in _PARTS.get(X.format, {}).items():
+        part = getattr(X, name)
+        kind = "numbers" if name == "data" else "integers"
+        right = isinstance(part, np.ndarray) and part.ndim == n_dimensions
+        if not right or (kind == "integers" and part.dtype.kind not in "iu"):
+            what = f"of shape {part.shape} and dtype {part.dtype}" if isinstance(part, np.ndarray) else shown(part)
+            raise DataError(
+                f"the {X.format} matrix is broken: {name} is {what}; it must be an array of {kind} with {n_dimensions} "
+                "dimension(s)"
+            )
 
 
 def _to_csr(X: Any) -> Any:
-    """Return a sparse matrix of another format as CSR; scipy converts unchecked, and a wrong index is a crash."""
+    """Return a sparse matrix of another format as CSR; scipy checks in its constructors, and crashes in conversions."""
     try:
         if X.format in ("csc", "bsr"):
             X = type(X)((X.data, X.indices, X.indptr), shape=X.shape)
             X.check_format(full_check=True)
         elif X.format == "coo":
-            X = type(X)((X.data, (X.row, X.col)), shape=X.shape)  # checks by itself
+            X = type(X)((X.data, (X.row, X.col)), shape=X.shape)
+        elif X.format == "dia":
+            X = type(X)((X.data, X.offsets), shape=X.shape)
         _note(f"X converted from {X.format} to csr", X.nnz * (X.dtype.itemsize + 4))
         return X.tocsr()
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, OverflowError, TypeError, ValueError) as error:
         raise DataError(f"the {X.format} matrix is broken: {error}; build it anew from its entries") from error
 
 
