@@ -160,7 +160,7 @@ LOSSES: dict[str, type[Loss]] = {
 
 def resolve_loss(loss: Any) -> Loss:
     """Return the loss of that name, or the object itself; `ConfigError` for anything else."""
-    if isinstance(loss, tuple(LOSSES.values())):
+    if isinstance(loss, Loss) and isinstance(loss, tuple(LOSSES.values())):  # the base class has no name
         return loss
     if not isinstance(loss, str):
         raise ConfigError(f"loss must be a name or an object of dsgd.losses, not {shown(loss)}")

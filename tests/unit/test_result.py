@@ -204,3 +204,15 @@ def test_a_link_is_followed_and_a_device_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
     with pytest.raises(OSError, match="not a regular file"), replacing("/dev/null"):
         pass
+
+
+def test_r2_of_huge_numbers_is_finite(tmp_path: Path) -> None:
+    """Their squares are not; R2 has no unit."""
+    result = dsgd.fit(X, Y, algo="sgd", loss="squared", step_size=0.01, random_state=0)
+    assert -1e300 < result.score(X, Y * 1e200) < 1
+    plain = dsgd.fit(X, Y, algo="sgd", loss="squared", step_size=0.01, init=np.zeros(13))
+    plain.model.weights[:] = result.model.weights * 1e200
+    assert plain.score(X, Y * 1e200) == pytest.approx(result.score(X, Y), rel=1e-12)
+    evaluated = dsgd.fit(X, Y, algo="sgd", loss="squared", step_size=0.01, eval_set=(X, Y * 1e300))
+    evaluated.save(tmp_path / "model")
+    assert dsgd.load(tmp_path / "model").history == evaluated.history
