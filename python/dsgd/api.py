@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from dsgd.algorithms import Algorithm, Task, resolve_algorithm
 from dsgd.callbacks import Callback
-from dsgd.checks import check_choice, check_flag, check_integer, check_real
+from dsgd.checks import check_choice, check_flag, check_integer, check_real, shown
 from dsgd.data.inputs import as_matrix, real_dtype
 from dsgd.data.libsvm import read_libsvm_files
 from dsgd.data.targets import as_initial_weights, as_sample_weight, as_targets
@@ -159,18 +159,19 @@ def fit(
     algorithm = resolve_algorithm(algo, algorithm_options, inspect.signature(fit).parameters)
     resolved_loss = resolve_loss(loss)
     alphas = _alphas(penalty, alpha, l1_ratio)
-    check_flag("fit_intercept", fit_intercept)
+    fit_intercept = check_flag("fit_intercept", fit_intercept)
     first_step = _first_step(step_size)
-    check_integer("max_epochs", max_epochs, 1)
-    check_integer("evaluate_every", evaluate_every, 0)
+    max_epochs = check_integer("max_epochs", max_epochs, 1)
+    evaluate_every = check_integer("evaluate_every", evaluate_every, 0)
     stopping = Stopping(tol=tol, patience=patience, early_stopping=early_stopping, max_seconds=max_seconds)
     stopping.check(evaluate_every, eval_set)
     if isinstance(schedule, str) and schedule == "auto":
         schedule = "inverse-time" if stopping.may_end_early else "linear"
     resolved_schedule = resolve_schedule(schedule)
-    if not all(callable(callback) for callback in callbacks):
-        raise ConfigError(f"callbacks must be callables, not {callbacks!r}")
-    check_flag("progress", progress)
+    # A sequence: an iterator would be used up by the check.
+    if not isinstance(callbacks, Sequence) or not all(callable(callback) for callback in callbacks):
+        raise ConfigError(f"callbacks must be a sequence of callables, such as a list, not {shown(callbacks)}")
+    progress = check_flag("progress", progress)
     threads = _threads_of(algorithm, n_threads)
     seed = _seed(random_state)
 
@@ -213,7 +214,7 @@ def fit(
     size = (matrix.n_rows, matrix.n_features, len(tasks), dtype, threads)
     _LOG.info("%s: %d rows, %d features, %d problem(s), %s, %d threads", algorithm.name, *size)
     begin = time.perf_counter()
-    if step_size == "auto":
+    if math.isnan(first_step):
         choose_steps(algorithm, tasks)
     history, reason = train(
         algorithm, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin
@@ -266,5 +267,4 @@ def _first_step(step_size: Any) -> float:
 def _seed(random_state: int | None) -> int:
     if random_state is None:
         return int.from_bytes(os.urandom(8), "little")
-    check_integer("random_state", random_state, 0, 2**64 - 1)
-    return int(random_state)
+    return check_integer("random_state", random_state, 0, 2**64 - 1)

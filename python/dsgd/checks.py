@@ -8,29 +8,41 @@ import numbers
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from dsgd.errors import ConfigError
 
-__all__ = ["check_choice", "check_flag", "check_integer", "check_real", "unknown_name"]
+__all__ = ["check_choice", "check_flag", "check_integer", "check_real", "shown", "unknown_name"]
+
+
+def shown(value: object) -> str:
+    """Return a value as a message names it: on one line, and not too long."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # an integer of more than 4,300 digits cannot be printed; an object of a user may raise anything
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str], elsewhere: Iterable[str] = ()) -> ConfigError:
     """Return the error for a name that is not one of `known`; it names the nearest, or one that belongs elsewhere."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), [*names, *elsewhere], n=1)
+    near = difflib.get_close_matches(name, [*names, *elsewhere], n=1) if isinstance(name, str) else []
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return ConfigError(f"unknown {kind} {name!r}; {hint}known: {', '.join(names)}")
+    return ConfigError(f"unknown {kind} {shown(name)}; {hint}known: {', '.join(names)}")
 
 
 def check_choice(parameter: str, value: Any, choices: tuple[str, ...]) -> None:
     """Refuse a value that is not one of `choices`."""
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise unknown_name(parameter, value, choices)
 
 
-def check_flag(parameter: str, value: Any) -> None:
-    """Refuse what is not a bool."""
-    if not isinstance(value, bool):
-        raise ConfigError(f"{parameter} must be True or False, not {value!r}")
+def check_flag(parameter: str, value: Any) -> bool:
+    """Return the value as a bool; refuse what is not one."""
+    if not isinstance(value, bool | np.bool_):
+        raise ConfigError(f"{parameter} must be True or False, not {shown(value)}")
+    return bool(value)
 
 
 def check_integer(parameter: str, value: Any, low: int, high: int | None = None) -> int:
@@ -38,7 +50,7 @@ def check_integer(parameter: str, value: Any, low: int, high: int | None = None)
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_integer or value < low or (high is not None and value > high):
         span = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise ConfigError(f"{parameter} must be an integer {span}, not {value!r}")
+        raise ConfigError(f"{parameter} must be an integer {span}, not {shown(value)}")
     return int(value)
 
 
@@ -51,5 +63,5 @@ def check_real(parameter: str, value: Any, low: float, high: float = math.inf, *
     if not math.isfinite(number) or number > high or number < low or (low_open and number == low):
         bound = f"{'above' if low_open else 'of at least'} {low:g}"
         above = "" if high == math.inf else f" and at most {high:g}"
-        raise ConfigError(f"{parameter} must be a finite number {bound}{above}, not {value!r}")
+        raise ConfigError(f"{parameter} must be a finite number {bound}{above}, not {shown(value)}")
     return number

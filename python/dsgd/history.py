@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, overload
 
+from dsgd.checks import shown
 from dsgd.errors import DataError
 from dsgd.files import replacing
 
@@ -123,6 +125,16 @@ class History(Sequence[Record]):
     def from_json(cls, text: str) -> History:
         """Return the history that `to_json` wrote; `DataError` if the text is not one."""
         try:
-            return cls(Record(**record) for record in json.loads(text))
-        except (TypeError, ValueError) as error:
+            return cls(_checked(Record(**record)) for record in json.loads(text))
+        except (TypeError, ValueError, RecursionError) as error:
             raise DataError(f"not a history of dsgd: {error}") from error
+
+
+def _checked(record: Record) -> Record:
+    """Return the record; `DataError` for a field that `to_json` would not have written."""
+    for name, value in asdict(record).items():
+        absent = value is None and name in ("objective", "score")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not absent and not (number and abs(value) <= sys.float_info.max):
+            raise DataError(f"{name} is {shown(value)}, not a finite number")
+    return record

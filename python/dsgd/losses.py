@@ -10,7 +10,7 @@ import scipy.special
 from numpy.typing import ArrayLike, NDArray
 
 from dsgd import _core
-from dsgd.checks import check_real, unknown_name
+from dsgd.checks import check_real, shown, unknown_name
 from dsgd.errors import ConfigError
 
 __all__ = [
@@ -190,10 +190,10 @@ LOSSES: dict[str, type[Loss]] = {
 
 def resolve_loss(loss: Any) -> Loss:
     """Return the loss of that name, or the object itself; `ConfigError` for anything else."""
-    if isinstance(loss, Loss):
+    if isinstance(loss, Loss) and isinstance(loss, tuple(LOSSES.values())):  # the base class has no name
         return loss
     if not isinstance(loss, str):
-        raise ConfigError(f"loss must be a name or an object of dsgd.losses, not {loss!r}")
+        raise ConfigError(f"loss must be a name or an object of dsgd.losses, not {shown(loss)}")
     if loss not in LOSSES:
         raise unknown_name("loss", loss, LOSSES)
     return LOSSES[loss]()

@@ -46,11 +46,8 @@ def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads:
     if not np.isfinite(total):
         raise DataError(f"the squares of X overflow (row {int(np.argmax(norms))}): scale the features")
     rate = total / entries if total > 0 else 1.0
-    if sample_weight is None:
-        mean, largest = total / matrix.n_rows, float(norms.max()) + rate
-    else:
-        mean = float(sample_weight.astype(np.float64) @ norms) / matrix.n_rows
-        largest = float((sample_weight * (norms + rate)).max())
+    importance = 1.0 if sample_weight is None else sample_weight
+    mean, largest = float((importance * norms).sum()) / matrix.n_rows, float((importance * (norms + rate)).max())
     return Scale(mean=mean if mean > 0 else 1.0, largest=largest, intercept_rate=rate)
 
 

@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from dsgd import _core
 from dsgd.algorithms import Algorithm, resolve_algorithm
-from dsgd.checks import check_flag
-from dsgd.data.inputs import as_matrix, check_features, real_dtype
-from dsgd.data.targets import as_labels
+from dsgd.checks import check_flag, shown
+from dsgd.data.inputs import as_matrix, as_real, check_features, real_dtype
+from dsgd.data.targets import as_labels, check_same_kind
 from dsgd.errors import ConfigError, DataError
 from dsgd.files import replacing
 from dsgd.history import History
@@ -112,13 +112,25 @@ class LinearModel:
         """Return the accuracy (classification) or R2 (regression) of decision values."""
         labels = as_labels(y, len(decision))
         if self.classes is not None:
+            check_same_kind(labels, self.classes)
             return float(np.mean(labels == self.labels(decision)))
         if len(labels) < 2:
             raise DataError("R2 needs at least two rows")
-        # Importing scikit-learn takes longer than many a fit, so only who scores a regression waits for it.
-        from sklearn.metrics import r2_score
+        return _r2(as_real(labels, "y").astype(np.float64), decision.astype(np.float64))
 
-        return float(r2_score(labels, decision))
+
+def _r2(target: NDArray[np.float64], decision: NDArray[np.float64]) -> float:
+    """Return R2, always a finite number: a history is written as JSON, which has no others."""
+    # Importing scikit-learn takes longer than many a fit, so only who scores a regression waits for it.
+    from sklearn.metrics import r2_score
+
+    if not np.isfinite(decision).all():
+        raise DataError(f"the prediction of row {int(np.argmin(np.isfinite(decision)))} is not finite: scale the data")
+    largest = max(np.abs(target).max(), np.abs(decision).max())
+    if largest > 1e100:  # squares would overflow; R2 does not depend on the unit
+        target, decision = target / largest, decision / largest
+    with np.errstate(over="ignore"):
+        return float(np.nan_to_num(r2_score(target, decision)))
 
 
 class Evaluation:
@@ -148,13 +160,21 @@ class Evaluation:
     ) -> None:
         if not isinstance(eval_set, tuple) or len(eval_set) != 2:
             raise ConfigError("eval_set must be a tuple (X, y)")
-        self._matrix = as_matrix(eval_set[0], n_threads)
-        check_features(self._matrix, n_features)
-        self._labels = as_labels(eval_set[1], self._matrix.n_rows)
+        try:
+            self._matrix = as_matrix(eval_set[0], n_threads)
+            check_features(self._matrix, n_features)
+            self._labels = as_labels(eval_set[1], self._matrix.n_rows)
+            if classes is None:
+                self._labels = as_real(self._labels, "y")
+            else:
+                check_same_kind(self._labels, classes)
+        except DataError as error:
+            raise DataError(f"eval_set: {error}") from error
         if classes is not None:
             unknown = self._labels[~np.isin(self._labels, classes)]
             if len(unknown) > 0:
-                raise DataError(f"eval_set has the label {unknown[0].item()!r}; the classes are {classes.tolist()}")
+                known = shown(classes.tolist())
+                raise DataError(f"eval_set has the label {shown(unknown[0].item())}; the classes are {known}")
         elif len(self._labels) < 2:
             raise DataError("eval_set has one row; R2 needs at least two")
         self._n_threads = n_threads
@@ -349,11 +369,10 @@ def _from_description(description: dict[str, Any], history: str, weights: NDArra
         raise DataError(f"its weights have shape {weights.shape} and dtype {weights.dtype}")
     if not np.isfinite(weights).all():
         raise DataError("its weights are not finite")
-    classes = None
-    if loss.classification:
-        labels = description["classes"]
-        n_classes = 2 if len(weights) == 1 else len(weights)
-        classes = as_labels(np.array(labels["values"], dtype=labels["dtype"]), n_classes)
+    classes = _classes(description["classes"]) if loss.classification else None
+    n_problems = 1 if classes is None or len(classes) == 2 else len(classes)
+    if len(weights) != n_problems:
+        raise DataError(f"its weights are those of {len(weights)} problems; loss and classes make {n_problems}")
     options = dict(description["algorithm"])
     algorithm = resolve_algorithm(options.pop("name"), options)
     if description["index_base"] not in (None, "zero", "one"):
@@ -366,3 +385,14 @@ def _from_description(description: dict[str, Any], history: str, weights: NDArra
         stop_reason=str(description["stop_reason"]),
         index_base=description["index_base"],
     )
+
+
+def _classes(labels: dict[str, Any]) -> NDArray[Any]:
+    """Return the classes that a file describes."""
+    values, dtype = labels["values"], np.dtype(labels["dtype"])
+    longest = max((len(value) for value in values if isinstance(value, str)), default=0)
+    if dtype.itemsize > max(8, 4 * longest):  # it would be allocated once a class
+        raise DataError(f"its classes have dtype {dtype}")
+    if len(values) < 2:
+        raise DataError(f"its classes are {shown(values)}")
+    return as_labels(np.array(values, dtype=dtype), len(values))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dsgd import _core
-from dsgd.checks import check_real, unknown_name
+from dsgd.checks import check_real, shown, unknown_name
 from dsgd.errors import ConfigError
 
 __all__ = [
@@ -186,7 +186,7 @@ def resolve_schedule(schedule: Any) -> Schedule:
     if isinstance(schedule, Schedule):
         return schedule
     if not isinstance(schedule, str):
-        raise ConfigError(f"schedule must be a name or an object of dsgd.schedules, not {schedule!r}")
+        raise ConfigError(f"schedule must be a name or an object of dsgd.schedules, not {shown(schedule)}")
     if schedule not in SCHEDULES:
         raise unknown_name("schedule", schedule, SCHEDULES)
     return SCHEDULES[schedule]()

@@ -36,7 +36,7 @@ class Stopping:
     def __post_init__(self) -> None:
         if self.tol is not None:
             check_real("tol", self.tol, 0)
-        check_integer("patience", self.patience, 1)
+        object.__setattr__(self, "patience", check_integer("patience", self.patience, 1))  # -patience of a uint8 wraps
         check_flag("early_stopping", self.early_stopping)
         if self.max_seconds is not None:
             check_real("max_seconds", self.max_seconds, 0, low_open=True)

@@ -29,7 +29,8 @@ def default_threads() -> int:
         available = min(available, max(1, math.ceil(quota)))
     # OpenMP allows a list, one number for every nesting level; the first is ours.
     requested = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if requested.isdigit() and int(requested) > 0:
+    # No longer number can matter, and Python refuses to read one of thousands of digits.
+    if requested.isdecimal() and len(requested) < 10 and int(requested) > 0:
         available = min(available, int(requested))
     return max(1, available)
 

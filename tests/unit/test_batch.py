@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 import dsgd
+from dsgd.errors import DivergedError
 from dsgd.schedules import Constant, EpochDecay
 from dsgd.testing import reference
 
@@ -82,3 +83,8 @@ def test_the_history_has_the_steps_of_the_line_search() -> None:
     steps = [record.step_size for record in dsgd.fit(X, Y, step_size=1e4, max_epochs=20, **SETTINGS).history]
     assert steps[0] < 1e4
     assert all(after / before in (2, 1, 0.5, 0.25) for before, after in pairwise(steps))
+
+
+def test_what_overflows_diverges_without_warnings_of_numpy() -> None:
+    with pytest.warns(RuntimeWarning, match="epoch 1 diverged"), pytest.raises(DivergedError, match="scale the data"):
+        dsgd.fit(X * 1e150, Y, max_epochs=2, step_size=1e250, **SETTINGS)

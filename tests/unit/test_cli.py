@@ -148,6 +148,7 @@ def test_algorithms_lists_the_registry(tmp_path: Path) -> None:
         ("fit none.svm", "No such file or directory"),
         ("fit train.svm --algo hogwilt", "did you mean 'hogwild'"),
         ("fit train.svm --option write", "--option takes KEY=VALUE, not 'write'"),
+        ("fit train.svm --option block_size={[]:1}", "block_size must be an integer"),
         ("fit train.svm --option wirte=atomic", "did you mean 'write'"),
         ("fit train.svm --model none/m", "No such file or directory"),
         ("fit train.svm --model .", "is not a regular file and cannot be replaced"),

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsgd import losses
-from dsgd.errors import ConfigError
 from dsgd.testing import reference
 
 NAMES = sorted(reference.VALUES)
@@ -38,10 +37,6 @@ def test_the_width_is_an_option() -> None:
         assert loss(epsilon=0.5).value(2.0, 0.0) != loss(epsilon=1.0).value(2.0, 0.0)
         assert loss(epsilon=0.5).derivative(0.7, 0.0) != loss(epsilon=1.0).derivative(0.7, 0.0)
     assert losses.EpsilonInsensitive(epsilon=0).value(2.0, 0.0) == 2
-    with pytest.raises(ConfigError, match="epsilon must be a finite number above 0, not 0"):
-        losses.Huber(epsilon=0)
-    with pytest.raises(ConfigError, match="epsilon must be a finite number of at least 0, not -1"):
-        losses.EpsilonInsensitive(epsilon=-1)
 
 
 def test_every_loss_has_a_reference() -> None:
@@ -55,7 +50,3 @@ def test_values_broadcast() -> None:
 def test_a_name_or_an_object() -> None:
     assert losses.resolve_loss("squared") == losses.Squared()
     assert losses.resolve_loss(losses.Logistic()) is not None
-    with pytest.raises(ConfigError, match=r"unknown loss 'hing'; did you mean 'hinge'\?"):
-        losses.resolve_loss("hing")
-    with pytest.raises(ConfigError, match=r"a name or an object of dsgd\.losses, not 3"):
-        losses.resolve_loss(3)

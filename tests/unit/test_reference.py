@@ -244,3 +244,31 @@ def test_every_epoch_visits_every_row_in_another_order() -> None:
     orders = np.array(visited).reshape(N_EPOCHS, N_ROWS)
     assert (np.sort(orders, axis=1) == np.arange(N_ROWS)).all()
     assert len({tuple(order) for order in orders.tolist()}) == N_EPOCHS
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("layout", ["sparse", "dense"])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradient_equals_fourth_order_differences_of_the_mean_loss(
+    loss: str, layout: str, fit_intercept: bool, weighted: bool
+) -> None:
+    """With h = 1e-4 and losses of about 10 rounding is some 1e-11; truncation, h^4 / 30, is far below."""
+    objective = make_objective(
+        X if layout == "sparse" else DENSE,
+        loss=loss,
+        sample_weight=WEIGHTS if weighted else None,
+        alpha_l1=3.0,  # no part of the gradient of the loss
+        alpha_l2=3.0,
+        fit_intercept=fit_intercept,
+    )
+    weights = np.random.default_rng(0).standard_normal(N_FEATURES + fit_intercept)
+    margin = X @ weights[:N_FEATURES] + (weights[N_FEATURES] if fit_intercept else 0.0)
+    kinks = np.concatenate([margin - 1, margin + 1, np.abs(margin - Y) - reference.EPSILON])
+    h = 1e-4
+    assert np.abs(kinks).min() > 2 * h * np.abs(DENSE).max()  # no difference reaches across a kink
+    gradient = np.empty(len(weights))
+    objective.loss_gradient(weights, gradient, 2)
+    for j, of_core in enumerate(gradient):
+        at = [objective.mean_loss(weights + k * h * np.eye(len(weights))[j], 2) for k in (-2, -1, 1, 2)]
+        assert (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * h) == pytest.approx(of_core, rel=0, abs=1e-9)

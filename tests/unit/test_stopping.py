@@ -95,8 +95,6 @@ def test_callbacks_see_every_epoch_and_may_stop() -> None:
     assert [record.epoch for record, _ in seen] == [1, 2, 3]
     assert seen[-1][1] == np.abs(result.model.weights).sum()
     assert len({size for _, size in seen}) == 3
-    with pytest.raises(dsgd.errors.ConfigError, match="callbacks must be callables"):
-        fit(callbacks=[third, 3])
 
 
 def test_early_stopping_returns_the_best_model() -> None:

@@ -15,7 +15,16 @@ ALLOWED = min(CORES, max(1, math.ceil(cgroup_limit() or CORES)))
 
 
 @pytest.mark.parametrize(
-    ("variable", "expected"), [("1", 1), ("1,4", 1), ("100000", ALLOWED), ("", ALLOWED), ("many", ALLOWED)]
+    ("variable", "expected"),
+    [
+        ("1", 1),
+        ("1,4", 1),
+        ("100000", ALLOWED),
+        ("", ALLOWED),
+        ("many", ALLOWED),
+        ("²", ALLOWED),
+        ("9" * 5000, ALLOWED),
+    ],
 )
 def test_the_default_heeds_openmp(monkeypatch: pytest.MonkeyPatch, variable: str, expected: int) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", variable)

@@ -11,7 +11,7 @@ from dsgd.algorithms.batch import Batch
 from dsgd.algorithms.hogwild import Hogwild
 from dsgd.algorithms.minibatch import Minibatch
 from dsgd.algorithms.sgd import Sgd
-from dsgd.checks import unknown_name
+from dsgd.checks import shown, unknown_name
 from dsgd.errors import ConfigError
 
 __all__ = [
@@ -53,7 +53,7 @@ def resolve_algorithm(algo: Any, options: dict[str, Any], other_parameters: Iter
             raise ConfigError(f"options ({given}) belong into the {type(algo).__name__} object, not beside it")
         return algo
     if not isinstance(algo, str):
-        raise ConfigError(f"algo must be a name or an object of dsgd.algorithms, not {algo!r}")
+        raise ConfigError(f"algo must be a name or an object of dsgd.algorithms, not {shown(algo)}")
     if algo not in REGISTRY:
         raise unknown_name("algo", algo, REGISTRY)
     valid = [field.name for field in dataclasses.fields(REGISTRY[algo])]

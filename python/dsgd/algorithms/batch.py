@@ -42,13 +42,14 @@ class Batch(Algorithm):
         for index in range(task.start_epoch, task.max_epochs):
             w = task.weights.astype(np.float64)
             gradient = task.loss_gradient()
-            for _ in range(60):  # halvings: beyond them w does not change in double precision
-                v = task.prox(w - step * gradient, step)
-                task.weights[:] = v
-                move, candidate = v - w, task.mean_loss()
-                if candidate <= loss + gradient @ move + move @ move / (2 * step) + 1e-12 * abs(loss):
-                    break
-                step /= 2
+            with np.errstate(over="ignore", invalid="ignore"):  # a step too far is halved, or found to diverge
+                for _ in range(60):  # halvings: beyond them w does not change in double precision
+                    v = task.prox(w - step * gradient, step)
+                    task.weights[:] = v
+                    move, candidate = v - w, task.mean_loss()
+                    if candidate <= loss + gradient @ move + move @ move / (2 * step) + 1e-12 * abs(loss):
+                        break
+                    step /= 2
             loss = candidate
             yield EpochEnd(index + 1, step)
             step *= 2

@@ -126,7 +126,7 @@ def _options(pairs: list[str]) -> dict[str, Any]:
             raise ConfigError(f"--option takes KEY=VALUE, not {pair!r}")
         try:
             options[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # all that it documents
             options[key] = value
     return options
 

@@ -10,16 +10,32 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from dsgd import _core
+from dsgd.checks import shown
 from dsgd.errors import DataError
 
-__all__ = ["as_matrix", "as_real", "check_features", "match_features", "real_dtype"]
+__all__ = ["MAX_FEATURES", "as_array", "as_matrix", "as_real", "check_features", "match_features", "real_dtype"]
 
 _LOG = logging.getLogger("dsgd")
 _REALS = (np.dtype(np.float32), np.dtype(np.float64))
 
+MAX_FEATURES = 2**48
+"""More weights than any machine holds; a wider matrix, or a larger index in a file, is a mistake."""
+
 
 def _note(what: str, bytes_copied: int) -> None:
     _LOG.info("%s: one copy of %.1f MB", what, bytes_copied / 1e6)
+
+
+def as_array(value: Any, what: str) -> NDArray[Any]:
+    """Return what numpy makes of the value; `DataError` where that is nothing, or not what it was."""
+    if scipy.sparse.issparse(value):
+        raise DataError(f"{what} is a sparse matrix; give {what}.toarray()")
+    if np.ma.is_masked(value):
+        raise DataError(f"{what} has masked entries; fill them in or leave them out")
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{what} cannot be read as an array: {error}") from error
 
 
 def as_real(array: NDArray[Any], what: str) -> NDArray[Any]:
@@ -29,8 +45,9 @@ def as_real(array: NDArray[Any], what: str) -> NDArray[Any]:
             raise DataError(f"{what} has dtype {array.dtype}; only real numbers can be trained on")
         _note(f"{what} converted from {array.dtype} to float64", array.size * 8)
         try:
-            return np.ascontiguousarray(array, dtype=np.float64)
-        except (TypeError, ValueError) as error:
+            with np.errstate(over="ignore"):  # an infinity is found where finite numbers are needed
+                return np.ascontiguousarray(array, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{what} cannot be converted to float64: {error}") from error
     if not (array.flags.c_contiguous and array.flags.aligned):
         _note(f"{what} copied into C order", array.nbytes)
@@ -40,16 +57,60 @@ def as_real(array: NDArray[Any], what: str) -> NDArray[Any]:
 
 def _as_csr(X: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return indptr, indices and data of a sparse matrix, in place where the core takes them as they are."""
+    _check_parts(X)
     if X.format != "csr":
-        _note(f"X converted from {X.format} to csr", X.nnz * (X.dtype.itemsize + 4))
-        X = X.tocsr()
+        X = _to_csr(X)
     indptr, indices = X.indptr, X.indices
+    if len(indptr) != X.shape[0] + 1:
+        raise DataError(
+            f"the csr matrix is broken: indptr has {len(indptr)} elements; {X.shape[0]} rows need {X.shape[0] + 1}"
+        )
     if indptr.dtype != indices.dtype or indices.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
         # Never to a narrower type, in which a wrong index could pass for a right one.
         _note(f"indptr and indices converted from {indptr.dtype} and {indices.dtype} to int64", 8 * len(indices))
         indptr, indices = indptr.astype(np.int64, copy=False), indices.astype(np.int64, copy=False)
     required = [np.require(array, requirements=["C", "A"]) for array in (indptr, indices)]
     return required[0], required[1], as_real(X.data, "the data of X")
+
+
+# The arrays of each format, with the dimensions that they have.
+_PARTS = {
+    "csr": {"data": 1, "indices": 1, "indptr": 1},
+    "csc": {"data": 1, "indices": 1, "indptr": 1},
+    "bsr": {"data": 3, "indices": 1, "indptr": 1},
+    "coo": {"data": 1, "row": 1, "col": 1},
+    "dia": {"data": 2, "offsets": 1},
+}
+
+
+def _check_parts(X: Any) -> None:
+    """Refuse a sparse matrix whose attributes were replaced by what they cannot be."""
+    for name, n_dimensions in _PARTS.get(X.format, {}).items():
+        part = getattr(X, name)
+        kind = "numbers" if name == "data" else "integers"
+        right = isinstance(part, np.ndarray) and part.ndim == n_dimensions
+        if not right or (kind == "integers" and part.dtype.kind not in "iu"):
+            what = f"of shape {part.shape} and dtype {part.dtype}" if isinstance(part, np.ndarray) else shown(part)
+            raise DataError(
+                f"the {X.format} matrix is broken: {name} is {what}; it must be an array of {kind} with {n_dimensions} "
+                "dimension(s)"
+            )
+
+
+def _to_csr(X: Any) -> Any:
+    """Return a sparse matrix of another format as CSR; scipy checks in its constructors, and crashes in conversions."""
+    try:
+        if X.format in ("csc", "bsr"):
+            X = type(X)((X.data, X.indices, X.indptr), shape=X.shape)
+            X.check_format(full_check=True)
+        elif X.format == "coo":
+            X = type(X)((X.data, (X.row, X.col)), shape=X.shape)
+        elif X.format == "dia":
+            X = type(X)((X.data, X.offsets), shape=X.shape)
+        _note(f"X converted from {X.format} to csr", X.nnz * (X.dtype.itemsize + 4))
+        return X.tocsr()
+    except (AttributeError, IndexError, OverflowError, TypeError, ValueError) as error:
+        raise DataError(f"the {X.format} matrix is broken: {error}; build it anew from its entries") from error
 
 
 def as_matrix(X: Any, n_threads: int) -> _core.Matrix:
@@ -76,14 +137,17 @@ def as_matrix(X: Any, n_threads: int) -> _core.Matrix:
     if scipy.sparse.issparse(X):
         if X.ndim != 2:
             raise DataError(f"X must have two dimensions (samples, features), not {X.ndim}")
+        if X.shape[1] > MAX_FEATURES:
+            raise DataError(f"X has {X.shape[1]} features, more than {MAX_FEATURES}; number them without gaps")
         matrix = _csr_matrix(*_as_csr(X), n_features=X.shape[1], n_threads=n_threads)
     else:
-        try:
-            dense = np.asarray(X)
-        except ValueError as error:
-            raise DataError(f"X cannot be read as a matrix: {error}") from error
+        dense = as_array(X, "X")
         if dense.ndim != 2:
-            raise DataError(f"X must have two dimensions (samples, features), not {dense.ndim}")
+            cure = {
+                0: f"; it is of type {type(X).__name__}",
+                1: "; X.reshape(-1, 1) is one feature, X.reshape(1, -1) one sample",
+            }.get(dense.ndim, "")
+            raise DataError(f"X must have two dimensions (samples, features), not {dense.ndim}{cure}")
         matrix = _core.Matrix.dense(as_real(dense, "X"), n_threads)
     if matrix.n_rows == 0 or matrix.n_features == 0:
         raise DataError(f"X has shape ({matrix.n_rows}, {matrix.n_features}); it must not be empty")

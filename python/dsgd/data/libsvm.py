@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from dsgd import _core
 from dsgd.checks import check_choice, check_integer
-from dsgd.data.inputs import as_matrix
+from dsgd.data.inputs import MAX_FEATURES, as_matrix
 from dsgd.data.text import read_text
 from dsgd.errors import ConfigError, DataError
 from dsgd.files import replacing
@@ -143,7 +143,6 @@ class _File(NamedTuple):
     high: int
 
 
-_MAX_FEATURES = 2**48  # more weights than any machine holds; a larger index is a mistake in the file
 _ALL = 2**64 - 1
 
 
@@ -173,8 +172,8 @@ def _matrix(file: _File, first: int, n_features: int | None) -> tuple[scipy.spar
     needed = max(file.high + 1 - first, 1)
     if n_features is not None and needed > n_features:
         raise DataError(f"{file.name} has {needed} features; n_features={n_features} is too small")
-    if needed > _MAX_FEATURES:
-        raise DataError(f"{file.name} has index {file.high}, more than {_MAX_FEATURES} features")
+    if needed > MAX_FEATURES:
+        raise DataError(f"{file.name} has index {file.high}, more than {MAX_FEATURES} features")
     if first:
         np.subtract(file.indices, first, out=file.indices)
     shape = (len(file.y), n_features or needed)

@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dsgd.checks import check_real
-from dsgd.data.inputs import as_real
+from dsgd.checks import check_real, shown
+from dsgd.data.inputs import as_array, as_real
 from dsgd.errors import ConfigError, DataError
 from dsgd.losses import Loss
 
-__all__ = ["as_initial_weights", "as_labels", "as_sample_weight", "as_targets"]
+__all__ = ["as_initial_weights", "as_labels", "as_sample_weight", "as_targets", "check_same_kind"]
 
 
 def as_labels(y: ArrayLike, n_rows: int) -> NDArray[Any]:
     """Return y as an array of numbers or strings of shape (n_rows,); `DataError` if it is not that."""
-    labels = np.asarray(y)
+    labels = as_array(y, "y")
+    if labels.dtype.kind == "U" and isinstance(y, list | tuple):
+        labels = np.asarray(y, dtype=object)  # to see whether numpy turned 1 into "1"
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or len(labels) != n_rows:
@@ -28,12 +30,34 @@ def as_labels(y: ArrayLike, n_rows: int) -> NDArray[Any]:
     if labels.dtype.kind == "O":  # as in a column of pandas; numpy finds the common type, but would turn 1 into "1"
         if len({isinstance(label, str) for label in labels}) > 1:
             raise DataError("y mixes strings and other labels; use one kind")
-        labels = np.asarray(labels.tolist())
+        labels = as_array(labels.tolist(), "y")
     if labels.dtype.kind not in "biufU" or labels.ndim != 1:
-        raise DataError(f"y has dtype {labels.dtype}; labels are numbers or strings")
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        raise DataError(f"y[{int(np.argmin(np.isfinite(labels)))}] is not finite")
+        odd = [i for i, label in enumerate(labels) if np.asarray(label).dtype.kind == "O"] if labels.ndim == 1 else []
+        place = f" (y[{odd[0]}] is {shown(labels[odd[0]])})" if odd else ""
+        raise DataError(f"y has dtype {labels.dtype}{place}; labels are numbers or strings")
+    if labels.dtype.kind == "f":
+        if labels.dtype.itemsize > 8:
+            labels = as_real(labels, "y")  # no file holds a long double
+        if not np.isfinite(labels).all():
+            raise DataError(f"y[{int(np.argmin(np.isfinite(labels)))}] is not finite; leave the sample out")
     return labels
+
+
+def check_same_kind(labels: NDArray[Any], classes: NDArray[Any]) -> None:
+    """Refuse strings where the classes are numbers, and numbers where they are strings: numpy would compare them."""
+    if (labels.dtype.kind == "U") != (classes.dtype.kind == "U"):
+        raise DataError(f"y has dtype {labels.dtype}; the classes are {shown(classes.tolist())}")
+
+
+def _cast(values: NDArray[Any], dtype: np.dtype[Any], what: str) -> NDArray[Any]:
+    """Return finite values in that type; `DataError` for one beyond its range."""
+    with np.errstate(over="ignore"):
+        cast = values.astype(dtype, copy=False)
+    lost = np.argwhere(np.isfinite(values) & ~np.isfinite(cast))
+    if len(lost) > 0:
+        value = values[tuple(lost[0])]
+        raise DataError(f"{what}{lost[0].tolist()} is {value:g}, beyond the range of {dtype}; scale it, or use float64")
+    return cast
 
 
 def as_targets(y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
@@ -65,12 +89,16 @@ def as_targets(y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]) -> t
     """
     labels = as_labels(y, n_rows)
     if not loss.classification:
-        return np.ascontiguousarray(as_real(labels, "y"), dtype=dtype)[None], None
+        return _cast(as_real(labels, "y"), dtype, "y")[None], None
     classes = np.unique(labels)
     if len(classes) == 1:
         raise DataError(f"y has one class only ({classes[0].item()!r}); {loss.name} needs two or more")
     if len(classes) > 2 and classes.dtype.kind == "f" and (classes % 1 != 0).any():
         raise DataError(f"y looks continuous ({classes[classes % 1 != 0][0]}); for regression use loss='squared', say")
+    if len(classes) > max(20, n_rows // 2):
+        raise DataError(
+            f"y has {len(classes)} different labels in {n_rows} rows; for regression use loss='squared', say"
+        )
     positive = classes[1:] if len(classes) == 2 else classes
     return np.where(labels == positive[:, None], dtype.type(1), dtype.type(-1)), classes
 
@@ -111,31 +139,33 @@ def as_sample_weight(
         return None
     weight = np.ones(n_rows)
     if sample_weight is not None:
-        weight = np.asarray(as_real(np.asarray(sample_weight), "sample_weight"), dtype=np.float64)
+        weight = np.asarray(as_real(as_array(sample_weight, "sample_weight"), "sample_weight"), dtype=np.float64)
         if weight.shape != (n_rows,):
             raise DataError(f"sample_weight has shape {weight.shape}; X has {n_rows} rows, so it must be ({n_rows},)")
     if class_weight is not None:
         if classes is None:
             raise ConfigError("class_weight needs classes; regression takes sample_weight")
         member = np.searchsorted(classes, as_labels(y, n_rows))
-        weight = weight * _class_weights(class_weight, classes, member)[member]
+        with np.errstate(over="ignore", invalid="ignore"):  # looked for below
+            weight = weight * _class_weights(class_weight, classes, member)[member]
     wrong = ~(np.isfinite(weight) & (weight >= 0))
     if wrong.any():
         raise DataError(f"the weight of sample {int(np.argmax(wrong))} is {weight[wrong][0]}; weights are at least 0")
+    weight = _cast(weight, dtype, "sample_weight")
     if not weight.any():
         raise DataError("all sample weights are 0; there is nothing to train on")
-    return weight.astype(dtype)
+    return weight
 
 
 def _class_weights(class_weight: Any, classes: NDArray[Any], member: NDArray[Any]) -> NDArray[np.float64]:
-    if class_weight == "balanced":
+    if isinstance(class_weight, str) and class_weight == "balanced":
         return np.asarray(len(member) / (len(classes) * np.bincount(member, minlength=len(classes))))
     if not isinstance(class_weight, Mapping):
-        raise ConfigError(f"class_weight must be a dict, 'balanced' or None, not {class_weight!r}")
+        raise ConfigError(f"class_weight must be a dict, 'balanced' or None, not {shown(class_weight)}")
     names = classes.tolist()
     for label in class_weight:
         if label not in names:
-            raise ConfigError(f"class_weight has the class {label!r}; the classes are {names}")
+            raise ConfigError(f"class_weight has the class {shown(label)}; the classes are {shown(names)}")
     return np.array([check_real(f"class_weight[{name!r}]", class_weight.get(name, 1), 0) for name in names])
 
 
@@ -151,7 +181,7 @@ def as_initial_weights(
     """
     if init is None:
         return np.zeros((n_problems, n_parameters), dtype)
-    weights = as_real(np.asarray(init), "init").astype(dtype)
+    weights = _cast(as_real(as_array(init, "init"), "init"), dtype, "init")
     expected = (n_parameters,) if n_problems == 1 else (n_problems, n_parameters)
     if weights.shape != expected:
         raise DataError(
@@ -160,4 +190,4 @@ def as_initial_weights(
         )
     if not np.isfinite(weights).all():
         raise DataError(f"init{np.argwhere(~np.isfinite(weights))[0].tolist()} is not finite")
-    return weights.reshape(n_problems, n_parameters)
+    return weights.reshape(n_problems, n_parameters).copy()
