@@ -8,9 +8,12 @@ import numbers
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+from numpy.typing import DTypeLike
+
 from dsgd.errors import ConfigError
 
-__all__ = ["check_choice", "check_flag", "check_integer", "check_real", "unknown_name"]
+__all__ = ["check_choice", "check_flag", "check_integer", "check_real", "check_real_dtype", "unknown_name"]
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str], elsewhere: Iterable[str] = ()) -> ConfigError:
@@ -53,3 +56,14 @@ def check_real(parameter: str, value: Any, low: float, high: float = math.inf, *
         above = "" if high == math.inf else f" and at most {high:g}"
         raise ConfigError(f"{parameter} must be a finite number {bound}{above}, not {value!r}")
     return number
+
+
+def check_real_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """Return float32 or float64 as a numpy dtype; refuse anything else."""
+    try:
+        real = np.dtype(dtype)
+    except TypeError as error:
+        raise ConfigError(f"dtype must be float32 or float64, not {dtype!r}") from error
+    if real not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ConfigError(f"dtype must be float32 or float64, not {real}")
+    return real
