@@ -170,8 +170,8 @@ def _download(store: pooch.Pooch, file: RemoteFile, set_name: str, timeout: floa
         path = Path(store.fetch(file.name, downloader=downloader))
     except (OSError, ValueError) as error:  # errors of requests are OSErrors, a wrong checksum is a ValueError
         raise DataError(
-            f"data set {set_name!r}: {file.url} cannot be fetched ({error}). Try again later, or get the file in another "
-            f"way and put it into {store.abspath} as {file.name}"
+            f"data set {set_name!r}: {file.url} cannot be fetched ({error}). Try again later, or get the file by "
+            f"other means and put it into {store.abspath} as {file.name}"
         ) from error
     if not present and file.checksum is None:
         _LOG.info("%s has sha256 %s; none is published to compare it with", path, pooch.file_hash(str(path)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import scipy.optimize
 import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
-from dsgd.checks import check_integer, check_real
+from dsgd.checks import check_integer, check_real, check_real_dtype
 
 __all__ = ["make_text_classification"]
+
+_WORDS_IN_BLOCK = 2**21
 
 
 def make_text_classification(
@@ -56,6 +59,7 @@ def make_text_classification(
     check_integer("words_per_sample", words_per_sample, 1, n_features)
     check_real("exponent", exponent, 0)
     check_real("separation", separation, 0)
+    real = check_real_dtype(dtype)
     random = np.random.default_rng(random_state)
     y = np.where(random.random(n_samples) < 0.5, -1.0, 1.0)
     frequency = np.arange(11, n_features + 11, dtype=np.float64) ** -exponent
@@ -65,19 +69,18 @@ def make_text_classification(
     # Lengths of documents are skewed: a lognormal of that mean, at least one word.
     lengths = random.lognormal(np.log(draws) - 0.125, 0.5, n_samples).astype(np.int64) + 1
     indptr = np.concatenate([[0], np.cumsum(lengths)])
+    # All that follows goes by blocks of rows, so that the result and a few megabytes is all that is in memory.
+    starts = np.unique(np.searchsorted(indptr, np.arange(0, indptr[-1], _WORDS_IN_BLOCK)))
+    blocks = [slice(start, stop) for start, stop in pairwise([*starts, n_samples])]
     words = np.empty(indptr[-1], np.int32)
-    label_of = np.repeat(y, lengths)
     for label in (-1.0, 1.0):
         cumulative = np.cumsum(frequency * np.exp(label * log_odds))
-        drawn = random.random(np.count_nonzero(label_of == label)) * cumulative[-1]
-        words[label_of == label] = names[np.searchsorted(cumulative, drawn).clip(max=n_features - 1)]
-    index_dtype = np.int32 if indptr[-1] <= np.iinfo(np.int32).max else np.int64
-    counts = scipy.sparse.csr_array(
-        (np.ones(len(words)), words.astype(index_dtype, copy=False), indptr.astype(index_dtype)),
-        shape=(n_samples, n_features),
-    )
-    counts.sum_duplicates()
-    return _tf_idf(counts).astype(dtype), y
+        for rows in blocks:
+            chosen = np.repeat(y[rows] == label, lengths[rows])
+            drawn = random.random(np.count_nonzero(chosen)) * cumulative[-1]
+            block = words[indptr[rows.start] : indptr[rows.stop]]
+            block[chosen] = names[np.searchsorted(cumulative, drawn).clip(max=n_features - 1)]
+    return _tf_idf(words, indptr, blocks, n_features, real), y
 
 
 def _draws_for(distinct: int, probability: NDArray[np.float64]) -> float:
@@ -88,11 +91,32 @@ def _draws_for(distinct: int, probability: NDArray[np.float64]) -> float:
     return float(scipy.optimize.brentq(lambda draws: -np.expm1(draws * rest).sum() - distinct, 0, 1e6 * distinct))
 
 
-def _tf_idf(counts: Any) -> Any:
-    """Return (1 + ln count) ln(n / documents with the word), rows scaled to unit length."""
-    n_samples, n_features = counts.shape
-    documents = np.bincount(counts.indices, minlength=n_features)
-    counts.data = (1 + np.log(counts.data)) * np.log((1 + n_samples) / np.maximum(documents, 1))[counts.indices]
-    row_of = np.repeat(np.arange(n_samples), np.diff(counts.indptr))
-    counts.data /= np.sqrt(np.bincount(row_of, weights=counts.data**2, minlength=n_samples))[row_of]
-    return counts
+def _tf_idf(
+    words: NDArray[np.int32], indptr: NDArray[np.int64], blocks: list[slice], n_features: int, real: np.dtype[Any]
+) -> Any:
+    """Return (1 + ln count) ln(n / documents with the word), rows scaled to unit length; overwrites `words`."""
+    n_samples, n_distinct = len(indptr) - 1, 0
+    data, distinct = np.empty(len(words), real), np.zeros(n_samples + 1, np.int64)
+    documents = np.zeros(n_features, np.int64)
+    for rows in blocks:
+        begin, end = indptr[[rows.start, rows.stop]]
+        pointers = (indptr[rows.start : rows.stop + 1] - begin).astype(np.int32)
+        shape = (len(pointers) - 1, n_features)
+        counts = scipy.sparse.csr_array((np.ones(end - begin), words[begin:end], pointers), shape=shape)
+        counts.sum_duplicates()
+        kept = slice(n_distinct, n_distinct + counts.nnz)
+        words[kept], data[kept], distinct[rows.start + 1 : rows.stop + 1] = counts.indices, counts.data, np.diff(counts.indptr)
+        documents += np.bincount(counts.indices, minlength=n_features)
+        n_distinct = kept.stop
+    words.resize(n_distinct, refcheck=False)
+    data.resize(n_distinct, refcheck=False)
+    np.cumsum(distinct, out=distinct)
+    for rows in blocks:
+        kept = slice(*distinct[[rows.start, rows.stop]])
+        rarity = np.log((1 + n_samples) / np.maximum(documents[words[kept]], 1))
+        values = (1 + np.log(data[kept].astype(np.float64))) * rarity
+        row_of = np.repeat(np.arange(rows.stop - rows.start), np.diff(distinct[rows.start : rows.stop + 1]))
+        data[kept] = values / np.sqrt(np.bincount(row_of, weights=values**2))[row_of]
+    index_dtype = np.int32 if n_distinct <= np.iinfo(np.int32).max else np.int64
+    indices = words.astype(index_dtype, copy=False)
+    return scipy.sparse.csr_array((data, indices, distinct.astype(index_dtype)), shape=(n_samples, n_features))
