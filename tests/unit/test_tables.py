@@ -14,7 +14,7 @@ import scipy.sparse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dsgd.data import load_csv
+from dsgd.data import Dataset, load_csv
 from dsgd.errors import ConfigError, DataError
 
 in_tmp_path = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -144,6 +144,7 @@ def test_tables_that_cannot_be_used_are_refused(
         ({"target": "kind", "categorical": ["kind"]}, "'kind' is named twice: as target and as category"),
         ({"target": "kind", "categorical": "colour"}, r"categorical must be a list of columns; write \['colour'\]"),
         ({"target": "kind", "delimiter": "::"}, "delimiter must be one of"),
+        ({"target": "kind", "like": "train.csv"}, "like must be what load_csv returned for the training file, not str"),
         ({"target": "kind", "header": 1}, "header must be True or False"),
         ({"target": "kind", "dtype": int}, "dtype must be float32 or float64"),
     ],
@@ -215,3 +216,9 @@ def test_the_two_files_of_kddcup99_get_the_same_features(real_file: Any, caplog:
     assert set(train.y) - set(test.y)
     protocols = [train.feature_names.index(f"1={name}") for name in ("icmp", "tcp", "udp")]  # type: ignore[union-attr]
     assert (train.X[:, protocols].sum(axis=1) == 1).all()
+
+
+def test_like_needs_the_names_of_the_features(write: Any) -> None:
+    nameless = Dataset(X=np.zeros((1, 2)), y=np.zeros(1))
+    with pytest.raises(DataError, match="like has no feature_names"):
+        load_csv(write(FLOWERS), target="kind", ignore=["colour"], like=nameless)

@@ -76,7 +76,8 @@ def load_csv(
         For a field that is missing, or not a finite number where one belongs, or a line with another number of fields
         (with file, line and, as `column`, the number of the field from 1), and for a table that does not fit `like`.
     ConfigError
-        If `target`, `categorical` or `ignore` name a column that the file does not have, or the same one twice.
+        If `target`, `categorical` or `ignore` name a column that the file does not have, or the same one twice, or for
+        another option of the wrong kind.
     OSError
         If the file cannot be read.
 
@@ -98,6 +99,8 @@ def load_csv(
     """
     real = check_real_dtype(dtype)
     check_flag("header", header)
+    if like is not None and not isinstance(like, Dataset):
+        raise ConfigError(f"like must be what load_csv returned for the training file, not {type(like).__name__}")
     if delimiter not in _DELIMITERS:
         raise ConfigError(f"delimiter must be one of {_DELIMITERS}, not {delimiter!r}")
     text = _Text(os.fsdecode(path), read_text(path), delimiter, header)
