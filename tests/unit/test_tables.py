@@ -40,6 +40,7 @@ def test_numbers_make_a_dense_matrix_and_categories_a_sparse_one(write: Any) -> 
     path = write(FLOWERS)
     dense = load_csv(path, target="kind", ignore=["colour"])
     assert dense.X.tolist() == [[3, 0.5], [9, 2], [4, 0.1]]
+    assert dense.X.flags.c_contiguous  # else fit would copy it
     assert dense.feature_names == ("height", "width")
     assert dense.y.tolist() == ["rose", "sunflower", "rose"]
     sparse = load_csv(path, target="kind", categorical=["colour"], dtype=np.float32)

@@ -117,7 +117,8 @@ def load_csv(
     if categorical:
         X = scipy.sparse.hstack([block for _, block in features], format="csr", dtype=real)
     else:
-        X = values[:, [column.position for column in columns if column.kind == "number"]].astype(real, copy=False)
+        numbers = [column.position for column in columns if column.kind == "number"]
+        X = np.take(values, numbers, axis=1).astype(real, copy=False)  # in C order, which indexing does not give
     [goal] = [column for column in columns if column.kind == "target"]
     return Dataset(X=X, y=_targets(text, goal, values), feature_names=names)
 
