@@ -16,15 +16,25 @@ settings.load_profile("dsgd")
 
 
 @pytest.fixture(scope="session")
-def real_data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return a function from the name of an .svm file to a decompressed copy of it."""
+def real_file() -> Callable[[str], Path]:
+    """Return a function from the name of a file of real data to its path."""
     source = Path(os.environ.get("DSGD_DATA", ROOT.parent / "shared" / "data"))
+
+    def find(name: str) -> Path:
+        if not (source / name).is_file():
+            pytest.skip(f"{source / name} is not there; set DSGD_DATA to the folder of the real data sets")
+        return source / name
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def real_data(real_file: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function from the name of an .svm file to a decompressed copy of it."""
     target = tmp_path_factory.mktemp("data")
 
     def find(name: str) -> Path:
-        packed, plain = source / f"{name}.xz", target / name
-        if not packed.is_file():
-            pytest.skip(f"{packed} is not there; set DSGD_DATA to the folder of the real data sets")
+        packed, plain = real_file(f"{name}.xz"), target / name
         if not plain.is_file():
             plain.write_bytes(lzma.decompress(packed.read_bytes()))
         return plain

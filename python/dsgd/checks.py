@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from dsgd.errors import ConfigError
 
-__all__ = ["check_choice", "check_flag", "check_integer", "check_real", "shown", "unknown_name"]
+__all__ = ["check_choice", "check_flag", "check_integer", "check_real", "check_real_dtype", "shown", "unknown_name"]
 
 
 def shown(value: object) -> str:
@@ -65,3 +66,14 @@ def check_real(parameter: str, value: Any, low: float, high: float = math.inf, *
         above = "" if high == math.inf else f" and at most {high:g}"
         raise ConfigError(f"{parameter} must be a finite number {bound}{above}, not {shown(value)}")
     return number
+
+
+def check_real_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """Return float32 or float64 as a numpy dtype; refuse anything else."""
+    try:
+        real = np.dtype(dtype)
+    except TypeError as error:
+        raise ConfigError(f"dtype must be float32 or float64, not {shown(dtype)}") from error
+    if real not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ConfigError(f"dtype must be float32 or float64, not {real}")
+    return real

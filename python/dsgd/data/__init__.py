@@ -1,6 +1,24 @@
-"""Reading, writing and generating data."""
+"""Reading, writing, fetching and generating data."""
 
+from dsgd.data.dataset import Dataset
+from dsgd.data.idx import load_idx, read_idx
 from dsgd.data.libsvm import load_libsvm, save_libsvm
-from dsgd.data.synthetic import make_text_classification
+from dsgd.data.optimum import make_known_optimum
+from dsgd.data.registry import available, fetch
+from dsgd.data.synthetic import make_clusters, make_like, make_text_classification
+from dsgd.data.tables import load_csv
 
-__all__ = ["load_libsvm", "make_text_classification", "save_libsvm"]
+__all__ = [
+    "Dataset",
+    "available",
+    "fetch",
+    "load_csv",
+    "load_idx",
+    "load_libsvm",
+    "make_clusters",
+    "make_known_optimum",
+    "make_like",
+    "make_text_classification",
+    "read_idx",
+    "save_libsvm",
+]

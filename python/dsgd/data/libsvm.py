@@ -11,10 +11,10 @@ import scipy.sparse
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from dsgd import _core
-from dsgd.checks import check_choice, check_integer
+from dsgd.checks import check_choice, check_integer, check_real_dtype
 from dsgd.data.inputs import MAX_FEATURES, as_matrix
 from dsgd.data.text import read_text
-from dsgd.errors import ConfigError, DataError
+from dsgd.errors import DataError
 from dsgd.files import replacing
 from dsgd.threads import resolve_threads
 
@@ -116,9 +116,7 @@ def read_libsvm_files(
     index_base : {"zero", "one"}
     """
     check_choice("index_base", index_base, ("auto", "zero", "one"))
-    real = np.dtype(dtype)
-    if real not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ConfigError(f"dtype must be float32 or float64, not {real}")
+    real = check_real_dtype(dtype)
     if n_features is not None:
         check_integer("n_features", n_features, 1)
     check_integer("offset", offset, 0, _ALL)
