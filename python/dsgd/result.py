@@ -147,7 +147,7 @@ class Evaluation:
         n_threads: int,
     ) -> None:
         if not isinstance(eval_set, tuple) or len(eval_set) != 2:
-            raise ConfigError("eval_set must be a tuple (X, y)")
+            raise ConfigError("eval_set must be a tuple (X, y) or a Dataset")
         self._matrix = as_matrix(eval_set[0], n_threads)
         check_features(self._matrix, n_features)
         self._labels = as_labels(eval_set[1], self._matrix.n_rows)

@@ -225,7 +225,7 @@ def test_a_path_of_a_libsvm_file(tmp_path: Path) -> None:
     save_libsvm(tmp_path / "train.svm", X, Y)
     result = dsgd.fit(tmp_path / "train.svm", algo="sgd", random_state=0, max_epochs=5, step_size=0.2)
     assert (result.coef_ == fit().coef_).all()
-    with pytest.raises(ConfigError, match="the file brings its own labels"):
+    with pytest.raises(ConfigError, match="both bring their own labels"):
         dsgd.fit(tmp_path / "train.svm", Y, algo="sgd")
 
 
@@ -285,7 +285,7 @@ def test_progress_prints_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> 
         ({"random_state": -1}, "random_state must be an integer from 0"),
         ({"random_state": 2**64}, "random_state must be an integer from 0"),
         ({"progress": "yes"}, "progress must be True or False"),
-        ({"eval_set": X}, r"eval_set must be a tuple \(X, y\)"),
+        ({"eval_set": X}, r"eval_set must be a tuple \(X, y\) or a Dataset"),
     ],
     ids=str,
 )
