@@ -167,12 +167,13 @@ def fit(
     seed = _seed(random_state)
 
     X, y, index_base = _load(X, y, threads)
-    eval_set = _eval_pair(eval_set, index_base)
     matrix = as_matrix(X, threads)
     dtype = real_dtype(matrix)
     targets, classes = as_targets(y, resolved_loss, matrix.n_rows, dtype)
     importance = as_sample_weight(sample_weight, class_weight, y, classes, matrix.n_rows, dtype)
-    evaluation = None if eval_set is None else Evaluation(eval_set, matrix.n_features, classes, threads)
+    evaluation = None
+    if eval_set is not None:
+        evaluation = Evaluation(_eval_pair(eval_set, index_base), matrix.n_features, classes, threads)
     weights = as_initial_weights(init, len(targets), matrix.n_features + int(fit_intercept), dtype)
     model = LinearModel(weights=weights, fit_intercept=fit_intercept, loss=resolved_loss, classes=classes)
     tasks = [

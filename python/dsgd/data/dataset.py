@@ -169,10 +169,10 @@ def _dense(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
 def _sparse(arrays: Mapping[str, NDArray[Any]], n_features: Any) -> Any:
     indptr, indices, data = (arrays[name] for name in ("indptr", "indices", "data"))
     shapes = {"indptr": indptr.shape, "indices": indices.shape, "data": data.shape}
-    types = (indptr.dtype, indices.dtype)
     if not indptr.ndim == indices.ndim == data.ndim == 1 or len(indptr) == 0 or len(indices) != len(data):
         raise DataError(f"the arrays have shapes {shapes}")
-    if types not in ((np.int32, np.int32), (np.int64, np.int64)) or data.dtype not in (np.float32, np.float64):
+    wrong_type = indptr.dtype != indices.dtype or indices.dtype not in (np.int32, np.int64)
+    if wrong_type or data.dtype not in (np.float32, np.float64):
         raise DataError(f"the arrays have dtypes {indptr.dtype}, {indices.dtype} and {data.dtype}")
     if type(n_features) is not int or not 0 < n_features < 2**63:
         raise DataError(f"n_features is {n_features!r}")
