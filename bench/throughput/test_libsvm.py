@@ -5,8 +5,8 @@ Every reader goes from the path of one file to a matrix it can train on. dsgd: f
 size; 300,000 rows are 330 MB of text. Run by `make bench`.
 
 The last test measures memory: a process that reads the file with dsgd samples its own anonymous memory (Anonymous of
-/proc/self/smaps_rollup, without the mapped text, which the system can drop) from a second thread, and the highest sample,
-less what there was before, is set beside the bytes of the matrix and the labels.
+/proc/self/smaps_rollup, without the mapped text, which the system can drop) from a second thread, and the highest
+sample, less what there was before, is set beside the bytes of the matrix and the labels.
 """
 
 from __future__ import annotations
