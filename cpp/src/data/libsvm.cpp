@@ -16,8 +16,6 @@
 namespace dsgd {
 namespace {
 
-constexpr std::size_t kChunkBytes = std::size_t{1} << 20U;
-
 [[nodiscard]] bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
 
 [[nodiscard]] const char* skip_blanks(const char* at, const char* end) {
@@ -60,7 +58,7 @@ void for_each_line(std::string_view text, Visit&& visit) {
     const char* const content_end = find(at, line_end, '#');
     const char* const content = skip_blanks(at, content_end);
     if (content < content_end && !visit(content, content_end)) return;
-    at = line_end + 1;
+    at = line_end == end ? end : line_end + 1;
   }
 }
 
@@ -203,11 +201,11 @@ class ChunkParser {
 }  // namespace
 
 LibsvmReader::LibsvmReader(std::string_view text, std::string name, std::size_t offset, std::size_t length,
-                           std::size_t n_threads)
+                           std::size_t n_threads, std::size_t chunk_bytes)
     : text_(text), name_(std::move(name)), n_threads_(n_threads) {
   const std::size_t last = first_line_from(text, length < text.size() ? offset + length : text.size());
   for (std::size_t begin = first_line_from(text, offset); begin < last;) {
-    const std::size_t end = std::min(last, first_line_from(text, begin + kChunkBytes));
+    const std::size_t end = std::min(last, first_line_from(text, begin + chunk_bytes));
     chunks_.push_back({text.substr(begin, end - begin), 0, 0, 0, 0});
     begin = end;
   }
