@@ -20,6 +20,7 @@ test: $(VENV)/.installed-test
 bench: $(VENV)/.installed
 	pip install --quiet '.[bench]'
 	python -m pytest bench/throughput
+	python bench/memory.py
 
 lint: $(VENV)/.installed-test
 	pip install --quiet '.[lint,bench]'

@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike
 from dsgd.algorithms import Algorithm, Task, resolve_algorithm
 from dsgd.callbacks import Callback
 from dsgd.checks import check_choice, check_flag, check_integer, check_real, shown
+from dsgd.data.dataset import Dataset
 from dsgd.data.inputs import as_matrix, real_dtype
-from dsgd.data.libsvm import read_libsvm_files
+from dsgd.data.reading import common_base, load
 from dsgd.data.targets import as_initial_weights, as_sample_weight, as_targets
 from dsgd.errors import ConfigError, DataError
 from dsgd.losses import Loss, resolve_loss
@@ -53,7 +54,7 @@ def fit(
     n_threads: int | None = None,
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[Any, float] | str | None = None,
-    eval_set: tuple[Any, ArrayLike] | None = None,
+    eval_set: tuple[Any, ArrayLike] | Dataset | None = None,
     evaluate_every: int = 1,
     callbacks: Sequence[Callback] = (),
     progress: bool = False,
@@ -67,12 +68,13 @@ def fit(
 
     Parameters
     ----------
-    X : array-like or sparse matrix of shape (n_samples, n_features), or path-like
+    X : array-like or sparse matrix of shape (n_samples, n_features), or Dataset, or path-like
         float32 or float64 in C order, or CSR with int32 or int64 indices, is used where it lies, without a copy;
-        anything else is converted once (logger ``dsgd`` says so). A path names a libsvm text file.
+        anything else is converted once (logger ``dsgd`` says so). A path names a libsvm text file or
+        a cache file (see `dsgd.data.load`).
     y : array-like of shape (n_samples,), optional
         Labels of any kind for a loss of classification, real numbers for one of regression. More than two classes are
-        trained one against all others, in step. Only a libsvm file brings its own labels.
+        trained one against all others, in step. A Dataset and a file bring their own.
     algo : str or Algorithm
         ``"sgd"`` (one thread, reproducible), ``"hogwild"`` (all cores, lock-free), or an object of
         `dsgd.algorithms`.
@@ -113,7 +115,7 @@ def fit(
         s_i, at least 0; not renormalised.
     class_weight : dict or "balanced", optional
         Factors of s_i by class; a class that is not named has 1. ``"balanced"``: n / (classes * samples of the class).
-    eval_set : tuple (X, y), optional
+    eval_set : tuple (X, y) or Dataset, optional
         Scored (accuracy, or R2) into the history and the progress.
     evaluate_every : int, default=1
         Epochs between evaluations of objective and score, which take time of their own; 0: none at all.
@@ -180,7 +182,9 @@ def fit(
     dtype = real_dtype(matrix)
     targets, classes = as_targets(y, resolved_loss, matrix.n_rows, dtype)
     importance = as_sample_weight(sample_weight, class_weight, y, classes, matrix.n_rows, dtype)
-    evaluation = None if eval_set is None else Evaluation(eval_set, matrix.n_features, classes, threads)
+    evaluation = None
+    if eval_set is not None:
+        evaluation = Evaluation(_eval_pair(eval_set, index_base), matrix.n_features, classes, threads)
     weights = as_initial_weights(init, len(targets), matrix.n_features + int(fit_intercept), dtype)
     model = LinearModel(weights=weights, fit_intercept=fit_intercept, loss=resolved_loss, classes=classes)
     scale = measure(matrix, importance, threads)
@@ -223,15 +227,23 @@ def fit(
 
 
 def _load(X: Any, y: ArrayLike | None, n_threads: int) -> tuple[Any, ArrayLike, str | None]:
-    """Return X and y, both from the file where X is the path of one, and what that calls the first feature."""
-    if isinstance(X, str | os.PathLike):
+    """Return X and y, both from the data set or file where X is one, and what that calls the first feature."""
+    if isinstance(X, str | os.PathLike | Dataset):
         if y is not None:
-            raise ConfigError("y must be left out when X is a path: the file brings its own labels")
-        [(matrix, labels)], index_base = read_libsvm_files([X], n_threads=n_threads)
-        return matrix, labels, index_base
+            raise ConfigError("y must be left out when X is a Dataset or a path: both bring their own labels")
+        data = X if isinstance(X, Dataset) else load(X, n_threads=n_threads)
+        return data.X, data.y, data.index_base
     if y is None:
-        raise DataError("y is missing; it can be left out only when X is the path of a libsvm file")
+        raise DataError("y is missing; it can be left out only when X is a Dataset or the path of a file")
     return X, y, None
+
+
+def _eval_pair(eval_set: Any, index_base: str | None) -> Any:
+    """Return X and y of a data set to score on, which must number its features as the training data does."""
+    if not isinstance(eval_set, Dataset):
+        return eval_set
+    common_base({"the training data": index_base, "eval_set": eval_set.index_base})
+    return eval_set.X, eval_set.y
 
 
 def _alphas(penalty: str, alpha: float, l1_ratio: float) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Writing files so that nothing is lost: written beside, then renamed."""
+"""Opening files that can be mapped; writing files so that nothing is lost: written beside, then renamed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["check_replaceable", "replacing"]
+__all__ = ["check_replaceable", "open_regular", "replacing"]
+
+
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file to read; `OSError` for anything else, without waiting for a pipe."""
+    status = Path(path).stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise OSError(f"{os.fspath(path)} is a pipe or device and cannot be mapped; write it to a file first")
+    return Path(path).open("rb")
 
 
 @contextlib.contextmanager

@@ -159,7 +159,7 @@ class Evaluation:
         n_threads: int,
     ) -> None:
         if not isinstance(eval_set, tuple) or len(eval_set) != 2:
-            raise ConfigError("eval_set must be a tuple (X, y)")
+            raise ConfigError("eval_set must be a tuple (X, y) or a Dataset")
         try:
             self._matrix = as_matrix(eval_set[0], n_threads)
             check_features(self._matrix, n_features)

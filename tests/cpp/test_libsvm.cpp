@@ -1,11 +1,14 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -127,6 +130,30 @@ TEST_CASE("an index beyond 32 bits asks for 64") {
 TEST_CASE("numbers too small for the type become what they are nearest to") {
   CHECK(parse("1 1:1e-400 2:1e-310\n").values == std::vector<double>{0, 1e-310});
   CHECK(parse<float>("1 1:1e-60\n").values == std::vector<float>{0});
+}
+
+TEST_CASE("numbers are rounded as the C library rounds them, those half-way between two floats too") {
+  std::mt19937_64 random(0);
+  std::string text;
+  std::vector<std::string> numbers;
+  for (int i = 0; i < 200000; ++i) {
+    const double scale = std::pow(10.0, static_cast<double>(random() % 12) - 5);
+    const auto below = static_cast<float>(scale * static_cast<double>(random() % 1000000007) / 1e9);
+    const double half_way = (static_cast<double>(below) + static_cast<double>(std::nextafter(below, 1e30F))) / 2;
+    const int digits = 1 + static_cast<int>(random() % 17);
+    std::array<char, 64> number{};
+    std::snprintf(number.data(), number.size(), "%s%.*g", i % 3 == 0 ? "-" : "", digits, half_way);
+    numbers.emplace_back(number.data());
+    text += "1 1:" + numbers.back() + "\n";
+  }
+  const auto doubles = parse<double>(text).values;
+  const auto floats = parse<float>(text).values;
+  REQUIRE(doubles.size() == numbers.size());
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    REQUIRE_MESSAGE(doubles[i] == std::strtod(numbers[i].c_str(), nullptr), numbers[i]);
+    REQUIRE_MESSAGE(floats[i] == std::strtof(numbers[i].c_str(), nullptr), numbers[i]);
+  }
+  CHECK(std::signbit(parse("1 1:-0\n").values[0]));
 }
 
 TEST_CASE("an index that needs 64 bits does not hide the first fault") {

@@ -15,7 +15,7 @@ from sklearn.linear_model import SGDClassifier
 import dsgd
 from dsgd.data import load_libsvm
 from dsgd.data.inputs import match_features
-from dsgd.data.libsvm import read_libsvm_files
+from dsgd.data.libsvm import ReadOptions, read_libsvm_files
 
 ALPHA, PASSES, STEPS = 1e-4, 10, (0.03, 0.3, 3.0)
 
@@ -56,7 +56,7 @@ def test_accuracy_is_that_of_scikit_learn(
 
 def test_twenty_classes_are_as_good_as_scikit_learn(real_data: Callable[[str], Path]) -> None:
     paths = [real_data("20news_train.svm"), real_data("20news_test.svm")]
-    ((train, y), (test, y_test)), _ = read_libsvm_files(paths)
+    ((train, y), (test, y_test)), _ = read_libsvm_files(paths, ReadOptions())
     test = match_features(test, train.shape[1])
     peer = SGDClassifier(alpha=1e-4, max_iter=10, tol=None, random_state=0).fit(train, y).score(test, y_test)
     result = dsgd.fit(train, y, algo="hogwild", n_threads=2, alpha=1e-4, step_size=0.3, max_epochs=10, random_state=0)

@@ -11,7 +11,7 @@ import pytest
 from problems import make_problem
 
 import dsgd
-from dsgd.data import save_libsvm
+from dsgd.data import Dataset, load_libsvm, save_libsvm
 
 X, Y = make_problem(200, 12, seed=0)
 
@@ -106,6 +106,71 @@ def test_a_model_of_words_predicts_words(folder: Path) -> None:
     assert done.stderr == ""
 
 
+def test_convert_to_a_cache_file_train_and_convert_back(folder: Path) -> None:
+    done = run("convert", "train.svm", "train.cache", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    sizes = [(folder / name).stat().st_size for name in ("train.svm", "train.cache")]
+    assert done.stdout.startswith(f"150 rows, 12 features, {X[:150].nnz} non-zeros: {sizes[0]} bytes to {sizes[1]} in ")
+    assert done.stdout.endswith(" MB/s)\n")
+    assert run("convert", "test.svm", "test.cache", cwd=folder).returncode == 0
+    common = ["--algo", "sgd", "--seed", 0, "--step-size", 0.2, "--quiet"]
+    summaries = []
+    for kind in ("svm", "cache"):
+        done = run("fit", f"train.{kind}", "--test", f"test.{kind}", *common, "--model", kind, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        summaries.append(done.stdout.partition("test score")[2])
+    assert summaries[0] == summaries[1] != ""
+    models = [dsgd.load(folder / kind) for kind in ("svm", "cache")]
+    assert (models[0].coef_ == models[1].coef_).all()
+    assert models[1].index_base == "one"
+    predictions = {run("predict", "cache", f"test.{kind}", cwd=folder).stdout for kind in ("svm", "cache")}
+    assert len(predictions) == 1
+    assert run("convert", "train.cache", "back.svm", cwd=folder).returncode == 0
+    assert (folder / "back.svm").read_bytes() == (folder / "train.svm").read_bytes()
+
+
+def test_options_reach_the_conversion(folder: Path) -> None:
+    for name, more in {
+        "plain": [],
+        "single": ["--float32"],
+        "shifted": ["--index-base", "zero"],
+        "wide": ["--n-features", "20"],
+    }.items():
+        done = run("convert", "train.svm", name, *more, "--threads", 1, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    data = {name: Dataset.load(folder / name) for name in ("plain", "single", "shifted", "wide")}
+    assert [each.X.dtype for each in data.values()] == [np.float64, np.float32, np.float64, np.float64]
+    assert [each.X.shape[1] for each in data.values()] == [12, 12, 13, 20]
+    assert [each.index_base for each in data.values()] == ["one", "one", "zero", "one"]
+    assert run("convert", "plain", "plain.svm", cwd=folder).returncode == 0
+    assert run("convert", "plain", "zero.svm", "--index-base", "zero", cwd=folder).returncode == 0
+    widths = [load_libsvm(folder / name, index_base="zero")[0].shape[1] for name in ("plain.svm", "zero.svm")]
+    assert widths == [13, 12]
+
+
+def test_files_that_number_their_features_otherwise_do_not_mix(folder: Path) -> None:
+    assert run("convert", "train.svm", "one.cache", cwd=folder).returncode == 0
+    assert run("convert", "train.svm", "zero.cache", "--index-base", "zero", cwd=folder).returncode == 0
+    done = run("fit", "one.cache", "--test", "zero.cache", cwd=folder)
+    assert done.returncode == 2
+    assert "is called one by one.cache and zero by zero.cache" in done.stderr
+    assert run("fit", "one.cache", "--quiet", "--model", "m", cwd=folder).returncode == 0
+    assert "is called one by index_base and zero by zero.cache" in run("predict", "m", "zero.cache", cwd=folder).stderr
+
+
+def test_dense_data_and_labels_of_words_in_cache_files(folder: Path) -> None:
+    words = np.where(Y > 0, "spam", "ham")
+    Dataset(X=X.toarray(), y=words).save(folder / "words.cache")
+    done = run("fit", "words.cache", "--quiet", "--step-size", "0.2", "--model", "m", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "200 rows, 12 features, 2400 non-zeros" in done.stdout
+    done = run("predict", "m", "words.cache", cwd=folder)
+    assert float(done.stderr.split()[1]) > 0.8
+    assert set(done.stdout.split()) == {"spam", "ham"}
+    done = run("fit", "words.cache", "--quiet", "--positive", "spam", "--model", "m", cwd=folder)
+    assert dsgd.load(folder / "m").classes_.tolist() == [-1, 1]  # type: ignore[union-attr]
+
+
 def test_options_reach_the_fit(folder: Path) -> None:
     common = ["--algo", "sgd", "--seed", "0", "--quiet", "--model"]
     models = {}
@@ -161,11 +226,21 @@ def test_algorithms_lists_the_registry(tmp_path: Path) -> None:
         ("fit train.svm --threads 0", "n_threads must be an integer from 1 to 1024, not 0"),
         ("fit broken.svm", "broken.svm:1:3: expected index:value"),
         ("predict broken.svm train.svm", "is not a model of dsgd"),
+        ("fit train.svm --positive spam", "--positive 'spam' is not a number"),
+        ("convert train.svm ./train.svm", "IN and OUT are both train.svm"),
+        ("convert none.svm m", "No such file or directory"),
+        ("convert train.svm none/m", "No such file or directory"),
+        ("convert broken.svm m", "broken.svm:1:3: expected index:value"),
+        ("convert words.cache m", "the labels of a libsvm file are numbers, not strings such as"),
+        ("convert train.svm m --n-features 3", "train.svm has 12 features; n_features=3 is too small"),
+        ("fit cut.cache", "cut.cache is not a cache file of dsgd"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_status_2(folder: Path, arguments: str, message: str) -> None:
     (folder / "broken.svm").write_text("1 what\n")
     (folder / "huge.svm").write_text("1 9223372036854775807:1\n-1 1:1\n")
+    Dataset(X=X, y=np.where(Y > 0, "spam", "ham")).save(folder / "words.cache")
+    (folder / "cut.cache").write_bytes((folder / "words.cache").read_bytes()[:-1])
     (folder / "packed.svm").write_bytes(gzip.compress(b"1 1:1\n")[:-8])
     done = run(*arguments.split(), cwd=folder)
     assert done.returncode == 2

@@ -232,7 +232,7 @@ def test_a_path_of_a_libsvm_file(tmp_path: Path) -> None:
     save_libsvm(tmp_path / "train.svm", X, Y)
     result = dsgd.fit(tmp_path / "train.svm", algo="sgd", random_state=0, max_epochs=5, step_size=0.2)
     assert (result.coef_ == fit().coef_).all()
-    with pytest.raises(ConfigError, match="the file brings its own labels"):
+    with pytest.raises(ConfigError, match="both bring their own labels"):
         dsgd.fit(tmp_path / "train.svm", Y, algo="sgd")
 
 

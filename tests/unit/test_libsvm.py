@@ -19,7 +19,7 @@ from problems import make_problem
 from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 
 from dsgd.data import load_libsvm, save_libsvm
-from dsgd.data.libsvm import read_libsvm_files
+from dsgd.data.libsvm import ReadOptions, read_libsvm_files
 from dsgd.errors import ConfigError, DataError
 
 X, Y = make_problem(80, 12, seed=0)
@@ -139,10 +139,10 @@ def test_files_read_together_number_their_features_alike(tmp_path: Path) -> None
     (tmp_path / "a").write_text("1 0:5 2:7\n")
     (tmp_path / "b").write_text("1 1:5\n")
     for order in (["a", "b"], ["b", "a"]):
-        files, base = read_libsvm_files([tmp_path / name for name in order])
+        files, base = read_libsvm_files([tmp_path / name for name in order], ReadOptions())
         assert base == "zero"
         assert {file[0].indices[0] for file in files} == {0, 1}
-    files, base = read_libsvm_files([tmp_path / "b"])
+    files, base = read_libsvm_files([tmp_path / "b"], ReadOptions())
     assert base == "one"
 
 
@@ -199,7 +199,9 @@ def test_missing_and_empty_files(tmp_path: Path) -> None:
 
 
 def test_writing_checks_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="one label for every row"):
+    with pytest.raises(DataError, match="the labels of a libsvm file are numbers, not strings such as 'ham'"):
+        save_libsvm(tmp_path / "file.svm", X, np.full(80, "ham"))
+    with pytest.raises(DataError, match=r"y has shape \(79,\); X has 80 rows"):
         save_libsvm(tmp_path / "file.svm", X, Y[1:])
     with pytest.raises(DataError, match=r"y\[0\] is not finite"):
         save_libsvm(tmp_path / "file.svm", X, Y * np.nan)

@@ -207,7 +207,7 @@ MATRICES = [
 ]
 
 TARGETS = [
-    data("no targets", "y is missing; it can be left out only when X is the path", y=None),
+    data("no targets", "y is missing; it can be left out only when X is a Dataset or the path", y=None),
     data("too few targets", r"y has shape \(59,\); X has 60 rows, so it must be \(60,\)", y=Y[:-1]),
     data("two columns of targets", r"y has shape \(60, 2\)", y=np.zeros((60, 2))),
     data("ragged targets", "y cannot be read as an array", y=[[1], [1, 2]] * 30),

@@ -1,4 +1,4 @@
-"""The command line: ``dsgd fit``, ``dsgd predict``, ``dsgd algorithms``."""
+"""The command line: ``dsgd fit``, ``dsgd predict``, ``dsgd convert``, ``dsgd algorithms``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import typer
 
 from dsgd.cli.algorithms import algorithms
+from dsgd.cli.convert import convert
 from dsgd.cli.fit import fit
 from dsgd.cli.predict import predict
 from dsgd.errors import DsgdError
@@ -18,6 +19,7 @@ app = typer.Typer(
 )
 app.command()(fit)
 app.command()(predict)
+app.command()(convert)
 app.command()(algorithms)
 
 

@@ -1,9 +1,9 @@
-"""``dsgd fit``: from a libsvm file to a model."""
+"""``dsgd fit``: from a file of data to a model."""
 
 from __future__ import annotations
 
 import ast
-import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +15,8 @@ import dsgd
 from dsgd.algorithms import resolve_algorithm
 from dsgd.cli.labels import against_the_rest
 from dsgd.data.inputs import match_features
-from dsgd.data.libsvm import read_libsvm_files
+from dsgd.data.libsvm import ReadOptions
+from dsgd.data.reading import load_alike
 from dsgd.errors import ConfigError
 from dsgd.files import check_replaceable
 from dsgd.losses import LOSSES
@@ -25,8 +26,8 @@ __all__ = ["fit"]
 
 
 def fit(
-    train: Annotated[Path, typer.Argument(help="libsvm text file to train on")],
-    test: Annotated[Path | None, typer.Option(help="libsvm text file to score every epoch on")] = None,
+    train: Annotated[Path, typer.Argument(help="libsvm text or cache file to train on")],
+    test: Annotated[Path | None, typer.Option(help="file to score every epoch on")] = None,
     algo: Annotated[str, typer.Option(help="see `dsgd algorithms`")] = "hogwild",
     loss: Annotated[str, typer.Option(help=", ".join(LOSSES))] = "hinge",
     penalty: Annotated[str, typer.Option(help="l2, l1, elasticnet or none")] = "l2",
@@ -45,7 +46,7 @@ def fit(
     threads: Annotated[int | None, typer.Option(help="default: all that the process may use")] = None,
     seed: Annotated[int | None, typer.Option(help="random_state")] = None,
     positive: Annotated[
-        list[float] | None, typer.Option(help="train this label (repeat for several) against the rest")
+        list[str] | None, typer.Option(help="train this label (repeat for several) against the rest")
     ] = None,
     index_base: Annotated[
         str, typer.Option(help="what the files call the first feature: zero, one, or auto (zero if 0 occurs)")
@@ -63,17 +64,14 @@ def fit(
     algorithm = resolve_algorithm(algo, _options(option or []))
     _check_outputs(model, history)
     paths = [train] if test is None else [train, test]
-    files, base = read_libsvm_files(
-        paths, dtype=np.float32 if float32 else np.float64, index_base=index_base, n_threads=threads
-    )
-    X, y = files[0][0], against_the_rest(files[0][1], positive or [])
+    how = ReadOptions(dtype=np.float32 if float32 else None, index_base=index_base, n_threads=threads)
+    files = [replace(file, y=against_the_rest(file.y, positive or [])) for file in load_alike(paths, how)]
+    data = files[0]
     eval_set = None
     if test is not None:
-        X_test, y_test = files[1]
-        eval_set = (match_features(X_test, X.shape[1]), against_the_rest(y_test, positive or []))
+        eval_set = replace(files[1], X=match_features(files[1].X, data.n_features), feature_names=None)
     result = dsgd.fit(
-        X,
-        y,
+        data,
         algo=algorithm,
         loss=loss,
         penalty=penalty,
@@ -92,12 +90,11 @@ def fit(
         progress=not quiet,
         random_state=seed,
     )
-    result = dataclasses.replace(result, index_base=base)
     if model is not None:
         result.save(model)
     if history is not None:
         result.history.to_json(history)
-    _summarise(result, X)
+    _summarise(result, data)
 
 
 def _check_outputs(model: Path | None, history: Path | None) -> None:
@@ -131,14 +128,14 @@ def _options(pairs: list[str]) -> dict[str, Any]:
     return options
 
 
-def _summarise(result: dsgd.FitResult, X: Any) -> None:
+def _summarise(result: dsgd.FitResult, data: dsgd.data.Dataset) -> None:
     last = result.history[-1]
-    rate = last.epoch * X.nnz * len(result.model.weights) / max(last.seconds, 1e-9)
+    rate = last.epoch * data.n_stored * len(result.model.weights) / max(last.seconds, 1e-9)
     objective = "objective not evaluated" if last.objective is None else f"objective {last.objective:.6f}"
     stopped = "" if result.stop_reason == "max_epochs" else f", stopped by {result.stop_reason}"
     score = "" if last.score is None else f", test score {last.score:.4f}"
     Console().print(
-        f"{X.shape[0]} rows, {X.shape[1]} features, {X.nnz} non-zeros: {last.epoch} passes in "
+        f"{data.n_samples} rows, {data.n_features} features, {data.n_stored} non-zeros: {last.epoch} passes in "
         f"{last.seconds:.3f} s{stopped} ({rate / 1e6:.0f} M non-zeros/s), {objective}{score}",
         highlight=False,
         soft_wrap=True,

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from dsgd.errors import DataError
+from dsgd.errors import ConfigError, DataError
 
 __all__ = ["against_the_rest"]
 
 
-def against_the_rest(y: NDArray[np.float64], positive: list[float]) -> NDArray[np.float64]:
+def against_the_rest(y: NDArray[Any], positive: list[str]) -> NDArray[Any]:
     """Return +1 where the label is one of `positive` and -1 elsewhere; y itself when the list is empty."""
     if not positive:
         return y
-    missing = [label for label in positive if label not in y]
+    chosen = [label if y.dtype.kind == "U" else _number(label) for label in positive]
+    missing = [given for given, label in zip(positive, chosen, strict=True) if label not in y]
     if missing:
-        raise DataError(f"no row has the label {missing[0]:g}; the labels are {np.unique(y).tolist()}")
-    return np.where(np.isin(y, positive), 1.0, -1.0)
+        raise DataError(f"no row has the label {missing[0]}; the labels are {np.unique(y).tolist()}")
+    return np.where(np.isin(y, chosen), 1.0, -1.0)
+
+
+def _number(label: str) -> float:
+    try:
+        return float(label)
+    except ValueError as error:
+        raise ConfigError(f"--positive {label!r} is not a number, as the labels of the data are") from error

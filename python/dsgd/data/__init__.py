@@ -4,6 +4,7 @@ from dsgd.data.dataset import Dataset
 from dsgd.data.idx import load_idx, read_idx
 from dsgd.data.libsvm import load_libsvm, save_libsvm
 from dsgd.data.optimum import make_known_optimum
+from dsgd.data.reading import load
 from dsgd.data.registry import available, fetch
 from dsgd.data.synthetic import make_clusters, make_like, make_text_classification
 from dsgd.data.tables import load_csv
@@ -12,6 +13,7 @@ __all__ = [
     "Dataset",
     "available",
     "fetch",
+    "load",
     "load_csv",
     "load_idx",
     "load_libsvm",

@@ -1,15 +1,25 @@
-"""A matrix with its targets, and what belongs to both."""
+"""A matrix with its targets, and what belongs to both; in memory, and in a file that is mapped into it."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
+from dsgd.data.cache import map_arrays, write_arrays
+from dsgd.data.inputs import as_matrix, csr_in_place
+from dsgd.data.targets import as_labels
 from dsgd.errors import DataError
+from dsgd.threads import resolve_threads
 
 __all__ = ["Dataset"]
+
+_FORMAT, _VERSION = "dsgd-dataset", 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,3 +62,131 @@ class Dataset:
     def n_features(self) -> int:
         """Columns."""
         return int(self.X.shape[1])
+
+    @property
+    def n_stored(self) -> int:
+        """Entries that are stored: of a sparse matrix its non-zeros, of a dense one all."""
+        return int(self.X.nnz if scipy.sparse.issparse(self.X) else self.X.size)
+
+    def save(self, path: str | os.PathLike[str], *, n_threads: int | None = None) -> None:
+        """Write a cache file, which `load` maps into memory instead of reading it.
+
+        Parameters
+        ----------
+        path : path-like
+            Created or replaced; it appears only when it is complete. The layout is that of safetensors, so that other
+            programs can read the arrays.
+        n_threads : int, optional
+            Threads that check X; by default all that the process may use.
+
+        Raises
+        ------
+        DataError
+            If the data is such as `dsgd.fit` refuses: X empty or not finite, labels of several kinds.
+        OSError
+            If the file cannot be written.
+        """
+        arrays = as_matrix(self.X, resolve_threads(n_threads)).arrays
+        named = _named(*arrays) if isinstance(arrays, tuple) else {"X": arrays}
+        labels = as_labels(self.y, self.n_samples)
+        vocabulary = None
+        if labels.dtype.kind == "U":
+            words, labels = np.unique(labels, return_inverse=True)
+            vocabulary = words.tolist()
+        description = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "n_features": self.n_features,
+            "labels": vocabulary,
+            "feature_names": self.feature_names,
+            "index_base": self.index_base,
+        }
+        native = labels.astype(labels.dtype.newbyteorder("="), copy=False)
+        write_arrays(path, {**named, "y": native}, description)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Dataset:
+        """Map what `save` wrote.
+
+        Parameters
+        ----------
+        path : path-like
+            The file must not shrink while its data is used; replacing it, as `save` does, is safe.
+
+        Returns
+        -------
+        Dataset
+            Its arrays are read-only views of the mapped file, which `dsgd.fit` trains on without a copy; labels that
+            are strings are in memory. The indices of a sparse X are checked when it is trained on, not here.
+
+        Raises
+        ------
+        DataError
+            If the file is not a cache of data, is truncated, is of a newer version, or contradicts itself.
+        OSError
+            If it cannot be read.
+        """
+        arrays, description = map_arrays(path)
+        try:
+            return _from_description(description, arrays)
+        except (DataError, AttributeError, KeyError, TypeError, ValueError) as error:
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+            raise DataError(f"{os.fspath(path)} cannot be used as data: {reason}; write it again") from error
+
+
+def _named(indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    n_entries = int(indptr[-1])  # scipy allows more room in the arrays than that
+    return {"indptr": indptr, "indices": indices[:n_entries], "data": data[:n_entries]}
+
+
+def _from_description(description: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Dataset:
+    """Return the data that a file describes; an error if the file is not as `Dataset.save` writes it."""
+    if description["format"] != _FORMAT:
+        raise DataError(f"its format is {description['format']!r}, not {_FORMAT!r}")
+    if type(description["version"]) is not int or not 1 <= description["version"] <= _VERSION:
+        raise DataError(
+            f"its version is {description['version']!r}, and this dsgd reads up to {_VERSION}: upgrade dsgd"
+        )
+    X = _dense(arrays) if "X" in arrays else _sparse(arrays, description["n_features"])
+    if X.shape[1] != description["n_features"]:
+        raise DataError(f"X has {X.shape[1]} columns; n_features is {description['n_features']!r}")
+    names, index_base = description["feature_names"], description["index_base"]
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise DataError("feature_names is not a list of strings")
+    if index_base not in (None, "zero", "one"):
+        raise DataError(f"index_base is {index_base!r}")
+    y = _labels(arrays["y"], description["labels"])
+    return Dataset(X=X, y=y, feature_names=None if names is None else tuple(names), index_base=index_base)
+
+
+def _dense(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    X = arrays["X"]
+    if X.ndim != 2 or X.dtype not in (np.float32, np.float64):
+        raise DataError(f"X has shape {X.shape} and dtype {X.dtype}")
+    return X
+
+
+def _sparse(arrays: Mapping[str, NDArray[Any]], n_features: Any) -> Any:
+    indptr, indices, data = (arrays[name] for name in ("indptr", "indices", "data"))
+    shapes = {"indptr": indptr.shape, "indices": indices.shape, "data": data.shape}
+    if not indptr.ndim == indices.ndim == data.ndim == 1 or len(indptr) == 0 or len(indices) != len(data):
+        raise DataError(f"the arrays have shapes {shapes}")
+    wrong_type = indptr.dtype != indices.dtype or indices.dtype not in (np.int32, np.int64)
+    if wrong_type or data.dtype not in (np.float32, np.float64):
+        raise DataError(f"the arrays have dtypes {indptr.dtype}, {indices.dtype} and {data.dtype}")
+    if type(n_features) is not int or not 0 < n_features < 2**63:
+        raise DataError(f"n_features is {n_features!r}")
+    if indptr[0] != 0 or indptr[-1] != len(data):
+        raise DataError(f"indptr goes from {indptr[0]} to {indptr[-1]}, not from 0 to {len(data)}")
+    return csr_in_place(indptr, indices, data, n_features)
+
+
+def _labels(y: NDArray[Any], vocabulary: Any) -> NDArray[Any]:
+    if vocabulary is None:
+        return y
+    words = np.array(vocabulary)
+    if words.ndim != 1 or words.dtype.kind != "U" or y.dtype.kind != "i":
+        raise DataError("its labels are not strings")
+    if len(y) > 0 and not (y.min() >= 0 and y.max() < len(words)):
+        raise DataError(f"its labels have codes from {y.min()} to {y.max()}; there are {len(words)} strings")
+    return np.asarray(words[y])

@@ -13,7 +13,16 @@ from dsgd import _core
 from dsgd.checks import shown
 from dsgd.errors import DataError
 
-__all__ = ["MAX_FEATURES", "as_array", "as_matrix", "as_real", "check_features", "match_features", "real_dtype"]
+__all__ = [
+    "MAX_FEATURES",
+    "as_array",
+    "as_matrix",
+    "as_real",
+    "check_features",
+    "csr_in_place",
+    "match_features",
+    "real_dtype",
+]
 
 _LOG = logging.getLogger("dsgd")
 _REALS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -184,9 +193,11 @@ def check_features(matrix: _core.Matrix, n_features: int) -> None:
 def match_features(X: Any, n_features: int) -> Any:
     """Return sparse X with exactly `n_features` columns, as for a test file that lacks, or adds, rare features.
 
+    A dense matrix is returned as it is: its columns are no rare features, and another number of them is a mistake.
+
     Parameters
     ----------
-    X : scipy.sparse.csr_array or csr_matrix
+    X : scipy.sparse.csr_array or csr_matrix, or ndarray
         What lies beyond `n_features` is left out: a model has no weight for it.
     n_features : int
 
@@ -194,9 +205,21 @@ def match_features(X: Any, n_features: int) -> Any:
     -------
     scipy.sparse matrix or array of the same kind, X itself if it fits
     """
-    if X.shape[1] == n_features:
+    if X.shape[1] == n_features or not scipy.sparse.issparse(X):
         return X
     if X.shape[1] > n_features:
         _LOG.warning("left out %d features that the model does not have", X.shape[1] - n_features)
         return X[:, :n_features]
-    return type(X)((X.data, X.indices, X.indptr), shape=(X.shape[0], n_features))
+    return csr_in_place(X.indptr, X.indices, X.data, n_features, type(X))
+
+
+def csr_in_place(
+    indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], n_features: int, kind: Any = scipy.sparse.csr_array
+) -> Any:
+    """Return a sparse matrix of these very arrays.
+
+    The constructor of scipy would read them all, and narrow or widen the indices in a copy.
+    """
+    X = kind((len(indptr) - 1, n_features), dtype=data.dtype)
+    X.indptr, X.indices, X.data = indptr, indices, data
+    return X

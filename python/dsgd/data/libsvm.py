@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +14,13 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from dsgd import _core
 from dsgd.checks import check_choice, check_integer, check_real_dtype
 from dsgd.data.inputs import MAX_FEATURES, as_matrix
+from dsgd.data.targets import as_labels
 from dsgd.data.text import read_text
 from dsgd.errors import DataError
 from dsgd.files import replacing
 from dsgd.threads import resolve_threads
 
-__all__ = ["load_libsvm", "read_libsvm_files", "save_libsvm"]
+__all__ = ["ReadOptions", "load_libsvm", "read_libsvm_files", "save_libsvm", "too_narrow"]
 
 
 def load_libsvm(
@@ -79,35 +81,58 @@ def load_libsvm(
     >>> y
     array([ 1., -1.])
     """
-    [(X, y)], _ = read_libsvm_files(
-        [path],
-        n_features=n_features,
-        dtype=dtype,
-        index_base=index_base,
-        offset=offset,
-        length=length,
-        n_threads=n_threads,
+    how = ReadOptions(
+        n_features=n_features, dtype=dtype, index_base=index_base, offset=offset, length=length, n_threads=n_threads
     )
+    [(X, y)], _ = read_libsvm_files([path], how)
     return X, y
 
 
+_ALL = 2**64 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How to read files; see `load_libsvm`.
+
+    Parameters
+    ----------
+    n_features, dtype, index_base, offset, length, n_threads
+        As for `load_libsvm`; `dtype` may be None, for that of the file, which is float64 if the file is text.
+
+    Raises
+    ------
+    ConfigError
+        For an impossible value.
+    """
+
+    n_features: int | None = None
+    dtype: DTypeLike | None = None
+    index_base: str = "auto"
+    offset: int = 0
+    length: int | None = None
+    n_threads: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("index_base", self.index_base, ("auto", "zero", "one"))
+        if self.dtype is not None:
+            check_real_dtype(self.dtype)
+        if self.n_features is not None:
+            check_integer("n_features", self.n_features, 1)
+        check_integer("offset", self.offset, 0, _ALL)
+        if self.length is not None:
+            check_integer("length", self.length, 0, _ALL)
+
+
 def read_libsvm_files(
-    paths: Sequence[str | os.PathLike[str]],
-    *,
-    n_features: int | None = None,
-    dtype: DTypeLike = np.float64,
-    index_base: str = "auto",
-    offset: int = 0,
-    length: int | None = None,
-    n_threads: int | None = None,
+    paths: Sequence[str | os.PathLike[str]], how: ReadOptions
 ) -> tuple[list[tuple[scipy.sparse.csr_array, NDArray[np.float64]]], str]:
     """Read files that number their features alike, and say how: index 0 in one file is a feature of all.
 
     Parameters
     ----------
     paths : sequence of path-like
-    n_features, dtype, index_base, offset, length, n_threads
-        As for `load_libsvm`.
+    how : ReadOptions
 
     Returns
     -------
@@ -115,18 +140,12 @@ def read_libsvm_files(
         For each file; without `n_features` each X is as wide as its file needs.
     index_base : {"zero", "one"}
     """
-    check_choice("index_base", index_base, ("auto", "zero", "one"))
-    real = check_real_dtype(dtype)
-    if n_features is not None:
-        check_integer("n_features", n_features, 1)
-    check_integer("offset", offset, 0, _ALL)
-    if length is not None:
-        check_integer("length", length, 0, _ALL)
-    files = [_read(path, real, resolve_threads(n_threads), offset, length) for path in paths]
+    files = [_read(path, how) for path in paths]
+    index_base = how.index_base
     if index_base == "auto":
         index_base = "zero" if any(file.low == 0 for file in files) else "one"
     first = 0 if index_base == "zero" else 1
-    return [_matrix(file, first, n_features) for file in files], index_base
+    return [_matrix(file, first, how.n_features) for file in files], index_base
 
 
 class _File(NamedTuple):
@@ -141,15 +160,13 @@ class _File(NamedTuple):
     high: int
 
 
-_ALL = 2**64 - 1
-
-
-def _read(path: str | os.PathLike[str], real: np.dtype[Any], n_threads: int, offset: int, length: int | None) -> _File:
+def _read(path: str | os.PathLike[str], how: ReadOptions) -> _File:
     name = os.fsdecode(path)
     text = read_text(path)
-    reader = _core.LibsvmReader(text, os.fsencode(path), offset, _ALL if length is None else length, n_threads)
+    length = _ALL if how.length is None else how.length
+    reader = _core.LibsvmReader(text, os.fsencode(path), how.offset, length, resolve_threads(how.n_threads))
     y = np.empty(reader.n_rows)
-    data = np.empty(reader.nonzeros, real)
+    data = np.empty(reader.nonzeros, np.float64 if how.dtype is None else how.dtype)
     index_range = None
     for index_dtype in (np.int32, np.int64):
         if reader.nonzeros > np.iinfo(index_dtype).max:
@@ -169,13 +186,18 @@ def _matrix(file: _File, first: int, n_features: int | None) -> tuple[scipy.spar
         raise DataError(f"{file.name} has index 0; read it with index_base='zero'")
     needed = max(file.high + 1 - first, 1)
     if n_features is not None and needed > n_features:
-        raise DataError(f"{file.name} has {needed} features; n_features={n_features} is too small")
+        raise too_narrow(file.name, needed, n_features)
     if needed > MAX_FEATURES:
         raise DataError(f"{file.name} has index {file.high}, more than {MAX_FEATURES} features")
     if first:
         np.subtract(file.indices, first, out=file.indices)
     shape = (len(file.y), n_features or needed)
     return scipy.sparse.csr_array((file.data, file.indices, file.indptr), shape=shape), file.y
+
+
+def too_narrow(name: str, needed: int, n_features: int) -> DataError:
+    """Return the error for a file that has more than `n_features` columns."""
+    return DataError(f"{name} has {needed} features; n_features={n_features} is too small")
 
 
 def save_libsvm(
@@ -212,8 +234,9 @@ def save_libsvm(
     threads = resolve_threads(n_threads)
     sparse = X if scipy.sparse.issparse(X) else scipy.sparse.csr_array(np.asarray(X))
     matrix = as_matrix(sparse, threads)
-    labels = np.ascontiguousarray(y, dtype=np.float64)
-    if not np.isfinite(labels).all():
-        raise DataError(f"y[{int(np.argmin(np.isfinite(labels)))}] is not finite")
+    labels = as_labels(y, matrix.n_rows)
+    if labels.dtype.kind == "U":
+        raise DataError(f"the labels of a libsvm file are numbers, not strings such as {labels[0].item()!r}")
+    labels = np.ascontiguousarray(labels, dtype=np.float64)
     with replacing(path) as beside:
         _core.write_libsvm(os.fsencode(beside), matrix, labels, int(index_base == "one"), threads)

@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike
 from dsgd.checks import check_real, check_real_dtype, unknown_name
 from dsgd.data.dataset import Dataset
 from dsgd.data.idx import load_idx
-from dsgd.data.libsvm import read_libsvm_files
+from dsgd.data.libsvm import ReadOptions, read_libsvm_files
 from dsgd.data.text import read_text
 from dsgd.errors import DataError
 
@@ -184,9 +184,14 @@ def _close_refused(response: Any, **_: Any) -> None:
         response.close()
 
 
+def _how(source: Source, dtype: DTypeLike) -> ReadOptions:
+    """Return how to read text that counts features from 1."""
+    return ReadOptions(n_features=source.n_features, dtype=dtype, index_base="one")
+
+
 def _read_libsvm(source: Source, paths: Sequence[Path], dtype: DTypeLike) -> Split:
-    """Read the files of a page of LIBSVM, which count features from 1."""
-    parts, base = read_libsvm_files(paths, n_features=source.n_features, dtype=dtype, index_base="one")
+    """Read the files of a page of LIBSVM."""
+    parts, base = read_libsvm_files(paths, _how(source, dtype))
     train, *test = (Dataset(X=X, y=y, index_base=base) for X, y in parts)
     return Split(train, test[0] if test else None)
 
@@ -208,7 +213,7 @@ def _read_rcv1(source: Source, paths: Sequence[Path], dtype: DTypeLike) -> Split
         positive = np.array([line.split()[1] for line in lines if line.startswith(b"CCAT ")], dtype=np.int64)
     except (IndexError, ValueError) as error:
         raise DataError(f"{topics} has a malformed line: {error}") from error
-    parts, base = read_libsvm_files(vectors, n_features=source.n_features, dtype=dtype, index_base="one")
+    parts, base = read_libsvm_files(vectors, _how(source, dtype))
     # What stands where labels would is the number of the document.
     sets = [(X, np.where(np.isin(document.astype(np.int64), positive), 1.0, -1.0)) for X, document in parts]
     *large, small = sets

@@ -7,12 +7,12 @@ import gzip
 import lzma
 import mmap
 import os
-import stat
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 from dsgd.errors import DataError
+from dsgd.files import open_regular
 
 __all__ = ["read_text"]
 
@@ -73,15 +73,12 @@ def read_text(path: str | os.PathLike[str]) -> bytes | mmap.mmap:
         If what is packed is broken.
     """
     file_path = Path(path)
-    status = file_path.stat()
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-        raise OSError(f"{file_path} is a pipe or device and cannot be mapped; write it to a file first")
-    with file_path.open("rb") as file:
+    with open_regular(file_path) as file:
         head = file.read(6)
         for magic, read in _PACKED.items():
             if head.startswith(magic):
                 return _unpack(file_path, read)
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if status.st_size else b""
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if head else b""
 
 
 def _unpack(path: Path, read: Callable[[Path], bytes]) -> bytes:

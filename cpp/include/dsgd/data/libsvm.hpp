@@ -19,9 +19,13 @@ namespace dsgd {
 /// exactly that size. Both work on chunks of whole lines in parallel.
 class LibsvmReader {
  public:
+  static constexpr std::size_t kChunkBytes = std::size_t{1} << 20U;
+
   /// Reads the lines of `text` that begin in [offset, offset + length), so that ranges side by side read every line
   /// once. The memory of `text` must outlive the reader; `name` is its file's, for messages.
-  LibsvmReader(std::string_view text, std::string name, std::size_t offset, std::size_t length, std::size_t n_threads);
+  /// A chunk is as many whole lines as begin in `chunk_bytes`.
+  LibsvmReader(std::string_view text, std::string name, std::size_t offset, std::size_t length, std::size_t n_threads,
+               std::size_t chunk_bytes = kChunkBytes);
 
   [[nodiscard]] std::size_t rows() const { return rows_; }
   [[nodiscard]] std::size_t nonzeros() const { return nonzeros_; }

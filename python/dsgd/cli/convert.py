@@ -1,0 +1,59 @@
+"""``dsgd convert``: from libsvm text to a cache file that is mapped, and back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from dsgd.data import load, save_libsvm
+from dsgd.data.cache import is_cache
+from dsgd.errors import ConfigError
+from dsgd.files import check_replaceable
+
+__all__ = ["convert"]
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="libsvm text, plain or packed, or cache file")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="cache file if IN is text, else text; replaced")],
+    float32: Annotated[bool, typer.Option("--float32", help="values in single precision")] = False,
+    index_base: Annotated[
+        str, typer.Option(help="what the text calls the first feature: zero, one, or auto (as IN says, else one)")
+    ] = "auto",
+    n_features: Annotated[int | None, typer.Option(help="columns; default: as many as IN needs")] = None,
+    threads: Annotated[int | None, typer.Option(help="default: all that the process may use")] = None,
+) -> None:
+    """Convert libsvm text to a cache file, which is mapped instead of read, or a cache file to text.
+
+    Files that are used together must number their features alike: convert them with the same --index-base.
+    """
+    if target.exists() and target.samefile(source):
+        raise ConfigError(f"IN and OUT are both {source}; a file cannot be converted into itself")
+    check_replaceable(target)
+    begin = time.perf_counter()
+    to_text = is_cache(source)
+    data = load(
+        source,
+        n_features=n_features,
+        dtype=np.float32 if float32 else None,
+        index_base="auto" if to_text else index_base,
+        n_threads=threads,
+    )
+    if to_text:
+        base = (data.index_base or "one") if index_base == "auto" else index_base
+        save_libsvm(target, data.X, data.y, index_base=base, n_threads=threads)
+    else:
+        data.save(target, n_threads=threads)
+    seconds = time.perf_counter() - begin
+    before, after = source.stat().st_size, target.stat().st_size
+    Console().print(
+        f"{data.n_samples} rows, {data.n_features} features, {data.n_stored} non-zeros: {before} bytes to {after} in "
+        f"{seconds:.3f} s ({before / seconds / 1e6:.0f} MB/s)",
+        highlight=False,
+        soft_wrap=True,
+    )
