@@ -38,7 +38,7 @@ def train(path: str, source: str) -> None:
         X = scipy.sparse.csr_array((np.array(X.data), np.array(X.indices), np.array(X.indptr)), shape=X.shape)
     del data
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here, where the arrays are and the map is gone
-    result = dsgd.fit(X, y, algo="hogwild", max_epochs=1, step_size=0.5, random_state=0)
+    result = dsgd.fit(X, y, algo="hogwild", max_epochs=1, random_state=0)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     peak = 1024 * int(status["VmHWM"].split()[0])
     size = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
