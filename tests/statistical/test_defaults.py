@@ -1,4 +1,4 @@
-"""Untuned on real data: automatic steps beside a grid, the defaults beside scikit-learn; bench/defaults.py has all sets."""
+"""Untuned, on real data: automatic steps beside a grid, the defaults beside scikit-learn (bench: all sets)."""
 
 from __future__ import annotations
 
