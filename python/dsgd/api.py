@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 import math
@@ -76,8 +77,8 @@ def fit(
         Labels of any kind for a loss of classification, real numbers for one of regression. More than two classes are
         trained one against all others, in step. A Dataset and a file bring their own.
     algo : str or Algorithm
-        ``"sgd"`` (one thread, reproducible), ``"hogwild"`` (all cores, lock-free), or an object of
-        `dsgd.algorithms`.
+        ``"sgd"`` (one thread, reproducible), ``"hogwild"`` (all cores, lock-free), ``"minibatch"`` (all cores,
+        reproducible), ``"batch"`` (all rows at once, for exact zeros), or an object of `dsgd.algorithms`.
     loss : str or Loss, default="hinge"
         ``"hinge"``, ``"squared_hinge"``, ``"logistic"``, ``"modified_huber"`` for classification; ``"squared"``,
         ``"huber"``, ``"epsilon_insensitive"`` for regression; or an object of `dsgd.losses`.
@@ -93,7 +94,7 @@ def fit(
     step_size : float or "auto", default="auto"
         The first step size. ``"auto"`` finds one by trials on a hundredth of the rows, at least a thousand; the time is
         part of the history's. The intercept's step is that times the mean square of the non-zero entries of X, so that
-        it learns like a feature as large as the others.
+        it learns like a feature as large as the others. ``"batch"`` has its own line search and takes a first guess.
     schedule : str or Schedule, default="auto"
         What becomes of it: ``"linear"`` (to zero at the end of the run), ``"inverse-time"``, ``"inverse-sqrt"``,
         ``"inverse-scaling"``, ``"optimal"``, ``"epoch-decay"``, ``"constant"``; see `dsgd.schedules`. ``"auto"`` is
@@ -125,7 +126,7 @@ def fit(
     progress : bool, default=False
         Show each epoch on standard error as it ends: a bar on a terminal, lines elsewhere.
     random_state : int, optional
-        Seed in [0, 2^64). With one thread the same seed gives the same bits.
+        Seed in [0, 2^64). The same seed gives the same bits; not so `hogwild` on several threads.
     init : array-like of shape (n_parameters,) or, with more than two classes, (n_classes, n_parameters), optional
         Weights to start from: one a feature, then the intercept if there is one. By default zeros, and the intercept of
         a regression starts at the constant that predicts y best.
@@ -170,6 +171,7 @@ def fit(
     if isinstance(schedule, str) and schedule == "auto":
         schedule = "inverse-time" if stopping.may_end_early else "linear"
     resolved_schedule = resolve_schedule(schedule)
+    resolved_schedule.check(sum(alphas))
     # A sequence: an iterator would be used up by the check.
     if not isinstance(callbacks, Sequence) or not all(callable(callback) for callback in callbacks):
         raise ConfigError(f"callbacks must be a sequence of callables, such as a list, not {shown(callbacks)}")
@@ -187,38 +189,33 @@ def fit(
         evaluation = Evaluation(_eval_pair(eval_set, index_base), matrix.n_features, classes, threads)
     weights = as_initial_weights(init, len(targets), matrix.n_features + int(fit_intercept), dtype)
     model = LinearModel(weights=weights, fit_intercept=fit_intercept, loss=resolved_loss, classes=classes)
-    scale = measure(matrix, importance, threads)
-    problems = [
-        Problem(
-            matrix=matrix,
-            target=target,
-            sample_weight=importance,
-            loss=resolved_loss,
-            alphas=alphas,
-            fit_intercept=fit_intercept,
-            scale=scale,
-        )
-        for target in targets
+    problem_of = functools.partial(
+        Problem,
+        matrix=matrix,
+        sample_weight=importance,
+        loss=resolved_loss,
+        alphas=alphas,
+        fit_intercept=fit_intercept,
+        scale=measure(matrix, importance, threads),
+    )
+    task_of = functools.partial(
+        Task,
+        schedule=resolved_schedule,
+        step_size=first_step or math.nan,
+        seed=seed,
+        n_threads=threads,
+        max_epochs=max_epochs,
+    )
+    tasks = [
+        task_of(problem=problem, objective=problem.objective(threads), weights=w)
+        for problem, w in zip((problem_of(target=target) for target in targets), weights, strict=True)
     ]
     if init is None and fit_intercept:
-        weights[:, -1] = [resolved_loss.best_constant(target, importance) for target in targets]
-    tasks = [
-        Task(
-            problem=problem,
-            objective=problem.objective(threads),
-            weights=w,
-            schedule=resolved_schedule,
-            step_size=first_step,
-            seed=seed,
-            n_threads=threads,
-            max_epochs=max_epochs,
-        )
-        for problem, w in zip(problems, weights, strict=True)
-    ]
+        weights[:, -1] = [task.problem.best_constant() for task in tasks]
     size = (matrix.n_rows, matrix.n_features, len(tasks), dtype, threads)
     _LOG.info("%s: %d rows, %d features, %d problem(s), %s, %d threads", algorithm.name, *size)
     begin = time.perf_counter()
-    if math.isnan(first_step):
+    if first_step is None:
         choose_steps(algorithm, tasks)
     history, reason = train(
         algorithm, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin
@@ -267,12 +264,12 @@ def _threads_of(algorithm: Algorithm, n_threads: int | None) -> int:
     return threads
 
 
-def _first_step(step_size: Any) -> float:
-    """Return the step size; nan where it is to be searched for."""
+def _first_step(step_size: Any) -> float | None:
+    """Return the step size; None where it is to be searched for."""
     if isinstance(step_size, str):
         if step_size != "auto":
             raise ConfigError(f"step_size must be 'auto' or a number above 0, not {step_size!r}")
-        return math.nan
+        return None
     return check_real("step_size", step_size, 0, low_open=True)
 
 

@@ -8,17 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd.checks import check_integer
-from dsgd.errors import ConfigError
 
 __all__ = ["PolyakAverage", "check_average"]
 
 
-def check_average(average: Any) -> int:
-    """Return after how many samples the average begins, 0 for none; True begins with the first."""
+def check_average(average: Any) -> bool | int:
+    """Return True or False, or the sample with which the average begins; refuse anything else."""
     if isinstance(average, bool | np.bool_):
-        return int(average)
-    if isinstance(average, str):
-        raise ConfigError(f"average must be True, False or a number of samples, not {average!r}")
+        return bool(average)
     return check_integer("average", average, 0, 2**62)
 
 
@@ -32,8 +29,11 @@ class PolyakAverage:
     ----------
     weights : ndarray
         The weights that a user sees: the average, as soon as it has begun.
-    begin : int
-        The first sample in the average, counted from 1; 0: there is no average, and the iterate is `weights` itself.
+    average : bool or int
+        The first sample in the average, counted from 1, or True for that; 0 or False: there is no average, and the
+        iterate is `weights` itself.
+    n_before : int
+        Samples of the run so far. An epoch that diverged is begun anew from the average, which begins anew too.
 
     Attributes
     ----------
@@ -48,7 +48,8 @@ class PolyakAverage:
     Polyak, Juditsky (1992), "Acceleration of stochastic approximation by averaging".
     """
 
-    def __init__(self, weights: NDArray[Any], begin: int) -> None:
+    def __init__(self, weights: NDArray[Any], average: bool | int, n_before: int) -> None:
+        begin = max(1, int(average) - n_before) if average else 0
         self._weights = weights
         self.iterate = weights.copy() if begin > 0 else weights
         self.drift = np.zeros(len(weights)) if begin > 0 else None

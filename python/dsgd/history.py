@@ -27,9 +27,9 @@ class Record:
     effective_passes : float
         Gradients of single samples evaluated, divided by the number of samples.
     seconds : float
-        Wall time spent in the algorithm so far, without evaluation.
+        Wall time spent in the algorithm so far, the search for a step size included, evaluation left out.
     step_size : float
-        The step size at the start of the epoch.
+        The step size at the start of the epoch; with several classes that of the first.
     objective : float or None
         The regularised training objective; None where it was not evaluated.
     score : float or None

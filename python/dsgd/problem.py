@@ -11,7 +11,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.data.inputs import as_matrix
+from dsgd.data.inputs import as_matrix, csr_in_place, real_dtype
 from dsgd.errors import DataError
 from dsgd.losses import Loss
 
@@ -39,16 +39,22 @@ class Scale:
 
 
 def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads: int) -> Scale:
-    """Measure the samples of a matrix; `DataError` if their squares overflow."""
+    """Measure the samples of a matrix; `DataError` if steps of that size cannot be told in the type of X."""
     norms = np.empty(matrix.n_rows)
     entries = matrix.squared_norms(norms, n_threads)
-    total = float(norms.sum())
-    if not np.isfinite(total):
-        raise DataError(f"the squares of X overflow (row {int(np.argmax(norms))}): scale the features")
-    rate = total / entries if total > 0 else 1.0
     importance = 1.0 if sample_weight is None else sample_weight
-    mean, largest = float((importance * norms).sum()) / matrix.n_rows, float((importance * (norms + rate)).max())
-    return Scale(mean=mean if mean > 0 else 1.0, largest=largest, intercept_rate=rate)
+    with np.errstate(over="ignore"):
+        total = float(norms.sum())
+        rate = total / entries if total > 0 else 1.0
+        mean = float((importance * norms).sum()) / matrix.n_rows or 1.0
+        largest = float((importance * (norms + rate)).max())
+        sizes = np.array([rate, mean, 1 / mean, largest]).astype(real_dtype(matrix))
+    if not (np.isfinite(sizes) & (sizes > 0)).all():
+        raise DataError(
+            f"the squares of X, of {mean:.3g} a row in the mean, leave the range of {sizes.dtype}: scale the features "
+            "(or the sample weights)"
+        )
+    return Scale(mean=mean, largest=largest, intercept_rate=rate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +81,16 @@ class Problem:
     fit_intercept: bool
     scale: Scale
 
+    def best_constant(self) -> float:
+        """Return the intercept that predicts best alone, which a run starts from; 0 without an intercept."""
+        return self.loss.best_constant(self.target, self.sample_weight) if self.fit_intercept else 0.0
+
+    def constant_loss(self, value: float) -> float:
+        """Return the objective of the model that predicts `value` everywhere."""
+        importance = 1.0 if self.sample_weight is None else self.sample_weight
+        with np.errstate(over="ignore"):
+            return float(np.mean(importance * self.loss.value(value, self.target)))
+
     def objective(self, n_threads: int) -> _core.LinearObjective:
         """Return the objective for the core, its feature frequencies counted on `n_threads` threads."""
         return _core.LinearObjective(
@@ -100,9 +116,7 @@ class Problem:
             kept = weights.copy()
         else:
             indptr, indices, data = arrays
-            X = scipy.sparse.csr_array((data, indices, indptr), shape=(self.matrix.n_rows, self.matrix.n_features))[
-                rows
-            ]
+            X = csr_in_place(indptr, indices, data, self.matrix.n_features)[rows]
             columns, renumbered = np.unique(X.indices, return_inverse=True)
             shape = (len(rows), max(len(columns), 1))
             X = scipy.sparse.csr_array((X.data, renumbered.astype(X.indptr.dtype), X.indptr), shape=shape)

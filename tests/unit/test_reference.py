@@ -143,6 +143,7 @@ def test_minibatch_and_its_average_equal_the_reference_on_any_number_of_threads(
         alpha=alpha_l2,
         stored=stored,
         sample_weight=sample_weight,
+        batch_size=size,
         **config,
     )
     all_w = np.array([np.append(w, b)[: len(weights)] for w, b in path])

@@ -100,6 +100,14 @@ PARAMETERS = [
     config("l1 ratio above one", "l1_ratio must be a finite number of at least 0 and at most 1, not 2", l1_ratio=2),
     config("intercept not a flag", "fit_intercept must be True or False, not 1", fit_intercept=1),
     config("no step", "step_size must be .*, not 0", step_size=0),
+    config("a word that is no step", "step_size must be 'auto' or a number above 0, not 'fast'", step_size="fast"),
+    config(
+        "optimal without a penalty",
+        "needs a penalty with alpha above 0",
+        schedule="optimal",
+        penalty="none",
+        alpha=1e-4,
+    ),
     config("unknown schedule", "unknown schedule 'constat'; did you mean 'constant'", schedule="constat"),
     config("schedule of a wrong type", "schedule must be a name or an object of dsgd.schedules, not 1", schedule=1),
     call(
@@ -290,6 +298,8 @@ WRONG_NUMBERS = [True, np.nan, np.inf, -np.inf, -1, "1", b"1", [1], (1,), {}, 1j
 WRONG_NUMBERS += [object(), -(10**400)]
 REALS = ["alpha", "l1_ratio", "step_size", "tol", "max_seconds"]
 INTEGERS = ["n_threads", "random_state", "block_size"]
+BATCHES = [{"algo": "minibatch", "batch_size": value} for value in (0, -1, True, 1.5, None, "64", 2**63)]
+AVERAGES = [{"algo": algo, "average": value} for algo in ("sgd", "minibatch") for value in (-1, 1.5, None, "yes")]
 COUNTS = ["max_epochs", "patience", "evaluate_every"]  # which have no upper bound
 
 
@@ -305,6 +315,13 @@ COUNTS = ["max_epochs", "patience", "evaluate_every"]  # which have no upper bou
 def test_every_number_refuses_what_is_none(parameter: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=rf"^{parameter} must be "):
         fit(**{parameter: value})
+
+
+@pytest.mark.parametrize("wrong", [*BATCHES, *AVERAGES], ids=str)
+def test_options_refuse_what_is_no_number(wrong: dict[str, Any]) -> None:
+    option = list(wrong)[1]
+    with pytest.raises(ConfigError, match=f"^{option} must be an integer "):
+        fit(**wrong)
 
 
 RESULT = fit(loss="logistic")

@@ -12,7 +12,7 @@ from problems import make_problem
 import dsgd
 from dsgd import _core
 from dsgd.data.inputs import as_matrix
-from dsgd.errors import ConfigError, DataError
+from dsgd.errors import DataError
 from dsgd.problem import Problem, measure
 from dsgd.step_search import _minimise
 
@@ -90,18 +90,31 @@ def test_weights_of_samples_count() -> None:
 def test_optimal_starts_where_scikit_learn_starts() -> None:
     assert fit(schedule="optimal", alpha=1e-4, evaluate_every=0).history[0].step_size == pytest.approx(10)
     assert fit(schedule="optimal", alpha=1e-4, step_size=0.5).history[0].step_size == 0.5
-    with pytest.raises(ConfigError, match="needs alpha above 0; choose another schedule"):
-        fit(schedule="optimal", alpha=0)
+    assert fit(algo="batch", schedule="optimal", alpha=1e-4, max_epochs=1).history[0].step_size < 10
 
 
-def test_a_word_that_is_not_auto_is_refused() -> None:
-    with pytest.raises(ConfigError, match="step_size must be 'auto' or a number above 0, not 'fast'"):
-        fit(step_size="fast")
+@pytest.mark.parametrize(
+    ("dtype", "factor"), [(np.float64, 1e200), (np.float64, 1e-160), (np.float32, 1e20), (np.float32, 1e-22)]
+)
+def test_features_whose_squares_leave_the_range_of_their_type_are_refused(dtype: Any, factor: float) -> None:
+    for settings in ({}, {"step_size": 1.0}):
+        with pytest.raises(DataError, match=rf"leave the range of {np.dtype(dtype)}: scale the features"):
+            fit((X * factor).astype(dtype), **settings)
 
 
-def test_squares_that_overflow_are_refused() -> None:
-    with pytest.raises(DataError, match=r"the squares of X overflow \(row 1\): scale the features"):
-        fit(np.array([[1.0], [1e200]]), [0, 1])
+def test_large_batches_are_tried_on_a_quarter_of_the_rows(caplog: pytest.LogCaptureFixture) -> None:
+    many, y = make_problem(6000, 40, seed=0)
+    with caplog.at_level(logging.INFO, "dsgd"):
+        fit(many, y, algo="minibatch", batch_size=1000, max_epochs=2)
+    assert "objective after 2 passes over 1500 rows" in caplog.text
+
+
+@pytest.mark.parametrize("n_rows", [512, 513, 600])
+def test_a_last_batch_of_few_rows_does_no_harm(n_rows: int) -> None:
+    many, _ = make_problem(n_rows, 20, seed=0)
+    target = many @ np.linspace(-1, 1, 20)
+    settings: dict[str, Any] = {"algo": "minibatch", "batch_size": 512, "loss": "squared", "alpha": 0}
+    assert objective(fit(many, target, step_size=0.5, schedule="constant", max_epochs=100, **settings)) < 0.1
 
 
 def test_a_matrix_of_zeros_is_trained_on() -> None:

@@ -75,6 +75,7 @@ void LinearObjective<Data>::check_weights(std::span<const Real> weights) const {
 template <typename Data>
 std::vector<std::size_t> LinearObjective<Data>::feature_ranges(std::size_t n_ranges) const {
   const std::size_t n_features = X_.features();
+  if (n_ranges == 1) return {0, n_features};
   std::vector<std::size_t> edges{0};
   if constexpr (Data::kSparse) {
     double total = 0;  // of the frequencies d_j / n

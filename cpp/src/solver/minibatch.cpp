@@ -5,7 +5,8 @@
 //
 // The samples of a batch do not see one another's step, as in the mean gradient, and each brings its own share of the
 // penalty (penalty.hpp), so that a step touches the support of the batch only. A thread owns some features and goes
-// through the whole batch: nothing is written by two, and the sums do not depend on the number of threads.
+// through the whole batch: nothing is written by two, and the sums do not depend on the number of threads. |B| is the
+// batch size also where an epoch leaves fewer rows for its last batch: every row weighs the same.
 #include "dsgd/solver/minibatch.hpp"
 
 #include <algorithm>  // for clamp, min
@@ -20,7 +21,7 @@ namespace dsgd {
 namespace {
 
 /// Entries that are worth waking a thread for.
-constexpr std::size_t kThreadEntries = 8192;
+constexpr std::size_t kThreadEntries = 100'000;
 
 /// Rows whose decision values a thread computes before it asks for more.
 constexpr std::size_t kBlockRows = 32;
@@ -65,7 +66,7 @@ void minibatch_epoch(const LinearObjective<Data>& objective, std::span<typename 
             gradient[k] = objective.sample_weight(i) * loss.derivative(w.decision(X.row(i)), objective.y()[i]);
           }
         });
-        const Real share = steps(epoch.index * X.rows() + done + 1) / static_cast<Real>(batch.size());
+        const Real share = steps(epoch.index * X.rows() + done + 1) / static_cast<Real>(batch_size);
         parallel_region(threads, [&](std::size_t thread) {
           const LinearWeights<Real, Policy> w(weights, fit_intercept && thread == 0, policy);
           for (std::size_t k = 0; k < batch.size(); ++k) {

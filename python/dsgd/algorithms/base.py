@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
+from dsgd.checks import check_integer
 from dsgd.problem import Problem
 from dsgd.schedules import Run, Schedule
 
@@ -27,7 +28,7 @@ class Capabilities:
     threads : bool
         Runs on several threads.
     deterministic : bool
-        The same `random_state` gives the same bits, on any number of threads it can run on.
+        The same `random_state` and number of threads give the same bits.
     stochastic : bool
         Steps on some of the rows, whose size has to be searched for.
     """
@@ -128,6 +129,11 @@ class Task:
         return _core.Epoch(index=index, schedule=schedule, block_size=block_size, seed=self.seed)
 
 
+def check_block_size(block_size: Any) -> int:
+    """Return how many neighbouring rows are visited together; refuse what is no such number."""
+    return check_integer("block_size", block_size, 1, 2**63 - 1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Algorithm(ABC):
     """The configuration of an algorithm: its options, and how it trains."""
@@ -138,7 +144,7 @@ class Algorithm(ABC):
 
     @property
     def batch_rows(self) -> int:
-        """Rows whose gradients make one step."""
+        """Rows whose gradients make one step of a stochastic algorithm."""
         return 1
 
     @abstractmethod

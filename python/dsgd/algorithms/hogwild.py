@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dsgd import _core
-from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task
-from dsgd.checks import check_choice, check_integer
+from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
+from dsgd.checks import check_choice
 
 __all__ = ["Hogwild"]
 
@@ -46,7 +46,7 @@ class Hogwild(Algorithm):
 
     def __post_init__(self) -> None:
         check_choice("write", self.write, ("racy", "atomic", "locked"))
-        object.__setattr__(self, "block_size", check_integer("block_size", self.block_size, 1, 2**63 - 1))
+        object.__setattr__(self, "block_size", check_block_size(self.block_size))
 
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""

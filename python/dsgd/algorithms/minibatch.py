@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dsgd import _core
-from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task
+from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
 from dsgd.averaging import PolyakAverage, check_average
 from dsgd.checks import check_integer
 
@@ -20,7 +20,7 @@ class Minibatch(Algorithm):
     Parameters
     ----------
     batch_size : int, default=64
-        Rows of a step.
+        Rows of a step; the last one of an epoch has what is left, at the same weight per row.
     block_size : int, default=1
         Rows that are drawn together, in memory order, as for `Sgd`.
     average : bool or int, default=False
@@ -29,8 +29,7 @@ class Minibatch(Algorithm):
     Notes
     -----
     The loop is ``cpp/src/solver/minibatch.cpp``. The result does not depend on the number of threads, to the last bit.
-    Threads pay from some ten thousand non-zeros a batch on; a smaller batch is done by one. With ``batch_size=1`` this
-    is `Sgd`.
+    A thread is woken for every 100,000 non-zeros of a batch; less is done by one. With ``batch_size=1`` this is `Sgd`.
 
     References
     ----------
@@ -48,7 +47,7 @@ class Minibatch(Algorithm):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "batch_size", check_integer("batch_size", self.batch_size, 1, 2**63 - 1))
-        object.__setattr__(self, "block_size", check_integer("block_size", self.block_size, 1, 2**63 - 1))
+        object.__setattr__(self, "block_size", check_block_size(self.block_size))
         object.__setattr__(self, "average", check_average(self.average))
 
     @property
@@ -58,7 +57,7 @@ class Minibatch(Algorithm):
 
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
-        average = PolyakAverage(task.weights, int(self.average))
+        average = PolyakAverage(task.weights, self.average, task.start_epoch * task.n_samples)
         for index in range(task.start_epoch, task.max_epochs):
             epoch = task.epoch(index, self.block_size)
             _core.minibatch_epoch(

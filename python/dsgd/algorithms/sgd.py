@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dsgd import _core
-from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task
+from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
 from dsgd.averaging import PolyakAverage, check_average
-from dsgd.checks import check_integer
 
 __all__ = ["Sgd"]
 
@@ -30,7 +29,7 @@ class Sgd(Algorithm):
     Notes
     -----
     The loop is ``cpp/src/solver/sgd.cpp``. Every epoch visits every row once, in an order drawn from
-    `random_state`. L2 is applied to the support of each sample only, weighted by the inverse frequency of the
+    `random_state`. The penalty is applied to the support of each sample only, weighted by the inverse frequency of the
     feature, in implicit form.
 
     References
@@ -47,12 +46,12 @@ class Sgd(Algorithm):
     average: bool | int = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "block_size", check_integer("block_size", self.block_size, 1, 2**63 - 1))
+        object.__setattr__(self, "block_size", check_block_size(self.block_size))
         object.__setattr__(self, "average", check_average(self.average))
 
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
-        average = PolyakAverage(task.weights, int(self.average))
+        average = PolyakAverage(task.weights, self.average, task.start_epoch * task.n_samples)
         for index in range(task.start_epoch, task.max_epochs):
             epoch = task.epoch(index, self.block_size)
             _core.sgd_epoch(task.objective, average.iterate, epoch, drift=average.drift, averaged=average.steps)

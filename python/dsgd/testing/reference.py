@@ -234,6 +234,7 @@ def iterates(
     alpha_l1: float = 0.0,
     sample_weight: Array | None = None,
     intercept_rate: float = 1.0,
+    batch_size: int = 1,
 ) -> Iterator[tuple[Array, float]]:
     """Yield w and b after every step of mini-batch gradient descent; of plain SGD where a batch is one row.
 
@@ -243,6 +244,8 @@ def iterates(
         The rows of each step.
     X, y, steps, loss, alpha, fit_intercept, stored, alpha_l1, sample_weight, intercept_rate
         As for `sgd`.
+    batch_size : int
+        What a step is divided by: rows of a full batch.
 
     Yields
     ------
@@ -254,7 +257,7 @@ def iterates(
     importance = np.ones(len(X)) if sample_weight is None else sample_weight
     w, b = np.zeros(X.shape[1]), 0.0
     for batch, step in zip(batches, steps, strict=True):
-        share = step / len(batch)
+        share = step / batch_size
         # All gradients of the batch first, at the same weights.
         gradients = [float(importance[i] * DERIVATIVES[loss](np.asarray(X[i] @ w + b), y[i])) for i in batch]
         for i, gradient in zip(batch, gradients, strict=True):

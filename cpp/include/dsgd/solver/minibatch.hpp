@@ -11,7 +11,7 @@
 
 namespace dsgd {
 
-/// One pass over the data in steps of `batch_size` rows, the last one with what is left. `visited` as for `sgd_epoch`.
+/// One pass over the data in steps of `batch_size` rows; what is left makes a smaller step. `visited` as for `sgd_epoch`.
 /// The same epoch of the same seed changes the weights in the same way, bit for bit, on any number of threads. Throws
 /// Error(data) for columns that are not sorted and distinct.
 template <typename Data>
