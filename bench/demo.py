@@ -67,7 +67,6 @@ def text(table: Table, rows: int, folder: Path) -> None:
             y,
             algo="hogwild",
             alpha=1e-5,
-            step_size=0.5,
             max_epochs=10,
             n_threads=threads,
             eval_set=(X_test, y_test),
@@ -104,7 +103,7 @@ def add_row(table: Table, name: str, result: dsgd.FitResult, threads: int, nonze
         str(threads),
         f"{last.effective_passes:.0f}",
         f"{last.seconds:.3f}",
-        f"{nonzeros * last.effective_passes / last.seconds / 1e6:.0f}",
+        f"{nonzeros * result.history.passes_per_second() / 1e6:.0f}",
         f"{last.objective:.5f}",
         f"{last.score:.4f}",
     )

@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import lzma
-import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import settings
-from problems import ROOT
+from real_sets import FOLDER, SETS, Parts
 
 settings.register_profile("dsgd", deadline=None)  # examples write files; a disk may be slow
 settings.load_profile("dsgd")
 
 
+def _skip(missing: object) -> NoReturn:
+    pytest.skip(f"{missing} is not there; set DSGD_DATA to the folder of the real data sets")
+
+
 @pytest.fixture(scope="session")
 def real_file() -> Callable[[str], Path]:
     """Return a function from the name of a file of real data to its path."""
-    source = Path(os.environ.get("DSGD_DATA", ROOT.parent / "shared" / "data"))
 
     def find(name: str) -> Path:
-        if not (source / name).is_file():
-            pytest.skip(f"{source / name} is not there; set DSGD_DATA to the folder of the real data sets")
-        return source / name
+        if not (FOLDER / name).is_file():
+            _skip(FOLDER / name)
+        return FOLDER / name
 
     return find
+
+
+@pytest.fixture(scope="session")
+def real_set() -> Callable[[str], Parts]:
+    """Return a function from a name of `SETS` to the data set."""
+
+    def read(name: str) -> Parts:
+        try:
+            return SETS[name]()
+        except FileNotFoundError as error:
+            _skip(error.filename)
+
+    return read
 
 
 @pytest.fixture(scope="session")

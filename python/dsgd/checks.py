@@ -13,7 +13,16 @@ from numpy.typing import DTypeLike
 
 from dsgd.errors import ConfigError
 
-__all__ = ["check_choice", "check_flag", "check_integer", "check_real", "check_real_dtype", "shown", "unknown_name"]
+__all__ = [
+    "check_choice",
+    "check_flag",
+    "check_integer",
+    "check_real",
+    "check_real_dtype",
+    "check_seed",
+    "shown",
+    "unknown_name",
+]
 
 
 def shown(value: object) -> str:
@@ -77,3 +86,8 @@ def check_real_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     if real not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ConfigError(f"dtype must be float32 or float64, not {real}")
     return real
+
+
+def check_seed(random_state: Any) -> int | None:
+    """Return the seed as an int, or None for None; refuse what is neither that nor an integer in [0, 2^64)."""
+    return None if random_state is None else check_integer("random_state", random_state, 0, 2**64 - 1)

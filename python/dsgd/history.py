@@ -82,6 +82,19 @@ class History(Sequence[Record]):
     def __repr__(self) -> str:
         return f"History({len(self)} records{f', last {self[-1]}' if self else ''})"
 
+    def passes_per_second(self) -> float:
+        """Return the effective passes a second, counted after the first epoch: its time includes the search for a step.
+
+        Returns
+        -------
+        float
+            Of the whole fit if it has one epoch.
+        """
+        first, last = self[0], self[-1]
+        if len(self) == 1:
+            first = Record(epoch=0, effective_passes=0.0, seconds=0.0, step_size=0.0)
+        return (last.effective_passes - first.effective_passes) / max(last.seconds - first.seconds, 1e-9)
+
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return the records as a JSON array of objects, one a line.
 

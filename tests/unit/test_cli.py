@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -103,7 +104,31 @@ def test_a_model_of_words_predicts_words(folder: Path) -> None:
     done = run("predict", "words", "train.svm", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) == {"spam", "ham"}
-    assert done.stderr == ""
+    assert done.stderr.startswith("no score: the labels of one")
+
+
+def test_one_row_of_a_regression_is_predicted_without_a_score(folder: Path) -> None:
+    result = dsgd.fit(X, Y, algo="sgd", loss="squared")
+    result.save(folder / "regression")
+    save_libsvm(folder / "row.svm", X[:1], Y[:1])
+    done = run("predict", "regression", "row.svm", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == result.predict(X[:1])[0]
+    assert done.stderr == "no score: R2 needs at least two rows\n"
+
+
+def test_a_label_that_is_not_there_is_said_before_anything_is_written(folder: Path) -> None:
+    dsgd.fit(X, Y, algo="sgd").save(folder / "model")
+    done = run("predict", "model", "train.svm", "--positive", 7, "--output", "out.txt", cwd=folder)
+    assert done.returncode == 2
+    assert "no row has the label 7" in done.stderr
+    assert not (folder / "out.txt").exists()
+
+
+@pytest.mark.parametrize(("command", "names"), [("fit", ["TRAIN"]), ("predict", ["MODEL", "DATA"])])
+def test_the_usage_calls_arguments_as_the_help_does(tmp_path: Path, command: str, names: list[str]) -> None:
+    usage = next(line for line in run(command, "--help", cwd=tmp_path).stdout.splitlines() if "Usage" in line)
+    assert re.findall(r"\w+", usage.partition("[OPTIONS]")[2]) == names
 
 
 def test_convert_to_a_cache_file_train_and_convert_back(folder: Path) -> None:
@@ -228,6 +253,9 @@ def test_algorithms_lists_the_registry(tmp_path: Path) -> None:
         ("predict broken.svm train.svm", "is not a model of dsgd"),
         ("fit train.svm --positive spam", "--positive 'spam' is not a number"),
         ("convert train.svm ./train.svm", "IN and OUT are both train.svm"),
+        ("fit table.csv", "found 'a,b,c'; is this libsvm text? Tables are read by dsgd.data.load_csv"),
+        ("convert words.cache m.cache", "IN is a cache file, so OUT would be text: do not call both *.cache"),
+        ("convert train.svm m.svm", "IN is text, so OUT would be a cache file: do not call both *.svm"),
         ("convert none.svm m", "No such file or directory"),
         ("convert train.svm none/m", "No such file or directory"),
         ("convert broken.svm m", "broken.svm:1:3: expected index:value"),
@@ -238,6 +266,7 @@ def test_algorithms_lists_the_registry(tmp_path: Path) -> None:
 )
 def test_a_mistake_is_one_line_and_exit_status_2(folder: Path, arguments: str, message: str) -> None:
     (folder / "broken.svm").write_text("1 what\n")
+    (folder / "table.csv").write_text("a,b,c\n1,2,3\n")
     (folder / "huge.svm").write_text("1 9223372036854775807:1\n-1 1:1\n")
     Dataset(X=X, y=np.where(Y > 0, "spam", "ham")).save(folder / "words.cache")
     (folder / "cut.cache").write_bytes((folder / "words.cache").read_bytes()[:-1])
@@ -248,4 +277,4 @@ def test_a_mistake_is_one_line_and_exit_status_2(folder: Path, arguments: str, m
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
-    assert not (folder / "m").exists()
+    assert not list(folder.glob("m*"))

@@ -29,6 +29,11 @@ def test_json_round_trip(tmp_path: Path) -> None:
     assert History.from_json(History().to_json()) == History()
 
 
+def test_the_first_epoch_does_not_count_for_the_speed() -> None:
+    assert History(RECORDS).passes_per_second() == pytest.approx(1 / 0.15)
+    assert History(RECORDS[:1]).passes_per_second() == pytest.approx(1 / 0.1)
+
+
 def test_what_is_not_a_history_is_refused() -> None:
     for text in ("", "{", "[1]", '[{"epoch": 1}]', "3"):
         with pytest.raises(DataError, match="not a history of dsgd"):

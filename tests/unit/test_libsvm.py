@@ -110,6 +110,14 @@ def test_ids_beyond_32_bits(tmp_path: Path) -> None:
     assert X.shape == (1, 3_000_000_000)
 
 
+def test_where_no_pair_is_in_sight_the_error_asks_whether_it_is_a_table(tmp_path: Path) -> None:
+    for text, asks in (("#a,b\n1,2\n", True), ("1\t2\t3\n", True), ("1 1:1\n1 1\n", False)):
+        (tmp_path / "data").write_text(text)
+        with pytest.raises(DataError) as caught:
+            load_libsvm(tmp_path / "data")
+        assert ("is this libsvm text?" in str(caught.value)) == asks
+
+
 def test_errors_name_file_line_and_column(tmp_path: Path) -> None:
     path = tmp_path / "file.svm"
     path.write_text("1 1:5\n-1 2:x\n")

@@ -118,22 +118,7 @@ def test_what_is_not_a_model_is_refused(tmp_path: Path) -> None:
         dsgd.load(path)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("algorithm", "sgd"),
-        ("algorithm", {"name": "sgd", "block_size": 0}),
-        ("fit_intercept", 7),
-        ("classes", None),
-        ("classes", {"dtype": "<f8", "values": [1.0]}),
-        ("classes", {"dtype": "<f8", "values": [[1.0, 2.0]]}),
-        ("classes", {"dtype": "<i8", "values": [0, 10**30]}),
-        ("loss", {"name": "none"}),
-        ("index_base", "two"),
-    ],
-    ids=str,
-)
-def test_a_wrong_description_is_refused(tmp_path: Path, key: str, value: object) -> None:
+def test_weights_that_no_save_wrote_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model"
     dsgd.fit(X, Y, algo="sgd", max_epochs=1).save(path)
     with safe_open(path, framework="numpy") as file:
@@ -142,9 +127,30 @@ def test_a_wrong_description_is_refused(tmp_path: Path, key: str, value: object)
         save_file({"weights": wrong}, path, metadata)
         with pytest.raises(DataError, match="is not a model of dsgd: its weights"):
             dsgd.load(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("algorithm", "sgd", "dictionary"),
+        ("algorithm", {"name": "sgd", "block_size": 0}, "block_size must be an integer"),
+        ("fit_intercept", 7, "fit_intercept must be True or False"),
+        ("classes", None, "'NoneType' object"),
+        ("classes", {"dtype": "<f8", "values": [[1.0, 2.0]]}, r"its classes are \[\[1.0, 2.0\]\]"),
+        ("classes", {"dtype": "<i8", "values": [0, 10**30]}, "int too large"),
+        ("loss", {"name": "none"}, "'none'"),
+        ("index_base", "two", "its index_base is 'two'"),
+    ],
+    ids=str,
+)
+def test_a_wrong_description_is_refused(tmp_path: Path, key: str, value: object, message: str) -> None:
+    path = tmp_path / "model"
+    dsgd.fit(X, Y, algo="sgd", max_epochs=1).save(path)
+    with safe_open(path, framework="numpy") as file:
+        weights, metadata = file.get_tensor("weights"), file.metadata()
     description = {**json.loads(metadata["dsgd"]), key: value}
     save_file({"weights": weights}, path, {**metadata, "dsgd": json.dumps(description)})
-    with pytest.raises(DataError, match="is not a model of dsgd"):
+    with pytest.raises(DataError, match=f"is not a model of dsgd: .*{message}"):
         dsgd.load(path)
 
 

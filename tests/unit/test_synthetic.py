@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,12 @@ from sklearn.linear_model import LinearRegression, SGDClassifier
 import dsgd
 from dsgd.data import (
     available,
+    fetch,
     make_clusters,
     make_known_optimum,
     make_like,
     make_text_classification,
+    registry,
     synthetic,
 )
 from dsgd.errors import ConfigError
@@ -78,19 +82,38 @@ def test_stand_ins_have_the_shape_of_the_set(name: str, nonzeros: int) -> None:
     assert set(data.y) == {-1.0, 1.0}
 
 
-def test_stand_ins_have_as_many_rows_as_the_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    shapes = {name: (shape.n_samples, shape.n_features) for name, shape in synthetic._SHAPES.items()}
-    assert shapes == {
-        "kdda": (8_407_752, 20_216_830),
-        "news20": (19_996, 1_355_191),
-        "rcv1": (781_265, 47_236),
-        "real-sim": (72_309, 20_958),
-        "yearprediction": (515_345, 90),
-    }
-    monkeypatch.setitem(synthetic._SHAPES, "rcv1", synthetic._SHAPES["rcv1"]._replace(n_samples=12))
+def test_stand_ins_have_as_many_rows_as_the_training_part_of_the_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(synthetic._WORDS_PER_SAMPLE) <= set(available())
+    assert make_like("yearprediction").X.shape == (463_715, 90)
+    monkeypatch.setitem(registry._SOURCES, "rcv1", replace(available()["rcv1"], n_samples=12))
     assert make_like("rcv1").n_samples == 12
-    with pytest.raises(ConfigError, match="unknown data set 'rcv'; did you mean 'rcv1'"):
-        make_like("rcv")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda seed: make_clusters(10, random_state=seed),
+        lambda seed: make_known_optimum(10, 2, random_state=seed),
+        lambda seed: make_like("rcv1", n_samples=1, random_state=seed),
+        lambda seed: make_like("yearprediction", n_samples=1, random_state=seed),
+        lambda seed: make_text_classification(1, random_state=seed),
+    ],
+    ids=["clusters", "known optimum", "like a sparse set", "like a dense set", "text"],
+)
+@pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "a", [1], True])
+def test_a_seed_that_is_none_is_refused(make: Callable[[Any], object], seed: Any) -> None:
+    with pytest.raises(ConfigError, match="random_state must be an integer from 0 to 18446744073709551615, not "):
+        make(seed)
+
+
+@pytest.mark.parametrize("function", [make_like, fetch])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("rcv", "'rcv'; did you mean 'rcv1'"), (["rcv1"], r"\['rcv1'\]; known: "), (None, "None; known: ")],
+)
+def test_a_data_set_of_no_such_name_is_refused(function: Callable[[Any], object], name: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown data set {message}"):
+        function(name)
 
 
 def test_years_are_explained_to_a_quarter() -> None:

@@ -20,7 +20,12 @@ __all__ = ["convert"]
 
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="libsvm text, plain or packed, or cache file")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="cache file if IN is text, else text; replaced")],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT", help="cache file if IN is text, else text, with another suffix than IN; replaced"
+        ),
+    ],
     float32: Annotated[bool, typer.Option("--float32", help="values in single precision")] = False,
     index_base: Annotated[
         str, typer.Option(help="what the text calls the first feature: zero, one, or auto (as IN says, else one)")
@@ -37,6 +42,9 @@ def convert(
     check_replaceable(target)
     begin = time.perf_counter()
     to_text = is_cache(source)
+    if source.suffix and source.suffix == target.suffix:
+        kinds = ("a cache file", "text") if to_text else ("text", "a cache file")
+        raise ConfigError(f"IN is {kinds[0]}, so OUT would be {kinds[1]}: do not call both *{source.suffix}")
     data = load(
         source,
         n_features=n_features,

@@ -26,7 +26,7 @@ __all__ = ["fit"]
 
 
 def fit(
-    train: Annotated[Path, typer.Argument(help="libsvm text or cache file to train on")],
+    train: Annotated[Path, typer.Argument(metavar="TRAIN", help="libsvm text or cache file to train on")],
     test: Annotated[Path | None, typer.Option(help="file to score every epoch on")] = None,
     algo: Annotated[str, typer.Option(help="see `dsgd algorithms`")] = "hogwild",
     loss: Annotated[str, typer.Option(help=", ".join(LOSSES))] = "hinge",
@@ -130,7 +130,7 @@ def _options(pairs: list[str]) -> dict[str, Any]:
 
 def _summarise(result: dsgd.FitResult, data: dsgd.data.Dataset) -> None:
     last = result.history[-1]
-    rate = last.epoch * data.n_stored * len(result.model.weights) / max(last.seconds, 1e-9)
+    rate = result.history.passes_per_second() * data.n_stored * len(result.model.weights)
     objective = "objective not evaluated" if last.objective is None else f"objective {last.objective:.6f}"
     stopped = "" if result.stop_reason == "max_epochs" else f", stopped by {result.stop_reason}"
     score = "" if last.score is None else f", test score {last.score:.4f}"

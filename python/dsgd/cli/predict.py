@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from numpy.typing import NDArray
 
 import dsgd
 from dsgd.cli.labels import against_the_rest
 from dsgd.data import load
 from dsgd.data.inputs import match_features
 from dsgd.files import replacing
+from dsgd.result import LinearModel
 
 __all__ = ["predict"]
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="model of `dsgd fit --model`")],
-    data: Annotated[Path, typer.Argument(help="libsvm text or cache file; its labels are used for the score only")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="model of `dsgd fit --model`")],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="libsvm text or cache file; its labels are used for the score only")
+    ],
     output: Annotated[Path | None, typer.Option(help="write here instead of to standard output")] = None,
     positive: Annotated[
         list[str] | None, typer.Option(help="as given to `dsgd fit`: the labels that count as +1")
@@ -34,12 +38,21 @@ def predict(
     decision = result.decision_function(match_features(rows.X, result.model.n_features))
     predictions = result.model.labels(decision)
     numeric = predictions.dtype.kind in "biuf"
+    report = _score(result.model, decision, against_the_rest(rows.y, positive or []))  # all errors precede the output
     lines = "".join(f"{float(value):.17g}\n" if numeric else f"{value}\n" for value in predictions)
     if output is None:
         sys.stdout.write(lines)
     else:
         with replacing(output) as beside:
             beside.write_text(lines, encoding="utf-8")
-    labels = against_the_rest(rows.y, positive or [])
-    if numeric == (labels.dtype.kind in "biuf"):  # numbers and words cannot be compared
-        sys.stderr.write(f"score {result.model.score_of(decision, labels):.4f} on {rows.n_samples} rows\n")
+    sys.stderr.write(report)
+
+
+def _score(model: LinearModel, decision: NDArray[Any], labels: NDArray[Any]) -> str:
+    """Return the line that says how good the predictions are, or why that is not known."""
+    words = model.classes is not None and model.classes.dtype.kind == "U"
+    if words != (labels.dtype.kind == "U"):
+        return "no score: the labels of one of the data and the model are words, of the other numbers\n"
+    if model.classes is None and len(labels) < 2:
+        return "no score: R2 needs at least two rows\n"
+    return f"score {model.score_of(decision, labels):.4f} on {len(labels)} rows\n"

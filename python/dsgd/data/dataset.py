@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from dsgd.checks import check_choice, shown
 from dsgd.data.cache import map_arrays, write_arrays
-from dsgd.data.inputs import as_matrix, csr_in_place
+from dsgd.data.inputs import as_matrix, as_table, csr_in_place
 from dsgd.data.targets import as_labels
 from dsgd.errors import DataError
 from dsgd.threads import resolve_threads
@@ -28,18 +29,21 @@ class Dataset:
 
     Parameters
     ----------
-    X : ndarray or scipy.sparse.csr_array of shape (n_samples, n_features)
-    y : ndarray of shape (n_samples,)
-        Labels or real targets.
-    feature_names : tuple of str, optional
-        One a column.
+    X : array-like or sparse matrix of shape (n_samples, n_features)
+        What is not sparse becomes an ndarray, itself if it is one; its numbers are checked when it is trained on.
+    y : array-like of shape (n_samples,)
+        Labels (numbers or strings) or real targets; becomes an ndarray.
+    feature_names : iterable of str, optional
+        One a column; becomes a tuple.
     index_base : {"zero", "one"}, optional
         What the libsvm file that this was read from calls the first feature.
 
     Raises
     ------
     DataError
-        If X, y and feature_names do not fit one another.
+        If X is no matrix, y no labels, or X, y and feature_names do not fit one another.
+    ConfigError
+        For another `index_base`.
     """
 
     X: Any
@@ -48,10 +52,14 @@ class Dataset:
     index_base: str | None = None
 
     def __post_init__(self) -> None:
-        if self.y.ndim != 1 or len(self.y) != self.n_samples:
-            raise DataError(f"y has shape {self.y.shape}; X has {self.n_samples} rows")
-        if self.feature_names is not None and len(self.feature_names) != self.n_features:
-            raise DataError(f"{len(self.feature_names)} feature_names for the {self.n_features} columns of X")
+        checked: dict[str, Any] = {"X": as_table(self.X)}
+        checked["y"] = as_labels(self.y, checked["X"].shape[0])
+        if self.feature_names is not None:
+            checked["feature_names"] = _as_names(self.feature_names, checked["X"].shape[1])
+        if self.index_base is not None:
+            check_choice("index_base", self.index_base, ("zero", "one"))
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)  # the only way into a frozen dataclass
 
     @property
     def n_samples(self) -> int:
@@ -88,8 +96,7 @@ class Dataset:
         """
         arrays = as_matrix(self.X, resolve_threads(n_threads)).arrays
         named = _named(*arrays) if isinstance(arrays, tuple) else {"X": arrays}
-        labels = as_labels(self.y, self.n_samples)
-        vocabulary = None
+        labels, vocabulary = self.y, None
         if labels.dtype.kind == "U":
             words, labels = np.unique(labels, return_inverse=True)
             vocabulary = words.tolist()
@@ -134,6 +141,15 @@ class Dataset:
             raise DataError(f"{os.fspath(path)} cannot be used as data: {reason}; write it again") from error
 
 
+def _as_names(names: Any, n_features: int) -> tuple[str, ...]:
+    listed = () if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
+    if not listed or not all(isinstance(name, str) for name in listed):
+        raise DataError(f"feature_names must be strings in a tuple or list, not {shown(names)}")
+    if len(listed) != n_features:
+        raise DataError(f"{len(listed)} feature_names for the {n_features} columns of X")
+    return listed
+
+
 def _named(indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any]) -> dict[str, NDArray[Any]]:
     n_entries = int(indptr[-1])  # scipy allows more room in the arrays than that
     return {"indptr": indptr, "indices": indices[:n_entries], "data": data[:n_entries]}
@@ -150,13 +166,8 @@ def _from_description(description: Mapping[str, Any], arrays: Mapping[str, NDArr
     X = _dense(arrays) if "X" in arrays else _sparse(arrays, description["n_features"])
     if X.shape[1] != description["n_features"]:
         raise DataError(f"X has {X.shape[1]} columns; n_features is {description['n_features']!r}")
-    names, index_base = description["feature_names"], description["index_base"]
-    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise DataError("feature_names is not a list of strings")
-    if index_base not in (None, "zero", "one"):
-        raise DataError(f"index_base is {index_base!r}")
     y = _labels(arrays["y"], description["labels"])
-    return Dataset(X=X, y=y, feature_names=None if names is None else tuple(names), index_base=index_base)
+    return Dataset(X=X, y=y, feature_names=description["feature_names"], index_base=description["index_base"])
 
 
 def _dense(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

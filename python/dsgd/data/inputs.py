@@ -18,6 +18,7 @@ __all__ = [
     "as_array",
     "as_matrix",
     "as_real",
+    "as_table",
     "check_features",
     "csr_in_place",
     "match_features",
@@ -122,6 +123,18 @@ def _to_csr(X: Any) -> Any:
         raise DataError(f"the {X.format} matrix is broken: {error}; build it anew from its entries") from error
 
 
+def as_table(X: Any) -> Any:
+    """Return X itself if it is sparse, else as an array; `DataError` unless it has two dimensions."""
+    table = X if scipy.sparse.issparse(X) else as_array(X, "X")
+    if table.ndim != 2:
+        cure = {
+            0: f"; it is of type {type(X).__name__}",
+            1: "; X.reshape(-1, 1) is one feature, X.reshape(1, -1) one sample",
+        }.get(table.ndim, "")
+        raise DataError(f"X must have two dimensions (samples, features), not {table.ndim}{cure}")
+    return table
+
+
 def as_matrix(X: Any, n_threads: int) -> _core.Matrix:
     """Return X for the core, in the memory of X where the core can read it as it is.
 
@@ -143,21 +156,13 @@ def as_matrix(X: Any, n_threads: int) -> _core.Matrix:
         If X is empty, has another number of dimensions, cannot be read as finite real numbers, or its structure is
         broken.
     """
+    X = as_table(X)
     if scipy.sparse.issparse(X):
-        if X.ndim != 2:
-            raise DataError(f"X must have two dimensions (samples, features), not {X.ndim}")
         if X.shape[1] > MAX_FEATURES:
             raise DataError(f"X has {X.shape[1]} features, more than {MAX_FEATURES}; number them without gaps")
         matrix = _csr_matrix(*_as_csr(X), n_features=X.shape[1], n_threads=n_threads)
     else:
-        dense = as_array(X, "X")
-        if dense.ndim != 2:
-            cure = {
-                0: f"; it is of type {type(X).__name__}",
-                1: "; X.reshape(-1, 1) is one feature, X.reshape(1, -1) one sample",
-            }.get(dense.ndim, "")
-            raise DataError(f"X must have two dimensions (samples, features), not {dense.ndim}{cure}")
-        matrix = _core.Matrix.dense(as_real(dense, "X"), n_threads)
+        matrix = _core.Matrix.dense(as_real(X, "X"), n_threads)
     if matrix.n_rows == 0 or matrix.n_features == 0:
         raise DataError(f"X has shape ({matrix.n_rows}, {matrix.n_features}); it must not be empty")
     return matrix

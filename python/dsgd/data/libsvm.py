@@ -164,7 +164,16 @@ def _read(path: str | os.PathLike[str], how: ReadOptions) -> _File:
     name = os.fsdecode(path)
     text = read_text(path)
     length = _ALL if how.length is None else how.length
-    reader = _core.LibsvmReader(text, os.fsencode(path), how.offset, length, resolve_threads(how.n_threads))
+    threads = resolve_threads(how.n_threads)
+    try:
+        return _parse(name, _core.LibsvmReader(text, os.fsencode(path), how.offset, length, threads), how)
+    except DataError as error:
+        if b":" not in text[:1000]:
+            error.args = (f"{error}; is this libsvm text? Tables are read by dsgd.data.load_csv",)
+        raise
+
+
+def _parse(name: str, reader: _core.LibsvmReader, how: ReadOptions) -> _File:
     y = np.empty(reader.n_rows)
     data = np.empty(reader.nonzeros, np.float64 if how.dtype is None else how.dtype)
     index_range = None

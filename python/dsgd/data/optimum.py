@@ -10,7 +10,7 @@ import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 from scipy.sparse.linalg import lsmr
 
-from dsgd.checks import check_integer, check_real, check_real_dtype
+from dsgd.checks import check_integer, check_real, check_real_dtype, check_seed
 from dsgd.errors import ConfigError
 from dsgd.losses import Loss, resolve_loss
 
@@ -61,7 +61,7 @@ def make_known_optimum(
     dtype : {float32, float64}, default=float64
         Type of X. In float32 X is rounded, and w is the minimiser to about that precision only.
     random_state : int, optional
-        Seed; the same seed gives the same problem.
+        Seed in [0, 2^64); the same seed gives the same problem.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def make_known_optimum(
     real, function = check_real_dtype(dtype), resolve_loss(loss)
     if function.name not in _SMOOTH:
         raise ConfigError(f"loss {function.name!r} is not differentiable; take one of {', '.join(_SMOOTH)}")
-    random = np.random.default_rng(random_state)
+    random = np.random.default_rng(check_seed(random_state))
     X = _draw_matrix(random, n_samples, n_features, density)
     direction = random.standard_normal(n_features) * (np.bincount(X.indices, minlength=n_features) > 0)
     z = X @ direction

@@ -14,7 +14,7 @@ import pooch
 import scipy.sparse
 from numpy.typing import DTypeLike
 
-from dsgd.checks import check_real, check_real_dtype, unknown_name
+from dsgd.checks import check_choice, check_real, check_real_dtype
 from dsgd.data.dataset import Dataset
 from dsgd.data.idx import load_idx
 from dsgd.data.libsvm import ReadOptions, read_libsvm_files
@@ -134,8 +134,7 @@ def fetch(
     A file without a published checksum is checked by its number of rows; its SHA-256 is logged when it is downloaded
     (logger ``dsgd``, level INFO).
     """
-    if name not in _SOURCES:
-        raise unknown_name("data set", name, _SOURCES)
+    check_choice("data set", name, tuple(_SOURCES))
     real, seconds = check_real_dtype(dtype), check_real("timeout", timeout, 0, low_open=True)
     return _load(_SOURCES[name], cache_dir, seconds, real)
 
