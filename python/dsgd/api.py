@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from dsgd.algorithms import Algorithm, Task, resolve_algorithm
 from dsgd.callbacks import Callback
-from dsgd.checks import check_choice, check_flag, check_integer, check_real, shown
+from dsgd.checks import check_choice, check_flag, check_integer, check_real, check_seed, shown
 from dsgd.data.dataset import Dataset
 from dsgd.data.inputs import as_matrix, real_dtype
 from dsgd.data.reading import common_base, load
@@ -177,7 +177,7 @@ def fit(
         raise ConfigError(f"callbacks must be a sequence of callables, such as a list, not {shown(callbacks)}")
     progress = check_flag("progress", progress)
     threads = _threads_of(algorithm, n_threads)
-    seed = _seed(random_state)
+    seed = check_seed(random_state)
 
     X, y, index_base = _load(X, y, threads)
     matrix = as_matrix(X, threads)
@@ -202,7 +202,7 @@ def fit(
         Task,
         schedule=resolved_schedule,
         step_size=first_step or math.nan,
-        seed=seed,
+        seed=int.from_bytes(os.urandom(8), "little") if seed is None else seed,
         n_threads=threads,
         max_epochs=max_epochs,
     )
@@ -271,9 +271,3 @@ def _first_step(step_size: Any) -> float | None:
             raise ConfigError(f"step_size must be 'auto' or a number above 0, not {step_size!r}")
         return None
     return check_real("step_size", step_size, 0, low_open=True)
-
-
-def _seed(random_state: int | None) -> int:
-    if random_state is None:
-        return int.from_bytes(os.urandom(8), "little")
-    return check_integer("random_state", random_state, 0, 2**64 - 1)
