@@ -35,7 +35,7 @@ def documents() -> tuple[Any, Any]:
     return dsgd.data.make_text_classification(ROWS, random_state=0)
 
 
-def hogwild(threads: int, block_size: int = 1) -> Callable[[Any, Any], tuple[Any, float]]:
+def hogwild(threads: int, block_size: int | None = None) -> Callable[[Any, Any], tuple[Any, float]]:
     """Return a fit of dsgd that gives weights and intercept."""
 
     def fit(X: Any, y: Any) -> tuple[Any, float]:
@@ -61,8 +61,8 @@ SOLVERS: dict[str, Callable[[Any, Any], tuple[Any, float]]] = {
     "sgd": sgd,
     "hogwild-1-thread": hogwild(1),
     "hogwild-2-threads": hogwild(2),
-    "hogwild-1-thread-blocks-of-256": hogwild(1, 256),
-    "hogwild-2-threads-blocks-of-256": hogwild(2, 256),
+    "hogwild-1-thread-single-rows": hogwild(1, 1),
+    "hogwild-2-threads-single-rows": hogwild(2, 1),
     "scikit-learn": scikit_learn,
 }
 

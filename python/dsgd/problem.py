@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,10 @@ def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads:
     return Scale(mean=mean, largest=largest, intercept_rate=rate)
 
 
+# So many blocks leave enough randomness; rows of so large a block are read as fast as all in memory order.
+_BLOCKS, _LARGEST_BLOCK = 1024, 256
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """Data, loss and penalty: F(w, b) = (1/n) sum_i s_i loss(w.x_i + b, y_i) + alpha R(w).
@@ -80,6 +85,18 @@ class Problem:
     alphas: tuple[float, float]
     fit_intercept: bool
     scale: Scale
+
+    @functools.cached_property
+    def block_size(self) -> int:
+        """How many neighbouring rows may be visited together without harm to convergence.
+
+        1 where neighbours have like targets, as in sorted data: where their mean squared difference is less than half
+        of what it would be in random order (von Neumann's ratio). Else a thousandth of the rows, at most 256.
+        """
+        y = self.target.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            alike = not float(np.mean(np.diff(y) ** 2)) > float(np.var(y)) if len(y) > 1 else True
+        return 1 if alike else int(np.clip(len(y) // _BLOCKS, 1, _LARGEST_BLOCK))
 
     def best_constant(self) -> float:
         """Return the intercept that predicts best alone, which a run starts from; 0 without an intercept."""

@@ -41,7 +41,9 @@ def train(
 @pytest.mark.parametrize("layout", ["sparse", "dense"])
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize(
-    ("alpha_l1", "alpha_l2"), [(0.0, 0.0), (0.0, 0.01), (0.01, 0.0), (0.003, 0.01)], ids=["none", "l2", "l1", "both"]
+    ("alpha_l1", "alpha_l2"),
+    [(0.0, 0.0), (0.0, 0.01), (0.0, 2.0), (0.01, 0.0), (0.003, 0.01)],
+    ids=["none", "l2", "strong", "l1", "both"],
 )
 @pytest.mark.parametrize("weighted", [False, True])
 def test_sgd_equals_the_reference(

@@ -32,7 +32,7 @@ void run(const LinearObjective<Data>& objective, std::span<typename Data::Real> 
         const auto x = X.row(e);
         [[maybe_unused]] const auto guard = w.guard(x);
         const Real gradient = objective.sample_weight(e) * loss.derivative(w.decision(x), objective.y()[e]);
-        w.descend(x, gradient, steps(t), rate, penalty);
+        w.descend(x, gradient, steps(t), rate, penalty, e + epoch.index);
         t += n_threads;
       });
     });

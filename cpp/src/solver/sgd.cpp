@@ -29,7 +29,7 @@ void sgd_epoch(const LinearObjective<Data>& objective, std::span<typename Data::
       epoch.sampler(X.rows(), 0, 1).for_each([&](std::size_t i) {
         const auto x = X.row(i);
         const Real gradient = objective.sample_weight(i) * loss.derivative(w.decision(x), objective.y()[i]);
-        w.descend(x, gradient, steps(epoch.index * X.rows() + done + 1), rate, penalty);
+        w.descend(x, gradient, steps(epoch.index * X.rows() + done + 1), rate, penalty, i + epoch.index);
         if (!visited.empty()) visited[done] = static_cast<std::int64_t>(i);
         ++done;
       });

@@ -123,15 +123,16 @@ class Task:
         """Return the step size at the first sample of epoch `index`, counted from 0."""
         return self.schedule.core(self.step_size, self.run).at(index * self.n_samples + 1, index)
 
-    def epoch(self, index: int, block_size: int) -> _core.Epoch:
+    def epoch(self, index: int, block_size: int | None) -> _core.Epoch:
         """Return what the core needs for epoch `index`, counted from 0."""
         schedule = self.schedule.core(self.step_size, self.run)
-        return _core.Epoch(index=index, schedule=schedule, block_size=block_size, seed=self.seed)
+        block = self.problem.block_size if block_size is None else block_size
+        return _core.Epoch(index=index, schedule=schedule, block_size=block, seed=self.seed)
 
 
-def check_block_size(block_size: Any) -> int:
-    """Return how many neighbouring rows are visited together; refuse what is no such number."""
-    return check_integer("block_size", block_size, 1, 2**63 - 1)
+def check_block_size(block_size: Any) -> int | None:
+    """Return how many neighbouring rows are visited together, None for `Problem.block_size`; refuse anything else."""
+    return None if block_size is None else check_integer("block_size", block_size, 1, 2**63 - 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,10 @@ class Minibatch(Algorithm):
     ----------
     batch_size : int, default=64
         Rows of a step; the last one of an epoch has what is left, at the same weight per row.
-    block_size : int, default=1
-        Rows that are drawn together, in memory order, as for `Sgd`.
+    block_size : int, optional
+        Rows that are visited together, in memory order; the blocks are visited in a new random order every epoch. 1
+        shuffles the rows themselves, larger blocks are faster and need data that is not sorted. By default a thousandth
+        of the rows, at most 256; 1 where neighbouring rows have like targets.
     average : bool or int, default=False
         Return the mean of the weights after every step, from that sample on, as for `Sgd`.
 
@@ -42,7 +44,7 @@ class Minibatch(Algorithm):
     capabilities = Capabilities(threads=True, deterministic=True)
 
     batch_size: int = 64
-    block_size: int = 1
+    block_size: int | None = None
     average: bool | int = False
 
     def __post_init__(self) -> None:

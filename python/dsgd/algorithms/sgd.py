@@ -18,10 +18,10 @@ class Sgd(Algorithm):
 
     Parameters
     ----------
-    block_size : int, default=1
-        Rows that are visited together, in memory order; the blocks are visited in a new random order every epoch.
-        1 shuffles the rows themselves. Larger blocks are faster on data larger than the cache, and need data that
-        is not sorted.
+    block_size : int, optional
+        Rows that are visited together, in memory order; the blocks are visited in a new random order every epoch. 1
+        shuffles the rows themselves, larger blocks are faster and need data that is not sorted. By default a thousandth
+        of the rows, at most 256; 1 where neighbouring rows have like targets.
     average : bool or int, default=False
         Return the mean of the weights after every step instead of the last ones: True from the first sample on, a
         number n from the n-th on. Pays with a constant or slowly falling step; an average has no exact zeros.
@@ -42,7 +42,7 @@ class Sgd(Algorithm):
     summary = "stochastic gradient descent on one thread"
     capabilities = Capabilities(threads=False, deterministic=True)
 
-    block_size: int = 1
+    block_size: int | None = None
     average: bool | int = False
 
     def __post_init__(self) -> None:

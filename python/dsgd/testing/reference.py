@@ -17,6 +17,9 @@ Array = NDArray[np.float64]
 EPSILON = 0.1
 """The width of huber and epsilon_insensitive."""
 
+L2_PERIOD = 4
+"""A sample brings the L2 penalty on every so many visits, so many times as strong, unless step * alpha exceeds 1/64."""
+
 
 def _hinge_value(z: Array, y: Array) -> Array:
     return np.maximum(0, 1 - y * z)
@@ -255,6 +258,7 @@ def iterates(
     support = np.ones(X.shape, bool) if stored is None else stored
     frequency = np.maximum(support.sum(axis=0), 1) / len(X)
     importance = np.ones(len(X)) if sample_weight is None else sample_weight
+    visits = np.zeros(len(X), int)  # of each row, one an epoch
     w, b = np.zeros(X.shape[1]), 0.0
     for batch, step in zip(batches, steps, strict=True):
         share = step / batch_size
@@ -263,8 +267,12 @@ def iterates(
         for i, gradient in zip(batch, gradients, strict=True):
             visited = support[i]
             v = w[visited] - share * gradient * X[i, visited]
-            v = np.sign(v) * np.maximum(0, np.abs(v) - share * alpha_l1 / frequency[visited])
-            w[visited] = v / (1 + share * alpha / frequency[visited])  # the degree split, implicit
+            period = L2_PERIOD if alpha_l1 == 0 and share * alpha <= 1 / 64 else 1
+            if (i + visits[i]) % period == 0:
+                v = np.sign(v) * np.maximum(0, np.abs(v) - share * alpha_l1 / frequency[visited])
+                v /= 1 + share * period * alpha / frequency[visited]  # the degree split, implicit
+            w[visited] = v
+            visits[i] += 1
             if fit_intercept:
                 b -= intercept_rate * share * gradient
         yield w.copy(), b

@@ -7,6 +7,7 @@
 #include <type_traits>  // for remove_const_t
 
 #include "dsgd/core/types.hpp"
+#include "dsgd/objective/penalty.hpp"
 
 namespace dsgd {
 
@@ -44,16 +45,28 @@ class LinearWeights {
   }
 
   /// One proximal gradient step on the support of x, where `gradient` is the loss's derivative at w.x + b:
-  ///   w_j <- prox_j(w_j - step * gradient * x_j),   b <- b - intercept_rate * step * gradient.
+  ///   w_j <- prox_j(w_j - step * gradient * x_j),   b <- b - intercept_rate * step * gradient,
+  /// the prox only where the penalty is due (penalty.hpp). `visit` is the row plus the epoch, so that each row takes
+  /// its turn.
   template <typename Row, typename Penalty>
-  void descend(const Row& x, Real gradient, Real step, Real intercept_rate, const Penalty& penalty) const {
+  void descend(const Row& x, Real gradient, Real step, Real intercept_rate, const Penalty& penalty,
+               std::size_t visit) const {
     const Real scale = step * gradient;
-    if (Penalty::kZero && scale == 0) return;
-    for (std::size_t k = 0; k < x.size(); ++k) {
-      const std::size_t j = x.index(k);
-      policy_.update(weights_[j], [&](Real w) { return penalty.prox(w - scale * x.value(k), step, j); });
+    const std::size_t period = penalty.period(step);
+    if (period != 0 && visit % period == 0) {
+      const Real due = step * static_cast<Real>(period);
+      for (std::size_t k = 0; k < x.size(); ++k) {
+        const std::size_t j = x.index(k);
+        policy_.update(weights_[j], [&](Real w) { return penalty.prox(w - scale * x.value(k), due, j); });
+      }
+    } else if (scale != 0) {
+      for (std::size_t k = 0; k < x.size(); ++k) {
+        policy_.update(weights_[x.index(k)], [&](Real w) { return w - scale * x.value(k); });
+      }
     }
-    if (fit_intercept_) policy_.update(weights_.back(), [&](Real b) { return b - intercept_rate * scale; });
+    if (fit_intercept_ && scale != 0) {
+      policy_.update(weights_.back(), [&](Real b) { return b - intercept_rate * scale; });
+    }
   }
 
  private:

@@ -11,9 +11,9 @@
 
 namespace dsgd {
 
-/// One pass over the data in steps of `batch_size` rows; what is left makes a smaller step. `visited` as for `sgd_epoch`.
-/// The same epoch of the same seed changes the weights in the same way, bit for bit, on any number of threads. Throws
-/// Error(data) for columns that are not sorted and distinct.
+/// One pass over the data in steps of `batch_size` rows; what is left makes a smaller step. `visited` as for
+/// `sgd_epoch`. The same epoch of the same seed changes the weights in the same way, bit for bit, on any number of
+/// threads. Throws Error(data) for columns that are not sorted and distinct.
 template <typename Data>
 void minibatch_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
                      std::size_t batch_size, std::size_t n_threads, std::span<std::int64_t> visited,
