@@ -72,10 +72,12 @@ void register_solver(py::module_& m) {
   m.def(
       "hogwild_epoch",
       [](const Objective& objective, const py::array& weights, const Epoch& epoch, std::size_t n_threads,
-         const std::string& write) {
-        with_weights(objective, weights, [&](const auto& f, auto w) { hogwild_epoch(f, w, epoch, n_threads, write); });
+         const std::string& write, std::size_t merge_every) {
+        with_weights(objective, weights,
+                     [&](const auto& f, auto w) { hogwild_epoch(f, w, epoch, n_threads, write, merge_every); });
       },
-      py::arg("objective"), py::arg("weights"), py::arg("epoch"), py::arg("n_threads"), py::arg("write"));
+      py::arg("objective"), py::arg("weights"), py::arg("epoch"), py::arg("n_threads"), py::arg("write"),
+      py::arg("merge_every") = 0);
 }
 
 }  // namespace dsgd::python

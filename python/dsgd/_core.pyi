@@ -103,5 +103,10 @@ def minibatch_epoch(
     averaged: int = 0,
 ) -> None: ...
 def hogwild_epoch(
-    objective: LinearObjective, weights: NDArray[Any], epoch: Epoch, n_threads: int, write: str
+    objective: LinearObjective,
+    weights: NDArray[Any],
+    epoch: Epoch,
+    n_threads: int,
+    write: str,
+    merge_every: int = 0,
 ) -> None: ...

@@ -32,11 +32,14 @@ class Scale:
     intercept_rate : float
         Mean square of the entries that are not zero; 1 if there are none. The intercept's step is that many times the
         step of the weights: it learns like a feature as large as the others, whatever the unit of the features.
+    row_entries : float
+        Mean number of entries of a row that are not zero.
     """
 
     mean: float
     largest: float
     intercept_rate: float
+    row_entries: float
 
 
 def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads: int) -> Scale:
@@ -55,7 +58,7 @@ def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads:
             f"the squares of X, of {mean:.3g} a row in the mean, leave the range of {sizes.dtype}: scale the features "
             "(or the sample weights)"
         )
-    return Scale(mean=mean, largest=largest, intercept_rate=rate)
+    return Scale(mean=mean, largest=largest, intercept_rate=rate, row_entries=entries / matrix.n_rows)
 
 
 # So many blocks leave enough randomness; rows of so large a block are read as fast as all in memory order.

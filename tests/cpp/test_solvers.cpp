@@ -48,6 +48,36 @@ TEST_CASE("Hogwild! on several threads comes close to one thread's objective und
   for (const char* write : {"racy", "atomic", "locked"}) CHECK(train(4, write) == doctest::Approx(one).epsilon(0.03));
 }
 
+TEST_CASE("no update is lost between copies that are merged, or under atomic writes") {
+  // Every step adds 2^-20 to both weights and to the intercept: no margin is ever met, and every sum is exact.
+  constexpr std::size_t kRows = 5000;
+  testing::SparseProblem problem;
+  problem.n_features = 2;
+  problem.y.assign(kRows, 1.0);
+  problem.values.assign(2 * kRows, 1.0);
+  for (std::size_t i = 0; i < kRows; ++i) {
+    problem.indices.insert(problem.indices.end(), {0, 1});
+    problem.indptr.push_back(static_cast<std::int32_t>(2 * i + 2));
+  }
+  const LinearObjective objective(problem.view(), problem.y, {},
+                                  {.loss = {"hinge", 0}, .alpha_l1 = 0, .alpha_l2 = 0, .fit_intercept = true}, 1);
+  const std::vector<double> expected(3, 2 * kRows * 0x1p-20);
+  const auto train = [&](std::size_t threads, const char* write, std::size_t merge_every) {
+    std::vector<double> weights(3, 0);
+    for (std::size_t index = 0; index < 2; ++index) {
+      const Epoch current{.index = index, .schedule = {.step_size = 0x1p-20}, .block_size = 7, .seed = 9};
+      hogwild_epoch(objective, std::span(weights), current, threads, write, merge_every);
+    }
+    return weights;
+  };
+  for (const std::size_t threads : {std::size_t{1}, std::size_t{2}, std::size_t{4}}) {
+    CHECK(train(threads, "atomic", 0) == expected);
+    for (const std::size_t merge_every : {std::size_t{1}, std::size_t{10}, std::size_t{10000}}) {
+      CHECK(train(threads, "racy", merge_every) == expected);
+    }
+  }
+}
+
 TEST_CASE("the threads share one count of samples, which the step size follows") {
   // Row i holds feature i alone, so no step meets another and each leaves its own size behind as the weight.
   constexpr std::size_t kRows = 120;
@@ -67,6 +97,9 @@ TEST_CASE("the threads share one count of samples, which the step size follows")
       std::vector<double> weights(kRows, 0);
       const Epoch current{.index = index, .schedule = schedule, .block_size = 1, .seed = 9};
       hogwild_epoch(objective, std::span(weights), current, threads, "racy");
+      std::vector<double> merged(kRows, 0);
+      hogwild_epoch(objective, std::span(merged), current, threads, "racy", 7);
+      CHECK(merged == weights);
       std::sort(weights.rbegin(), weights.rend());
       for (std::size_t t = 1; t <= kRows; ++t) CHECK(weights[t - 1] == schedule.at(index * kRows + t, index));
     }

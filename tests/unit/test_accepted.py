@@ -220,6 +220,7 @@ def test_labels_of_any_kind(given: Any, tmp_path: Path) -> None:
         ({"alpha": Fraction(1, 4)}, {"alpha": 0.25}),
         ({"alpha": 1}, {"alpha": 1.0}),
         ({"step_size": np.float16(0.25)}, {"step_size": 0.25}),
+        ({"algo": "hogwild", "merge_every": np.int8(8), "n_threads": 1}, {"algo": "hogwild", "n_threads": 1}),
         ({"average": np.bool_(True)}, {"average": 1}),
         ({"average": np.int32(40)}, {"average": 40}),
         ({"algo": "minibatch", "batch_size": np.uint8(8)}, {"algo": "minibatch", "batch_size": 8}),

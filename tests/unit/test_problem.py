@@ -39,7 +39,7 @@ def test_neighbours_are_visited_together_where_their_targets_are_unlike(target: 
         loss=Squared(),
         alphas=(0.0, 0.0),
         fit_intercept=True,
-        scale=Scale(mean=1, largest=1, intercept_rate=1),
+        scale=Scale(mean=1, largest=1, intercept_rate=1, row_entries=1),
     )
     assert problem.block_size == block_size
 

@@ -72,7 +72,7 @@ PARAMETERS = [
     config("algorithm as a class", "algo must be a name or an object of .*, not <class", algo=Sgd),
     config("option misspelled", "unknown option of 'hogwild' 'blocksize'; did you mean 'block_size'", blocksize=3),
     config("parameter misspelled", "unknown option of 'hogwild' 'max_epoch'; did you mean 'max_epochs'", max_epoch=3),
-    config("option of no algorithm", "unknown option of 'hogwild' 'zzz'; known: block_size, write", zzz=3),
+    config("option of no algorithm", "unknown option of 'hogwild' 'zzz'; known: block_size, merge_every, write", zzz=3),
     config("option of another algorithm", "unknown option of 'sgd' 'write'", algo="sgd", write="racy"),
     config("option beside an object", r"options \(block_size\) belong into the Sgd object", algo=Sgd(), block_size=3),
     config("block too small", "block_size must be an integer from 1 to 9223372036854775807, not 0", block_size=0),
@@ -132,6 +132,13 @@ PARAMETERS = [
     ),
     config("no time", "max_seconds must be a finite number above 0, not 0", max_seconds=0),
     config("progress not a flag", "progress must be True or False, not 'yes'", progress="yes"),
+    config(
+        "copies that are locked",
+        "merge_every=64 needs write='racy': copies are not locked",
+        algo="hogwild",
+        merge_every=64,
+        write="locked",
+    ),
     config("negative seed", "random_state must be an integer from 0 to 18446744073709551615, not -1", random_state=-1),
     config(
         "seed too large", "random_state must be an integer from 0 to .*, not 18446744073709551616", random_state=2**64
@@ -298,6 +305,7 @@ WRONG_NUMBERS = [True, np.nan, np.inf, -np.inf, -1, "1", b"1", [1], (1,), {}, 1j
 WRONG_NUMBERS += [object(), -(10**400)]
 REALS = ["alpha", "l1_ratio", "step_size", "tol", "max_seconds"]
 INTEGERS = ["n_threads", "random_state", "block_size"]
+MERGES = [{"algo": "hogwild", "merge_every": value} for value in (-1, True, 1.5, "64", 2**63)]
 BATCHES = [{"algo": "minibatch", "batch_size": value} for value in (0, -1, True, 1.5, None, "64", 2**63)]
 AVERAGES = [{"algo": algo, "average": value} for algo in ("sgd", "minibatch") for value in (-1, 1.5, None, "yes")]
 COUNTS = ["max_epochs", "patience", "evaluate_every"]  # which have no upper bound
@@ -317,7 +325,7 @@ def test_every_number_refuses_what_is_none(parameter: str, value: Any) -> None:
         fit(**{parameter: value})
 
 
-@pytest.mark.parametrize("wrong", [*BATCHES, *AVERAGES], ids=str)
+@pytest.mark.parametrize("wrong", [*MERGES, *BATCHES, *AVERAGES], ids=str)
 def test_options_refuse_what_is_no_number(wrong: dict[str, Any]) -> None:
     option = list(wrong)[1]
     with pytest.raises(ConfigError, match=f"^{option} must be an integer "):

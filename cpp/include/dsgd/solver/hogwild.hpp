@@ -11,9 +11,10 @@
 namespace dsgd {
 
 /// One pass over the data by `n_threads` threads that share the weights. `write` is "racy", "atomic" or "locked" (see
-/// atomic.hpp); throws Error(config) for another.
+/// atomic.hpp); throws Error(config) for another. With `merge_every` above 0 each of several racy
+/// threads writes a replica of its own and merges it after so many samples (replica.hpp).
 template <typename Data>
 void hogwild_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
-                   std::size_t n_threads, std::string_view write);
+                   std::size_t n_threads, std::string_view write, std::size_t merge_every = 0);
 
 }  // namespace dsgd
