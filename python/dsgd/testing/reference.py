@@ -6,6 +6,7 @@ Nothing here is shared with the core, not even the losses, so that an error cann
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,60 +168,22 @@ def steps(name: str, step_size: float, *, n_samples: int, n_epochs: int, alpha: 
     }[name]
 
 
-def sgd(
-    X: Array,
-    y: Array,
-    order: Iterable[int],
-    steps: Iterable[float],
-    *,
-    loss: str,
-    alpha: float,
-    fit_intercept: bool,
-    stored: NDArray[np.bool_] | None = None,
-    alpha_l1: float = 0.0,
-    sample_weight: Array | None = None,
-    intercept_rate: float = 1.0,
-) -> tuple[Array, float]:
+def sgd(X: Array, y: Array, order: Iterable[int], steps: Iterable[float], **problem: Any) -> tuple[Array, float]:
     """Return w and b after one step of stochastic gradient descent for every element of `order`.
 
     Parameters
     ----------
-    X : ndarray of shape (n_samples, n_features)
-    y : ndarray of shape (n_samples,)
     order : iterable of int
         The row of each step.
-    steps : iterable of float
-        The size of each step.
-    loss : str
-    alpha : float
-        L2 strength.
-    fit_intercept : bool
-    stored : ndarray of bool, shape (n_samples, n_features), optional
-        The entries that a sparse matrix stores; all by default (a dense matrix).
-    alpha_l1 : float
-        L1 strength.
-    sample_weight : ndarray of shape (n_samples,), optional
-    intercept_rate : float
-        The intercept's step, in steps of the weights.
+    X, y, steps, **problem
+        As for `iterates`.
 
     Returns
     -------
     w : ndarray of shape (n_features,)
     b : float
     """
-    *_, last = iterates(
-        X,
-        y,
-        ([i] for i in order),
-        steps,
-        loss=loss,
-        alpha=alpha,
-        fit_intercept=fit_intercept,
-        stored=stored,
-        alpha_l1=alpha_l1,
-        sample_weight=sample_weight,
-        intercept_rate=intercept_rate,
-    )
+    *_, last = iterates(X, y, ([i] for i in order), steps, **problem)
     return last
 
 
@@ -243,10 +206,23 @@ def iterates(
 
     Parameters
     ----------
+    X : ndarray of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,)
     batches : iterable of sequences of int
         The rows of each step.
-    X, y, steps, loss, alpha, fit_intercept, stored, alpha_l1, sample_weight, intercept_rate
-        As for `sgd`.
+    steps : iterable of float
+        The size of each step.
+    loss : str
+    alpha : float
+        L2 strength.
+    fit_intercept : bool
+    stored : ndarray of bool, shape (n_samples, n_features), optional
+        The entries that a sparse matrix stores; all by default (a dense matrix).
+    alpha_l1 : float
+        L1 strength.
+    sample_weight : ndarray of shape (n_samples,), optional
+    intercept_rate : float
+        The intercept's step, in steps of the weights.
     batch_size : int
         What a step is divided by: rows of a full batch.
 
