@@ -19,6 +19,17 @@ struct SparseProblem {
   std::size_t n_features = 0;
 
   [[nodiscard]] CsrView<double, std::int32_t> view() const { return {indptr, indices, values, n_features, 1}; }
+
+  /// The same matrix with its zeros, in C order.
+  [[nodiscard]] std::vector<double> dense() const {
+    std::vector<double> all(y.size() * n_features, 0);
+    const auto X = view();
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      const auto row = X.row(i);
+      for (std::size_t k = 0; k < row.size(); ++k) all[i * n_features + row.index(k)] = row.value(k);
+    }
+    return all;
+  }
 };
 
 /// Rows with about `density * n_features` entries in [-1, 1]; the label is the sign of the sum of the row.

@@ -43,11 +43,7 @@ TEST_CASE("the value does not depend on the number of threads") {
 
 TEST_CASE("decision values of sparse and dense rows") {
   const auto problem = testing::random_problem(50, 9, 0.5, 3);
-  std::vector<double> dense(50 * 9, 0);
-  for (std::size_t i = 0; i < 50; ++i) {
-    const auto row = problem.view().row(i);
-    for (std::size_t k = 0; k < row.size(); ++k) dense[i * 9 + row.index(k)] = row.value(k);
-  }
+  const std::vector<double> dense = problem.dense();
   const std::vector<double> weights{1, -2, 3, -4, 5, -6, 7, -8, 9, 0.5};
   std::vector<double> from_sparse(50);
   std::vector<double> from_dense(50);

@@ -108,11 +108,7 @@ TEST_CASE("the threads share one count of samples, which the step size follows")
 
 TEST_CASE("mini-batches give the same bits on any number of threads, sparse or dense") {
   const auto problem = testing::random_problem(4000, 400, 0.5, 12);
-  std::vector<double> values(4000 * 400, 0);
-  for (std::size_t i = 0; i < 4000; ++i) {
-    const auto x = problem.view().row(i);
-    for (std::size_t k = 0; k < x.size(); ++k) values[i * 400 + x.index(k)] = x.value(k);
-  }
+  const std::vector<double> values = problem.dense();
   const LinearObjective sparse(problem.view(), problem.y, {}, kLogistic, 1);
   const LinearObjective dense(DenseView<double>(values, 4000, 400, 1), problem.y, {}, kLogistic, 1);
   const auto check = [](const auto& objective) {

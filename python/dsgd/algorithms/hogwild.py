@@ -75,4 +75,4 @@ class Hogwild(Algorithm):
         """Return the default: copies are merged as often as the result needs, if that pays, else there are none."""
         samples = min(_MERGED_SAMPLES, task.n_samples // _MERGES) // task.n_threads
         pays = 4 * samples * task.problem.scale.row_entries >= len(task.weights)
-        return max(samples, 1) if self.write == "racy" and pays else 0
+        return samples if self.write == "racy" and pays else 0
