@@ -19,7 +19,8 @@ EPSILON = 0.1
 """The width of huber and epsilon_insensitive."""
 
 L2_PERIOD = 4
-"""A sample brings the L2 penalty on every so many visits, so many times as strong, unless step * alpha exceeds 1/64."""
+"""A sample brings the L2 penalty on every so many visits, so many times as strong, unless the step shrinks the average
+entry's weight by more than 1/64: step * alpha * n_samples * n_features / entries."""
 
 
 def _hinge_value(z: Array, y: Array) -> Array:
@@ -233,6 +234,7 @@ def iterates(
     """
     support = np.ones(X.shape, bool) if stored is None else stored
     frequency = np.maximum(support.sum(axis=0), 1) / len(X)
+    mean_inverse = X.size / max(int(support.sum()), 1)
     importance = np.ones(len(X)) if sample_weight is None else sample_weight
     visits = np.zeros(len(X), int)  # of each row, one an epoch
     w, b = np.zeros(X.shape[1]), 0.0
@@ -243,7 +245,7 @@ def iterates(
         for i, gradient in zip(batch, gradients, strict=True):
             visited = support[i]
             v = w[visited] - share * gradient * X[i, visited]
-            period = L2_PERIOD if alpha_l1 == 0 and share * alpha <= 1 / 64 else 1
+            period = L2_PERIOD if alpha_l1 == 0 and share * alpha * mean_inverse <= 1 / 64 else 1
             if (i + visits[i]) % period == 0:
                 v = np.sign(v) * np.maximum(0, np.abs(v) - share * alpha_l1 / frequency[visited])
                 v /= 1 + share * period * alpha / frequency[visited]  # the degree split, implicit

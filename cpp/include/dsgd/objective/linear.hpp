@@ -6,7 +6,9 @@
 // renormalised.
 #pragma once
 
+#include <algorithm>    // for max
 #include <cstddef>      // for size_t
+#include <cstdint>      // for int64_t
 #include <span>         // for span
 #include <string>       // for string
 #include <type_traits>  // for conditional_t
@@ -37,10 +39,22 @@ class LinearObjective {
   LinearObjective(Data X, std::span<const Real> y, std::span<const Real> sample_weight, LinearConfig config,
                   std::size_t n_threads);
 
+  /// The same objective with features in another order: `X` has the rows of `other`, its features numbered by falling
+  /// frequency (renumber.hpp): feature r of it is feature order[r] of `other`.
+  template <typename OtherData>
+  LinearObjective(const LinearObjective<OtherData>& other, Data X, std::span<const std::int64_t> order);
+
   [[nodiscard]] const Data& X() const { return X_; }
   [[nodiscard]] std::span<const Real> y() const { return y_; }
   [[nodiscard]] Real sample_weight(std::size_t i) const { return sample_weight_.empty() ? Real{1} : sample_weight_[i]; }
   [[nodiscard]] const LinearConfig& config() const { return config_; }
+  /// Whether features are numbered by falling frequency, as good as.
+  [[nodiscard]] bool ordered() const { return ordered_; }
+
+  /// n / (rows that hold feature j).
+  [[nodiscard]] double inverse_frequency(std::size_t j) const { return static_cast<double>(frequency().inverse(j)); }
+  [[nodiscard]] std::span<const Real> inverse_frequency() const { return inverse_frequency_; }
+
   [[nodiscard]] std::size_t n_parameters() const { return X_.features() + (config_.fit_intercept ? 1 : 0); }
 
   /// The mean loss without the penalty: an exact reduction whose value does not depend on the number of threads.
@@ -72,11 +86,15 @@ class LinearObjective {
   void check_weights(std::span<const Real> weights) const;
 
  private:
+  template <typename OtherData>
+  friend class LinearObjective;
   using Frequency = std::conditional_t<Data::kSparse, SupportOnly<Real>, EveryStep<Real>>;
 
   [[nodiscard]] Frequency frequency() const {
     if constexpr (Data::kSparse) {
-      return {inverse_frequency_};
+      // The mean over the entries is that over features, each d_j times: n / d_j d_j = n for every feature.
+      const auto entries = static_cast<Real>(std::max<std::size_t>(X_.nonzeros(), 1));
+      return {inverse_frequency_, static_cast<Real>(X_.rows()) * static_cast<Real>(X_.features()) / entries};
     } else {
       return {};
     }
@@ -87,7 +105,19 @@ class LinearObjective {
   std::span<const Real> sample_weight_;
   LinearConfig config_;
   std::vector<Real> inverse_frequency_;  // n / (rows that hold the feature); sparse data only
+  bool ordered_ = !Data::kSparse;
 };
+
+template <typename Data>
+template <typename OtherData>
+LinearObjective<Data>::LinearObjective(const LinearObjective<OtherData>& other, Data X,
+                                       std::span<const std::int64_t> order)
+    : X_(X), y_(other.y_), sample_weight_(other.sample_weight_), config_(other.config_), ordered_(true) {
+  inverse_frequency_.reserve(order.size());
+  for (const std::int64_t feature : order) {
+    inverse_frequency_.push_back(other.inverse_frequency_[static_cast<std::size_t>(feature)]);
+  }
+}
 
 /// w.x_i + b for every row of X; throws Error(config) when sizes do not match.
 template <typename Data>

@@ -5,8 +5,9 @@
 // Hogwild! (Niu, Recht, Re, Wright 2011, section 2), here in the implicit form, which is stable for every step size.
 //
 // L2 is thinned out as well: a sample brings it on every fourth visit only, four times as strong, which is the same on
-// average and leaves nothing to write for the other visits of a sample that has no loss. Not where one step shrinks by
-// much, and not L1: a weight that the loss moved since its last visit would not be zero.
+// average and leaves nothing to write for the other visits of a sample that has no loss. Not where a step shrinks the
+// average entry's weight by much: weights would swing (docs/design.md). And not L1: a weight that the loss moved since
+// its last visit would not be zero.
 #pragma once
 
 #include <algorithm>  // for max
@@ -22,12 +23,16 @@ namespace dsgd {
 template <RealType Real>
 struct EveryStep {
   [[nodiscard]] static constexpr Real inverse(std::size_t /*j*/) { return Real{1}; }
+  [[nodiscard]] static constexpr Real mean() { return Real{1}; }
 };
 
 /// 1 / p_j of a sparse matrix.
 template <RealType Real>
 struct SupportOnly {
   std::span<const Real> inverse_frequency;
+  Real mean_entry;  // mean of 1 / p_j over the entries of the matrix
+
+  [[nodiscard]] Real mean() const { return mean_entry; }
   [[nodiscard]] Real inverse(std::size_t j) const { return inverse_frequency[j]; }
 };
 
@@ -50,7 +55,9 @@ struct L2 {
   Real alpha;
   Frequency frequency;
 
-  [[nodiscard]] std::size_t period(Real step) const { return step * alpha <= Real{1} / Real{64} ? 4 : 1; }
+  [[nodiscard]] std::size_t period(Real step) const {
+    return step * alpha * frequency.mean() <= Real{1} / Real{64} ? 4 : 1;
+  }
 
   [[nodiscard]] Real prox(Real w, Real step, std::size_t j) const {
     return w * (Real{1} / (Real{1} + step * alpha * frequency.inverse(j)));
