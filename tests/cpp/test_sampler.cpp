@@ -63,3 +63,27 @@ TEST_CASE("blocks are visited in memory order inside and shuffled among themselv
   }
   CHECK(shuffled);
 }
+
+TEST_CASE("data larger than a cache is asked for ahead, in the order in which it is visited") {
+  struct Large {
+    std::size_t size;
+    std::vector<std::size_t>& asked;
+    [[nodiscard]] std::size_t bytes() const { return size; }
+    [[nodiscard]] static std::size_t rows() { return 103; }
+    [[nodiscard]] static std::size_t nonzeros() { return std::size_t{103} * 100; }
+    void prefetch(std::size_t row) const { asked.push_back(row); }
+  };
+  for (const std::size_t block_size : {std::size_t{1}, std::size_t{10}, std::size_t{1000}}) {
+    const Sampler sampler(103, block_size, 0, 2, RandomStream(1, 2, 0));
+    std::vector<std::size_t> asked;
+    std::vector<std::size_t> visited;
+    sampler.for_each(Large{std::size_t{1} << 30U, asked}, [&](std::size_t row) {
+      visited.push_back(row);
+      CHECK(asked.size() > visited.size() - 1);
+    });
+    CHECK(asked == visited);
+    asked.clear();
+    sampler.for_each(Large{1000, asked}, [](std::size_t) {});
+    CHECK(asked.empty());
+  }
+}

@@ -26,7 +26,7 @@ void sgd_epoch(const LinearObjective<Data>& objective, std::span<typename Data::
       const LinearWeights<Real, decltype(policy)> w(weights, objective.config().fit_intercept, policy);
       const EpochSteps<Real> steps(epoch.schedule, epoch.index);
       const auto rate = static_cast<Real>(objective.config().intercept_rate);
-      epoch.sampler(X.rows(), 0, 1).for_each([&](std::size_t i) {
+      epoch.sampler(X.rows(), 0, 1).for_each(X, [&](std::size_t i) {
         const auto x = X.row(i);
         const Real gradient = objective.sample_weight(i) * loss.derivative(w.decision(x), objective.y()[i]);
         w.descend(x, gradient, steps(epoch.index * X.rows() + done + 1), rate, penalty, i + epoch.index);

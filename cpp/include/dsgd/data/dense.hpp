@@ -4,6 +4,7 @@
 #include <cstddef>  // for size_t
 #include <span>     // for span
 
+#include "dsgd/core/prefetch.hpp"
 #include "dsgd/core/types.hpp"
 
 namespace dsgd {
@@ -12,6 +13,7 @@ namespace dsgd {
 template <RealType Real>
 class DenseRow {
  public:
+  static constexpr bool kContiguous = true;  // neighbouring entries have neighbouring features
   explicit DenseRow(std::span<const Real> values, std::size_t first = 0) : values_(values), first_(first) {}
   [[nodiscard]] std::size_t size() const { return values_.size(); }
   [[nodiscard]] std::size_t index(std::size_t k) const { return first_ + k; }
@@ -40,6 +42,8 @@ class DenseView {
   [[nodiscard]] std::size_t rows() const { return n_rows_; }
   [[nodiscard]] std::size_t features() const { return n_features_; }
   [[nodiscard]] std::size_t nonzeros() const { return values_.size(); }
+  [[nodiscard]] std::size_t bytes() const { return values_.size_bytes(); }
+  void prefetch(std::size_t i) const { dsgd::prefetch(values_.subspan(i * n_features_, n_features_)); }
   [[nodiscard]] Row row(std::size_t i) const { return Row(values_.subspan(i * n_features_, n_features_)); }
 
  private:

