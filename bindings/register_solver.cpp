@@ -1,4 +1,5 @@
 #include <limits>  // for numeric_limits
+#include <memory>  // for make_unique, unique_ptr
 
 #include "dsgd/solver/hogwild.hpp"
 #include "dsgd/solver/minibatch.hpp"
@@ -19,6 +20,26 @@ void with_weights(const Objective& self, const py::array& weights, Run&& run) {
         run(objective, w);
       },
       self.objective);
+}
+
+template <typename Data>
+using HogwildOn = std::unique_ptr<Hogwild<Data>>;
+
+/// The solver on a matrix of any kind.
+struct HogwildSolver {
+  std::variant<HogwildOn<CsrFloat32>, HogwildOn<CsrFloat32Wide>, HogwildOn<CsrFloat64>, HogwildOn<CsrFloat64Wide>,
+               HogwildOn<DenseFloat32>, HogwildOn<DenseFloat64>>
+      solver;
+};
+
+HogwildSolver hogwild(const Objective& objective, std::size_t n_threads, const std::string& write,
+                      std::size_t merge_visits, bool record_delay) {
+  const HogwildConfig config{n_threads, write, merge_visits, record_delay};
+  return std::visit(
+      [&]<typename Data>(const LinearObjective<Data>& f) {
+        return HogwildSolver{std::make_unique<Hogwild<Data>>(f, config)};
+      },
+      objective.objective);
 }
 
 /// The memory of an array, or nothing for None.
@@ -69,15 +90,26 @@ void register_solver(py::module_& m) {
       py::arg("objective"), py::arg("weights"), py::arg("epoch"), py::arg("batch_size"), py::arg("n_threads"),
       py::arg("visited") = py::none(), py::arg("drift") = py::none(), py::arg("averaged") = 0);
 
-  m.def(
-      "hogwild_epoch",
-      [](const Objective& objective, const py::array& weights, const Epoch& epoch, std::size_t n_threads,
-         const std::string& write, std::size_t merge_every) {
-        with_weights(objective, weights,
-                     [&](const auto& f, auto w) { hogwild_epoch(f, w, epoch, n_threads, write, merge_every); });
-      },
-      py::arg("objective"), py::arg("weights"), py::arg("epoch"), py::arg("n_threads"), py::arg("write"),
-      py::arg("merge_every") = 0);
+  py::class_<HogwildSolver>(m, "Hogwild", "Hogwild! on an objective; see hogwild.hpp.")
+      .def(py::init(&hogwild), py::arg("objective"), py::kw_only(), py::arg("n_threads"), py::arg("write"),
+           py::arg("merge_visits") = 0, py::arg("record_delay") = false, py::keep_alive<1, 2>())
+      .def(
+          "epoch",
+          [](HogwildSolver& self, const py::array& weights, const Epoch& epoch) {
+            std::visit(
+                [&](const auto& solver) {
+                  using Real = typename std::remove_cvref_t<decltype(*solver)>::Real;
+                  const auto w = array_span<Real>(weights, "weights");
+                  const py::gil_scoped_release release;
+                  solver->epoch(w, epoch);
+                },
+                self.solver);
+          },
+          py::arg("weights"), py::arg("epoch"))
+      .def_property_readonly("delays", [](const HogwildSolver& self) {
+        const auto counts = std::visit([](const auto& solver) { return solver->delays(); }, self.solver);
+        return py::array_t<std::uint64_t>(static_cast<py::ssize_t>(counts.size()), counts.data());
+      });
 }
 
 }  // namespace dsgd::python

@@ -65,6 +65,7 @@ class LinearObjective:
         intercept_rate: float = 1.0,
         n_threads: int,
     ) -> None: ...
+    def renumbered(self, n_threads: int) -> tuple[LinearObjective, NDArray[np.int64]]: ...
     def value(self, weights: NDArray[Any], n_threads: int) -> float: ...
     def mean_loss(self, weights: NDArray[Any], n_threads: int) -> float: ...
     def loss_gradient(self, weights: NDArray[Any], out: NDArray[np.float64], n_threads: int) -> None: ...
@@ -102,11 +103,17 @@ def minibatch_epoch(
     drift: NDArray[np.float64] | None = None,
     averaged: int = 0,
 ) -> None: ...
-def hogwild_epoch(
-    objective: LinearObjective,
-    weights: NDArray[Any],
-    epoch: Epoch,
-    n_threads: int,
-    write: str,
-    merge_every: int = 0,
-) -> None: ...
+
+class Hogwild:
+    def __init__(
+        self,
+        objective: LinearObjective,
+        *,
+        n_threads: int,
+        write: str,
+        merge_visits: int = 0,
+        record_delay: bool = False,
+    ) -> None: ...
+    def epoch(self, weights: NDArray[Any], epoch: Epoch) -> None: ...
+    @property
+    def delays(self) -> NDArray[np.uint64]: ...

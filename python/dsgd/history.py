@@ -6,10 +6,10 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, overload
 
-from dsgd.checks import shown
+from dsgd.checks import check_integer, shown
 from dsgd.errors import DataError
 from dsgd.files import replacing
 
@@ -34,6 +34,9 @@ class Record:
         The regularised training objective; None where it was not evaluated.
     score : float or None
         Accuracy (R2 for regression) on the evaluation set; None without one, or where it was not evaluated.
+    delay : tuple of int or None
+        Element d: updates so far that others had overtaken d times, where the algorithm was told to count them; with
+        several classes those of the first.
     """
 
     epoch: int
@@ -42,6 +45,7 @@ class Record:
     step_size: float
     objective: float | None = None
     score: float | None = None
+    delay: tuple[int, ...] | None = None
 
 
 class History(Sequence[Record]):
@@ -145,8 +149,10 @@ class History(Sequence[Record]):
 
 def _checked(record: Record) -> Record:
     """Return the record; `DataError` for a field that `to_json` would not have written."""
-    for name, value in asdict(record).items():
-        absent = value is None and name in ("objective", "score")
+    if record.delay is not None:
+        record = replace(record, delay=tuple(check_integer("delay", count, 0) for count in record.delay))
+    for name, value in asdict(replace(record, delay=None)).items():
+        absent = value is None and name in ("objective", "score", "delay")
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not absent and not (number and abs(value) <= sys.float_info.max):
             raise DataError(f"{name} is {shown(value)}, not a finite number")

@@ -89,6 +89,11 @@ class Problem:
     fit_intercept: bool
     scale: Scale
 
+    @property
+    def sparse(self) -> bool:
+        """Whether the matrix is."""
+        return isinstance(self.matrix.arrays, tuple)
+
     @functools.cached_property
     def block_size(self) -> int:
         """How many neighbouring rows may be visited together without harm to convergence.

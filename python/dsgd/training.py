@@ -142,6 +142,7 @@ def _records(
                 step_size=ends[0].step_size,
                 objective=objective,
                 score=evaluation.score(model) if evaluate and evaluation is not None else None,
+                delay=ends[0].delay,
             )
             start = time.perf_counter()
 

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <bit>
 #include <cstdint>
 #include <vector>
@@ -28,7 +29,8 @@ TEST_CASE_TEMPLATE("locked: T threads times N adds to every variable of a sample
   std::vector<Real> weights(4, 0);  // three features and the intercept
   const std::vector<Real> values(3, 1);
   const DenseRow<Real> row(values);
-  Locked policy(weights.size());
+  std::vector<std::atomic_flag> locks(weights.size());
+  Locked policy(locks);
   parallel_region(kThreads, [&](std::size_t) {
     for (int i = 0; i < kAdds; ++i) {
       const auto guard = policy.guard(row, true);
@@ -40,7 +42,8 @@ TEST_CASE_TEMPLATE("locked: T threads times N adds to every variable of a sample
 
 TEST_CASE("locked: samples that share nothing but the intercept exclude one another") {
   std::vector<double> weights(kThreads + 1, 0);
-  Locked policy(weights.size());
+  std::vector<std::atomic_flag> locks(weights.size());
+  Locked policy(locks);
   const std::vector<double> one{1};
   std::vector<std::vector<std::int32_t>> column(kThreads);
   parallel_region(kThreads, [&](std::size_t thread) {
@@ -52,6 +55,23 @@ TEST_CASE("locked: samples that share nothing but the intercept exclude one anot
     }
   });
   CHECK(weights.back() == static_cast<double>(kThreads * kAdds));
+}
+
+TEST_CASE("in turn: threads update one after the other, and one that has left is passed over") {
+  std::vector<std::size_t> order;
+  Cycle cycle(kThreads);
+  concurrent_region(kThreads, [&](std::size_t thread) {
+    InTurn policy(cycle, thread);
+    for (std::size_t i = 0; i <= thread; ++i) {
+      const auto turn = policy.turn();
+      order.push_back(thread);
+    }
+  });
+  std::vector<std::size_t> expected;
+  for (std::size_t round = 0; round < kThreads; ++round) {
+    for (std::size_t thread = round; thread < kThreads; ++thread) expected.push_back(thread);
+  }
+  CHECK(order == expected);
 }
 
 TEST_CASE("racy: a value is never torn, and at most every concurrent update is lost") {

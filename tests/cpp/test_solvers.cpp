@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <string>
 #include <vector>
 
+#include "dsgd/objective/renumber.hpp"
 #include "dsgd/solver/hogwild.hpp"
 #include "dsgd/solver/minibatch.hpp"
 #include "dsgd/solver/sgd.hpp"
@@ -20,6 +23,13 @@ Epoch epoch(std::size_t index, double step_size) {
       .index = index, .schedule = {.step_size = step_size, .decay = 0.9, .power = 0.1}, .block_size = 1, .seed = 42};
 }
 
+/// One epoch of Hogwild! on its own.
+template <typename Data>
+void hogwild_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
+                   std::size_t n_threads, const std::string& write, std::size_t merge_visits = 0) {
+  Hogwild<Data>(objective, {n_threads, write, merge_visits}).epoch(weights, epoch);
+}
+
 }  // namespace
 
 TEST_CASE("Hogwild! on one thread is stochastic gradient descent, bit for bit, under every write policy") {
@@ -27,7 +37,7 @@ TEST_CASE("Hogwild! on one thread is stochastic gradient descent, bit for bit, u
   const LinearObjective objective(problem.view(), problem.y, {}, kLogistic, 1);
   std::vector<double> expected(objective.n_parameters(), 0);
   for (std::size_t e = 0; e < 3; ++e) sgd_epoch(objective, std::span(expected), epoch(e, 0.5), {});
-  for (const char* write : {"racy", "atomic", "locked"}) {
+  for (const char* write : {"racy", "atomic", "locked", "in-turn"}) {
     std::vector<double> weights(objective.n_parameters(), 0);
     for (std::size_t e = 0; e < 3; ++e) hogwild_epoch(objective, std::span(weights), epoch(e, 0.5), 1, write);
     CHECK(weights == expected);
@@ -39,16 +49,18 @@ TEST_CASE("Hogwild! on several threads comes close to one thread's objective und
   const LinearObjective objective(problem.view(), problem.y, {}, kLogistic, 2);
   const auto train = [&](std::size_t threads, const char* write) {
     std::vector<double> weights(objective.n_parameters(), 0);
-    for (std::size_t e = 0; e < 10; ++e) hogwild_epoch(objective, std::span(weights), epoch(e, 0.5), threads, write);
+    Hogwild solver(objective, {threads, write});
+    for (std::size_t e = 0; e < 10; ++e) solver.epoch(weights, epoch(e, 0.5));
     return objective.value(weights, 1);
   };
   const double start = objective.value(std::vector<double>(objective.n_parameters(), 0), 1);
   const double one = train(1, "racy");
   CHECK(one < 0.5 * start);
-  for (const char* write : {"racy", "atomic", "locked"}) CHECK(train(4, write) == doctest::Approx(one).epsilon(0.03));
+  for (const char* write : {"racy", "atomic", "locked", "in-turn"})
+    CHECK(train(4, write) == doctest::Approx(one).epsilon(0.03));
 }
 
-TEST_CASE("no update is lost between copies that are merged, or under atomic writes") {
+TEST_CASE("no update is lost between copies that are merged, in turn or under atomic writes") {
   // Every step adds 2^-20 to both weights and to the intercept: no margin is ever met, and every sum is exact.
   constexpr std::size_t kRows = 5000;
   testing::SparseProblem problem;
@@ -62,18 +74,19 @@ TEST_CASE("no update is lost between copies that are merged, or under atomic wri
   const LinearObjective objective(problem.view(), problem.y, {},
                                   {.loss = {"hinge", 0}, .alpha_l1 = 0, .alpha_l2 = 0, .fit_intercept = true}, 1);
   const std::vector<double> expected(3, 2 * kRows * 0x1p-20);
-  const auto train = [&](std::size_t threads, const char* write, std::size_t merge_every) {
+  const auto train = [&](std::size_t threads, const char* write, std::size_t merge_visits) {
     std::vector<double> weights(3, 0);
+    Hogwild solver(objective, {threads, write, merge_visits});
     for (std::size_t index = 0; index < 2; ++index) {
-      const Epoch current{.index = index, .schedule = {.step_size = 0x1p-20}, .block_size = 7, .seed = 9};
-      hogwild_epoch(objective, std::span(weights), current, threads, write, merge_every);
+      solver.epoch(weights, {.index = index, .schedule = {.step_size = 0x1p-20}, .block_size = 7, .seed = 9});
     }
     return weights;
   };
   for (const std::size_t threads : {std::size_t{1}, std::size_t{2}, std::size_t{4}}) {
     CHECK(train(threads, "atomic", 0) == expected);
-    for (const std::size_t merge_every : {std::size_t{1}, std::size_t{10}, std::size_t{10000}}) {
-      CHECK(train(threads, "racy", merge_every) == expected);
+    CHECK(train(threads, "in-turn", 0) == expected);
+    for (const std::size_t visits : {std::size_t{1}, std::size_t{10}, std::size_t{10000}}) {
+      CHECK(train(threads, "racy", visits) == expected);
     }
   }
 }
@@ -104,6 +117,88 @@ TEST_CASE("the threads share one count of samples, which the step size follows")
       for (std::size_t t = 1; t <= kRows; ++t) CHECK(weights[t - 1] == schedule.at(index * kRows + t, index));
     }
   }
+}
+
+TEST_CASE("features numbered by falling frequency give the same bits on one thread, in another order") {
+  auto problem = testing::random_problem(600, 40, 0.1, 21);
+  for (std::size_t k = 0; k < problem.indices.size(); k += 3) problem.indices[k] /= 4;  // some are frequent
+  for (std::size_t i = 0; i + 1 < problem.indptr.size(); ++i) {
+    const auto row = [&](std::size_t end) { return problem.indices.begin() + problem.indptr[end]; };
+    std::sort(row(i), row(i + 1));
+    for (auto k = row(i); k != row(i + 1); ++k) {  // distinct again
+      if (k != row(i) && *k <= *(k - 1)) *k = *(k - 1) + 1;
+    }
+  }
+  problem.n_features = 60;
+  const LinearObjective objective(problem.view(), problem.y, {}, kLogistic, 1);
+  std::vector<std::int64_t> order(60);
+  frequency_order(objective.inverse_frequency(), std::span(order));
+  std::vector<std::int32_t> columns(problem.indices.size());
+  renumber(std::span<const std::int32_t>(problem.indices), std::span<const std::int64_t>(order), std::span(columns), 2);
+  using Data = CsrView<double, std::int32_t>;
+  const LinearObjective<Data> other(objective, Data::trusted(problem.indptr, columns, problem.values, 60), order);
+  CHECK(other.ordered());
+  CHECK_FALSE(objective.ordered());
+  for (std::size_t r = 1; r < 60; ++r) CHECK(other.inverse_frequency(r) > 0.88 * other.inverse_frequency(r - 1));
+  std::vector<double> expected(61, 0);
+  std::vector<double> weights(61, 0);
+  hogwild_epoch(objective, std::span(expected), epoch(0, 0.5), 1, "racy");
+  hogwild_epoch(other, std::span(weights), epoch(0, 0.5), 1, "racy");
+  for (std::size_t r = 0; r < 60; ++r) CHECK(weights[r] == expected[static_cast<std::size_t>(order[r])]);
+  CHECK(weights[60] == expected[60]);
+}
+
+TEST_CASE("frequent weights are merged often, rare ones seldom") {
+  const MergePlan plan{10, {2, 5, 9}};
+  std::vector<std::size_t> extents;
+  for (std::size_t m = 1; m <= 8; ++m) extents.push_back(plan.extent(m));
+  CHECK(extents == std::vector<std::size_t>{2, 5, 2, 9, 2, 5, 2, 9});
+
+  const auto problem = testing::random_problem(20000, 50, 0.02, 22);
+  const LinearObjective unordered(problem.view(), problem.y, {}, kLogistic, 1);
+  const MergePlan whole = plan_merges(unordered, 100, 2);
+  CHECK(whole.edges == std::vector<std::size_t>{50});
+  CHECK(whole.samples == doctest::Approx(100 / 0.02).epsilon(0.05));
+
+  std::vector<std::int64_t> order(50);
+  std::iota(order.begin(), order.end(), 0);
+  const LinearObjective ordered(unordered, unordered.X(), order);
+  const MergePlan tiers = plan_merges(ordered, 100, 2);
+  std::size_t k = 0;
+  while (tiers.edges[k] == 0) ++k;
+  CHECK(tiers.edges[k + 1] == 50);
+  CHECK(static_cast<double>(tiers.samples << k) == doctest::Approx(100 / 0.02).epsilon(1));
+}
+
+TEST_CASE("delays: none on one thread, one record an update on several, more of it between merges") {
+  const auto problem = testing::random_problem(3000, 20, 0.3, 23);
+  const LinearObjective objective(problem.view(), problem.y, {}, kLogistic, 1);
+  for (const std::size_t visits : {std::size_t{0}, std::size_t{50}}) {
+    for (const std::size_t threads : {std::size_t{1}, std::size_t{3}}) {
+      std::vector<double> weights(objective.n_parameters(), 0);
+      Hogwild solver(objective, {threads, "racy", visits, true});
+      for (std::size_t e = 0; e < 2; ++e) solver.epoch(weights, epoch(e, 0.5));
+      const auto delays = solver.delays();
+      CHECK(std::accumulate(delays.begin(), delays.end(), std::uint64_t{0}) == 6000);
+      if (threads == 1) CHECK(delays.size() == 1);
+    }
+  }
+  std::vector<double> weights(objective.n_parameters(), 0);
+  Hogwild silent(objective, {2, "racy"});
+  silent.epoch(weights, epoch(0, 0.5));
+  CHECK(silent.delays().empty());
+  // What others finish between a thread's read and its own end, in a known order.
+  Delays delays(2);
+  Delays::Thread one(delays, 0);
+  Delays::Thread two(delays, 1);
+  one.read();
+  two.finish();
+  two.finish();
+  one.finish();  // overtaken by two
+  one.finish();  // by the same two: it has not read again, but sees its own
+  one.read();
+  one.finish();
+  CHECK(delays.histogram() == std::vector<std::uint64_t>{3, 0, 2});
 }
 
 TEST_CASE("mini-batches give the same bits on any number of threads, sparse or dense") {

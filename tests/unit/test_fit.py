@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.sparse
 from problems import make_problem
 
 import dsgd
@@ -113,37 +112,6 @@ def test_the_number_of_threads_does_not_change_mini_batches() -> None:
     for result in results[1:]:
         assert (result.coef_ == results[0].coef_).all()
         assert result.intercept_ == results[0].intercept_
-
-
-@pytest.mark.parametrize("threads", [2, 4])
-def test_copies_that_are_merged_train_as_well_as_shared_weights(threads: int) -> None:
-    many, y = make_problem(6000, 40, seed=3)
-    settings: dict[str, Any] = {"algo": "hogwild", "loss": "logistic", "random_state": 0, "alpha": 0.01}
-    one = dsgd.fit(many, y, n_threads=1, **settings).history[-1].objective
-    for merge_every in (0, 1, 100, None):
-        result = dsgd.fit(many, y, n_threads=threads, merge_every=merge_every, **settings)
-        assert result.history[-1].objective == pytest.approx(one, rel=2e-3), merge_every
-
-
-def test_copies_are_the_default_where_features_are_few() -> None:
-    seen = []
-
-    def merge_every(X: Any, **options: Any) -> int:
-        algorithm = Hogwild(**options)
-
-        class Watched(Hogwild):
-            def epochs(self, task: Task) -> Iterator[EpochEnd]:
-                seen.append(algorithm._merge_every(task))
-                return super().epochs(task)
-
-        dsgd.fit(X, np.arange(X.shape[0]) % 2, algo=Watched(), n_threads=2, step_size=1.0, max_epochs=1)
-        return seen[-1]
-
-    narrow, wide = np.ones((6000, 3)), scipy.sparse.eye_array(6000, 6000, format="csr")
-    assert merge_every(narrow) == 93
-    assert merge_every(np.ones((600_000, 1))) == 4096
-    assert merge_every(wide) == 0
-    assert merge_every(narrow, write="atomic") == 0
 
 
 @pytest.mark.parametrize("algo", ["sgd", "minibatch"])

@@ -42,7 +42,15 @@ def test_what_is_not_a_history_is_refused() -> None:
 
 def test_to_frame() -> None:
     frame = History(RECORDS).to_frame()
-    assert frame.columns.tolist() == ["epoch", "effective_passes", "seconds", "step_size", "objective", "score"]
+    assert frame.columns.tolist() == [
+        "epoch",
+        "effective_passes",
+        "seconds",
+        "step_size",
+        "objective",
+        "score",
+        "delay",
+    ]
     assert frame["epoch"].tolist() == [1, 2]
     assert np.isnan(frame["objective"][0])
     assert frame["score"][1] == 0.9

@@ -72,7 +72,11 @@ PARAMETERS = [
     config("algorithm as a class", "algo must be a name or an object of .*, not <class", algo=Sgd),
     config("option misspelled", "unknown option of 'hogwild' 'blocksize'; did you mean 'block_size'", blocksize=3),
     config("parameter misspelled", "unknown option of 'hogwild' 'max_epoch'; did you mean 'max_epochs'", max_epoch=3),
-    config("option of no algorithm", "unknown option of 'hogwild' 'zzz'; known: block_size, merge_every, write", zzz=3),
+    config(
+        "option of no algorithm",
+        "unknown option of 'hogwild' 'zzz'; known: block_size, layout, merge_every, order, record_delay, write",
+        zzz=3,
+    ),
     config("option of another algorithm", "unknown option of 'sgd' 'write'", algo="sgd", write="racy"),
     config("option beside an object", r"options \(block_size\) belong into the Sgd object", algo=Sgd(), block_size=3),
     config("block too small", "block_size must be an integer from 1 to 9223372036854775807, not 0", block_size=0),
@@ -132,13 +136,9 @@ PARAMETERS = [
     ),
     config("no time", "max_seconds must be a finite number above 0, not 0", max_seconds=0),
     config("progress not a flag", "progress must be True or False, not 'yes'", progress="yes"),
-    config(
-        "copies that are locked",
-        "merge_every=64 needs write='racy': copies are not locked",
-        algo="hogwild",
-        merge_every=64,
-        write="locked",
-    ),
+    config("unknown order", "unknown order 'random'; known: free, round-robin", order="random"),
+    config("unknown layout", "unknown layout 'packed'; did you mean 'inplace'", layout="packed"),
+    config("delay not a flag", "record_delay must be True or False, not 1.0", record_delay=1.0),
     config("negative seed", "random_state must be an integer from 0 to 18446744073709551615, not -1", random_state=-1),
     config(
         "seed too large", "random_state must be an integer from 0 to .*, not 18446744073709551616", random_state=2**64

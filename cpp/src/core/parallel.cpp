@@ -49,7 +49,7 @@ Backend backend() noexcept {
 
 namespace detail {
 
-void run_team(std::size_t n_threads, void (*body)(void*, std::size_t), void* context) {
+void run_team(std::size_t n_threads, void (*body)(void*, std::size_t), void* context, Start start) {
   if (n_threads == 0) return;
   if (n_threads == 1) {
     body(context, 0);
@@ -58,7 +58,7 @@ void run_team(std::size_t n_threads, void (*body)(void*, std::size_t), void* con
   FirstException first;
   const auto run = [&](std::size_t thread) { first.guard([&] { body(context, thread); }); };
 #ifdef DSGD_OPENMP
-  if (backend() == Backend::openmp) {
+  if (start == Start::as_granted && backend() == Backend::openmp) {
 #pragma omp parallel num_threads(static_cast<int>(n_threads))
     {
       const auto granted = static_cast<std::size_t>(omp_get_num_threads());

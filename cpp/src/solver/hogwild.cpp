@@ -7,88 +7,110 @@
 // The paper's theory samples one component v of e with replacement; its experiments, and we, update all of e.
 #include "dsgd/solver/hogwild.hpp"
 
-#include <mutex>   // for mutex
-#include <string>  // for string
+#include <utility>  // for move
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
 #include "dsgd/objective/linear_weights.hpp"
-#include "dsgd/solver/replica.hpp"
 
 namespace dsgd {
-namespace {
 
 /// One thread's share of an epoch. `after` is called after every sample.
-template <typename Data, typename Policy, typename After>
-void pass(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
-          std::size_t thread, std::size_t n_threads, Policy& policy, After&& after) {
-  using Real = typename Data::Real;
-  const Data& X = objective.X();
-  objective.visit([&](auto loss, auto penalty) {
-    const LinearWeights<Real, Policy> w(weights, objective.config().fit_intercept, policy);
+template <typename Data>
+template <typename Policy, typename After>
+void Hogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Policy& policy,
+                         Delays::Thread* delays, After&& after) const {
+  const Data& X = objective_.X();
+  objective_.visit([&](auto loss, auto penalty) {
+    const LinearWeights<Real, Policy> w(weights, objective_.config().fit_intercept, policy);
     const EpochSteps<Real> steps(epoch.schedule, epoch.index);
-    const auto rate = static_cast<Real>(objective.config().intercept_rate);
+    const auto rate = static_cast<Real>(objective_.config().intercept_rate);
     std::size_t t = epoch.index * X.rows() + thread + 1;  // samples drawn by all threads, as this one counts them
-    epoch.sampler(X.rows(), thread, n_threads).for_each([&](std::size_t e) {
+    epoch.sampler(X.rows(), thread, config_.n_threads).for_each(X, [&](std::size_t e) {
       const auto x = X.row(e);
       {
-        [[maybe_unused]] const auto guard = w.guard(x);
-        const Real gradient = objective.sample_weight(e) * loss.derivative(w.decision(x), objective.y()[e]);
+        [[maybe_unused]] const auto guard = policy.guard(x, objective_.config().fit_intercept);
+        if (delays != nullptr && !plan_) delays->read();
+        const Real gradient = objective_.sample_weight(e) * loss.derivative(w.decision(x), objective_.y()[e]);
+        [[maybe_unused]] const auto turn = policy.turn();
         w.descend(x, gradient, steps(t), rate, penalty, e + epoch.index);
+        if (delays != nullptr) delays->finish();
       }
-      t += n_threads;
+      t += config_.n_threads;
       after();
     });
   });
 }
 
-template <typename Data, typename Policy>
-void share(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
-           std::size_t n_threads, Policy policy) {
-  parallel_region(n_threads,
-                  [&](std::size_t thread) { pass(objective, weights, epoch, thread, n_threads, policy, [] {}); });
-}
-
 template <typename Data>
-void replicate(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
-               std::size_t n_threads, std::size_t merge_every) {
-  std::mutex mutex;
-  parallel_region(n_threads, [&](std::size_t thread) {
-    Replica replica(weights, mutex);
-    Exclusive policy;
-    std::size_t since = 0;
-    pass(objective, replica.weights(), epoch, thread, n_threads, policy, [&] {
-      if (++since < merge_every) return;
-      replica.merge();
-      since = 0;
-    });
-    replica.merge();
-  });
-}
-
-}  // namespace
-
-template <typename Data>
-void hogwild_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
-                   std::size_t n_threads, std::string_view write, std::size_t merge_every) {
-  objective.check_weights(weights);
-  if (write == "racy" && n_threads == 1) return share(objective, weights, epoch, n_threads, Exclusive{});
-  if (write == "racy" && merge_every > 0) return replicate(objective, weights, epoch, n_threads, merge_every);
-  if (write == "racy") return share(objective, weights, epoch, n_threads, Racy{});
-  if (write == "atomic") return share(objective, weights, epoch, n_threads, Atomic{});
+Hogwild<Data>::Hogwild(const LinearObjective<Data>& objective, HogwildConfig config)
+    : objective_(objective), config_(std::move(config)) {
+  const auto& write = config_.write;
+  if (write != "racy" && write != "atomic" && write != "locked" && write != "in-turn") {
+    throw Error(ErrorCode::config, "unknown write policy '" + write + "'; use racy, atomic, locked or in-turn");
+  }
   if (write == "locked") {
     if constexpr (Data::kSparse) {
       if (!objective.X().canonical()) throw Error(ErrorCode::data, "locked writes need sorted, distinct columns");
     }
-    return share(objective, weights, epoch, n_threads, Locked(objective.X().features() + 1));
+    locks_ = std::vector<std::atomic_flag>(objective.X().features() + 1);
   }
-  throw Error(ErrorCode::config, "unknown write policy '" + std::string(write) + "'; use racy, atomic or locked");
+  if (write == "racy" && config_.n_threads > 1 && config_.merge_visits > 0) {
+    plan_ = plan_merges(objective, config_.merge_visits, config_.n_threads);
+    replicas_.resize(config_.n_threads);
+  }
+  if (config_.record_delay) delays_.emplace(config_.n_threads);
 }
 
-#define DSGD_INSTANTIATE(Data)                                                                                \
-  template void hogwild_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, std::size_t, \
-                              std::string_view, std::size_t);
+template <typename Data>
+std::vector<std::uint64_t> Hogwild<Data>::delays() const {
+  return delays_ ? delays_->histogram() : std::vector<std::uint64_t>();
+}
+
+template <typename Data>
+void Hogwild<Data>::epoch(std::span<Real> weights, const Epoch& epoch) {
+  objective_.check_weights(weights);
+  const std::size_t n_threads = config_.n_threads;
+  const auto body = [&](auto policy_of) {
+    return [&, policy_of](std::size_t thread) {
+      auto policy = policy_of(thread);
+      std::optional<Delays::Thread> delays;
+      if (delays_) delays.emplace(*delays_, thread);
+      pass(weights, epoch, thread, policy, delays ? &*delays : nullptr, [] {});
+    };
+  };
+  if (plan_) {
+    parallel_region(n_threads, [&](std::size_t thread) { replicate(weights, epoch, thread); });
+  } else if (config_.write == "atomic") {
+    parallel_region(n_threads, body([](std::size_t) { return Atomic{}; }));
+  } else if (config_.write == "locked") {
+    parallel_region(n_threads, body([&](std::size_t) { return Locked(locks_); }));
+  } else if (config_.write == "in-turn") {
+    Cycle cycle(n_threads);
+    concurrent_region(n_threads, body([&](std::size_t thread) { return InTurn(cycle, thread); }));
+  } else if (n_threads == 1) {
+    parallel_region(n_threads, body([](std::size_t) { return Exclusive{}; }));
+  } else {
+    parallel_region(n_threads, body([](std::size_t) { return Racy{}; }));
+  }
+}
+
+/// One thread's share of an epoch, on a replica.
+template <typename Data>
+void Hogwild<Data>::replicate(std::span<Real> weights, const Epoch& epoch, std::size_t thread) {
+  Replica<Real>& replica = replicas_[thread];
+  replica.begin(weights, merging_);
+  Exclusive policy;
+  std::optional<Delays::Thread> delays;
+  if (delays_) delays.emplace(*delays_, thread);
+  pass(replica.weights(), epoch, thread, policy, delays ? &*delays : nullptr, [&] {
+    if (replica.advance(*plan_) && delays) delays->read();
+  });
+  replica.finish();
+}
+
+#define DSGD_INSTANTIATE(Data) template class Hogwild<Data>;
 DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 

@@ -47,10 +47,13 @@ class EpochEnd(NamedTuple):
         Gradients of single samples evaluated so far, divided by the number of samples.
     step_size : float
         At the first sample of the epoch.
+    delay : tuple of int or None
+        As in `dsgd.Record`.
     """
 
     effective_passes: float
     step_size: float
+    delay: tuple[int, ...] | None = None
 
 
 @dataclass(kw_only=True)

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 from dsgd import _core
 from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
-from dsgd.checks import check_choice, check_integer
+from dsgd.checks import check_choice, check_flag, check_integer
 from dsgd.errors import ConfigError
+from dsgd.layout import InPlace, Layout, Renumbered
 
 __all__ = ["Hogwild"]
 
-# Samples of all threads between two merges, and merges of an epoch that there must be at least (docs/design.md).
-_MERGED_SAMPLES, _MERGES = 8192, 32
+# Visits of a weight between two merges, and what decides whether copies pay (docs/design.md): non-zeros of an epoch for
+# every weight of every thread, and epochs over which a renumbered copy of the indices is earned back.
+_VISITS, _ENTRIES, _EPOCHS = 4, 8, 4
+# On features in any order all weights are merged at once, which must happen so many times an epoch.
+_MERGES = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,20 +30,30 @@ class Hogwild(Algorithm):
         How a thread changes a shared weight. ``"racy"`` reads and writes it separately, so that an update may be lost
         when two threads meet; ``"atomic"`` never loses one; ``"locked"`` locks all weights of a sample for the whole
         step, the baseline AIG of the paper.
+    order : {"free", "round-robin"}, default="free"
+        When a thread updates: as soon as it can, or in its turn, one thread after the other, the baseline RR of the
+        paper. Needs ``write="racy"``.
     merge_every : int, optional
-        Samples after which a thread adds what it changed in a copy of its own to the shared weights, and takes over
-        what others changed; 0: threads write the shared weights themselves, as in the paper. Needs
-        ``write="racy"``. By default 8,192 divided by the number of threads, or less on few rows, where that costs less
-        than it saves (the weights are not much more than the non-zeros of so many samples); else 0.
+        Visits of a weight after which a thread adds what it changed in a copy of its own to the shared weights, and
+        takes over what others changed; 0: threads write the shared weights themselves, as in the paper. Needs
+        ``write="racy"`` and ``order="free"``. By default 4 where copies cost less than they save, else 0.
+    layout : {"auto", "inplace", "renumbered"}, default="auto"
+        ``"inplace"`` copies nothing of the data; ``"renumbered"`` numbers the features of sparse data by falling
+        frequency, in one copy of the indices, so that copies of the weights can merge the frequent ones more often than
+        the others. ``"auto"`` renumbers where several threads have copies and train long enough.
     block_size : int, optional
         Rows that are visited together, in memory order, by one thread; the blocks are visited in a new random order
         every epoch. 1 shuffles the rows themselves, larger blocks are faster and need data that is not sorted. By
         default a thousandth of the rows, at most 256; 1 where neighbouring rows have like targets.
+    record_delay : bool, default=False
+        Count in `Record.delay` how many updates of other threads were finished between the moment when the weights of
+        an update were read and its end.
 
     Notes
     -----
     The loop is ``cpp/src/solver/hogwild.cpp``. Every epoch visits every row once; thread k of T owns every T-th
-    block from k on. On more than one thread the result differs from run to run; on one it equals `Sgd` bit for bit.
+    block from k on. On more than one thread the result differs from run to run; on one it equals `Sgd` bit for bit
+    where features are not renumbered.
 
     References
     ----------
@@ -52,27 +66,68 @@ class Hogwild(Algorithm):
     capabilities = Capabilities(threads=True, deterministic=False)
 
     write: str = "racy"
+    order: str = "free"
     merge_every: int | None = None
+    layout: str = "auto"
     block_size: int | None = None
+    record_delay: bool = False
 
     def __post_init__(self) -> None:
         check_choice("write", self.write, ("racy", "atomic", "locked"))
+        check_choice("order", self.order, ("free", "round-robin"))
+        check_choice("layout", self.layout, ("auto", "inplace", "renumbered"))
         if self.merge_every is not None:
-            object.__setattr__(self, "merge_every", check_integer("merge_every", self.merge_every, 0, 2**63 - 1))
-        if self.merge_every and self.write != "racy":
-            raise ConfigError(f"merge_every={self.merge_every} needs write='racy': copies are not {self.write}")
+            object.__setattr__(self, "merge_every", check_integer("merge_every", self.merge_every, 0, 2**31 - 1))
         object.__setattr__(self, "block_size", check_block_size(self.block_size))
+        object.__setattr__(self, "record_delay", check_flag("record_delay", self.record_delay))
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
+        if self.order == "round-robin" and self.write != "racy":
+            raise ConfigError(f"order='round-robin' needs write='racy', not {self.write!r}: whole updates take turns")
+        if self.merge_every and (self.write != "racy" or self.order != "free"):
+            raise ConfigError(
+                f"merge_every={self.merge_every} needs write='racy' and order='free': copies are written freely"
+            )
+        if self.layout == "renumbered" and self.write == "locked":
+            raise ConfigError("layout='renumbered' needs write='racy' or 'atomic': locks need sorted columns")
 
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
-        merge_every = self._merge_every(task) if self.merge_every is None else self.merge_every
+        layout = self._layout(task)
+        solver = _core.Hogwild(
+            layout.objective,
+            n_threads=task.n_threads,
+            write="in-turn" if self.order == "round-robin" else self.write,
+            merge_visits=self._merge_visits(task, layout),
+            record_delay=self.record_delay,
+        )
         for index in range(task.start_epoch, task.max_epochs):
-            epoch = task.epoch(index, self.block_size)
-            _core.hogwild_epoch(task.objective, task.weights, epoch, task.n_threads, self.write, merge_every)
-            yield EpochEnd(index + 1, task.step_size_at(index))
+            solver.epoch(layout.weights, task.epoch(index, self.block_size))
+            layout.publish()
+            delay = tuple(solver.delays.tolist()) if self.record_delay else None
+            yield EpochEnd(index + 1, task.step_size_at(index), delay)
 
-    def _merge_every(self, task: Task) -> int:
-        """Return the default: copies are merged as often as the result needs, if that pays, else there are none."""
-        samples = min(_MERGED_SAMPLES, task.n_samples // _MERGES) // task.n_threads
-        pays = 4 * samples * task.problem.scale.row_entries >= len(task.weights)
-        return samples if self.write == "racy" and pays else 0
+    def _layout(self, task: Task) -> Layout:
+        if self.layout == "renumbered":
+            if not task.problem.sparse:
+                raise ConfigError("layout='renumbered' needs sparse data: all features of dense X are equally frequent")
+            return Renumbered(task)
+        last = task.max_epochs - task.start_epoch >= _EPOCHS
+        if self.layout == "auto" and task.problem.sparse and last and self._copies_pay(task):
+            return Renumbered(task)
+        return InPlace(task)
+
+    def _merge_visits(self, task: Task, layout: Layout) -> int:
+        if self.merge_every is not None:
+            return self.merge_every
+        seldom = task.problem.sparse and isinstance(layout, InPlace)
+        if not self._copies_pay(task, _MERGES * _VISITS if seldom else _ENTRIES):
+            return 0
+        return _VISITS
+
+    def _copies_pay(self, task: Task, entries: int = _ENTRIES) -> bool:
+        """Return whether there are enough entries an epoch for every weight of every thread."""
+        free = self.write == "racy" and self.order == "free" and self.merge_every != 0
+        weights = task.n_threads * len(task.weights)
+        return free and task.n_threads > 1 and entries * weights <= task.problem.scale.row_entries * task.n_samples

@@ -20,18 +20,30 @@ enum class Backend {
 [[nodiscard]] Backend backend() noexcept;
 
 namespace detail {
-void run_team(std::size_t n_threads, void (*body)(void*, std::size_t), void* context);
+enum class Start { as_granted, all_at_once };
+void run_team(std::size_t n_threads, void (*body)(void*, std::size_t), void* context, Start start);
+
+template <typename Body>
+void run_team(std::size_t n_threads, Body&& body, Start start) {
+  using Callable = std::remove_reference_t<Body>;
+  run_team(
+      n_threads, [](void* context, std::size_t thread) { (*static_cast<Callable*>(context))(thread); },
+      const_cast<void*>(static_cast<const void*>(std::addressof(body))), start);  // NOLINT
 }
+}  // namespace detail
 
 /// Runs `body(thread)` once for every thread in [0, n_threads) and returns when all have returned. Bodies must not
 /// wait for one another: OpenMP may grant fewer threads than asked for, which then run several bodies in turn.
 /// The first exception is thrown here again.
 template <typename Body>
 void parallel_region(std::size_t n_threads, Body&& body) {
-  using Callable = std::remove_reference_t<Body>;
-  detail::run_team(
-      n_threads, [](void* context, std::size_t thread) { (*static_cast<Callable*>(context))(thread); },
-      const_cast<void*>(static_cast<const void*>(std::addressof(body))));  // NOLINT
+  detail::run_team(n_threads, body, detail::Start::as_granted);
+}
+
+/// The same with bodies that may wait for one another: all run at once, each on a thread of its own.
+template <typename Body>
+void concurrent_region(std::size_t n_threads, Body&& body) {
+  detail::run_team(n_threads, body, detail::Start::all_at_once);
 }
 
 /// Runs `body(block, begin, end)` for consecutive blocks of `block_size` items of [0, n), handed out as threads become

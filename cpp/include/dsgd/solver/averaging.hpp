@@ -33,7 +33,7 @@ struct Average {
 /// own count of steps in this epoch. There is none for shared weights: a racy write can lose a change that the drift
 /// keeps.
 template <RealType Real>
-class Averaged : public detail::PlainAccess, public detail::Unguarded {
+class Averaged : public detail::PlainAccess, public detail::Unguarded, public detail::Unordered {
  public:
   Averaged(std::span<const Real> weights, const Average& average, const std::size_t& done)
       : first_(weights.data()), average_(average), done_(done) {}

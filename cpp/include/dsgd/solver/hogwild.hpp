@@ -1,20 +1,59 @@
 // Hogwild!: parallel stochastic gradient descent without locks (Niu, Recht, Re, Wright 2011).
 #pragma once
 
-#include <cstddef>      // for size_t
-#include <span>         // for span
-#include <string_view>  // for string_view
+#include <atomic>    // for atomic_flag
+#include <cstddef>   // for size_t
+#include <cstdint>   // for uint64_t
+#include <mutex>     // for mutex
+#include <optional>  // for optional
+#include <span>      // for span
+#include <string>    // for string
+#include <vector>    // for vector
 
 #include "dsgd/objective/linear.hpp"
+#include "dsgd/solver/delay.hpp"
 #include "dsgd/solver/epoch.hpp"
+#include "dsgd/solver/merge_plan.hpp"
+#include "dsgd/solver/replica.hpp"
 
 namespace dsgd {
 
-/// One pass over the data by `n_threads` threads that share the weights. `write` is "racy", "atomic" or "locked" (see
-/// atomic.hpp); throws Error(config) for another. With `merge_every` above 0 each of several racy
-/// threads writes a replica of its own and merges it after so many samples (replica.hpp).
+struct HogwildConfig {
+  std::size_t n_threads;
+  std::string write = "racy";    // or "atomic", "locked", "in-turn": the policies of atomic.hpp
+  std::size_t merge_visits = 0;  // racy threads write replicas, merged after so many visits of a weight; 0: no replicas
+  bool record_delay = false;
+};
+
+/// The solver, with what its threads keep from one epoch to the next.
 template <typename Data>
-void hogwild_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
-                   std::size_t n_threads, std::string_view write, std::size_t merge_every = 0);
+class Hogwild {
+ public:
+  using Real = typename Data::Real;
+
+  /// The objective must outlive the solver. Throws Error(config) for an unknown policy, and Error(data) for
+  /// "locked" with columns that are not sorted and distinct.
+  Hogwild(const LinearObjective<Data>& objective, HogwildConfig config);
+
+  /// One pass over the data by all threads.
+  void epoch(std::span<Real> weights, const Epoch& epoch);
+
+  /// Updates by their delay (delay.hpp), over all epochs; empty unless recorded.
+  [[nodiscard]] std::vector<std::uint64_t> delays() const;
+
+ private:
+  template <typename Policy, typename After>
+  void pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Policy& policy, Delays::Thread* delays,
+            After&& after) const;
+  void replicate(std::span<Real> weights, const Epoch& epoch, std::size_t thread);
+
+  const LinearObjective<Data>& objective_;
+  HogwildConfig config_;
+  std::vector<std::atomic_flag> locks_;  // "locked": one a parameter
+  std::optional<MergePlan> plan_;        // with replicas
+  std::vector<Replica<Real>> replicas_;  // one a thread
+  std::mutex merging_;
+  std::optional<Delays> delays_;
+};
 
 }  // namespace dsgd

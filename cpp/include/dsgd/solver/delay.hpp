@@ -1,0 +1,66 @@
+// How old the weights are that an update was computed from.
+#pragma once
+
+#include <algorithm>  // for min
+#include <atomic>     // for atomic
+#include <cstddef>    // for size_t
+#include <cstdint>    // for uint64_t
+#include <vector>     // for vector
+
+namespace dsgd {
+
+/// Counts updates by their delay: the updates of other threads that were finished between the moment when this one's
+/// weights were read and the moment when it was finished itself. A sample that changes nothing counts as an update.
+class Delays {
+ public:
+  /// Larger delays are counted with the largest.
+  static constexpr std::size_t kLargest = 65535;
+
+  explicit Delays(std::size_t n_threads) : counts_(n_threads) {}
+
+  /// One thread's view.
+  class Thread {
+   public:
+    Thread(Delays& delays, std::size_t thread) : updates_(delays.updates_), counts_(delays.counts_[thread]) {
+      counts_.resize(kLargest + 1);
+      read();
+    }
+
+    /// The weights are read, with everything that others have finished.
+    void read() {
+      seen_ = updates_.load(std::memory_order_relaxed);
+      own_ = 0;
+    }
+
+    void finish() {
+      const std::uint64_t before = updates_.fetch_add(1, std::memory_order_relaxed);
+      ++counts_[std::min<std::uint64_t>(before - seen_ - own_, kLargest)];
+      ++own_;
+    }
+
+   private:
+    std::atomic<std::uint64_t>& updates_;
+    std::vector<std::uint64_t>& counts_;
+    std::uint64_t seen_ = 0;
+    std::uint64_t own_ = 0;  // finished since by this thread, which sees them
+  };
+
+  /// Element d: updates with a delay of d, of all threads; up to the largest that occurred.
+  [[nodiscard]] std::vector<std::uint64_t> histogram() const {
+    std::vector<std::uint64_t> sum;
+    for (const auto& counts : counts_) {
+      for (std::size_t d = 0; d < counts.size(); ++d) {
+        if (counts[d] == 0) continue;
+        if (d >= sum.size()) sum.resize(d + 1);
+        sum[d] += counts[d];
+      }
+    }
+    return sum;
+  }
+
+ private:
+  std::atomic<std::uint64_t> updates_{0};
+  std::vector<std::vector<std::uint64_t>> counts_;
+};
+
+}  // namespace dsgd

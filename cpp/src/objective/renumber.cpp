@@ -1,0 +1,54 @@
+#include "dsgd/objective/renumber.hpp"
+
+#include <array>   // for array
+#include <bit>     // for bit_cast
+#include <vector>  // for vector
+
+#include "dsgd/core/parallel.hpp"
+
+namespace dsgd {
+namespace {
+
+/// Grows with x > 0, in eighths of each power of two: exponent and three bits of the fraction.
+std::size_t bucket(float x) { return std::bit_cast<std::uint32_t>(x) >> 20U; }
+
+constexpr std::size_t kBuckets = std::size_t{1} << 12U;
+constexpr std::size_t kBlock = std::size_t{1} << 16U;
+
+}  // namespace
+
+template <RealType Real>
+void frequency_order(std::span<const Real> inverse_frequency, std::span<std::int64_t> order) {
+  std::array<std::size_t, kBuckets> begin{};
+  for (const Real inverse : inverse_frequency) ++begin[bucket(static_cast<float>(inverse))];
+  std::size_t sum = 0;
+  for (std::size_t& count : begin) {
+    const std::size_t size = count;
+    count = sum;
+    sum += size;
+  }
+  for (std::size_t j = 0; j < inverse_frequency.size(); ++j) {
+    order[begin[bucket(static_cast<float>(inverse_frequency[j]))]++] = static_cast<std::int64_t>(j);
+  }
+}
+
+template <IndexType From, IndexType To>
+void renumber(std::span<const From> indices, std::span<const std::int64_t> order, std::span<To> out,
+              std::size_t n_threads) {
+  std::vector<To> rank(order.size());
+  for (std::size_t r = 0; r < order.size(); ++r) rank[static_cast<std::size_t>(order[r])] = static_cast<To>(r);
+  parallel_blocks(indices.size(), kBlock, n_threads, [&](std::size_t /*block*/, std::size_t begin, std::size_t end) {
+    for (std::size_t k = begin; k < end; ++k) out[k] = rank[static_cast<std::size_t>(indices[k])];
+  });
+}
+
+template void frequency_order(std::span<const float>, std::span<std::int64_t>);
+template void frequency_order(std::span<const double>, std::span<std::int64_t>);
+template void renumber(std::span<const std::int32_t>, std::span<const std::int64_t>, std::span<std::int32_t>,
+                       std::size_t);
+template void renumber(std::span<const std::int64_t>, std::span<const std::int64_t>, std::span<std::int32_t>,
+                       std::size_t);
+template void renumber(std::span<const std::int64_t>, std::span<const std::int64_t>, std::span<std::int64_t>,
+                       std::size_t);
+
+}  // namespace dsgd

@@ -1,0 +1,58 @@
+"""How the data of a task lies in memory while threads train on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd.algorithms.base import Task
+
+__all__ = ["InPlace", "Layout", "Renumbered"]
+
+
+class InPlace:
+    """The objective and the weights of the task themselves.
+
+    Attributes
+    ----------
+    objective : _core.LinearObjective
+    weights : ndarray
+        What an epoch changes.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.objective = task.objective
+        self.weights = task.weights
+
+    def publish(self) -> None:
+        """Bring the weights of the task up to date: they are the same."""
+
+
+class Renumbered:
+    """Features numbered by falling frequency: one copy of the indices, in 32 bits; the values stay where they are.
+
+    The weights of frequent features lie together then, and can be merged more often than the others.
+
+    Attributes
+    ----------
+    objective : _core.LinearObjective
+    weights : ndarray
+        What an epoch changes: in the order of the frequencies, the intercept last.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.objective, order = task.objective.renumbered(task.n_threads)
+        everything = np.concatenate([order, np.arange(len(order), len(task.weights))])
+        self.weights: NDArray[Any] = task.weights[everything]
+        self._published = task.weights
+        self._rank = np.empty_like(everything)
+        self._rank[everything] = np.arange(len(everything))
+
+    def publish(self) -> None:
+        """Bring the weights of the task up to date."""
+        np.take(self.weights, self._rank, out=self._published, mode="clip")
+
+
+Layout = InPlace | Renumbered

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+from problems import make_problem
+
+import dsgd
+from dsgd.algorithms import EpochEnd, Hogwild, Task
+from dsgd.errors import ConfigError
+from dsgd.layout import InPlace, Layout, Renumbered
+
+X, Y = make_problem(6000, 40, seed=3)
+TEXT, LABELS = dsgd.data.make_text_classification(3000, n_features=5000, random_state=0)
+
+
+def fit(X: Any = X, y: Any = Y, **changes: Any) -> dsgd.FitResult:
+    settings: dict[str, Any] = {"algo": "hogwild", "loss": "logistic", "random_state": 0, "alpha": 0.01}
+    return dsgd.fit(X, y, **{**settings, **changes})
+
+
+def chosen(X: Any, max_epochs: int = 10, n_threads: int = 2, **options: Any) -> tuple[type[Layout], int]:
+    """Return the layout and the visits between two merges that a fit uses."""
+    seen = []
+
+    class Watched(Hogwild):
+        def epochs(self, task: Task) -> Iterator[EpochEnd]:
+            layout = self._layout(task)
+            seen.append((type(layout), self._merge_visits(task, layout)))
+            yield from ()
+
+    y = np.arange(X.shape[0]) % 2
+    dsgd.fit(X, y, algo=Watched(**options), n_threads=n_threads, step_size=1.0, max_epochs=max_epochs)
+    return seen[-1]
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+@pytest.mark.parametrize("sparse", [True, False])
+def test_copies_that_are_merged_train_as_well_as_shared_weights(threads: int, sparse: bool) -> None:
+    data = X if sparse else X.toarray()
+    one = fit(data, n_threads=1).history[-1].objective
+    for merge_every in (0, 1, 100, None):
+        result = fit(data, n_threads=threads, merge_every=merge_every)
+        assert result.history[-1].objective == pytest.approx(one, rel=2e-3), merge_every
+    for layout in ("inplace", "renumbered") if sparse else ("inplace",):
+        result = fit(data, n_threads=threads, layout=layout)
+        assert result.history[-1].objective == pytest.approx(one, rel=2e-3), layout
+
+
+def test_what_the_defaults_choose() -> None:
+    narrow = X
+    assert chosen(narrow) == (Renumbered, 4)
+    assert chosen(narrow, merge_every=7) == (Renumbered, 7)
+    assert chosen(narrow, merge_every=0) == (InPlace, 0)
+    assert chosen(narrow, max_epochs=3) == (InPlace, 4)  # a copy of the indices would not be earned back
+    assert chosen(narrow, layout="inplace") == (InPlace, 4)
+    assert chosen(narrow, n_threads=1) == (InPlace, 0)
+    assert chosen(narrow, write="atomic") == (InPlace, 0)
+    assert chosen(narrow, order="round-robin") == (InPlace, 0)
+    assert chosen(TEXT) == (Renumbered, 4)
+    assert chosen(TEXT, layout="inplace") == (InPlace, 0)  # every merge would take in all weights
+    assert chosen(narrow.toarray()) == (InPlace, 4)
+    assert chosen(scipy.sparse.eye_array(6000, 6000, format="csr")) == (InPlace, 0)  # hardly a weight is shared
+
+
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("init", [None, "warm"])
+def test_renumbered_features_give_the_same_bits_on_one_thread(index: Any, init: str | None) -> None:
+    wide = TEXT.copy()
+    wide.indptr, wide.indices = TEXT.indptr.astype(index), TEXT.indices.astype(index)
+    start = None if init is None else np.linspace(-1, 1, 5001)
+    settings: dict[str, Any] = {"n_threads": 1, "init": start, "max_epochs": 3}
+    expected = fit(wide, LABELS, layout="inplace", **settings)
+    result = fit(wide, LABELS, layout="renumbered", **settings)
+    assert (result.coef_ == expected.coef_).all()
+    assert result.intercept_ == expected.intercept_
+    assert [record.objective for record in result.history] == [record.objective for record in expected.history]
+
+
+def test_renumbering_puts_frequent_features_first_and_shares_the_values() -> None:
+    tasks = []
+
+    class Watched(Hogwild):
+        def epochs(self, task: Task) -> Iterator[EpochEnd]:
+            tasks.append(task)
+            return super().epochs(task)
+
+    fit(TEXT, LABELS, algo=Watched(), n_threads=1, step_size=1.0, max_epochs=1)
+    _, order = tasks[0].objective.renumbered(1)
+    counts = np.bincount(TEXT.indices, minlength=5000)[order].clip(min=1)
+    assert sorted(order) == list(range(5000))
+    assert (counts[1:] <= counts[:-1] * 1.13).all()
+    before = tasks[0].weights.copy()
+    layout = Renumbered(tasks[0])
+    layout.weights += np.append(order, 7)
+    layout.publish()
+    assert tasks[0].weights - before == pytest.approx(np.append(np.arange(5000), 7), abs=1e-3)
+
+
+def test_several_classes_on_renumbered_features() -> None:
+    y = LABELS + (TEXT[:, :50].sum(axis=1) > TEXT[:, :50].sum(axis=1).mean())
+    settings: dict[str, Any] = {"n_threads": 2, "max_epochs": 8, "alpha": 1e-4}
+    objectives = [fit(TEXT, y, layout=layout, **settings).history[-1].objective for layout in ("inplace", "renumbered")]
+    assert objectives[1] == pytest.approx(objectives[0], rel=0.02)
+
+
+def test_delay_is_recorded_where_it_is_asked_for() -> None:
+    result = fit(n_threads=2, record_delay=True, max_epochs=3)
+    for epoch, record in enumerate(result.history, 1):
+        assert record.delay is not None
+        assert sum(record.delay) == 6000 * epoch
+    assert fit(n_threads=1, record_delay=True, max_epochs=2).history[-1].delay == (12000,)
+    assert all(record.delay is None for record in fit(n_threads=2, max_epochs=2).history)
+    assert dsgd.History.from_json(result.history.to_json()) == result.history
+    assert "delay" in result.history.to_frame()
+
+
+def test_in_turn_an_update_is_overtaken_once_by_each_other_thread_at_most() -> None:
+    for threads in (2, 3):
+        result = fit(X[:3000], Y[:3000], order="round-robin", n_threads=threads, record_delay=True, max_epochs=3)
+        assert result.history[-1].delay is not None
+        assert len(result.history[-1].delay) == threads  # some are: the others compute meanwhile
+        assert result.history[-1].delay[threads - 1] > 0
+
+
+def test_combinations_that_mean_nothing_are_refused() -> None:
+    for options, message in (
+        ({"merge_every": 64, "write": "locked"}, "merge_every=64 needs write='racy' and order='free'"),
+        ({"merge_every": 64, "order": "round-robin"}, "merge_every=64 needs write='racy' and order='free'"),
+        ({"order": "round-robin", "write": "atomic"}, "order='round-robin' needs write='racy', not 'atomic'"),
+        ({"layout": "renumbered", "write": "locked"}, "layout='renumbered' needs write='racy' or 'atomic'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            fit(**options)
+    with pytest.raises(ConfigError, match="layout='renumbered' needs sparse data"):
+        fit(X.toarray(), layout="renumbered")
