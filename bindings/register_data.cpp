@@ -1,7 +1,10 @@
-#include <array>   // for array
-#include <memory>  // for unique_ptr
+#include <algorithm>  // for max, transform
+#include <array>      // for array
+#include <limits>     // for numeric_limits
+#include <memory>     // for unique_ptr
 
 #include "dsgd/data/libsvm.hpp"
+#include "dsgd/data/renumber.hpp"
 #include "dsgd/data/squared_norms.hpp"
 #include "pybind.hpp"
 
@@ -62,6 +65,44 @@ std::size_t norms(const Matrix& self, const py::array& out, std::size_t n_thread
       self.view);
 }
 
+/// Columns under new numbers, in the narrowest type; the values are those of `X`.
+template <typename Real, typename From, typename To>
+Matrix renumbered_to(const CsrView<Real, From>& X, const py::object& arrays, std::span<const std::int64_t> order,
+                     std::size_t n_threads) {
+  py::array_t<To> indptr(static_cast<py::ssize_t>(X.indptr().size()));
+  py::array_t<To> indices(static_cast<py::ssize_t>(X.nonzeros()));
+  const std::span<To> starts(indptr.mutable_data(), X.indptr().size());
+  const std::span<To> columns(indices.mutable_data(), X.nonzeros());
+  py::tuple owners = py::make_tuple(indptr, indices, arrays[py::int_(2)]);
+  const py::gil_scoped_release release;
+  std::transform(X.indptr().begin(), X.indptr().end(), starts.begin(), [](From i) { return static_cast<To>(i); });
+  renumber(X.indices(), order, columns, n_threads);
+  return {CsrView<Real, To>::trusted(starts, columns, X.values(), X.features()), std::move(owners)};
+}
+
+Matrix renumbered(const Matrix& self, const py::array& order, std::size_t n_threads) {
+  const auto features = array_span<const std::int64_t>(order, "order");
+  const auto make = [&]<typename Data>(const Data& X) -> Matrix {
+    if constexpr (Data::kSparse) {
+      using Real = typename Data::Real;
+      using Index = typename Data::Index;
+      if (!is_order(features, X.features())) {
+        throw Error(ErrorCode::config, "order must name every feature once");
+      }
+      constexpr auto kNarrow = static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max());
+      if constexpr (sizeof(Index) > sizeof(std::int32_t)) {
+        if (std::max(X.features(), X.nonzeros()) > kNarrow) {
+          return renumbered_to<Real, Index, Index>(X, self.arrays, features, n_threads);
+        }
+      }
+      return renumbered_to<Real, Index, std::int32_t>(X, self.arrays, features, n_threads);
+    } else {
+      throw Error(ErrorCode::config, "the features of a dense matrix cannot be renumbered");
+    }
+  };
+  return std::visit(make, self.view);
+}
+
 std::unique_ptr<LibsvmReader> libsvm_reader(const py::buffer& text, const std::string& name, std::size_t offset,
                                             std::size_t length, std::size_t n_threads) {
   const py::buffer_info info = text.request();
@@ -105,6 +146,7 @@ void register_data(py::module_& m) {
                                    },
                                    self.view);
                              })
+      .def("renumbered", &renumbered, py::arg("order"), py::arg("n_threads"))
       .def("squared_norms", &norms, py::arg("out"), py::arg("n_threads"))
       .def(
           "decision_function",

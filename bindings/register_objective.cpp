@@ -1,8 +1,6 @@
-#include <algorithm>  // for max, transform
-#include <limits>     // for numeric_limits
-#include <utility>    // for pair
+#include <concepts>  // for same_as
 
-#include "dsgd/objective/renumber.hpp"
+#include "dsgd/data/renumber.hpp"
 #include "pybind.hpp"
 
 namespace dsgd::python {
@@ -60,47 +58,29 @@ void loss_gradient(const Objective& self, const py::array& weights, const py::ar
       self.objective);
 }
 
-/// The objective with its features numbered by falling frequency and the narrowest indices, the values where they are;
-/// and the order: element r is the feature that is r from now on.
-template <typename Real, typename Index, typename To>
-std::pair<Objective, py::array> renumbered_to(const LinearObjective<CsrView<Real, Index>>& objective,
-                                              const py::object& arrays, std::size_t n_threads) {
-  const auto& X = objective.X();
-  py::array_t<std::int64_t> order(static_cast<py::ssize_t>(X.features()));
-  py::array_t<To> indices(static_cast<py::ssize_t>(X.nonzeros()));
-  py::array_t<To> indptr(static_cast<py::ssize_t>(X.indptr().size()));
-  const std::span<std::int64_t> order_span(order.mutable_data(), X.features());
-  const std::span<To> columns(indices.mutable_data(), X.nonzeros());
-  const std::span<To> starts(indptr.mutable_data(), X.indptr().size());
-  py::tuple owners = py::make_tuple(arrays, indptr, indices);
-  const py::gil_scoped_release release;
-  frequency_order(objective.inverse_frequency(), order_span);
-  renumber(X.indices(), std::span<const std::int64_t>(order_span), columns, n_threads);
-  std::transform(X.indptr().begin(), X.indptr().end(), starts.begin(), [](Index i) { return static_cast<To>(i); });
-  using Data = CsrView<Real, To>;
-  const Data data = Data::trusted(starts, columns, X.values(), X.features());
-  LinearObjective<Data> result(objective, data, order_span);
-  const py::gil_scoped_acquire acquire;
-  return {Objective{std::move(result), std::move(owners)}, std::move(order)};
+py::array_t<std::int64_t> order_of(const Objective& self) {
+  return std::visit(
+      []<typename Data>(const LinearObjective<Data>& objective) {
+        py::array_t<std::int64_t> order(static_cast<py::ssize_t>(objective.inverse_frequency().size()));
+        const std::span<std::int64_t> features(order.mutable_data(), objective.inverse_frequency().size());
+        const py::gil_scoped_release release;
+        frequency_order(objective.inverse_frequency(), features);
+        return order;
+      },
+      self.objective);
 }
 
-std::pair<Objective, py::array> renumbered(const Objective& self, std::size_t n_threads) {
-  const auto f = [&]<typename Data>(const LinearObjective<Data>& objective) -> std::pair<Objective, py::array> {
-    if constexpr (Data::kSparse) {
-      using Real = typename Data::Real;
-      using Index = typename Data::Index;
-      constexpr auto kNarrow = static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max());
-      if constexpr (sizeof(Index) > sizeof(std::int32_t)) {
-        if (std::max(objective.X().features(), objective.X().nonzeros()) > kNarrow) {
-          return renumbered_to<Real, Index, Index>(objective, self.arrays, n_threads);
-        }
-      }
-      return renumbered_to<Real, Index, std::int32_t>(objective, self.arrays, n_threads);
+Objective renumbered(const Objective& self, const Matrix& X, const py::array& order) {
+  const auto features = array_span<const std::int64_t>(order, "order");
+  const auto make = [&]<typename From, typename To>(const LinearObjective<From>& objective,
+                                                    const To& view) -> Objective {
+    if constexpr (From::kSparse && To::kSparse && std::same_as<typename From::Real, typename To::Real>) {
+      return {LinearObjective<To>(objective, view, features), py::make_tuple(self.arrays, X.arrays)};
     } else {
-      throw Error(ErrorCode::config, "the features of a dense matrix are not renumbered: all are equally frequent");
+      throw Error(ErrorCode::config, "a matrix of another type than the objective's");
     }
   };
-  return std::visit(f, self.objective);
+  return std::visit(make, self.objective, X.view);
 }
 
 }  // namespace
@@ -129,7 +109,8 @@ void register_objective(py::module_& m) {
       .def(py::init(&linear_objective), py::arg("X"), py::arg("y"), py::arg("sample_weight"), py::kw_only(),
            py::arg("loss"), py::arg("alpha_l1"), py::arg("alpha_l2"), py::arg("fit_intercept"),
            py::arg("intercept_rate") = 1.0, py::arg("n_threads"))
-      .def("renumbered", &renumbered, py::arg("n_threads"))
+      .def("frequency_order", &order_of)
+      .def("renumbered", &renumbered, py::arg("X"), py::arg("order"))
       .def("value", &value, py::arg("weights"), py::arg("n_threads"))
       .def("mean_loss", &mean_loss, py::arg("weights"), py::arg("n_threads"))
       .def("loss_gradient", &loss_gradient, py::arg("weights"), py::arg("out"), py::arg("n_threads"));

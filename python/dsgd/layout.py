@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsgd import _core
 from dsgd.algorithms.base import Task
 
 __all__ = ["InPlace", "Layout", "Renumbered"]
+
+
+# Of matrices in use: the classes of a fit share one.
+_RENUMBERED: weakref.WeakKeyDictionary[_core.Matrix, tuple[NDArray[np.int64], _core.Matrix]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _renumbered(task: Task) -> tuple[NDArray[np.int64], _core.Matrix]:
+    """Return the features by falling frequency, and the matrix with columns in that order."""
+    matrix = task.problem.matrix
+    if matrix not in _RENUMBERED:
+        order = task.objective.frequency_order()
+        _RENUMBERED[matrix] = (order, matrix.renumbered(order, task.n_threads))
+    return _RENUMBERED[matrix]
 
 
 class InPlace:
@@ -43,7 +60,8 @@ class Renumbered:
     """
 
     def __init__(self, task: Task) -> None:
-        self.objective, order = task.objective.renumbered(task.n_threads)
+        order, matrix = _renumbered(task)
+        self.objective = task.objective.renumbered(matrix, order)
         everything = np.concatenate([order, np.arange(len(order), len(task.weights))])
         self.weights: NDArray[Any] = task.weights[everything]
         self._published = task.weights

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "dsgd/objective/renumber.hpp"
+#include "dsgd/data/renumber.hpp"
 #include "dsgd/solver/hogwild.hpp"
 #include "dsgd/solver/minibatch.hpp"
 #include "dsgd/solver/sgd.hpp"

@@ -10,6 +10,7 @@ from problems import make_problem
 
 import dsgd
 from dsgd.algorithms import EpochEnd, Hogwild, Task
+from dsgd.data.inputs import as_matrix
 from dsgd.errors import ConfigError
 from dsgd.layout import InPlace, Layout, Renumbered
 
@@ -89,7 +90,7 @@ def test_renumbering_puts_frequent_features_first_and_shares_the_values() -> Non
             return super().epochs(task)
 
     fit(TEXT, LABELS, algo=Watched(), n_threads=1, step_size=1.0, max_epochs=1)
-    _, order = tasks[0].objective.renumbered(1)
+    order = tasks[0].objective.frequency_order()
     counts = np.bincount(TEXT.indices, minlength=5000)[order].clip(min=1)
     assert sorted(order) == list(range(5000))
     assert (counts[1:] <= counts[:-1] * 1.13).all()
@@ -98,6 +99,13 @@ def test_renumbering_puts_frequent_features_first_and_shares_the_values() -> Non
     layout.weights += np.append(order, 7)
     layout.publish()
     assert tasks[0].weights - before == pytest.approx(np.append(np.arange(5000), 7), abs=1e-3)
+
+
+def test_the_core_refuses_an_order_that_is_none() -> None:
+    matrix = as_matrix(X, 1)
+    for order in (range(39), range(1, 41), [0] * 40, [-1, *range(1, 40)]):
+        with pytest.raises(ConfigError, match="order must name every feature once"):
+            matrix.renumbered(np.array(order, np.int64), 1)
 
 
 def test_several_classes_on_renumbered_features() -> None:

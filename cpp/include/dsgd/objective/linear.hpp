@@ -14,6 +14,7 @@
 #include <type_traits>  // for conditional_t
 #include <vector>       // for vector
 
+#include "dsgd/core/error.hpp"
 #include "dsgd/core/types.hpp"
 #include "dsgd/data/matrix.hpp"
 #include "dsgd/objective/loss.hpp"
@@ -39,8 +40,8 @@ class LinearObjective {
   LinearObjective(Data X, std::span<const Real> y, std::span<const Real> sample_weight, LinearConfig config,
                   std::size_t n_threads);
 
-  /// The same objective with features in another order: `X` has the rows of `other`, its features numbered by falling
-  /// frequency (renumber.hpp): feature r of it is feature order[r] of `other`.
+  /// The same objective with features in another order, by falling frequency (renumber.hpp): feature r of `X`, which
+  /// has the rows of `other`, is feature order[r] there. Throws Error(config) when sizes differ.
   template <typename OtherData>
   LinearObjective(const LinearObjective<OtherData>& other, Data X, std::span<const std::int64_t> order);
 
@@ -113,6 +114,9 @@ template <typename OtherData>
 LinearObjective<Data>::LinearObjective(const LinearObjective<OtherData>& other, Data X,
                                        std::span<const std::int64_t> order)
     : X_(X), y_(other.y_), sample_weight_(other.sample_weight_), config_(other.config_), ordered_(true) {
+  if (X.rows() != other.X_.rows() || X.features() != other.X_.features() || order.size() != X.features()) {
+    throw Error(ErrorCode::config, "the renumbered matrix has another size than the objective's");
+  }
   inverse_frequency_.reserve(order.size());
   for (const std::int64_t feature : order) {
     inverse_frequency_.push_back(other.inverse_frequency_[static_cast<std::size_t>(feature)]);

@@ -14,6 +14,9 @@ namespace dsgd {
 template <RealType Real>
 void frequency_order(std::span<const Real> inverse_frequency, std::span<std::int64_t> order);
 
+/// Whether `order` holds every number below `size` once.
+[[nodiscard]] bool is_order(std::span<const std::int64_t> order, std::size_t size);
+
 /// Writes the new number of every entry's feature into `out`, `order[r]` being the feature that is r from now on.
 template <IndexType From, IndexType To>
 void renumber(std::span<const From> indices, std::span<const std::int64_t> order, std::span<To> out,

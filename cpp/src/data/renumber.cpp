@@ -1,4 +1,4 @@
-#include "dsgd/objective/renumber.hpp"
+#include "dsgd/data/renumber.hpp"
 
 #include <array>   // for array
 #include <bit>     // for bit_cast
@@ -30,6 +30,17 @@ void frequency_order(std::span<const Real> inverse_frequency, std::span<std::int
   for (std::size_t j = 0; j < inverse_frequency.size(); ++j) {
     order[begin[bucket(static_cast<float>(inverse_frequency[j]))]++] = static_cast<std::int64_t>(j);
   }
+}
+
+bool is_order(std::span<const std::int64_t> order, std::size_t size) {
+  if (order.size() != size) return false;
+  std::vector<char> seen(size);
+  for (const std::int64_t feature : order) {
+    const auto j = static_cast<std::size_t>(feature);  // a negative one is huge here
+    if (j >= size || seen[j] != 0) return false;
+    seen[j] = 1;
+  }
+  return true;
 }
 
 template <IndexType From, IndexType To>
