@@ -96,6 +96,11 @@ class Times:
         few, many = (np.array(self.seconds[f"{name}, {passes} passes"]) for passes in MARGINAL)
         return float(np.median(many - few)) / (MARGINAL[1] - MARGINAL[0])
 
+    def above(self, name: str, other: str) -> float:
+        """Return by how much, relatively, `other` ends above `name`, each at its first seed."""
+        ends = [SOLVERS[solver].objective(self.data, PASSES) for solver in (name, other)]
+        return ends[1] / ends[0] - 1
+
     def worsening(self, **options: Any) -> float:
         """Return by how much, relatively, two threads end above one: the median over as many seeds as rounds."""
         ends = [
@@ -109,6 +114,7 @@ def beside_scikit_learn(times: Times) -> Iterator[Finding]:
     """Check 1: one thread beside scikit-learn."""
     for name in ("one thread", "one thread, step searched"):
         yield Finding(1, f"scikit-learn / {name}, 10 passes", times.whole("scikit-learn") / times.whole(name), Bound(4))
+        yield Finding(1, f"objective, {name} / scikit-learn - 1", times.above("scikit-learn", name))
 
 
 def on_two_threads(times: Times, least: float) -> Iterator[Finding]:
@@ -126,8 +132,10 @@ def of_documents(times: Times) -> Iterator[Finding]:
     yield from beside_scikit_learn(times)
     yield from on_two_threads(times, 1.5)
     two, order = times.marginal("two threads"), times.marginal("memory order")
-    yield Finding(3, "Snap ML / dsgd, two threads, marginal pass", times.marginal("Snap ML") / two, Bound(3))
-    yield Finding(3, "Snap ML / dsgd, two threads, 10 passes", times.whole("Snap ML") / times.whole("two threads"))
+    # No marginal pass: Snap ML passes over ever fewer rows, so that 40 passes may take hardly longer than 10.
+    whole = times.whole("Snap ML") / times.whole("two threads")
+    yield Finding(3, "Snap ML / dsgd, two threads, 10 passes", whole, Bound(3))
+    yield Finding(3, "objective, dsgd / Snap ML - 1, two threads", times.above("Snap ML", "two threads"))
     reading = times.whole("reading on 2") / PASSES
     yield Finding(3, "reading / marginal pass, two threads", reading / two, Bound(0.25))
     most = Bound(1.5, most=True)
@@ -156,7 +164,8 @@ PLANS: dict[str, tuple[dict[str, Sequence[int]], Callable[[Times], Iterator[Find
         {
             "scikit-learn": WHOLE,
             "one thread, step searched": WHOLE,
-            **dict.fromkeys(("one thread", "two threads", "Snap ML", "memory order", "single rows"), MARGINAL),
+            "Snap ML": WHOLE,
+            **dict.fromkeys(("one thread", "two threads", "memory order", "single rows"), MARGINAL),
         },
         of_documents,
     ),
