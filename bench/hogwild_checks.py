@@ -132,7 +132,7 @@ def of_documents(times: Times) -> Iterator[Finding]:
     yield from beside_scikit_learn(times)
     yield from on_two_threads(times, 1.5)
     two, order = times.marginal("two threads"), times.marginal("memory order")
-    # No marginal pass: Snap ML passes over ever fewer rows, so that 40 passes may take hardly longer than 10.
+    # No marginal pass: Snap ML passes over ever fewer rows, so that 40 take hardly longer than 10.
     whole = times.whole("Snap ML") / times.whole("two threads")
     yield Finding(3, "Snap ML / dsgd, two threads, 10 passes", whole, Bound(3))
     yield Finding(3, "objective, dsgd / Snap ML - 1, two threads", times.above("Snap ML", "two threads"))
