@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from real_sets import FOLDER, SETS, Parts, present
 from rich.console import Console
 from rich.table import Table
 from sklearn.linear_model import SGDClassifier, SGDRegressor
+from workloads import mean_square
 
 import dsgd
 
@@ -41,12 +41,6 @@ def objective(X: Any, y: Any, seed: int, **settings: Any) -> tuple[float, float]
         return np.inf, np.nan
     assert history[-1].objective is not None
     return history[-1].objective, history[0].step_size
-
-
-def mean_square(X: Any) -> float:
-    """Return mean ||x_i||^2."""
-    values = X.data if scipy.sparse.issparse(X) else X.ravel()
-    return float(np.einsum("i,i->", values, values, dtype=np.float64) / X.shape[0])
 
 
 def step_rows(data: Parts, factor: float, seeds: range) -> Iterator[tuple[str, float, int, float, float]]:

@@ -1,80 +1,71 @@
-"""Time of ten passes over the data: dsgd on one and two threads beside scikit-learn's SGDClassifier.
+"""Time of ten passes over the data: dsgd on one thread and several beside other libraries and the reading of memory.
 
-Hinge loss, l2 with alpha 1e-5, float32 CSR (scikit-learn: float32 values as well), the whole `fit` call. The objective
-after the passes is reported beside the time (``extra_info``). Run by `make bench`; DSGD_BENCH_ROWS sets the size.
+Hinge loss, l2 with alpha 1e-5, float32, the whole `fit`, history evaluation off, medians of 5 rounds; XGBoost's linear
+booster minimises the logistic loss. The objective after the passes is reported beside the time (``extra_info``). Run by
+`make bench`; DSGD_BENCH_ROWS sets the most rows of a set. Ratios of one run: `bench/hogwild_checks.py`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any
 
-import numpy as np
 import pytest
+from ceiling import read
+from peers import Solver, ours, scikit_learn, snap_ml, xgboost
 from pytest_benchmark.fixture import BenchmarkFixture
-from sklearn.linear_model import SGDClassifier
+from rounds import thread_counts
+from workloads import WORKLOADS, Workload
 
-import dsgd
-
-ALPHA, PASSES = 1e-5, 10
-# Named, not left to the defaults: no search is timed, and figures stay comparable when the defaults change.
-SETTINGS: dict[str, Any] = {
-    "alpha": ALPHA,
-    "step_size": 0.5,
-    "schedule": "epoch-decay",
-    "max_epochs": PASSES,
-    "evaluate_every": 0,
-}
+PASSES, ROUNDS = 10, 5
 ROWS = int(os.environ.get("DSGD_BENCH_ROWS", "300000"))
+THREADS = thread_counts(least=2)
 
-
-@pytest.fixture(scope="module")
-def documents() -> tuple[Any, Any]:
-    """Return documents of the shape of RCV1-v2."""
-    return dsgd.data.make_text_classification(ROWS, random_state=0)
-
-
-def hogwild(threads: int, block_size: int | None = None) -> Callable[[Any, Any], tuple[Any, float]]:
-    """Return a fit of dsgd that gives weights and intercept."""
-
-    def fit(X: Any, y: Any) -> tuple[Any, float]:
-        result = dsgd.fit(X, y, algo="hogwild", n_threads=threads, random_state=0, block_size=block_size, **SETTINGS)
-        return result.coef_, result.intercept_
-
-    return fit
-
-
-def sgd(X: Any, y: Any) -> tuple[Any, float]:
-    """Fit with dsgd on one thread."""
-    result = dsgd.fit(X, y, algo="sgd", random_state=0, **SETTINGS)
-    return result.coef_, result.intercept_
-
-
-def scikit_learn(X: Any, y: Any) -> tuple[Any, float]:
-    """Fit with scikit-learn, which has one thread for a binary problem."""
-    model = SGDClassifier(alpha=ALPHA, max_iter=PASSES, tol=None, random_state=0).fit(X, y)
-    return model.coef_[0], float(model.intercept_[0])
-
-
-SOLVERS: dict[str, Callable[[Any, Any], tuple[Any, float]]] = {
-    "sgd": sgd,
-    "hogwild-1-thread": hogwild(1),
-    "hogwild-2-threads": hogwild(2),
-    "hogwild-1-thread-single-rows": hogwild(1, 1),
-    "hogwild-2-threads-single-rows": hogwild(2, 1),
-    "scikit-learn": scikit_learn,
+SOLVERS: dict[str, Solver] = {
+    "sgd": ours("sgd"),
+    **{f"hogwild-{threads}-threads": ours(n_threads=threads) for threads in THREADS},
+    "hogwild-1-threads-step-searched": ours(n_threads=1, search=True),
+    "hogwild-1-threads-memory-order": ours(n_threads=1, block_size=ROWS),
+    "hogwild-1-threads-single-rows": ours(n_threads=1, block_size=1),
+    "scikit-learn": scikit_learn(),
+    "snapml-1-threads": snap_ml(1),
+    "snapml-2-threads": snap_ml(2),
+    "xgboost-2-threads": xgboost(2),
 }
 
 
-@pytest.mark.benchmark(group=f"{PASSES} passes, hinge, {ROWS} documents")
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_ten_passes(benchmark: BenchmarkFixture, documents: tuple[Any, Any], solver: str) -> None:
-    X, y = documents
-    w, b = benchmark.pedantic(SOLVERS[solver], args=(X, y), rounds=5, warmup_rounds=1)  # type: ignore[no-untyped-call]
-    objective = np.maximum(0, 1 - y * (X @ w + b)).mean() + ALPHA / 2 * float(w @ w)
-    benchmark.extra_info["objective"] = float(objective)
+@pytest.fixture(scope="module", params=WORKLOADS)
+def data(request: pytest.FixtureRequest) -> Workload:
+    """Return a workload, where its data is there."""
+    try:
+        return WORKLOADS[request.param](ROWS)
+    except FileNotFoundError as error:
+        pytest.skip(f"{error.filename} is not there; set DSGD_DATA to the folder of the real data sets")
+
+
+def report(benchmark: BenchmarkFixture, data: Workload) -> None:
+    """Group the passes over the same data, and say how many entries were visited in a second."""
+    benchmark.group = f"{PASSES} passes, {len(data.y)} x {data.X.shape[1]}, {data.entries} entries"
     if benchmark.stats is not None:
-        rate = PASSES * X.nnz / benchmark.stats.stats.median
-        benchmark.extra_info["M non-zeros/s"] = round(rate / 1e6)
-    assert objective < 0.5
+        benchmark.extra_info["M entries/s"] = round(PASSES * data.entries / benchmark.stats.stats.median / 1e6)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_ten_passes(benchmark: BenchmarkFixture, data: Workload, name: str) -> None:
+    solver = SOLVERS[name]
+    if solver.missing:
+        pytest.skip(solver.missing)
+    weights = benchmark.pedantic(solver.fit, args=(data, PASSES), rounds=ROUNDS, warmup_rounds=1)  # type: ignore[no-untyped-call]
+    w, b = weights()
+    benchmark.extra_info[f"{solver.loss} objective"] = data.objective(w, b, solver.loss)
+    report(benchmark, data)
+    assert data.learnt(w, b)
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_reading_ten_times(benchmark: BenchmarkFixture, data: Workload, threads: int) -> None:
+    total = benchmark.pedantic(read, args=(data, threads, PASSES), rounds=ROUNDS, warmup_rounds=1)  # type: ignore[no-untyped-call]
+    report(benchmark, data)
+    if benchmark.stats is not None:
+        size = sum(array.nbytes for array in data.arrays)
+        benchmark.extra_info["GB/s"] = round(PASSES * size / benchmark.stats.stats.median / 1e9, 1)
+    assert total == PASSES * read(data, 1, 1) % 2**64

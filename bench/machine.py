@@ -1,0 +1,56 @@
+"""What a figure must be kept with: the machine, the versions, and the command that made it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dsgd.files import replacing
+from dsgd.threads import default_threads
+
+__all__ = ["ROOT", "command", "machine", "save"]
+
+ROOT = Path(__file__).resolve().parents[1]
+_PACKAGES = ("dsgd", "numpy", "scipy", "scikit-learn", "snapml", "xgboost-cpu", "matplotlib")
+
+
+def machine() -> dict[str, Any]:
+    """Return processor, cores, system and versions."""
+    return {
+        "processor": _processor(),
+        "cores": default_threads(),
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+    }
+
+
+def command(script: str, arguments: Sequence[str]) -> str:
+    """Return the command line of a script of this tree, as it is typed in its root."""
+    return shlex.join(["python", str(Path(script).resolve().relative_to(ROOT)), *arguments])
+
+
+def save(path: Path, content: Any) -> None:
+    """Write JSON to the path, the whole or nothing."""
+    with replacing(path) as beside:
+        beside.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

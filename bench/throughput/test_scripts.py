@@ -1,0 +1,60 @@
+"""That the scripts among the benchmarks run on few rows and write their files; what they measure is not looked at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import hogwild_checks
+import pytest
+from papers import hogwild
+from peers import Solver, snap_ml, xgboost
+from workloads import Workload
+
+import dsgd
+
+
+def needs(*solvers: Solver) -> None:
+    """Skip the test where a library is missing."""
+    for missing in filter(None, (solver.missing for solver in solvers)):
+        pytest.skip(missing)
+
+
+def test_every_check_of_hogwild_has_a_figure(tmp_path: Path) -> None:
+    needs(*hogwild_checks.SOLVERS.values())
+    output = tmp_path / "checks.json"
+    arguments = ["--rows", "2000", "--rounds", "1", "--output", str(output)]
+    assert hogwild_checks.main(arguments) in (0, 1)
+    written = json.loads(output.read_text())
+    measured = {"documents": {1, 2, 3, 4}, "first-20000": {2}, "20news": {1}, "mnist": {5}, "contention": {6}}
+    expected = set.union(*(measured[name] for name in written["seconds"]))
+    assert {figure["check"] for figure in written["figures"] if figure["bound"]} == expected
+    assert written["command"].startswith("python bench/hogwild_checks.py --rows 2000")
+    assert written["machine"]["cores"] > 0
+
+
+def test_the_comparison_of_the_hogwild_paper_is_drawn(tmp_path: Path) -> None:
+    figure = tmp_path / "hogwild.png"
+    hogwild.main(["--rows", "2000", "--epochs", "2", "--threads", "1", "--output", str(figure)])
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    written = json.loads(figure.with_suffix(".json").read_text())["results"]["documents"]
+    assert {point["method"] for point in written["points"]} == set(hogwild.METHODS)
+    assert sum(written["delay"].values()) == 2 * 2000
+    assert "the paper's order" in written["ordering"]
+
+
+@pytest.mark.parametrize("solver", [snap_ml(1), xgboost(1)], ids=["snapml", "xgboost"])
+def test_a_peer_minimises_the_objective_that_it_is_compared_by(solver: Solver) -> None:
+    needs(solver)
+    # Many rows a feature and a strong penalty: with half as much of it again the minimum lies 1 % elsewhere.
+    X, y = dsgd.data.make_text_classification(2000, n_features=50, words_per_sample=10, random_state=0)
+    data = Workload.of(X, y, alpha=0.01)
+    least = dsgd.fit(data.X, data.y, algo="batch", loss=solver.loss, alpha=0.01, max_epochs=500)
+    assert solver.objective(data, 300) == pytest.approx(least.history[-1].objective, rel=1e-3)
+
+
+def test_a_workload_knows_the_objective_that_fit_reports() -> None:
+    data = Workload.of(*dsgd.data.make_text_classification(500, random_state=0), alpha=1e-3)
+    result = dsgd.fit(data.X, data.y, algo="sgd", alpha=1e-3, max_epochs=3, random_state=0)
+    w, b = result.coef_.astype(float), float(result.intercept_)
+    assert data.objective(w, b) == pytest.approx(result.history[-1].objective, rel=1e-5)
