@@ -55,7 +55,7 @@ def test_the_limit_is_the_optimum(algo: str, bound: float, layout: str) -> None:
 
 @pytest.mark.parametrize("alpha", [1e-3, 1e-2])
 def test_rare_features_are_regularised_without_swings(alpha: float) -> None:
-    """Bringing L2 on every fourth visit whatever the strength would leave 1e-2 a quarter above the optimum.
+    """Bringing L2 on every fourth visit, whatever the strength, would leave 1e-2 a quarter above the optimum.
 
     Ten passes with the default steps end 0.05 % above it.
     """

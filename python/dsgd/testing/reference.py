@@ -18,9 +18,21 @@ Array = NDArray[np.float64]
 EPSILON = 0.1
 """The width of huber and epsilon_insensitive."""
 
-L2_PERIOD = 4
-"""A sample brings the L2 penalty on every so many visits, so many times as strong, unless the step shrinks the average
-entry's weight by more than 1/64: step * alpha * n_samples * n_features / entries."""
+
+def l2_period(shrinkage: float) -> int:
+    """Return on which of its visits a sample brings the L2 penalty, so many times in a row.
+
+    Parameters
+    ----------
+    shrinkage : float
+        step * alpha * n_samples * n_features / entries: by what a step shrinks the weight of the average entry.
+
+    Returns
+    -------
+    int
+        The greatest of 8, 4 and 2 that shrinks by 1/32 at most, else 1.
+    """
+    return next((period for period in (8, 4, 2) if shrinkage * period <= 1 / 32), 1)
 
 
 def _hinge_value(z: Array, y: Array) -> Array:
@@ -245,10 +257,10 @@ def iterates(
         for i, gradient in zip(batch, gradients, strict=True):
             visited = support[i]
             v = w[visited] - share * gradient * X[i, visited]
-            period = L2_PERIOD if alpha_l1 == 0 and share * alpha * mean_inverse <= 1 / 64 else 1
+            period = l2_period(share * alpha * mean_inverse) if alpha_l1 == 0 else 1
             if (i + visits[i]) % period == 0:
                 v = np.sign(v) * np.maximum(0, np.abs(v) - share * alpha_l1 / frequency[visited])
-                v /= 1 + share * period * alpha / frequency[visited]  # the degree split, implicit
+                v /= (1 + share * alpha / frequency[visited]) ** period  # the degree split, implicit
             w[visited] = v
             visits[i] += 1
             if fit_intercept:

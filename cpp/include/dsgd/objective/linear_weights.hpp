@@ -58,8 +58,8 @@ class LinearWeights {
     const Real scale = step * gradient;
     const std::size_t period = penalty.period(step);
     if (period != 0 && visit % period == 0) {
-      const Real due = step * static_cast<Real>(period);
-      update(x, [&](Real w, Real value, std::size_t j) { return penalty.prox(w - scale * value, due, j); });
+      const auto prox = penalty.prox(step, period);
+      update(x, [&](Real w, Real value, std::size_t j) { return prox(w - scale * value, j); });
     } else if (scale != 0) {
       update(x, [&](Real w, Real value, std::size_t /*j*/) { return w - scale * value; });
     }

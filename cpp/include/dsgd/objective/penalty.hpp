@@ -4,10 +4,10 @@
 // that visit it and must be shrunk by alpha / p_j each time to be shrunk by alpha on average: the degree split of
 // Hogwild! (Niu, Recht, Re, Wright 2011, section 2), here in the implicit form, which is stable for every step size.
 //
-// L2 is thinned out as well: a sample brings it on every fourth visit only, four times as strong, which is the same on
-// average and leaves nothing to write for the other visits of a sample that has no loss. Not where a step shrinks the
-// average entry's weight by much: weights would swing (docs/design.md). And not L1: a weight that the loss moved since
-// its last visit would not be zero.
+// L2 is thinned out as well: a sample brings it on every eighth visit only, eight times in a row, which is the same on
+// average and leaves nothing to write for the other visits of a sample that has no loss. More often where a step
+// shrinks the average entry's weight by more: weights would swing (docs/design.md). And not L1: a weight that the loss
+// moved since its last visit would not be zero.
 #pragma once
 
 #include <algorithm>  // for max
@@ -22,6 +22,7 @@ namespace dsgd {
 /// 1 / p_j of a dense matrix: every step visits every coordinate.
 template <RealType Real>
 struct EveryStep {
+  static constexpr bool kConstant = true;
   [[nodiscard]] static constexpr Real inverse(std::size_t /*j*/) { return Real{1}; }
   [[nodiscard]] static constexpr Real mean() { return Real{1}; }
 };
@@ -29,6 +30,7 @@ struct EveryStep {
 /// 1 / p_j of a sparse matrix.
 template <RealType Real>
 struct SupportOnly {
+  static constexpr bool kConstant = false;
   std::span<const Real> inverse_frequency;
   Real mean_entry;  // mean of 1 / p_j over the entries of the matrix
 
@@ -43,9 +45,10 @@ struct NoPenalty {
     return 0;
   }
 
+  /// `times` proximal steps in a row, as a function of a weight and its coordinate.
   template <RealType Real>
-  [[nodiscard]] static Real prox(Real w, Real /*step*/, std::size_t /*j*/) {
-    return w;
+  [[nodiscard]] static auto prox(Real /*step*/, std::size_t /*times*/) {
+    return [](Real w, std::size_t /*j*/) { return w; };
   }
 };
 
@@ -56,11 +59,24 @@ struct L2 {
   Frequency frequency;
 
   [[nodiscard]] std::size_t period(Real step) const {
-    return step * alpha * frequency.mean() <= Real{1} / Real{64} ? 4 : 1;
+    const Real shrinkage = step * alpha * frequency.mean();
+    std::size_t period = 8;
+    while (period > 1 && shrinkage * static_cast<Real>(period) > Real{1} / Real{32}) period /= 2;
+    return period;
   }
 
-  [[nodiscard]] Real prox(Real w, Real step, std::size_t j) const {
-    return w * (Real{1} / (Real{1} + step * alpha * frequency.inverse(j)));
+  /// w / (1 + step alpha / p_j)^times; `times` is a power of two.
+  [[nodiscard]] auto prox(Real step, std::size_t times) const {
+    const auto factor = [penalty = *this, step, times](std::size_t j) {
+      Real divisor = Real{1} + step * penalty.alpha * penalty.frequency.inverse(j);
+      for (std::size_t left = times; left > 1; left /= 2) divisor *= divisor;
+      return Real{1} / divisor;
+    };
+    if constexpr (Frequency::kConstant) {
+      return [same = factor(0)](Real w, std::size_t /*j*/) { return w * same; };
+    } else {
+      return [factor](Real w, std::size_t j) { return w * factor(j); };
+    }
   }
 };
 
@@ -74,10 +90,12 @@ struct ElasticNet {
 
   [[nodiscard]] static constexpr std::size_t period(Real /*step*/) { return 1; }
 
-  [[nodiscard]] Real prox(Real w, Real step, std::size_t j) const {
-    const Real visit = step * frequency.inverse(j);
-    const Real left = std::max(Real{0}, std::abs(w) - visit * alpha_l1);
-    return std::copysign(left, w) * (Real{1} / (Real{1} + visit * alpha_l2));
+  [[nodiscard]] auto prox(Real step, std::size_t /*times*/) const {
+    return [penalty = *this, step](Real w, std::size_t j) {
+      const Real visit = step * penalty.frequency.inverse(j);
+      const Real left = std::max(Real{0}, std::abs(w) - visit * penalty.alpha_l1);
+      return std::copysign(left, w) * (Real{1} / (Real{1} + visit * penalty.alpha_l2));
+    };
   }
 };
 
