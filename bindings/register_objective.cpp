@@ -22,6 +22,15 @@ Objective linear_objective(const Matrix& X, const py::array& y, const std::optio
       X.view);
 }
 
+Objective with_target(const Objective& self, const py::array& y) {
+  return std::visit(
+      [&](const auto& objective) -> Objective {
+        using Real = typename std::remove_cvref_t<decltype(objective)>::Real;
+        return {objective.with_target(array_span<const Real>(y, "y")), py::make_tuple(self.arrays, y)};
+      },
+      self.objective);
+}
+
 /// Calls `f(objective, weights)` with both as static types and the GIL released.
 template <typename F>
 double evaluate(const Objective& self, const py::array& weights, F&& f) {
@@ -81,6 +90,7 @@ void register_objective(py::module_& m) {
       .def(py::init(&linear_objective), py::arg("X"), py::arg("y"), py::arg("sample_weight"), py::kw_only(),
            py::arg("loss"), py::arg("alpha_l1"), py::arg("alpha_l2"), py::arg("fit_intercept"),
            py::arg("intercept_rate") = 1.0, py::arg("n_threads"))
+      .def("with_target", &with_target, py::arg("y"))
       .def("value", &value, py::arg("weights"), py::arg("n_threads"))
       .def("mean_loss", &mean_loss, py::arg("weights"), py::arg("n_threads"))
       .def("loss_gradient", &loss_gradient, py::arg("weights"), py::arg("out"), py::arg("n_threads"));

@@ -13,7 +13,7 @@ import dsgd
 from dsgd import _core
 from dsgd.data.inputs import as_matrix
 from dsgd.errors import DataError
-from dsgd.problem import Problem, measure
+from dsgd.problem import Problem, Sample, measure
 from dsgd.step_search import _minimise
 
 X, Y = make_problem(3000, 40, seed=0)
@@ -152,7 +152,8 @@ def test_a_sample_is_the_problem_of_its_rows(layout: str) -> None:
     )
     w = np.random.default_rng(0).standard_normal(data.shape[1] + 1)
     rows = np.array([3, 5, 8, 2999])
-    small, kept = problem.sample(rows, w)
+    sample = Sample.cut(matrix, rows)
+    small, kept = sample.problem(problem), sample.weights(w)
     expected = _core.LinearObjective(
         as_matrix(data[rows], 1),
         Y[rows],

@@ -58,8 +58,27 @@ class CsrView {
     const auto size = static_cast<std::size_t>(indptr_[i + 1]) - begin;
     return Row(indices_.subspan(begin, size), values_.subspan(begin, size));
   }
+  /// The entries of rows [begin, end), row after row.
+  [[nodiscard]] std::span<const Real> values(std::size_t begin, std::size_t end) const {
+    return between(values_, begin, end);
+  }
+  /// Their columns.
+  [[nodiscard]] std::span<const Index> columns(std::size_t begin, std::size_t end) const {
+    return between(indices_, begin, end);
+  }
 
  private:
+  template <typename T>
+  [[nodiscard]] std::span<const T> between(std::span<const T> entries, std::size_t begin, std::size_t end) const {
+    const auto first = static_cast<std::size_t>(indptr_[begin]);
+    return entries.subspan(first, static_cast<std::size_t>(indptr_[end]) - first);
+  }
+
+  /// Whether rows [begin, end) are such as a kernel trusts; clears `sorted` where the columns of one do not increase.
+  [[nodiscard]] bool sound(std::size_t begin, std::size_t end, bool& sorted) const;
+  /// Throws the error of the first fault in rows [begin, end).
+  void fail_first(std::size_t begin, std::size_t end) const;
+
   std::span<const Index> indptr_;
   std::span<const Index> indices_;
   std::span<const Real> values_;

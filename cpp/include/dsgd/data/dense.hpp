@@ -40,6 +40,10 @@ class DenseView {
   [[nodiscard]] std::size_t rows() const { return n_rows_; }
   [[nodiscard]] std::size_t features() const { return n_features_; }
   [[nodiscard]] std::size_t nonzeros() const { return values_.size(); }
+  /// The entries of rows [begin, end), row after row.
+  [[nodiscard]] std::span<const Real> values(std::size_t begin, std::size_t end) const {
+    return values_.subspan(begin * n_features_, (end - begin) * n_features_);
+  }
   [[nodiscard]] Row row(std::size_t i) const { return Row(values_.subspan(i * n_features_, n_features_)); }
 
  private:

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>      // for size_t
+#include <memory>       // for shared_ptr
 #include <span>         // for span
 #include <string>       // for string
 #include <type_traits>  // for conditional_t
@@ -36,6 +37,9 @@ class LinearObjective {
   /// lengths differ and Error(config) for an unknown loss.
   LinearObjective(Data X, std::span<const Real> y, std::span<const Real> sample_weight, LinearConfig config,
                   std::size_t n_threads);
+
+  /// The same with other targets, sharing what was counted; throws Error(data) unless there is one for every row.
+  [[nodiscard]] LinearObjective with_target(std::span<const Real> y) const;
 
   [[nodiscard]] const Data& X() const { return X_; }
   [[nodiscard]] std::span<const Real> y() const { return y_; }
@@ -74,9 +78,12 @@ class LinearObjective {
  private:
   using Frequency = std::conditional_t<Data::kSparse, SupportOnly<Real>, EveryStep<Real>>;
 
+  /// Throws Error(data) unless `size` is that of one element for every row.
+  void check_length(const char* what, std::size_t size) const;
+
   [[nodiscard]] Frequency frequency() const {
     if constexpr (Data::kSparse) {
-      return {inverse_frequency_};
+      return {*inverse_frequency_};
     } else {
       return {};
     }
@@ -86,7 +93,8 @@ class LinearObjective {
   std::span<const Real> y_;
   std::span<const Real> sample_weight_;
   LinearConfig config_;
-  std::vector<Real> inverse_frequency_;  // n / (rows that hold the feature); sparse data only
+  // n / (rows that hold the feature); sparse data only
+  std::shared_ptr<const std::vector<Real>> inverse_frequency_;
 };
 
 /// w.x_i + b for every row of X; throws Error(config) when sizes do not match.
