@@ -8,7 +8,7 @@
 
 namespace dsgd {
 
-/// Partial results of one cache line of `T`; as many as that, whatever the compiler's cost model, became vectors.
+/// Partial results, one cache line of them: with as many, GCC made vectors of every loop here, whatever its cost model.
 template <typename T>
 using Lanes = std::array<T, 64 / sizeof(T)>;
 
@@ -16,6 +16,7 @@ using Lanes = std::array<T, 64 / sizeof(T)>;
 template <typename T>
 using BitsOf = std::conditional_t<sizeof(T) == sizeof(std::uint32_t), std::uint32_t, std::uint64_t>;
 
+/// How far right the sign bit of a `T` must go to be 0 or 1.
 template <typename T>
 constexpr unsigned kSignBit = 8 * sizeof(T) - 1;
 

@@ -1,12 +1,13 @@
 // The scale of a matrix, by which step sizes are measured.
 #pragma once
 
-#include <bit>      // for bit_cast
-#include <cmath>    // for abs
-#include <cstddef>  // for size_t
-#include <numeric>  // for accumulate
-#include <span>     // for span
-#include <vector>   // for vector
+#include <algorithm>  // for min
+#include <bit>        // for bit_cast
+#include <cmath>      // for abs
+#include <cstddef>    // for size_t
+#include <numeric>    // for accumulate
+#include <span>       // for span
+#include <vector>     // for vector
 
 #include "dsgd/core/lanes.hpp"
 #include "dsgd/core/parallel.hpp"
@@ -25,16 +26,22 @@ template <typename Row>
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-/// How many values are not zero; fewer than 2^32 in a row's worth of lanes. The sign bit of 0 - b says whether b is zero,
-/// where a comparison of doubles would keep the compiler from making vectors.
+/// How many values are not zero. The sign bit of 0 - |bits| says it of each; comparisons of doubles were not made
+/// vectors.
 template <RealType Real>
 [[nodiscard]] std::size_t count_nonzeros(std::span<const Real> values) {
   using Bits = BitsOf<Real>;
-  Lanes<Bits> count{};
-  for_lanes<count.size()>(values.size(), [&](std::size_t lane, std::size_t k) {
-    count[lane] += (Bits{0} - std::bit_cast<Bits>(std::abs(values[k]))) >> kSignBit<Real>;
-  });
-  return std::accumulate(count.begin(), count.end(), std::size_t{0});
+  constexpr std::size_t kPart = std::size_t{1} << 30U;  // a lane counts no further than 2^32
+  std::size_t total = 0;
+  for (std::size_t begin = 0; begin < values.size(); begin += kPart) {
+    const auto part = values.subspan(begin, std::min(kPart, values.size() - begin));
+    Lanes<Bits> count{};
+    for_lanes<count.size()>(part.size(), [&](std::size_t lane, std::size_t k) {
+      count[lane] += (Bits{0} - std::bit_cast<Bits>(std::abs(part[k]))) >> kSignBit<Real>;
+    });
+    total = std::accumulate(count.begin(), count.end(), total);
+  }
+  return total;
 }
 
 /// Writes ||x_i||^2 for every row into `out`, of one element a row, and returns how many entries are not zero: the same
