@@ -25,6 +25,15 @@ Objective linear_objective(const Matrix& X, const py::array& y, const std::optio
       X.view);
 }
 
+Objective with_target(const Objective& self, const py::array& y) {
+  return std::visit(
+      [&](const auto& objective) -> Objective {
+        using Real = typename std::remove_cvref_t<decltype(objective)>::Real;
+        return {objective.with_target(array_span<const Real>(y, "y")), py::make_tuple(self.arrays, y)};
+      },
+      self.objective);
+}
+
 /// Calls `f(objective, weights)` with both as static types and the GIL released.
 template <typename F>
 double evaluate(const Objective& self, const py::array& weights, F&& f) {
@@ -111,6 +120,7 @@ void register_objective(py::module_& m) {
            py::arg("intercept_rate") = 1.0, py::arg("n_threads"))
       .def("frequency_order", &order_of)
       .def("renumbered", &renumbered, py::arg("X"), py::arg("order"))
+      .def("with_target", &with_target, py::arg("y"))
       .def("value", &value, py::arg("weights"), py::arg("n_threads"))
       .def("mean_loss", &mean_loss, py::arg("weights"), py::arg("n_threads"))
       .def("loss_gradient", &loss_gradient, py::arg("weights"), py::arg("out"), py::arg("n_threads"));

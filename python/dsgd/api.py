@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import logging
@@ -189,9 +190,9 @@ def fit(
         evaluation = Evaluation(_eval_pair(eval_set, index_base), matrix.n_features, classes, threads)
     weights = as_initial_weights(init, len(targets), matrix.n_features + int(fit_intercept), dtype)
     model = LinearModel(weights=weights, fit_intercept=fit_intercept, loss=resolved_loss, classes=classes)
-    problem_of = functools.partial(
-        Problem,
+    problem = Problem(
         matrix=matrix,
+        target=targets[0],
         sample_weight=importance,
         loss=resolved_loss,
         alphas=alphas,
@@ -206,9 +207,10 @@ def fit(
         n_threads=threads,
         max_epochs=max_epochs,
     )
+    objective = problem.objective(threads)
     tasks = [
-        task_of(problem=problem, objective=problem.objective(threads), weights=w)
-        for problem, w in zip((problem_of(target=target) for target in targets), weights, strict=True)
+        task_of(problem=dataclasses.replace(problem, target=t), objective=objective.with_target(t), weights=w)
+        for t, w in zip(targets, weights, strict=True)
     ]
     if init is None and fit_intercept:
         weights[:, -1] = [task.problem.best_constant() for task in tasks]

@@ -16,7 +16,7 @@ from dsgd.data.inputs import as_matrix, csr_in_place, real_dtype
 from dsgd.errors import DataError
 from dsgd.losses import Loss
 
-__all__ = ["Problem", "Scale", "measure"]
+__all__ = ["Problem", "Sample", "Scale", "measure"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +46,15 @@ def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads:
     """Measure the samples of a matrix; `DataError` if steps of that size cannot be told in the type of X."""
     norms = np.empty(matrix.n_rows)
     entries = matrix.squared_norms(norms, n_threads)
-    importance = 1.0 if sample_weight is None else sample_weight
     with np.errstate(over="ignore"):
         total = float(norms.sum())
         rate = total / entries if total > 0 else 1.0
-        mean = float((importance * norms).sum()) / matrix.n_rows or 1.0
-        largest = float((importance * (norms + rate)).max())
+        if sample_weight is None:
+            weighted, largest = total, float(norms.max()) + rate
+        else:
+            weighted = float((sample_weight * norms).sum())
+            largest = float((sample_weight * (norms + rate)).max())
+        mean = weighted / matrix.n_rows or 1.0
         sizes = np.array([rate, mean, 1 / mean, largest]).astype(real_dtype(matrix))
     if not (np.isfinite(sizes) & (sizes > 0)).all():
         raise DataError(
@@ -130,27 +133,54 @@ class Problem:
             n_threads=n_threads,
         )
 
-    def sample(self, rows: NDArray[np.intp], weights: NDArray[Any]) -> tuple[Problem, NDArray[Any]]:
-        """Return the problem of some rows, and `weights` for it.
 
-        A sparse problem keeps only the features that occur in them, so that its size does not depend on theirs.
-        """
-        arrays = self.matrix.arrays
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Some rows of a matrix, cut out once for all problems on it.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_rows,)
+    matrix : _core.Matrix
+        A sparse one keeps only the features that occur in the rows, so that its size does not depend on theirs.
+    features : ndarray or slice
+        The features that are kept.
+    n_features : int
+        Features before.
+    """
+
+    rows: NDArray[np.intp]
+    matrix: _core.Matrix
+    features: NDArray[Any] | slice
+    n_features: int
+
+    @classmethod
+    def cut(cls, matrix: _core.Matrix, rows: NDArray[np.intp]) -> Sample:
+        """Return the sample of these rows."""
+        arrays = matrix.arrays
+        features: NDArray[Any] | slice
         if not isinstance(arrays, tuple):
             X: Any = np.ascontiguousarray(arrays[rows])
-            kept = weights.copy()
+            features = slice(0, matrix.n_features)
         else:
             indptr, indices, data = arrays
-            X = csr_in_place(indptr, indices, data, self.matrix.n_features)[rows]
+            X = csr_in_place(indptr, indices, data, matrix.n_features)[rows]
             columns, renumbered = np.unique(X.indices, return_inverse=True)
             shape = (len(rows), max(len(columns), 1))
             X = scipy.sparse.csr_array((X.data, renumbered.astype(X.indptr.dtype), X.indptr), shape=shape)
-            positions = columns if len(columns) else np.zeros(1, np.intp)
-            kept = np.concatenate([weights[positions], weights[self.matrix.n_features :]])
-        problem = dataclasses.replace(
-            self,
-            matrix=as_matrix(X, 1),
-            target=self.target[rows],
-            sample_weight=None if self.sample_weight is None else self.sample_weight[rows],
+            features = columns if len(columns) else np.zeros(1, np.intp)
+        return cls(rows=rows, matrix=as_matrix(X, 1), features=features, n_features=matrix.n_features)
+
+    def problem(self, whole: Problem) -> Problem:
+        """Return a problem on these rows only."""
+        weight = whole.sample_weight
+        return dataclasses.replace(
+            whole,
+            matrix=self.matrix,
+            target=whole.target[self.rows],
+            sample_weight=None if weight is None else weight[self.rows],
         )
-        return problem, kept
+
+    def weights(self, whole: NDArray[Any]) -> NDArray[Any]:
+        """Return a copy of the weights of these features, and of the intercept if there is one."""
+        return np.concatenate([whole[self.features], whole[self.n_features :]])

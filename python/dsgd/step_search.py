@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from dsgd.algorithms import Algorithm, Task
+from dsgd.problem import Sample
 
 __all__ = ["choose_steps"]
 
@@ -34,37 +35,46 @@ def choose_steps(algorithm: Algorithm, tasks: Sequence[Task]) -> None:
     ----------
     algorithm : Algorithm
     tasks : sequence of Task
-        Problems on the same rows: each search begins where the last one ended.
+        Problems that differ in targets and starting weights only: each search begins where the last one ended.
     """
-    guess: float | None = None
-    for task in tasks:
-        given = task.schedule.start(task.run)
-        natural = 1 / (task.problem.loss.curvature * task.problem.scale.mean)
-        if not algorithm.capabilities.stochastic:
-            task.step_size = natural
-        elif given is not None:
+    first = tasks[0]
+    natural = 1 / (first.problem.loss.curvature * first.problem.scale.mean)
+    given = first.schedule.start(first.run) if algorithm.capabilities.stochastic else natural
+    if given is not None:
+        for task in tasks:
             task.step_size = given
-        else:
-            guess = _search(algorithm, task, guess or natural)
-            task.step_size = min(guess * _MARGIN, _longest_stable(algorithm, task))
-            _LOG.info("step_size: %.3g", task.step_size)
+        return
+    guess = natural
+    for task, trial_task in zip(tasks, _trial_tasks(algorithm, tasks), strict=True):
+        guess = _search(algorithm, trial_task, guess or natural)
+        task.step_size = min(guess * _MARGIN, _longest_stable(algorithm, task))
+        _LOG.info("step_size: %.3g", task.step_size)
 
 
-def _search(algorithm: Algorithm, task: Task, guess: float) -> float:
-    """Return the best step size for a sample of the rows."""
-    batches = min(_BATCHES * algorithm.batch_rows, task.n_samples // _LARGEST_SHARE)
-    wanted = max(_MIN_ROWS, task.n_samples // _SHARE, batches)
-    rows = np.random.default_rng(task.seed).permutation(task.n_samples)[:wanted]
-    problem, start = task.problem.sample(np.sort(rows), task.weights)
-    trial_task = dataclasses.replace(
-        task,
-        problem=problem,
-        objective=problem.objective(1),
-        weights=start.copy(),
-        n_threads=1,
-        max_epochs=min(_PASSES, task.max_epochs),
-        start_epoch=0,
-    )
+def _trial_tasks(algorithm: Algorithm, tasks: Sequence[Task]) -> Iterator[Task]:
+    """Yield each task on a sample of the rows, which is cut out and whose features are counted once for all."""
+    first = tasks[0]
+    batches = min(_BATCHES * algorithm.batch_rows, first.n_samples // _LARGEST_SHARE)
+    wanted = max(_MIN_ROWS, first.n_samples // _SHARE, batches)
+    rows = np.random.default_rng(first.seed).permutation(first.n_samples)[:wanted]
+    sample = Sample.cut(first.problem.matrix, np.sort(rows))
+    objective = sample.problem(first.problem).objective(1)
+    for task in tasks:
+        problem = sample.problem(task.problem)
+        yield dataclasses.replace(
+            task,
+            problem=problem,
+            objective=objective.with_target(problem.target),
+            weights=sample.weights(task.weights),
+            n_threads=1,
+            max_epochs=min(_PASSES, task.max_epochs),
+            start_epoch=0,
+        )
+
+
+def _search(algorithm: Algorithm, trial_task: Task, guess: float) -> float:
+    """Return the best step size for the rows of a trial."""
+    start = trial_task.weights.copy()
     trials: list[str] = []
 
     def trial(step: float) -> float:
@@ -78,7 +88,7 @@ def _search(algorithm: Algorithm, task: Task, guess: float) -> float:
         return value if math.isfinite(value) else math.inf
 
     best = _minimise(trial, guess)
-    what = (trial_task.max_epochs, len(rows), ", ".join(trials))
+    what = (trial_task.max_epochs, trial_task.n_samples, ", ".join(trials))
     _LOG.info("step_size: objective after %d passes over %d rows by step: %s", *what)
     return best
 

@@ -1,12 +1,15 @@
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "dsgd/core/error.hpp"
 #include "dsgd/data/csr.hpp"
+#include "dsgd/data/matrix.hpp"
 
 using namespace dsgd;
 
@@ -62,4 +65,123 @@ TEST_CASE("a broken structure is refused") {
   CHECK(contains(refusal({0, 1}, {0}, {std::numeric_limits<double>::quiet_NaN()}, 1), "X[0, 0] is nan"));
   CHECK(contains(refusal({0, 1}, {3}, {1.0}, 3), "column 3, outside [0, 3)"));
   CHECK(contains(refusal({0, 1}, {-1}, {1.0}, 3), "column -1, outside [0, 3)"));
+}
+
+namespace {
+
+/// A matrix whose columns are 0, 2, 4, ... in every row, with rows shorter and longer than the lanes of a sweep.
+template <typename Data>
+struct Stairs {
+  using Real = typename Data::Real;
+  using Index = typename Data::Index;
+  static constexpr std::size_t kFeatures = 80;
+
+  std::vector<Index> indptr{0};
+  std::vector<Index> indices;
+  std::vector<Real> values;
+  std::vector<std::size_t> row_of;
+
+  explicit Stairs(std::span<const std::size_t> sizes) {
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+      for (std::size_t k = 0; k < sizes[i]; ++k) {
+        indices.push_back(static_cast<Index>(2 * k));
+        row_of.push_back(i);
+      }
+      indptr.push_back(static_cast<Index>(indices.size()));
+    }
+    values.assign(indices.size(), std::numeric_limits<Real>::lowest());
+  }
+
+  [[nodiscard]] Data view() const { return Data(indptr, indices, values, kFeatures, 1); }
+
+  [[nodiscard]] std::string refusal() const {
+    try {
+      (void)view();
+      return "accepted";
+    } catch (const Error& error) {
+      return error.what();
+    }
+  }
+
+  /// What is said of entry k with another value, or with another column.
+  [[nodiscard]] std::string with_value(std::size_t k, Real value) const {
+    Stairs other = *this;
+    other.values[k] = value;
+    return other.refusal();
+  }
+  [[nodiscard]] std::string with_column(std::size_t k, Index column) const {
+    Stairs other = *this;
+    other.indices[k] = column;
+    return other.refusal();
+  }
+};
+
+constexpr std::array<std::size_t, 10> kSizes{0, 1, 37, 0, 0, 2, 16, 5, 33, 0};
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("a fault is found at every entry, and named", Data, CsrFloat32, CsrFloat32Wide, CsrFloat64,
+                   CsrFloat64Wide) {
+  using Real = typename Data::Real;
+  using Index = typename Data::Index;
+  const Stairs<Data> sound(kSizes);
+  REQUIRE(sound.refusal() == "accepted");
+  const Real infinity = std::numeric_limits<Real>::infinity();
+  for (std::size_t k = 0; k < sound.values.size(); ++k) {
+    const std::string entry =
+        "X[" + std::to_string(sound.row_of[k]) + ", " + std::to_string(sound.indices[k]) + "] is ";
+    CHECK(sound.with_value(k, std::numeric_limits<Real>::quiet_NaN()).starts_with(entry + "nan;"));
+    CHECK(sound.with_value(k, infinity).starts_with(entry + "inf;"));
+    CHECK(sound.with_value(k, -infinity).starts_with(entry + "-inf;"));
+    for (const Index column :
+         {Index{80}, Index{-1}, std::numeric_limits<Index>::max(), std::numeric_limits<Index>::min()}) {
+      CHECK(sound.with_column(k, column) == "the CSR matrix is broken: row " + std::to_string(sound.row_of[k]) +
+                                                " has column " + std::to_string(column) + ", outside [0, 80)");
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("columns that do not increase are noticed at every entry", Data, CsrFloat32, CsrFloat32Wide,
+                   CsrFloat64, CsrFloat64Wide) {
+  const Stairs<Data> sound(kSizes);
+  REQUIRE(sound.view().canonical());
+  for (std::size_t k = 1; k < sound.values.size(); ++k) {
+    if (sound.row_of[k] != sound.row_of[k - 1]) continue;
+    for (const int step : {0, 1}) {  // the column before again, and a smaller one
+      Stairs<Data> other = sound;
+      other.indices[k] = other.indices[k - 1];
+      other.indices[k - 1] += static_cast<typename Data::Index>(step);
+      CHECK_FALSE(other.view().canonical());
+    }
+  }
+}
+
+TEST_CASE("of several faults the first is named") {
+  Stairs<CsrFloat32> broken(kSizes);
+  broken.values.back() = std::numeric_limits<float>::quiet_NaN();
+  CHECK(broken.refusal().starts_with("X[8, 64] is nan"));
+  broken.indices[60] = -5;
+  CHECK(broken.refusal() == "the CSR matrix is broken: row 7 has column -5, outside [0, 80)");
+  broken.values[60] = std::numeric_limits<float>::infinity();
+  CHECK(broken.refusal().ends_with("] is inf; fill in or leave out what is not a finite number"));
+  broken.indptr[6] = -1;
+  CHECK(broken.refusal() == "the CSR matrix is broken: indptr goes from 38 to -1 at row 5");
+}
+
+TEST_CASE("blocks of rows are checked to their ends") {
+  const std::vector<std::size_t> sizes(3000, 3);
+  const Stairs<CsrFloat32> sound(sizes);
+  CHECK(sound.view().canonical());
+  for (const std::size_t k : {0U, 3071U, 3072U, 6143U, 6144U, 8999U}) {  // the borders of blocks of 1,024 rows
+    CHECK(sound.with_column(k, 80).starts_with("the CSR matrix is broken: row " + std::to_string(k / 3) + " has"));
+    CHECK(sound.with_value(k, std::numeric_limits<float>::infinity()).starts_with("X[" + std::to_string(k / 3) + ", "));
+  }
+  Stairs<CsrFloat32> other = sound;
+  other.indices[3071] = 0;
+  CHECK_FALSE(other.view().canonical());
+}
+
+TEST_CASE("a matrix without columns has no entries") {
+  CHECK(refusal({0, 0}, {}, {}, 0) == "accepted 1 rows");
+  CHECK(refusal({0, 1}, {0}, {1.0}, 0).ends_with("column 0, outside [0, 0)"));
 }

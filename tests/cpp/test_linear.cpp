@@ -73,3 +73,47 @@ TEST_CASE("sizes and names are checked") {
   CHECK_THROWS_AS(decision_function(X, std::vector<double>(3), true, out, 1), Error);
   CHECK_THROWS_AS(decision_function(X, std::vector<double>(2), true, std::span(out).first(2), 1), Error);
 }
+
+TEST_CASE("an objective with other targets is the one built with them") {
+  const auto problem = testing::random_problem(200, 12, 0.4, 4);
+  const LinearConfig config{.loss = {"logistic", 0}, .alpha_l1 = 0, .alpha_l2 = 0.1, .fit_intercept = true};
+  const std::vector<double> s(200, 0.5);
+  std::vector<double> other(problem.y);
+  for (double& target : other) target = -target;
+  const std::vector<double> weights(13, 0.2);
+  const LinearObjective first(problem.view(), problem.y, s, config, 2);
+  const double before = first.value(weights, 1);
+  const LinearObjective second = first.with_target(other);
+  CHECK(second.value(weights, 1) == LinearObjective(problem.view(), other, s, config, 1).value(weights, 1));
+  CHECK(second.value(weights, 1) != before);
+  CHECK(second.feature_ranges(5) == first.feature_ranges(5));
+  CHECK(first.value(weights, 1) == before);
+  CHECK_THROWS_AS((void)first.with_target(std::span(other).first(199)), Error);
+}
+
+TEST_CASE_TEMPLATE("the penalty knows how often each feature occurs", Data, CsrFloat32, CsrFloat64Wide) {
+  using Real = typename Data::Real;
+  using Index = typename Data::Index;
+  std::vector<Index> indptr{0};
+  std::vector<Index> indices;
+  for (std::size_t i = 0; i < 3000; ++i) {  // columns 1, 3 and 4; every third row is empty
+    if (i % 3 != 0) indices.insert(indices.end(), {1, 3, 4});
+    indptr.push_back(static_cast<Index>(indices.size()));
+  }
+  const std::vector<Real> ones(indices.size(), Real{1});
+  const std::vector<Real> y(3000, Real{1});
+  const Data X(indptr, indices, ones, 6, 1);
+  for (const std::size_t n_threads : {1U, 2U, 5U}) {
+    const LinearObjective objective(X, std::span<const Real>(y), {},
+                                    {.loss = {"hinge", 0}, .alpha_l1 = 0, .alpha_l2 = 0.25, .fit_intercept = false},
+                                    n_threads);
+    objective.visit([&](auto /*loss*/, const auto& penalty) {
+      for (const std::size_t j : {1U, 3U, 4U}) {  // visited by two rows of three
+        CHECK(penalty.prox(Real{1}, Real{1}, j) == doctest::Approx(1 / (1 + 0.25 * 1.5)));
+      }
+      for (const std::size_t j : {0U, 2U, 5U}) {
+        CHECK(penalty.prox(Real{1}, Real{1}, j) == doctest::Approx(1 / (1 + 0.25 * 3000)));
+      }
+    });
+  }
+}

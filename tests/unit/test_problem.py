@@ -7,7 +7,9 @@ import pytest
 from problems import make_problem
 
 import dsgd
+from dsgd import _core
 from dsgd.data.inputs import as_matrix
+from dsgd.errors import ConfigError, DataError
 from dsgd.losses import Squared
 from dsgd.problem import Problem, Scale
 
@@ -42,6 +44,24 @@ def test_neighbours_are_visited_together_where_their_targets_are_unlike(target: 
         scale=Scale(mean=1, largest=1, intercept_rate=1, row_entries=1),
     )
     assert problem.block_size == block_size
+
+
+def test_an_objective_keeps_its_other_targets_alive_and_takes_no_wrong_ones() -> None:
+    X, y = make_problem(2000, 5, seed=0)
+    weights = np.linspace(-1, 1, 6)
+
+    def objective(target: Any) -> _core.LinearObjective:
+        settings: dict[str, Any] = {"alpha_l1": 0, "alpha_l2": 0.1, "fit_intercept": True, "n_threads": 1}
+        return _core.LinearObjective(as_matrix(X, 1), target, None, loss=_core.Loss("logistic", 0), **settings)
+
+    other = objective(y).with_target(-y)
+    trash = [np.full(2000, np.nan) for _ in range(50)]  # which would lie where the targets were
+    assert other.value(weights, 1) == objective(-y).value(weights, 1)
+    del trash
+    with pytest.raises(DataError, match="X has 2000 rows and y 1999 elements"):
+        other.with_target(y[1:].copy())
+    with pytest.raises(ConfigError, match="y has dtype float32; expected float64"):
+        other.with_target(y.astype(np.float32))
 
 
 def test_sorted_data_is_trained_on_as_well_as_shuffled_data() -> None:

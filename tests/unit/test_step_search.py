@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from typing import Any
@@ -13,7 +14,7 @@ import dsgd
 from dsgd import _core
 from dsgd.data.inputs import as_matrix
 from dsgd.errors import DataError
-from dsgd.problem import Problem, measure
+from dsgd.problem import Problem, Sample, measure
 from dsgd.step_search import _minimise
 
 X, Y = make_problem(3000, 40, seed=0)
@@ -80,6 +81,26 @@ def test_classes_have_steps_of_their_own() -> None:
     result = fit(X, three)
     assert result.coef_.shape == (3, 40)
     assert np.isfinite(result.coef_).all()
+
+
+def test_the_first_class_has_the_step_that_it_has_alone() -> None:
+    three = np.arange(3000) % 3
+    together, alone = fit(X, three), fit(X, three == 0)
+    assert (together.coef_[0] == alone.coef_).all()
+    assert together.intercept_[0] == alone.intercept_
+
+
+@pytest.mark.parametrize("layout", ["sparse", "dense"])
+def test_all_classes_are_tried_on_one_sample(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cuts = []
+
+    def cut(data: Any, n_threads: int) -> _core.Matrix:
+        cuts.append(data.shape[0])
+        return as_matrix(data, n_threads)
+
+    monkeypatch.setattr("dsgd.problem.as_matrix", cut)
+    fit(X if layout == "sparse" else X.toarray(), np.arange(3000) % 5, max_epochs=1)
+    assert cuts == [1000]
 
 
 def test_weights_of_samples_count() -> None:
@@ -152,7 +173,8 @@ def test_a_sample_is_the_problem_of_its_rows(layout: str) -> None:
     )
     w = np.random.default_rng(0).standard_normal(data.shape[1] + 1)
     rows = np.array([3, 5, 8, 2999])
-    small, kept = problem.sample(rows, w)
+    sample = Sample.cut(matrix, rows)
+    small, kept = sample.problem(problem), sample.weights(w)
     expected = _core.LinearObjective(
         as_matrix(data[rows], 1),
         Y[rows],
@@ -171,9 +193,13 @@ def test_a_sample_is_the_problem_of_its_rows(layout: str) -> None:
 def test_the_scale_of_a_dense_matrix_is_that_of_its_sparse_twin() -> None:
     dense, sparse = as_matrix(X.toarray(), 1), as_matrix(X, 1)
     weight = np.linspace(0.5, 2, 3000)
-    for n_threads in (1, 2):
-        for sample_weight in (None, weight):
-            assert measure(dense, sample_weight, n_threads) == measure(sparse, sample_weight, n_threads)
+    for sample_weight in (None, weight):
+        for matrix in (dense, sparse):
+            assert measure(matrix, sample_weight, 2) == measure(matrix, sample_weight, 1)
+        twins = [dataclasses.asdict(measure(matrix, sample_weight, 1)) for matrix in (dense, sparse)]
+        assert twins[0] == pytest.approx(twins[1], rel=1e-14)  # zeros between the entries change the order of the sum
+        assert twins[0]["row_entries"] == twins[1]["row_entries"]
+    assert measure(sparse, np.ones(3000), 1) == measure(sparse, None, 1)
     scale = measure(sparse, weight, 1)
     norms = np.asarray((X.multiply(X)).sum(axis=1)).ravel()
     assert scale.intercept_rate == pytest.approx(norms.sum() / X.nnz)

@@ -17,9 +17,8 @@ DenseView<RealT>::DenseView(std::span<const Real> values, std::size_t n_rows, st
                             std::size_t n_threads)
     : values_(values), n_rows_(n_rows), n_features_(n_features) {
   parallel_blocks(values.size(), kBlock, n_threads, [&](std::size_t /*block*/, std::size_t begin, std::size_t end) {
-    bool finite = true;  // without a branch, so that the loop can be vectorised
-    for (std::size_t k = begin; k < end; ++k) finite = finite & std::isfinite(values[k]);
-    for (std::size_t k = begin; !finite && k < end; ++k) {
+    if (all_finite(values.subspan(begin, end - begin))) return;
+    for (std::size_t k = begin; k < end; ++k) {
       if (!std::isfinite(values[k])) fail_not_finite(k / n_features, k % n_features, static_cast<double>(values[k]));
     }
   });

@@ -72,22 +72,35 @@ class CsrView {
   /// Whether the columns of every row increase strictly: no duplicates.
   [[nodiscard]] bool canonical() const { return canonical_; }
   [[nodiscard]] std::size_t bytes() const { return indices_.size_bytes() + values_.size_bytes(); }
-  [[nodiscard]] Row row(std::size_t i) const { return Row(part(indices_, i), part(values_, i)); }
+  [[nodiscard]] Row row(std::size_t i) const { return Row(columns(i, i + 1), values(i, i + 1)); }
 
   /// Asks for the memory of row i.
   void prefetch(std::size_t i) const {
-    dsgd::prefetch(part(indices_, i));
-    dsgd::prefetch(part(values_, i));
+    dsgd::prefetch(columns(i, i + 1));
+    dsgd::prefetch(values(i, i + 1));
+  }
+  /// The entries of rows [begin, end), row after row.
+  [[nodiscard]] std::span<const Real> values(std::size_t begin, std::size_t end) const {
+    return between(values_, begin, end);
+  }
+  /// Their columns.
+  [[nodiscard]] std::span<const Index> columns(std::size_t begin, std::size_t end) const {
+    return between(indices_, begin, end);
   }
 
  private:
   CsrView() = default;
 
   template <typename T>
-  [[nodiscard]] std::span<const T> part(std::span<const T> entries, std::size_t i) const {
-    const auto begin = static_cast<std::size_t>(indptr_[i]);
-    return entries.subspan(begin, static_cast<std::size_t>(indptr_[i + 1]) - begin);
+  [[nodiscard]] std::span<const T> between(std::span<const T> entries, std::size_t begin, std::size_t end) const {
+    const auto first = static_cast<std::size_t>(indptr_[begin]);
+    return entries.subspan(first, static_cast<std::size_t>(indptr_[end]) - first);
   }
+
+  /// Whether rows [begin, end) are such as a kernel trusts; clears `sorted` where the columns of one do not increase.
+  [[nodiscard]] bool sound(std::size_t begin, std::size_t end, bool& sorted) const;
+  /// Throws the error of the first fault in rows [begin, end).
+  void fail_first(std::size_t begin, std::size_t end) const;
 
   std::span<const Index> indptr_;
   std::span<const Index> indices_;

@@ -44,6 +44,10 @@ class DenseView {
   [[nodiscard]] std::size_t nonzeros() const { return values_.size(); }
   [[nodiscard]] std::size_t bytes() const { return values_.size_bytes(); }
   void prefetch(std::size_t i) const { dsgd::prefetch(values_.subspan(i * n_features_, n_features_)); }
+  /// The entries of rows [begin, end), row after row.
+  [[nodiscard]] std::span<const Real> values(std::size_t begin, std::size_t end) const {
+    return values_.subspan(begin * n_features_, (end - begin) * n_features_);
+  }
   [[nodiscard]] Row row(std::size_t i) const { return Row(values_.subspan(i * n_features_, n_features_)); }
 
  private:

@@ -9,9 +9,11 @@
 #include <algorithm>    // for max
 #include <cstddef>      // for size_t
 #include <cstdint>      // for int64_t
+#include <memory>       // for shared_ptr
 #include <span>         // for span
 #include <string>       // for string
 #include <type_traits>  // for conditional_t
+#include <utility>      // for move
 #include <vector>       // for vector
 
 #include "dsgd/core/error.hpp"
@@ -44,6 +46,8 @@ class LinearObjective {
   /// has the rows of `other`, is feature order[r] there. Throws Error(config) when sizes differ.
   template <typename OtherData>
   LinearObjective(const LinearObjective<OtherData>& other, Data X, std::span<const std::int64_t> order);
+  /// The same with other targets, sharing what was counted; throws Error(data) unless there is one for every row.
+  [[nodiscard]] LinearObjective with_target(std::span<const Real> y) const;
 
   [[nodiscard]] const Data& X() const { return X_; }
   [[nodiscard]] std::span<const Real> y() const { return y_; }
@@ -54,7 +58,10 @@ class LinearObjective {
 
   /// n / (rows that hold feature j).
   [[nodiscard]] double inverse_frequency(std::size_t j) const { return static_cast<double>(frequency().inverse(j)); }
-  [[nodiscard]] std::span<const Real> inverse_frequency() const { return inverse_frequency_; }
+  /// The same of every feature; empty for dense data.
+  [[nodiscard]] std::span<const Real> inverse_frequency() const {
+    return inverse_frequency_ ? std::span<const Real>(*inverse_frequency_) : std::span<const Real>();
+  }
 
   [[nodiscard]] std::size_t n_parameters() const { return X_.features() + (config_.fit_intercept ? 1 : 0); }
 
@@ -91,11 +98,14 @@ class LinearObjective {
   friend class LinearObjective;
   using Frequency = std::conditional_t<Data::kSparse, SupportOnly<Real>, EveryStep<Real>>;
 
+  /// Throws Error(data) unless `size` is that of one element for every row.
+  void check_length(const char* what, std::size_t size) const;
+
   [[nodiscard]] Frequency frequency() const {
     if constexpr (Data::kSparse) {
       // The mean over the entries is that over features, each d_j times: n / d_j d_j = n for every feature.
       const auto entries = static_cast<Real>(std::max<std::size_t>(X_.nonzeros(), 1));
-      return {inverse_frequency_, static_cast<Real>(X_.rows()) * static_cast<Real>(X_.features()) / entries};
+      return {*inverse_frequency_, static_cast<Real>(X_.rows()) * static_cast<Real>(X_.features()) / entries};
     } else {
       return {};
     }
@@ -105,7 +115,8 @@ class LinearObjective {
   std::span<const Real> y_;
   std::span<const Real> sample_weight_;
   LinearConfig config_;
-  std::vector<Real> inverse_frequency_;  // n / (rows that hold the feature); sparse data only
+  // n / (rows that hold the feature); sparse data only
+  std::shared_ptr<const std::vector<Real>> inverse_frequency_;
   bool ordered_ = !Data::kSparse;
 };
 
@@ -117,10 +128,12 @@ LinearObjective<Data>::LinearObjective(const LinearObjective<OtherData>& other, 
   if (X.rows() != other.X_.rows() || X.features() != other.X_.features() || order.size() != X.features()) {
     throw Error(ErrorCode::config, "the renumbered matrix has another size than the objective's");
   }
-  inverse_frequency_.reserve(order.size());
+  std::vector<Real> inverse;
+  inverse.reserve(order.size());
   for (const std::int64_t feature : order) {
-    inverse_frequency_.push_back(other.inverse_frequency_[static_cast<std::size_t>(feature)]);
+    inverse.push_back((*other.inverse_frequency_)[static_cast<std::size_t>(feature)]);
   }
+  inverse_frequency_ = std::make_shared<const std::vector<Real>>(std::move(inverse));
 }
 
 /// w.x_i + b for every row of X; throws Error(config) when sizes do not match.
