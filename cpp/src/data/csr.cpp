@@ -101,7 +101,8 @@ bool CsrView<RealT, IndexT>::sound(std::size_t begin, std::size_t end, bool& sor
   std::size_t rises_between_rows = 0;
   for (std::size_t i = begin; i < end; ++i) {
     const auto k = static_cast<std::size_t>(indptr_[i]);
-    if (k > first && indptr_[i] < indptr_[i + 1]) rises_between_rows += static_cast<std::size_t>(indices_[k - 1] < indices_[k]);
+    if (k > first && indptr_[i] < indptr_[i + 1])
+      rises_between_rows += static_cast<std::size_t>(indices_[k - 1] < indices_[k]);
   }
   sorted = found.rises - rises_between_rows == block.size() - rows_with_entries;
   return all_finite(values(begin, end));

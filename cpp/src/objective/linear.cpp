@@ -86,8 +86,8 @@ LinearObjective<Data> LinearObjective<Data>::with_target(std::span<const Real> y
 template <typename Data>
 void LinearObjective<Data>::check_length(const char* what, std::size_t size) const {
   if (size != X_.rows()) {
-    throw Error(ErrorCode::data, "X has " + std::to_string(X_.rows()) + " rows and " + what + " " +
-                                     std::to_string(size) + " elements");
+    throw Error(ErrorCode::data,
+                "X has " + std::to_string(X_.rows()) + " rows and " + what + " " + std::to_string(size) + " elements");
   }
 }
 
