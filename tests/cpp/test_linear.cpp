@@ -109,10 +109,10 @@ TEST_CASE_TEMPLATE("the penalty knows how often each feature occurs", Data, CsrF
                                     n_threads);
     objective.visit([&](auto /*loss*/, const auto& penalty) {
       for (const std::size_t j : {1U, 3U, 4U}) {  // visited by two rows of three
-        CHECK(penalty.prox(Real{1}, Real{1}, j) == doctest::Approx(1 / (1 + 0.25 * 1.5)));
+        CHECK(penalty.prox(Real{1}, 1)(Real{1}, j) == doctest::Approx(1 / (1 + 0.25 * 1.5)));
       }
       for (const std::size_t j : {0U, 2U, 5U}) {
-        CHECK(penalty.prox(Real{1}, Real{1}, j) == doctest::Approx(1 / (1 + 0.25 * 3000)));
+        CHECK(penalty.prox(Real{1}, 1)(Real{1}, j) == doctest::Approx(1 / (1 + 0.25 * 3000)));
       }
     });
   }
