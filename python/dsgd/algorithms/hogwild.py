@@ -15,9 +15,9 @@ __all__ = ["Hogwild"]
 
 # Visits of a weight between two merges, and what decides whether copies pay (docs/design.md): non-zeros of an epoch for
 # every weight of every thread, and epochs over which a renumbered copy of the indices is earned back.
-_VISITS, _ENTRIES, _EPOCHS = 4, 8, 4
+_VISITS, _ENTRIES, _EPOCHS = 2, 8, 4
 # On features in any order all weights are merged at once, which must happen so many times an epoch.
-_MERGES = 32
+_MERGES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Hogwild(Algorithm):
     merge_every : int, optional
         Visits of a weight after which a thread adds what it changed in a copy of its own to the shared weights, and
         takes over what others changed; 0: threads write the shared weights themselves, as in the paper. Needs
-        ``write="racy"`` and ``order="free"``. By default 4 where copies cost less than they save, else 0.
+        ``write="racy"`` and ``order="free"``. By default 2 where copies cost less than they save, else 0.
     layout : {"auto", "inplace", "renumbered"}, default="auto"
         ``"inplace"`` copies nothing of the data; ``"renumbered"`` numbers the features of sparse data by falling
         frequency, in one copy of the indices, so that copies of the weights can merge the frequent ones more often than

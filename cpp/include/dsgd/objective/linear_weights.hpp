@@ -29,23 +29,12 @@ class LinearWeights {
     return policy_.guard(x, fit_intercept_);
   }
 
-  /// w.x + b. Several partial sums, so that an addition need not wait for the one before it; a dense row fills vectors.
+  /// w.x + b.
   template <typename Row>
   [[nodiscard]] Real decision(const Row& x) const {
-    constexpr std::size_t kLanes = Row::kContiguous ? 16 : 4;
-    Real sum[kLanes] = {};
-    const std::size_t size = x.size();
-    std::size_t k = 0;
-    for (; k + kLanes <= size; k += kLanes) {
-      for (std::size_t lane = 0; lane < kLanes; ++lane) {
-        sum[lane] += Policy::load(weights_[x.index(k + lane)]) * x.value(k + lane);
-      }
-    }
-    for (; k < size; ++k) sum[0] += Policy::load(weights_[x.index(k)]) * x.value(k);
-    for (std::size_t half = kLanes / 2; half > 0; half /= 2) {
-      for (std::size_t lane = 0; lane < half; ++lane) sum[lane] += sum[lane + half];
-    }
-    return fit_intercept_ ? sum[0] + Policy::load(weights_.back()) : sum[0];
+    const auto product = [&](std::size_t k) { return Policy::load(weights_[x.index(k)]) * x.value(k); };
+    const Real dot = Row::kContiguous ? vector_sum(x.size(), product) : scalar_sum(x.size(), product);
+    return fit_intercept_ ? dot + Policy::load(weights_.back()) : dot;
   }
 
   /// One proximal gradient step on the support of x, where `gradient` is the loss's derivative at w.x + b:
@@ -57,9 +46,10 @@ class LinearWeights {
                std::size_t visit) const {
     const Real scale = step * gradient;
     const std::size_t period = penalty.period(step);
-    if (period != 0 && visit % period == 0) {
-      const auto prox = penalty.prox(step, period);
-      update(x, [&](Real w, Real value, std::size_t j) { return prox(w - scale * value, j); });
+    if (period != 0 && (visit & (period - 1)) == 0) {
+      penalty.with_prox(step, period, [&](const auto& prox) {
+        update(x, [&](Real w, Real value, std::size_t j) { return prox(w - scale * value, j); });
+      });
     } else if (scale != 0) {
       update(x, [&](Real w, Real value, std::size_t /*j*/) { return w - scale * value; });
     }
@@ -69,6 +59,41 @@ class LinearWeights {
   }
 
  private:
+  /// Four partial sums, so that an addition need not wait for the one before it. In variables of their own: an array of
+  /// them GCC keeps in memory, as a vector of values that it loads one by one.
+  template <typename Product>
+  [[nodiscard]] static Real scalar_sum(std::size_t size, const Product& product) {
+    Real a = 0;
+    Real b = 0;
+    Real c = 0;
+    Real d = 0;
+    std::size_t k = 0;
+    for (; k + 4 <= size; k += 4) {
+      a += product(k);
+      b += product(k + 1);
+      c += product(k + 2);
+      d += product(k + 3);
+    }
+    for (; k < size; ++k) a += product(k);
+    return (a + b) + (c + d);
+  }
+
+  /// Partial sums that fill vectors.
+  template <typename Product>
+  [[nodiscard]] static Real vector_sum(std::size_t size, const Product& product) {
+    constexpr std::size_t kLanes = 16;
+    Real sum[kLanes] = {};
+    std::size_t k = 0;
+    for (; k + kLanes <= size; k += kLanes) {
+      for (std::size_t lane = 0; lane < kLanes; ++lane) sum[lane] += product(k + lane);
+    }
+    for (; k < size; ++k) sum[0] += product(k);
+    for (std::size_t half = kLanes / 2; half > 0; half /= 2) {
+      for (std::size_t lane = 0; lane < half; ++lane) sum[lane] += sum[lane + half];
+    }
+    return sum[0];
+  }
+
   /// w_j becomes f(w_j, x_j, j) for every feature j of x.
   template <typename Row, typename F>
   void update(const Row& x, F&& f) const {

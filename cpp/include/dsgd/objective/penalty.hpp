@@ -39,16 +39,16 @@ struct SupportOnly {
 };
 
 struct NoPenalty {
-  /// Visits of a sample from one regularisation to the next; 0: none ever.
+  /// Visits of a sample from one regularisation to the next, a power of two; 0: none ever.
   template <RealType Real>
   [[nodiscard]] static constexpr std::size_t period(Real /*step*/) {
     return 0;
   }
 
-  /// `times` proximal steps in a row, as a function of a weight and its coordinate.
-  template <RealType Real>
-  [[nodiscard]] static auto prox(Real /*step*/, std::size_t /*times*/) {
-    return [](Real w, std::size_t /*j*/) { return w; };
+  /// Calls `f(prox)`, where prox makes `times` proximal steps in a row of a weight and its coordinate.
+  template <RealType Real, typename F>
+  static void with_prox(Real /*step*/, std::size_t /*times*/, F&& f) {
+    f([](Real w, std::size_t /*j*/) { return w; });
   }
 };
 
@@ -65,9 +65,25 @@ struct L2 {
     return period;
   }
 
+  template <typename F>
+  void with_prox(Real step, std::size_t times, F&& f) const {
+    switch (times) {
+      case 8:
+        return f(prox<8>(step));
+      case 4:
+        return f(prox<4>(step));
+      case 2:
+        return f(prox<2>(step));
+      default:
+        return f(prox<1>(step));
+    }
+  }
+
+ private:
   /// w / (1 + step alpha / p_j)^times; `times` is a power of two.
-  [[nodiscard]] auto prox(Real step, std::size_t times) const {
-    const auto factor = [penalty = *this, step, times](std::size_t j) {
+  template <std::size_t times>
+  [[nodiscard]] auto prox(Real step) const {
+    const auto factor = [penalty = *this, step](std::size_t j) {
       Real divisor = Real{1} + step * penalty.alpha * penalty.frequency.inverse(j);
       for (std::size_t left = times; left > 1; left /= 2) divisor *= divisor;
       return Real{1} / divisor;
@@ -90,12 +106,13 @@ struct ElasticNet {
 
   [[nodiscard]] static constexpr std::size_t period(Real /*step*/) { return 1; }
 
-  [[nodiscard]] auto prox(Real step, std::size_t /*times*/) const {
-    return [penalty = *this, step](Real w, std::size_t j) {
-      const Real visit = step * penalty.frequency.inverse(j);
-      const Real left = std::max(Real{0}, std::abs(w) - visit * penalty.alpha_l1);
-      return std::copysign(left, w) * (Real{1} / (Real{1} + visit * penalty.alpha_l2));
-    };
+  template <typename F>
+  void with_prox(Real step, std::size_t /*times*/, F&& f) const {
+    f([&](Real w, std::size_t j) {
+      const Real visit = step * frequency.inverse(j);
+      const Real left = std::max(Real{0}, std::abs(w) - visit * alpha_l1);
+      return std::copysign(left, w) * (Real{1} / (Real{1} + visit * alpha_l2));
+    });
   }
 };
 
