@@ -52,19 +52,18 @@ def test_copies_that_are_merged_train_as_well_as_shared_weights(threads: int, sp
 
 
 def test_what_the_defaults_choose() -> None:
-    narrow = X
-    assert chosen(narrow) == (Renumbered, 2)
-    assert chosen(narrow, merge_every=7) == (Renumbered, 7)
-    assert chosen(narrow, merge_every=0) == (InPlace, 0)
-    assert chosen(narrow, max_epochs=3) == (InPlace, 2)  # a copy of the indices would not be earned back
-    assert chosen(narrow, layout="inplace") == (InPlace, 2)
-    assert chosen(narrow, n_threads=1) == (InPlace, 0)
-    assert chosen(narrow, write="atomic") == (InPlace, 0)
-    assert chosen(narrow, order="round-robin") == (InPlace, 0)
+    assert chosen(X) == (InPlace, 2)  # few features: all can be merged at once
+    assert chosen(X, layout="renumbered") == (Renumbered, 2)
+    assert chosen(X, merge_every=7) == (InPlace, 7)
     assert chosen(TEXT) == (Renumbered, 2)
+    assert chosen(TEXT, merge_every=7) == (Renumbered, 7)
+    assert chosen(TEXT, max_epochs=3) == (InPlace, 0)  # a copy of the indices would not be earned back
     assert chosen(TEXT, layout="inplace") == (InPlace, 0)  # every merge would take in all weights
-    assert chosen(narrow.toarray()) == (InPlace, 2)
+    assert chosen(X.toarray()) == (InPlace, 2)
     assert chosen(scipy.sparse.eye_array(6000, 6000, format="csr")) == (InPlace, 0)  # hardly a weight is shared
+    for data in (X, TEXT):
+        for alone in ({"merge_every": 0}, {"n_threads": 1}, {"write": "atomic"}, {"order": "round-robin"}):
+            assert chosen(data, **alone) == (InPlace, 0)
 
 
 @pytest.mark.parametrize("index", [np.int32, np.int64])

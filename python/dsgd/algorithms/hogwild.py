@@ -13,11 +13,10 @@ from dsgd.layout import InPlace, Layout, Renumbered
 
 __all__ = ["Hogwild"]
 
-# Visits of a weight between two merges, and what decides whether copies pay (docs/design.md): non-zeros of an epoch for
-# every weight of every thread, and epochs over which a renumbered copy of the indices is earned back.
-_VISITS, _ENTRIES, _EPOCHS = 2, 8, 4
-# On features in any order all weights are merged at once, which must happen so many times an epoch.
-_MERGES = 64
+# Visits of a weight between two merges, and what decides whether copies pay (docs/design.md): entries an epoch for every
+# weight of every thread; so many more where features are in any order and a merge takes in all weights; and epochs in
+# which a renumbered copy of the indices is earned back.
+_VISITS, _ENTRIES, _WHOLE, _EPOCHS = 2, 8, 128, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,7 @@ class Hogwild(Algorithm):
     layout : {"auto", "inplace", "renumbered"}, default="auto"
         ``"inplace"`` copies nothing of the data; ``"renumbered"`` numbers the features of sparse data by falling
         frequency, in one copy of the indices, so that copies of the weights can merge the frequent ones more often than
-        the others. ``"auto"`` renumbers where several threads have copies and train long enough.
+        the others. ``"auto"`` renumbers where copies would not pay without and threads train long enough.
     block_size : int, optional
         Rows that are visited together, in memory order, by one thread; the blocks are visited in a new random order
         every epoch. 1 shuffles the rows themselves, larger blocks are faster and need data that is not sorted. By
@@ -113,21 +112,18 @@ class Hogwild(Algorithm):
             if not task.problem.sparse:
                 raise ConfigError("layout='renumbered' needs sparse data: all features of dense X are equally frequent")
             return Renumbered(task)
-        last = task.max_epochs - task.start_epoch >= _EPOCHS
-        if self.layout == "auto" and task.problem.sparse and last and self._copies_pay(task):
-            return Renumbered(task)
-        return InPlace(task)
+        long = task.max_epochs - task.start_epoch >= _EPOCHS
+        needed = task.problem.sparse and self._copies_pay(task, _ENTRIES) and not self._copies_pay(task, _WHOLE)
+        return Renumbered(task) if self.layout == "auto" and needed and long else InPlace(task)
 
     def _merge_visits(self, task: Task, layout: Layout) -> int:
         if self.merge_every is not None:
             return self.merge_every
-        seldom = task.problem.sparse and isinstance(layout, InPlace)
-        if not self._copies_pay(task, _MERGES * _VISITS if seldom else _ENTRIES):
-            return 0
-        return _VISITS
+        whole = task.problem.sparse and isinstance(layout, InPlace)
+        return _VISITS if self._copies_pay(task, _WHOLE if whole else _ENTRIES) else 0
 
-    def _copies_pay(self, task: Task, entries: int = _ENTRIES) -> bool:
-        """Return whether there are enough entries an epoch for every weight of every thread."""
+    def _copies_pay(self, task: Task, entries: int) -> bool:
+        """Return whether an epoch has so many entries for every weight of every thread, and threads may have copies."""
         free = self.write == "racy" and self.order == "free" and self.merge_every != 0
         weights = task.n_threads * len(task.weights)
         return free and task.n_threads > 1 and entries * weights <= task.problem.scale.row_entries * task.n_samples
