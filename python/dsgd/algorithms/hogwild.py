@@ -13,7 +13,7 @@ from dsgd.layout import InPlace, Layout, Renumbered
 
 __all__ = ["Hogwild"]
 
-# Visits of a weight between two merges, and what decides whether copies pay (docs/design.md): entries an epoch for every
+# Visits of a weight between two merges, and what decides whether copies pay (docs/design.md): entries an epoch for each
 # weight of every thread; so many more where features are in any order and a merge takes in all weights; and epochs in
 # which a renumbered copy of the indices is earned back.
 _VISITS, _ENTRIES, _WHOLE, _EPOCHS = 2, 8, 128, 4
