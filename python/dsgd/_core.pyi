@@ -78,11 +78,12 @@ class Schedule:
         rate: float = 1.0,
         power: float = 0.0,
         horizon: float = ...,
+        share: str = "whole",
     ) -> None: ...
     def at(self, t: int, epoch: int) -> float: ...
 
 class Epoch:
-    def __init__(self, *, index: int, schedule: Schedule, block_size: int, seed: int) -> None: ...
+    def __init__(self, *, index: int, schedule: Schedule, block_size: int, seed: int, offset: int = 0) -> None: ...
 
 def sgd_epoch(
     objective: LinearObjective,

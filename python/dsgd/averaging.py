@@ -55,6 +55,16 @@ class PolyakAverage:
         self.drift = np.zeros(len(weights)) if begin > 0 else None
         self.steps = 1 - begin
 
+    def go_on(self, weights: NDArray[Any]) -> PolyakAverage:
+        """Return this average, for weights that a user sees in another place or has set to other values.
+
+        The iterate is what it was where it is kept apart: an average has none of its own to step from.
+        """
+        self._weights = weights
+        if self.drift is None:
+            self.iterate = weights
+        return self
+
     def advance(self, n_samples: int) -> None:
         """Count the samples of an epoch and bring the weights up to date."""
         self.steps += n_samples

@@ -20,7 +20,9 @@ __all__ = [
     "Logistic",
     "Loss",
     "ModifiedHuber",
+    "Perceptron",
     "Squared",
+    "SquaredEpsilonInsensitive",
     "SquaredHinge",
     "resolve_loss",
 ]
@@ -37,6 +39,8 @@ class Loss:
     """The greatest second derivative in z; 1 by convention for a loss with a kink."""
     steep: ClassVar[bool] = False
     """Whether the slope grows without bound, so that a step too long for one sample makes its error grow."""
+    scale_free: ClassVar[bool] = False
+    """Whether weights of any length are as good, so that no step is too long and a loss says nothing of the step."""
 
     def core(self) -> _core.Loss:
         """Return the loss for the core."""
@@ -71,7 +75,8 @@ class Loss:
         Returns
         -------
         float
-            The weighted mean for the squared loss, the weighted median for the losses that are linear far out.
+            The weighted mean for losses that are steep (best for the squared loss, near it where small errors cost
+            nothing), the weighted median for the losses that are linear far out.
         """
         if self.classification:
             return 0.0
@@ -102,6 +107,15 @@ class SquaredHinge(Loss):
     classification = True
     curvature = 2.0
     steep = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perceptron(Loss):
+    """max(0, -y z): only samples on the wrong side count, and weights of zero cost nothing."""
+
+    name = "perceptron"
+    classification = True
+    scale_free = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,9 +197,22 @@ class EpsilonInsensitive(Loss):
         return _core.Loss(self.name, self.epsilon)
 
 
-LOSSES: dict[str, type[Loss]] = {
-    loss.name: loss for loss in (Hinge, SquaredHinge, Logistic, ModifiedHuber, Squared, Huber, EpsilonInsensitive)
-}
+@dataclass(frozen=True, kw_only=True)
+class SquaredEpsilonInsensitive(EpsilonInsensitive):
+    """max(0, |z - y| - epsilon)^2; parameters as for `EpsilonInsensitive`."""
+
+    name = "squared_epsilon_insensitive"
+    curvature = 2.0
+    steep = True
+
+
+_CLASSIFICATION: tuple[type[Loss], ...] = (Hinge, SquaredHinge, Perceptron, Logistic, ModifiedHuber)
+_REGRESSION: tuple[type[Loss], ...] = (Squared, Huber, EpsilonInsensitive, SquaredEpsilonInsensitive)
+
+LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (*_CLASSIFICATION, *_REGRESSION)}
+
+SKLEARN_NAMES = {"logistic": "log_loss", "squared": "squared_error"}
+"""What scikit-learn calls the losses that have another name there; their parameters are the same."""
 
 
 def resolve_loss(loss: Any) -> Loss:

@@ -21,15 +21,12 @@ from dsgd.data.targets import as_labels, check_same_kind
 from dsgd.errors import ConfigError, DataError
 from dsgd.files import replacing
 from dsgd.history import History
-from dsgd.losses import LOSSES, Loss
+from dsgd.losses import LOSSES, SKLEARN_NAMES, Loss
 from dsgd.threads import resolve_threads
 
 __all__ = ["Evaluation", "FitResult", "LinearModel"]
 
 _FORMAT = "dsgd-linear-model-1"
-
-# Of the losses that have another name there; their parameters are the same.
-_SKLEARN_NAMES = {"logistic": "log_loss", "squared": "squared_error"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,7 +302,7 @@ class FitResult:
         from sklearn.linear_model import SGDClassifier, SGDRegressor
 
         loss = self.model.loss
-        name = _SKLEARN_NAMES.get(loss.name, loss.name)
+        name = SKLEARN_NAMES.get(loss.name, loss.name)
         estimator = (SGDRegressor if self.model.classes is None else SGDClassifier)(loss=name, **asdict(loss))
         coef, intercept = np.atleast_2d(self.coef_).copy(), np.atleast_1d(self.intercept_).astype(self.coef_.dtype)
         estimator.coef_ = coef[0] if self.model.classes is None else coef

@@ -40,7 +40,7 @@ def choose_steps(algorithm: Algorithm, tasks: Sequence[Task]) -> None:
     for task in tasks:
         given = task.schedule.start(task.run)
         natural = 1 / (task.problem.loss.curvature * task.problem.scale.mean)
-        if not algorithm.capabilities.stochastic:
+        if not algorithm.capabilities.stochastic or task.problem.loss.scale_free:
             task.step_size = natural
         elif given is not None:
             task.step_size = given
@@ -64,11 +64,13 @@ def _search(algorithm: Algorithm, task: Task, guess: float) -> float:
         n_threads=1,
         max_epochs=min(_PASSES, task.max_epochs),
         start_epoch=0,
+        offset=0,
+        average=None,
     )
     trials: list[str] = []
 
     def trial(step: float) -> float:
-        trial_task.step_size = step
+        trial_task.step_size, trial_task.average = step, None
         np.copyto(trial_task.weights, start)
         with np.errstate(all="ignore"):
             for _ in algorithm.epochs(trial_task):

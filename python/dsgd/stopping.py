@@ -2,14 +2,80 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from dsgd.checks import check_flag, check_integer, check_real
 from dsgd.errors import ConfigError
 from dsgd.history import History
 
-__all__ = ["Stopping"]
+__all__ = ["STANDSTILLS", "Standstill", "Stopping", "StoppingRule"]
+
+
+STANDSTILLS = ("tol", "early_stopping")
+"""Reasons to stop for want of progress, which a schedule may answer by a smaller step."""
+
+
+class StoppingRule(Protocol):
+    """What the loop over epochs asks after every one of them."""
+
+    def reason(self, history: History, wall_seconds: float, since: int = 0) -> str | None:
+        """Return what ends the fit after the last record, or None.
+
+        Parameters
+        ----------
+        history : History
+        wall_seconds : float
+            Since the work began.
+        since : int
+            The record before which a standstill has been answered already.
+
+        Returns
+        -------
+        str or None
+        """
+
+    def is_best(self, history: History) -> bool:
+        """Whether the model of the last record is to be returned unless a better one comes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standstill:
+    """scikit-learn's rule: no record for `patience` epochs that is better than the best by at least `tol`.
+
+    Parameters
+    ----------
+    tol : float or None
+        In units of the objective or score; None: never.
+    patience : int
+    on_score : bool
+        Whether the score on the evaluation set counts, rather than the training objective.
+    """
+
+    tol: float | None
+    patience: int
+    on_score: bool
+
+    def reason(self, history: History, wall_seconds: float, since: int = 0) -> str | None:  # noqa: ARG002
+        """Return ``"tol"`` or ``"early_stopping"`` where the fit stands still, else None."""
+        if self.tol is None:
+            return None
+        best, waited = -math.inf, 0
+        for k, record in enumerate(history):
+            value = record.score if self.on_score else record.objective
+            if value is None:
+                continue
+            gain = value if self.on_score else -value
+            waited = (0 if k <= since else waited) + 1 if gain < best + self.tol else 0
+            best = max(best, gain)
+        if waited < self.patience:
+            return None
+        return "early_stopping" if self.on_score else "tol"
+
+    def is_best(self, history: History) -> bool:  # noqa: ARG002
+        """Return False: scikit-learn keeps the last model."""
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +119,11 @@ class Stopping:
         if self.early_stopping and (evaluate_every == 0 or eval_set is None):
             raise ConfigError("early_stopping needs an eval_set, and evaluate_every of at least 1")
 
-    def reason(self, history: History, wall_seconds: float) -> str | None:
+    def reason(self, history: History, wall_seconds: float, since: int = 0) -> str | None:
         """Return the rule that ends the fit after the last record, or None."""
-        if self.tol is not None and self._objective_stands_still(history, self.tol):
+        if self.tol is not None and self._objective_stands_still(history[since:], self.tol):
             return "tol"
-        if self.early_stopping and self._score_stands_still(history):
+        if self.early_stopping and self._score_stands_still(history[since:]):
             return "early_stopping"
         if self.max_seconds is not None and wall_seconds >= self.max_seconds:
             return "max_seconds"
@@ -65,6 +131,8 @@ class Stopping:
 
     def is_best(self, history: History) -> bool:
         """Whether the last record has the best score so far; of equal ones the first counts."""
+        if not self.early_stopping:
+            return False
         scores = _scores(history)
         return history[-1].score is not None and all(history[-1].score > score for score in scores[:-1])
 

@@ -18,7 +18,7 @@ from dsgd.errors import DivergedError
 from dsgd.history import History, Record
 from dsgd.progress import ProgressReport
 from dsgd.result import Evaluation, LinearModel
-from dsgd.stopping import Stopping
+from dsgd.stopping import STANDSTILLS, StoppingRule
 
 __all__ = ["train"]
 
@@ -33,7 +33,7 @@ def train(
     tasks: Sequence[Task],
     model: LinearModel,
     evaluation: Evaluation | None,
-    stopping: Stopping,
+    stopping: StoppingRule,
     evaluate_every: int,
     callbacks: Sequence[Callback],
     progress: bool,
@@ -45,10 +45,10 @@ def train(
     ----------
     algorithm : Algorithm
     tasks : sequence of Task
-        One a row of ``model.weights``, which they train.
+        One a row of ``model.weights``, which they train from their `start_epoch` on.
     model : LinearModel
     evaluation : Evaluation or None
-    stopping : Stopping
+    stopping : StoppingRule
     evaluate_every : int
         Epochs between evaluations; 0: none.
     callbacks : sequence of Callback
@@ -73,17 +73,20 @@ def train(
     history = History()
     reason: str | None = None
     recorded = model.weights.copy()
-    best = recorded
+    best: NDArray[Any] | None = None
+    since = 0
     with ProgressReport(tasks[0].max_epochs) if progress else contextlib.nullcontext() as report:
         try:
             for record in _records(algorithm, tasks, model, evaluation, evaluate_every, recorded, begin):
                 history.append(record)
                 np.copyto(recorded, model.weights)
-                if stopping.early_stopping and stopping.is_best(history):
+                if stopping.is_best(history):
                     best = recorded.copy()
                 if report is not None:
                     report.show(record)
-                reason = stopping.reason(history, time.perf_counter() - begin)
+                reason = stopping.reason(history, time.perf_counter() - begin, since)
+                if reason in STANDSTILLS and _go_on_smaller(tasks):
+                    reason, since = None, len(history)
                 stop = [callback(record, model) for callback in callbacks]  # all of them, also when one stops
                 if reason is None and any(stop):
                     reason = "callback"
@@ -98,7 +101,7 @@ def train(
                 RuntimeWarning,
                 stacklevel=3,
             )
-    np.copyto(model.weights, best if stopping.early_stopping else recorded)
+    np.copyto(model.weights, recorded if best is None else best)
     return history, reason or "max_epochs"
 
 
@@ -116,7 +119,7 @@ def _records(
     An epoch that diverges is taken back to the weights `recorded` and begun anew with a smaller step.
     """
     max_epochs = tasks[0].max_epochs
-    epoch, cuts, seconds = 0, 0, time.perf_counter() - begin
+    epoch, cuts, seconds = tasks[0].start_epoch, 0, time.perf_counter() - begin
     bound = _explosion_bound(tasks) if evaluate_every > 0 else math.inf
     diverged = True
     while diverged:
@@ -149,6 +152,8 @@ def _records(
 def _explosion_bound(tasks: Sequence[Task]) -> float:
     """Return the objective from which on a run has diverged."""
     problems = [task.problem for task in tasks]
+    if any(problem.loss.scale_free for problem in problems):
+        return math.inf
     constant = np.mean([problem.constant_loss(problem.best_constant()) for problem in problems])
     zero = np.mean([problem.constant_loss(0.0) for problem in problems])
     start = np.mean([task.value() for task in tasks]) if any(task.weights.any() for task in tasks) else zero
@@ -157,6 +162,14 @@ def _explosion_bound(tasks: Sequence[Task]) -> float:
     if not math.isfinite(bound):
         raise DivergedError("the objective is not finite before the first epoch: scale the data")
     return bound
+
+
+def _go_on_smaller(tasks: Sequence[Task]) -> bool:
+    """Make the step smaller where the schedule has that answer to a standstill; return whether it has."""
+    steps = [task.schedule.after_standstill(task.step_size) for task in tasks]
+    for task, step in zip(tasks, steps, strict=True):
+        task.step_size = task.step_size if step is None else step
+    return any(step is not None for step in steps)
 
 
 def _cut_step(tasks: Sequence[Task], epoch: int, cuts: int, step_size: float) -> None:
@@ -169,6 +182,7 @@ def _cut_step(tasks: Sequence[Task], epoch: int, cuts: int, step_size: float) ->
         )
     for task in tasks:
         task.step_size *= _STEP_CUT
+        task.average = None  # it begins anew
     warnings.warn(
         f"{what}; taken back and begun anew with {step_size * _STEP_CUT:g}: a smaller step_size, or scaled data, would "
         "save the time",

@@ -29,7 +29,7 @@ void pass(const LinearObjective<Data>& objective, std::span<typename Data::Real>
     const LinearWeights<Real, Policy> w(weights, objective.config().fit_intercept, policy);
     const EpochSteps<Real> steps(epoch.schedule, epoch.index);
     const auto rate = static_cast<Real>(objective.config().intercept_rate);
-    std::size_t t = epoch.index * X.rows() + thread + 1;  // samples drawn by all threads, as this one counts them
+    std::size_t t = epoch.t(X.rows(), thread);  // samples drawn by all threads, as this one counts them
     epoch.sampler(X.rows(), thread, n_threads).for_each([&](std::size_t e) {
       const auto x = X.row(e);
       {

@@ -4,6 +4,7 @@
 //                        g = s_i loss'(w.x_i + b, y_i)
 //                        w <- prox(w - step_t g x_i),   b <- b - rate step_t g
 //
+// Passive-aggressive samples take a share of their step (schedule.hpp), which is the same as a smaller g.
 // prox shrinks the support of x_i only, each coordinate by its share of the penalty (penalty.hpp).
 #include "dsgd/solver/sgd.hpp"
 
@@ -28,8 +29,12 @@ void sgd_epoch(const LinearObjective<Data>& objective, std::span<typename Data::
       const auto rate = static_cast<Real>(objective.config().intercept_rate);
       epoch.sampler(X.rows(), 0, 1).for_each([&](std::size_t i) {
         const auto x = X.row(i);
-        const Real gradient = objective.sample_weight(i) * loss.derivative(w.decision(x), objective.y()[i]);
-        w.descend(x, gradient, steps(epoch.index * X.rows() + done + 1), rate, penalty, i + epoch.index);
+        const Real z = w.decision(x);
+        const Real y = objective.y()[i];
+        const Real step = steps(epoch.t(X.rows(), done));
+        Real gradient = objective.sample_weight(i) * loss.derivative(z, y);
+        if (!steps.whole()) gradient *= steps.share(x, loss.value(z, y), step);
+        w.descend(x, gradient, step, rate, penalty, i + epoch.index);
         if (!visited.empty()) visited[done] = static_cast<std::int64_t>(i);
         ++done;
       });

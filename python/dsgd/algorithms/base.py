@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
+from dsgd.averaging import PolyakAverage
 from dsgd.checks import check_integer
 from dsgd.problem import Problem
 from dsgd.schedules import Run, Schedule
@@ -31,11 +32,14 @@ class Capabilities:
         The same `random_state` and number of threads give the same bits.
     stochastic : bool
         Steps on some of the rows, whose size has to be searched for.
+    shares : bool
+        A sample may take a share of its step, as the passive-aggressive schedules want it.
     """
 
     threads: bool
     deterministic: bool
     stochastic: bool = True
+    shares: bool = False
 
 
 class EpochEnd(NamedTuple):
@@ -73,7 +77,11 @@ class Task:
     n_threads : int
     max_epochs : int
     start_epoch : int
-        Epochs finished before; not 0 when an epoch that diverged is begun anew.
+        Epochs finished before; not 0 when an epoch that diverged is begun anew, or when a run goes on.
+    offset : int
+        Samples drawn before epoch 0, as by earlier calls on other rows; a schedule counts them.
+    average : PolyakAverage or None
+        That of an algorithm that averages: kept here, so that a run can go on with it.
     """
 
     problem: Problem
@@ -85,6 +93,8 @@ class Task:
     n_threads: int
     max_epochs: int
     start_epoch: int = 0
+    offset: int = 0
+    average: PolyakAverage | None = None
 
     @property
     def n_samples(self) -> int:
@@ -119,15 +129,21 @@ class Task:
         coef[:] = np.sign(coef) * left / (1 + step * alpha_l2)
         return w
 
+    def averaging(self, begin: bool | int) -> PolyakAverage:
+        """Return the average to go on with, or a new one from sample `begin` of the run on."""
+        if self.average is None:
+            self.average = PolyakAverage(self.weights, begin, self.offset + self.start_epoch * self.n_samples)
+        return self.average
+
     def step_size_at(self, index: int) -> float:
         """Return the step size at the first sample of epoch `index`, counted from 0."""
-        return self.schedule.core(self.step_size, self.run).at(index * self.n_samples + 1, index)
+        return self.schedule.core(self.step_size, self.run).at(self.offset + index * self.n_samples + 1, index)
 
     def epoch(self, index: int, block_size: int | None) -> _core.Epoch:
         """Return what the core needs for epoch `index`, counted from 0."""
         schedule = self.schedule.core(self.step_size, self.run)
         block = self.problem.block_size if block_size is None else block_size
-        return _core.Epoch(index=index, schedule=schedule, block_size=block, seed=self.seed)
+        return _core.Epoch(index=index, schedule=schedule, block_size=block, seed=self.seed, offset=self.offset)
 
 
 def check_block_size(block_size: Any) -> int | None:
