@@ -24,7 +24,7 @@ from dsgd.history import History
 from dsgd.losses import LOSSES, SKLEARN_NAMES, Loss
 from dsgd.threads import resolve_threads
 
-__all__ = ["Evaluation", "FitResult", "LinearModel"]
+__all__ = ["Evaluation", "FitResult", "LinearModel", "probabilities"]
 
 _FORMAT = "dsgd-linear-model-1"
 
@@ -105,18 +105,18 @@ class LinearModel:
         chosen = (decision > 0).astype(np.intp) if decision.ndim == 1 else decision.argmax(axis=1)
         return np.asarray(self.classes[chosen])
 
-    def score_of(self, decision: NDArray[Any], y: ArrayLike) -> float:
+    def score_of(self, decision: NDArray[Any], y: ArrayLike, sample_weight: NDArray[Any] | None = None) -> float:
         """Return the accuracy (classification) or R2 (regression) of decision values."""
         labels = as_labels(y, len(decision))
         if self.classes is not None:
             check_same_kind(labels, self.classes)
-            return float(np.mean(labels == self.labels(decision)))
+            return float(np.average(labels == self.labels(decision), weights=sample_weight))
         if len(labels) < 2:
             raise DataError("R2 needs at least two rows")
-        return _r2(as_real(labels, "y").astype(np.float64), decision.astype(np.float64))
+        return _r2(as_real(labels, "y").astype(np.float64), decision.astype(np.float64), sample_weight)
 
 
-def _r2(target: NDArray[np.float64], decision: NDArray[np.float64]) -> float:
+def _r2(target: NDArray[np.float64], decision: NDArray[np.float64], sample_weight: NDArray[Any] | None) -> float:
     """Return R2, always a finite number: a history is written as JSON, which has no others."""
     # Importing scikit-learn takes longer than many a fit, so only who scores a regression waits for it.
     from sklearn.metrics import r2_score
@@ -127,7 +127,19 @@ def _r2(target: NDArray[np.float64], decision: NDArray[np.float64]) -> float:
     if largest > 1e100:  # squares would overflow; R2 does not depend on the unit
         target, decision = target / largest, decision / largest
     with np.errstate(over="ignore"):
-        return float(np.nan_to_num(r2_score(target, decision)))
+        return float(np.nan_to_num(r2_score(target, decision, sample_weight=sample_weight)))
+
+
+def probabilities(loss: Loss, decision: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the probabilities of all classes, shape (n_samples, n_classes), that belong to decision values.
+
+    For more than two classes those of each against all others, scaled to sum 1; `ConfigError` if the loss has none.
+    """
+    positive = loss.probability(decision.astype(np.float64))
+    if positive.ndim == 1:
+        return np.stack([1 - positive, positive], axis=1)
+    total = positive.sum(axis=1, keepdims=True)
+    return np.asarray(np.where(total > 0, positive, 1) / np.where(total > 0, total, positive.shape[1]))
 
 
 class Evaluation:
@@ -141,6 +153,8 @@ class Evaluation:
     classes : ndarray or None
         Of the training data.
     n_threads : int
+    sample_weight : ndarray of shape (n_samples,), optional
+        Of the samples to score on.
 
     Raises
     ------
@@ -154,6 +168,7 @@ class Evaluation:
         n_features: int,
         classes: NDArray[Any] | None,
         n_threads: int,
+        sample_weight: NDArray[Any] | None = None,
     ) -> None:
         if not isinstance(eval_set, tuple) or len(eval_set) != 2:
             raise ConfigError("eval_set must be a tuple (X, y) or a Dataset")
@@ -175,10 +190,11 @@ class Evaluation:
         elif len(self._labels) < 2:
             raise DataError("eval_set has one row; R2 needs at least two")
         self._n_threads = n_threads
+        self._sample_weight = sample_weight
 
     def score(self, model: LinearModel) -> float:
         """Return accuracy or R2."""
-        return model.score_of(model.decide(self._matrix, self._n_threads), self._labels)
+        return model.score_of(model.decide(self._matrix, self._n_threads), self._labels, self._sample_weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,12 +273,7 @@ class FitResult:
         ConfigError
             Unless the loss is logistic or modified_huber.
         """
-        decision = self.decision_function(X, n_threads=n_threads).astype(np.float64)
-        positive = self.model.loss.probability(decision)
-        if positive.ndim == 1:
-            return np.stack([1 - positive, positive], axis=1)
-        total = positive.sum(axis=1, keepdims=True)
-        return np.asarray(np.where(total > 0, positive, 1) / np.where(total > 0, total, positive.shape[1]))
+        return probabilities(self.model.loss, self.decision_function(X, n_threads=n_threads))
 
     def score(self, X: Any, y: ArrayLike, *, n_threads: int | None = None) -> float:
         """Return the accuracy (classification) or R2 (regression) on X and y."""

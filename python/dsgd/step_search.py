@@ -43,7 +43,8 @@ def choose_steps(algorithm: Algorithm, tasks: Sequence[Task]) -> None:
         if not algorithm.capabilities.stochastic or task.problem.loss.scale_free:
             task.step_size = natural
         elif given is not None:
-            task.step_size = given
+            task.step_size = min(given, _longest_stable(algorithm, task))
+            task.rule_of_thumb = True
         else:
             guess = _search(algorithm, task, guess or natural)
             task.step_size = min(guess * _MARGIN, _longest_stable(algorithm, task))

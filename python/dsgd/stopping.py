@@ -40,9 +40,8 @@ class StoppingRule(Protocol):
         """Whether the model of the last record is to be returned unless a better one comes."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Standstill:
-    """scikit-learn's rule: no record for `patience` epochs that is better than the best by at least `tol`.
+    """scikit-learn's rule: for `patience` epochs nothing better than the best by at least `tol`. For one fit.
 
     Parameters
     ----------
@@ -53,25 +52,26 @@ class Standstill:
         Whether the score on the evaluation set counts, rather than the training objective.
     """
 
-    tol: float | None
-    patience: int
-    on_score: bool
+    def __init__(self, *, tol: float | None, patience: int, on_score: bool) -> None:
+        self._tol = tol
+        self._patience = patience
+        self._on_score = on_score
+        self._best = -math.inf
+        self._waited = 0
 
     def reason(self, history: History, wall_seconds: float, since: int = 0) -> str | None:  # noqa: ARG002
         """Return ``"tol"`` or ``"early_stopping"`` where the fit stands still, else None."""
-        if self.tol is None:
+        value = history[-1].score if self._on_score else history[-1].objective
+        if self._tol is None or value is None:
             return None
-        best, waited = -math.inf, 0
-        for k, record in enumerate(history):
-            value = record.score if self.on_score else record.objective
-            if value is None:
-                continue
-            gain = value if self.on_score else -value
-            waited = (0 if k <= since else waited) + 1 if gain < best + self.tol else 0
-            best = max(best, gain)
-        if waited < self.patience:
+        if len(history) == since + 1:
+            self._waited = 0
+        gain = value if self._on_score else -value
+        self._waited = self._waited + 1 if gain < self._best + self._tol else 0
+        self._best = max(self._best, gain)
+        if self._waited < self._patience:
             return None
-        return "early_stopping" if self.on_score else "tol"
+        return "early_stopping" if self._on_score else "tol"
 
     def is_best(self, history: History) -> bool:  # noqa: ARG002
         """Return False: scikit-learn keeps the last model."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 import warnings
@@ -22,6 +23,8 @@ from dsgd.stopping import STANDSTILLS, StoppingRule
 
 __all__ = ["train"]
 
+_LOG = logging.getLogger("dsgd")
+
 # An objective so many times that of the best constant (and of the starting weights) is taken for a divergence.
 _EXPLOSION = 10.0
 # Ten cuts make the step a million times smaller.
@@ -38,6 +41,8 @@ def train(
     callbacks: Sequence[Callback],
     progress: bool,
     begin: float,
+    *,
+    keep_interrupted: bool = True,
 ) -> tuple[History, str]:
     """Train the binary problems of a model, or its regression, epoch by epoch and in step.
 
@@ -55,6 +60,8 @@ def train(
     progress : bool
     begin : float
         The clock (`time.perf_counter`) when the work began, such as a search for the step size.
+    keep_interrupted : bool
+        Whether Ctrl-C ends the fit with the epochs that are finished, rather than the program.
 
     Returns
     -------
@@ -93,7 +100,7 @@ def train(
                 if reason is not None:
                     break
         except KeyboardInterrupt:
-            if not history:
+            if not history or not keep_interrupted:
                 raise
             reason = "interrupted"
             warnings.warn(
@@ -130,7 +137,7 @@ def _records(
         for ends in zip(*(algorithm.epochs(task) for task in tasks), strict=True):
             seconds += time.perf_counter() - start
             evaluate = evaluate_every > 0 and ((epoch + 1) % evaluate_every == 0 or epoch + 1 == max_epochs)
-            objective = float(np.mean([task.value() for task in tasks])) if evaluate else None
+            objective = sum(task.value() for task in tasks) / len(tasks) if evaluate else None
             diverged = not np.isfinite(model.weights).all() or (objective is not None and not objective <= bound)
             if diverged:
                 np.copyto(model.weights, recorded)
@@ -173,7 +180,7 @@ def _go_on_smaller(tasks: Sequence[Task]) -> bool:
 
 
 def _cut_step(tasks: Sequence[Task], epoch: int, cuts: int, step_size: float) -> None:
-    """Make the step smaller and warn, or give up."""
+    """Make the step smaller, and warn if somebody chose it, or give up."""
     what = f"epoch {epoch + 1} diverged with step size {step_size:g}"
     if cuts > _MAX_CUTS:
         raise DivergedError(
@@ -183,9 +190,11 @@ def _cut_step(tasks: Sequence[Task], epoch: int, cuts: int, step_size: float) ->
     for task in tasks:
         task.step_size *= _STEP_CUT
         task.average = None  # it begins anew
-    warnings.warn(
+    message = (
         f"{what}; taken back and begun anew with {step_size * _STEP_CUT:g}: a smaller step_size, or scaled data, would "
-        "save the time",
-        RuntimeWarning,
-        stacklevel=5,
+        "save the time"
     )
+    if tasks[0].rule_of_thumb:
+        _LOG.info("%s", message)
+    else:
+        warnings.warn(message, RuntimeWarning, stacklevel=5)

@@ -82,6 +82,8 @@ class Task:
         Samples drawn before epoch 0, as by earlier calls on other rows; a schedule counts them.
     average : PolyakAverage or None
         That of an algorithm that averages: kept here, so that a run can go on with it.
+    rule_of_thumb : bool
+        Whether `step_size` comes from a rule of thumb of the schedule: it may well be too long.
     """
 
     problem: Problem
@@ -95,6 +97,7 @@ class Task:
     start_epoch: int = 0
     offset: int = 0
     average: PolyakAverage | None = None
+    rule_of_thumb: bool = False
 
     @property
     def n_samples(self) -> int:
