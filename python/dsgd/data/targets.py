@@ -151,7 +151,8 @@ def as_sample_weight(
         if classes is None:
             raise ConfigError("class_weight needs classes; regression takes sample_weight")
         member = np.searchsorted(classes, as_labels(y, n_rows))
-        with np.errstate(over="ignore", invalid="ignore"):  # looked for below
+        # Looked for below; a class without samples has a weight that nothing uses.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             weight = weight * _class_weights(class_weight, classes, member)[member]
     wrong = ~(np.isfinite(weight) & (weight >= 0))
     if wrong.any():

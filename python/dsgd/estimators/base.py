@@ -39,7 +39,7 @@ class Rows(NamedTuple):
     def where(self, mask: NDArray[np.bool_]) -> Rows:
         """Return the samples that the mask names."""
         weight = None if self.sample_weight is None else self.sample_weight[mask]
-        return Rows(self.X[mask], self.targets[:, mask], weight)
+        return Rows(self.X[mask], np.ascontiguousarray(self.targets[:, mask]), weight)
 
 
 class SgdEstimator(CallbackSupportMixin, BaseEstimator):
@@ -69,6 +69,8 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         if self.early_stopping:
             counted = np.ones(len(y), bool) if rows.sample_weight is None else rows.sample_weight > 0
             mask = self._make_validation_split(y, sample_mask=counted)
+            if self._labels is None and mask.sum() < 2:
+                raise DataError("early_stopping holds out 1 row, and R2 needs two; use a larger validation_fraction")
             train_rows, held_out = rows.where(~mask), rows.where(mask)
         job = job_of(self, train_rows.X.shape[0], max_epochs=self.max_iter)
         self._train(job, train_rows, held_out, weights, fresh=fresh, calls=calls)

@@ -233,13 +233,13 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
             Itself. ``partial_fit`` k times on the same rows is ``fit`` with ``tol=None, max_iter=k``, bit for bit,
             on one thread and with an int as `random_state`.
         """
-        self._more_validate_params(for_partial_fit=True)
-        if isinstance(self.class_weight, str):
+        first = getattr(self, "classes_", None) is None
+        self._more_validate_params(for_partial_fit=first)
+        if first and isinstance(self.class_weight, str):
             raise ConfigError(
                 "class_weight 'balanced' is not supported for partial_fit, which sees a part of the data; compute the "
                 "weights with sklearn.utils.class_weight.compute_class_weight and pass them as a dict"
             )
-        first = getattr(self, "classes_", None) is None
         X, y, sample_weight = self._checked(X, y, sample_weight, reset=first)
         _check_partial_fit_first_call(self, classes)
         unknown = np.setdiff1d(y, self.classes_)

@@ -176,8 +176,8 @@ class SGDRegressor(SgdEstimator, linear_model.SGDRegressor):
         SGDRegressor
             Itself.
         """
-        self._more_validate_params(for_partial_fit=True)
         first = getattr(self, "coef_", None) is None
+        self._more_validate_params(for_partial_fit=first)
         self._partial_fit_rows(self._rows(*self._checked(X, y, sample_weight, reset=first)))
         return self
 
