@@ -55,13 +55,17 @@ void register_solver(py::module_& m) {
   m.def(
       "sgd_epoch",
       [](const Objective& objective, const py::array& weights, const Epoch& epoch,
-         const std::optional<py::array>& visited, const std::optional<py::array>& drift, std::int64_t averaged) {
+         const std::optional<py::array>& visited, const std::optional<py::array>& drift, std::int64_t averaged,
+         bool sum_loss) {
         const auto order = optional_span<std::int64_t>(visited, "visited");
         const Average average{optional_span<double>(drift, "drift"), averaged};
-        with_weights(objective, weights, [&](const auto& f, auto w) { sgd_epoch(f, w, epoch, order, average); });
+        double loss = 0;
+        with_weights(objective, weights,
+                     [&](const auto& f, auto w) { loss = sgd_epoch(f, w, epoch, order, average, sum_loss); });
+        return loss;
       },
       py::arg("objective"), py::arg("weights"), py::arg("epoch"), py::arg("visited") = py::none(),
-      py::arg("drift") = py::none(), py::arg("averaged") = 0);
+      py::arg("drift") = py::none(), py::arg("averaged") = 0, py::arg("sum_loss") = false);
 
   m.def(
       "minibatch_epoch",

@@ -92,7 +92,8 @@ def sgd_epoch(
     visited: NDArray[np.int64] | None = None,
     drift: NDArray[np.float64] | None = None,
     averaged: int = 0,
-) -> None: ...
+    sum_loss: bool = False,
+) -> float: ...
 def minibatch_epoch(
     objective: LinearObjective,
     weights: NDArray[Any],

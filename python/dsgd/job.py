@@ -51,6 +51,8 @@ class Job:
     max_epochs : int
     start_epoch, offset : int
         Where a run goes on; see `Task`.
+    sum_loss : bool
+        Whether the losses of an epoch's samples are as good as the objective at its end, which costs more.
 
     Raises
     ------
@@ -69,6 +71,7 @@ class Job:
     max_epochs: int
     start_epoch: int = 0
     offset: int = 0
+    sum_loss: bool = False
 
     def __post_init__(self) -> None:
         self.schedule.check(sum(self.alphas), self.loss)
@@ -121,6 +124,7 @@ class Job:
             max_epochs=self.max_epochs,
             start_epoch=self.start_epoch,
             offset=self.offset,
+            sum_loss=self.sum_loss,
         )
         problems: Iterator[Problem] = (problem_of(target=target) for target in targets)
         tasks = [

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsgd.algorithms import Algorithm, Task
+from dsgd.algorithms import Algorithm, EpochEnd, Task
 from dsgd.callbacks import Callback
 from dsgd.errors import DivergedError
 from dsgd.history import History, Record
@@ -137,8 +137,10 @@ def _records(
         for ends in zip(*(algorithm.epochs(task) for task in tasks), strict=True):
             seconds += time.perf_counter() - start
             evaluate = evaluate_every > 0 and ((epoch + 1) % evaluate_every == 0 or epoch + 1 == max_epochs)
-            objective = sum(task.value() for task in tasks) / len(tasks) if evaluate else None
-            diverged = not np.isfinite(model.weights).all() or (objective is not None and not objective <= bound)
+            objective = _objective(tasks, ends) if evaluate else None
+            diverged = not np.isfinite(model.weights).all() or (
+                objective is not None and _exploded(tasks, objective, bound)
+            )
             if diverged:
                 np.copyto(model.weights, recorded)
                 cuts += 1
@@ -154,6 +156,19 @@ def _records(
                 score=evaluation.score(model) if evaluate and evaluation is not None else None,
             )
             start = time.perf_counter()
+
+
+def _objective(tasks: Sequence[Task], ends: Sequence[EpochEnd]) -> float:
+    """Return the mean objective of the problems, from the losses of an epoch where the algorithm summed them."""
+    values = [
+        task.value() if end.loss is None else end.loss + task.penalty() for task, end in zip(tasks, ends, strict=True)
+    ]
+    return sum(values) / len(tasks)
+
+
+def _exploded(tasks: Sequence[Task], objective: float, bound: float) -> bool:
+    """Whether an objective is that of a divergence; losses of an epoch may be large where its end is not."""
+    return not objective <= bound and not sum(task.value() for task in tasks) / len(tasks) <= bound
 
 
 def _explosion_bound(tasks: Sequence[Task]) -> float:

@@ -51,10 +51,13 @@ class EpochEnd(NamedTuple):
         Gradients of single samples evaluated so far, divided by the number of samples.
     step_size : float
         At the first sample of the epoch.
+    loss : float or None
+        Mean loss of the samples as they were drawn, from an algorithm that sums it on `Task.sum_loss`.
     """
 
     effective_passes: float
     step_size: float
+    loss: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -84,6 +87,8 @@ class Task:
         That of an algorithm that averages: kept here, so that a run can go on with it.
     rule_of_thumb : bool
         Whether `step_size` comes from a rule of thumb of the schedule: it may well be too long.
+    sum_loss : bool
+        Whether an algorithm that can should sum the losses of the samples that it draws.
     """
 
     problem: Problem
@@ -98,6 +103,7 @@ class Task:
     offset: int = 0
     average: PolyakAverage | None = None
     rule_of_thumb: bool = False
+    sum_loss: bool = False
 
     @property
     def n_samples(self) -> int:
@@ -112,6 +118,14 @@ class Task:
     def value(self) -> float:
         """Return the objective at the weights as they are."""
         return self.objective.value(self.weights, self.n_threads)
+
+    def penalty(self) -> float:
+        """Return the penalty of the weights as they are."""
+        coef = self.weights[: self.problem.matrix.n_features]
+        alpha_l1, alpha_l2 = self.problem.alphas
+        # Not a dot product: a BLAS may wake threads for it, and wait for them.
+        value = alpha_l2 / 2 * float(np.square(coef).sum(dtype=np.float64)) if alpha_l2 else 0.0
+        return value + (alpha_l1 * float(np.abs(coef).sum(dtype=np.float64)) if alpha_l1 else 0.0)
 
     def mean_loss(self) -> float:
         """Return the mean loss, without the penalty, at the weights as they are."""

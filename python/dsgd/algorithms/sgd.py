@@ -54,6 +54,13 @@ class Sgd(Algorithm):
         average = task.averaging(self.average)
         for index in range(task.start_epoch, task.max_epochs):
             epoch = task.epoch(index, self.block_size)
-            _core.sgd_epoch(task.objective, average.iterate, epoch, drift=average.drift, averaged=average.steps)
+            loss = _core.sgd_epoch(
+                task.objective,
+                average.iterate,
+                epoch,
+                drift=average.drift,
+                averaged=average.steps,
+                sum_loss=task.sum_loss,
+            )
             average.advance(task.n_samples)
-            yield EpochEnd(index + 1, task.step_size_at(index))
+            yield EpochEnd(index + 1, task.step_size_at(index), loss if task.sum_loss else None)

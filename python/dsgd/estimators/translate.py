@@ -64,6 +64,7 @@ def job_of(estimator: Any, n_rows: int, *, max_epochs: int, start_epoch: int = 0
         max_epochs=max_epochs,
         start_epoch=start_epoch,
         offset=offset,
+        sum_loss=True,  # as scikit-learn does
     )
 
 
