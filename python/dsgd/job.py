@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
@@ -125,6 +126,7 @@ class Job:
             start_epoch=self.start_epoch,
             offset=self.offset,
             sum_loss=self.sum_loss,
+            unseen=_unseen(matrix) if weights.any() else np.empty(0, np.intp),
         )
         problems: Iterator[Problem] = (problem_of(target=target) for target in targets)
         tasks = [
@@ -141,6 +143,15 @@ class Job:
         """Set the first step of every task where it was not given."""
         if self.step_size is None:
             choose_steps(self.algorithm, tasks)
+
+
+def _unseen(matrix: _core.Matrix) -> NDArray[np.intp]:
+    """Return the features that no row of a sparse matrix holds."""
+    if not isinstance(matrix.arrays, tuple):
+        return np.empty(0, np.intp)
+    seen = np.zeros(matrix.n_features, bool)
+    seen[matrix.arrays[1]] = True
+    return np.flatnonzero(~seen)
 
 
 def penalty_strengths(penalty: str, alpha: float, l1_ratio: float) -> tuple[float, float]:

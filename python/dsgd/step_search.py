@@ -67,6 +67,7 @@ def _search(algorithm: Algorithm, task: Task, guess: float) -> float:
         start_epoch=0,
         offset=0,
         average=None,
+        unseen=np.empty(0, np.intp),  # the sample keeps only features that occur
     )
     trials: list[str] = []
 

@@ -135,6 +135,9 @@ def _records(
             task.start_epoch = epoch
         start = time.perf_counter()
         for ends in zip(*(algorithm.epochs(task) for task in tasks), strict=True):
+            if algorithm.capabilities.stochastic:
+                for task in tasks:
+                    task.shrink_unseen(epoch, algorithm.batch_rows)
             seconds += time.perf_counter() - start
             evaluate = evaluate_every > 0 and ((epoch + 1) % evaluate_every == 0 or epoch + 1 == max_epochs)
             objective = _objective(tasks, ends) if evaluate else None

@@ -87,6 +87,8 @@ class Task:
         That of an algorithm that averages: kept here, so that a run can go on with it.
     rule_of_thumb : bool
         Whether `step_size` comes from a rule of thumb of the schedule: it may well be too long.
+    unseen : ndarray of int
+        Features that no row holds, where a run does not begin at 0: no step of a sample regularises them.
     sum_loss : bool
         Whether an algorithm that can should sum the losses of the samples that it draws.
     """
@@ -103,6 +105,7 @@ class Task:
     offset: int = 0
     average: PolyakAverage | None = None
     rule_of_thumb: bool = False
+    unseen: NDArray[np.intp] = dataclasses.field(default_factory=lambda: np.empty(0, np.intp))
     sum_loss: bool = False
 
     @property
@@ -140,11 +143,29 @@ class Task:
     def prox(self, weights: NDArray[np.float64], step: float) -> NDArray[np.float64]:
         """Return argmin_v ||v - w||^2 / (2 step) + alpha R(v); the intercept is not regularised."""
         w = weights.copy()
-        alpha_l1, alpha_l2 = self.problem.alphas
         coef = w[:-1] if self.problem.fit_intercept else w
-        left = np.maximum(0, np.abs(coef) - step * alpha_l1)
-        coef[:] = np.sign(coef) * left / (1 + step * alpha_l2)
+        coef[:] = self._shrunk(coef, step)
         return w
+
+    def _shrunk(self, coef: NDArray[Any], step: float) -> NDArray[Any]:
+        alpha_l1, alpha_l2 = self.problem.alphas
+        left = np.maximum(0, np.abs(coef) - step * alpha_l1)
+        return np.asarray(np.sign(coef) * left / (1 + step * alpha_l2))
+
+    def shrink_unseen(self, index: int, batch_rows: int) -> None:
+        """Regularise after epoch `index` what no sample of it could, by all steps of the epoch at once."""
+        if len(self.unseen) == 0:
+            return
+        schedule, n = self.schedule.core(self.step_size, self.run), self.n_samples
+        first = self.offset + index * n + 1
+        some = np.linspace(first, first + n - 1, min(n, 64)).astype(int).tolist()  # a schedule is smooth
+        total = float(np.mean([schedule.at(t, index) for t in some])) * n / min(batch_rows, n)
+        weights = self.weights if self.average is None else self.average.iterate
+        shrunk = self._shrunk(weights[self.unseen], total)
+        if self.average is None:
+            self.weights[self.unseen] = shrunk
+        else:
+            self.average.change(self.unseen, shrunk)
 
     def averaging(self, begin: bool | int) -> PolyakAverage:
         """Return the average to go on with, or a new one from sample `begin` of the run on."""
