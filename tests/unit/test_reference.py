@@ -111,6 +111,25 @@ def test_steps_are_those_of_the_schedule(schedule: schedules.Schedule) -> None:
     np.testing.assert_allclose(weights, w, rtol=0, atol=1e-12)
 
 
+def test_the_loss_of_an_epoch_is_that_of_its_samples_before_their_steps() -> None:
+    objective = make_objective(X, loss="logistic", sample_weight=WEIGHTS, alpha_l1=0, alpha_l2=0.01, fit_intercept=True)
+    weights = np.zeros(N_FEATURES + 1)
+    visited = np.empty(N_ROWS, np.int64)
+    epoch = _core.Epoch(index=0, schedule=_core.Schedule(step_size=0.1), block_size=1, seed=7)
+    loss = _core.sgd_epoch(objective, weights, epoch, visited, sum_loss=True)
+    path = reference.iterates(
+        DENSE, Y, [[i] for i in visited], [0.1] * N_ROWS, loss="logistic", alpha=0.01, fit_intercept=True,
+        stored=DENSE != 0, sample_weight=WEIGHTS,
+    )  # fmt: skip
+    before = [(np.zeros(N_FEATURES), 0.0), *path][:-1]
+    seen = [
+        WEIGHTS[i] * reference.VALUES["logistic"](np.asarray(DENSE[i] @ w + b), Y[i])
+        for i, (w, b) in zip(visited, before, strict=True)
+    ]
+    assert loss == pytest.approx(np.mean(seen), rel=1e-12)
+    assert _core.sgd_epoch(objective, weights, epoch) == 0
+
+
 @pytest.mark.parametrize("loss", ["hinge", "epsilon_insensitive"])
 @pytest.mark.parametrize("schedule", [schedules.PassiveAggressive1(), schedules.PassiveAggressive2()])
 @pytest.mark.parametrize("weighted", [False, True])
