@@ -56,13 +56,8 @@ class PolyakAverage:
         self.steps = 1 - begin
 
     def go_on(self, weights: NDArray[Any]) -> PolyakAverage:
-        """Return this average, for weights that a user sees in another place or has set to other values.
-
-        The iterate is what it was where it is kept apart: an average has none of its own to step from.
-        """
+        """Return this average, to be seen in other weights from now on; the iterate is what it was."""
         self._weights = weights
-        if self.drift is None:
-            self.iterate = weights
         return self
 
     def change(self, where: NDArray[np.intp], to: NDArray[Any]) -> None:

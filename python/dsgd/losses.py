@@ -90,6 +90,17 @@ class Loss:
         """Return the probability of the positive class at decision values z; `ConfigError` if the loss has none."""
         raise ConfigError(f"loss {self.name!r} has no probabilities; train with loss='logistic'")
 
+    def probabilities(self, decision: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the probabilities of all classes, shape (n_samples, n_classes), at the decision values of a model.
+
+        For more than two classes those of each against all others, scaled to sum 1; `ConfigError` if there are none.
+        """
+        positive = self.probability(decision.astype(np.float64))
+        if positive.ndim == 1:
+            return np.stack([1 - positive, positive], axis=1)
+        total = positive.sum(axis=1, keepdims=True)
+        return np.asarray(np.where(total > 0, positive, 1) / np.where(total > 0, total, positive.shape[1]))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Hinge(Loss):

@@ -24,7 +24,7 @@ from dsgd.history import History
 from dsgd.losses import LOSSES, SKLEARN_NAMES, Loss
 from dsgd.threads import resolve_threads
 
-__all__ = ["Evaluation", "FitResult", "LinearModel", "probabilities"]
+__all__ = ["Evaluation", "FitResult", "LinearModel"]
 
 _FORMAT = "dsgd-linear-model-1"
 
@@ -128,18 +128,6 @@ def _r2(target: NDArray[np.float64], decision: NDArray[np.float64], sample_weigh
         target, decision = target / largest, decision / largest
     with np.errstate(over="ignore"):
         return float(np.nan_to_num(r2_score(target, decision, sample_weight=sample_weight)))
-
-
-def probabilities(loss: Loss, decision: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the probabilities of all classes, shape (n_samples, n_classes), that belong to decision values.
-
-    For more than two classes those of each against all others, scaled to sum 1; `ConfigError` if the loss has none.
-    """
-    positive = loss.probability(decision.astype(np.float64))
-    if positive.ndim == 1:
-        return np.stack([1 - positive, positive], axis=1)
-    total = positive.sum(axis=1, keepdims=True)
-    return np.asarray(np.where(total > 0, positive, 1) / np.where(total > 0, total, positive.shape[1]))
 
 
 class Evaluation:
@@ -273,7 +261,7 @@ class FitResult:
         ConfigError
             Unless the loss is logistic or modified_huber.
         """
-        return probabilities(self.model.loss, self.decision_function(X, n_threads=n_threads))
+        return self.model.loss.probabilities(self.decision_function(X, n_threads=n_threads))
 
     def score(self, X: Any, y: ArrayLike, *, n_threads: int | None = None) -> float:
         """Return the accuracy (classification) or R2 (regression) on X and y."""

@@ -94,10 +94,10 @@ def test_a_grid_search_on_two_jobs_is_that_of_one(backend: str, news: Parts) -> 
 
 
 def test_hogwild_works_in_the_jobs_of_a_grid_search(news: Parts) -> None:
-    X, y = few(news, 1500)
-    model = SGDClassifier(random_state=0, n_jobs=2, max_iter=20, tol=None)
+    X, y = news.X[:2000], news.binary().y[:2000]
+    model = SGDClassifier(random_state=0, n_jobs=2, max_iter=5, tol=None)
     search = GridSearchCV(model, {"alpha": [1e-4, 1e-3]}, cv=3, n_jobs=2).fit(X, y)
-    assert search.best_score_ > 0.5
+    assert search.best_score_ > 0.95
 
 
 def test_words_become_features_in_a_pipeline() -> None:

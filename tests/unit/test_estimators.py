@@ -129,6 +129,10 @@ def test_partial_fit_on_the_same_rows_is_fit(rate: str, average: bool | int) -> 
     for _ in range(5):
         parts.partial_fit(X, THREE, classes=np.unique(THREE))
     assert bits(parts) == bits(whole)
+    of_algorithm = classifier(learning_rate=rate, algo=Sgd(average=average))
+    for _ in range(5):
+        of_algorithm.partial_fit(X, THREE, classes=np.unique(THREE))
+    assert bits(of_algorithm) == bits(whole)
     assert parts.t_ == whole.t_
     assert parts.n_iter_ == 1
 

@@ -118,7 +118,7 @@ def test_the_loss_of_an_epoch_is_that_of_its_samples_before_their_steps() -> Non
     epoch = _core.Epoch(index=0, schedule=_core.Schedule(step_size=0.1), block_size=1, seed=7)
     loss = _core.sgd_epoch(objective, weights, epoch, visited, sum_loss=True)
     path = reference.iterates(
-        DENSE, Y, [[i] for i in visited], [0.1] * N_ROWS, loss="logistic", alpha=0.01, fit_intercept=True,
+        DENSE, Y, [[int(i)] for i in visited], [0.1] * N_ROWS, loss="logistic", alpha=0.01, fit_intercept=True,
         stored=DENSE != 0, sample_weight=WEIGHTS,
     )  # fmt: skip
     before = [(np.zeros(N_FEATURES), 0.0), *path][:-1]

@@ -88,14 +88,13 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         """Train for one epoch from the weights as they are; schedule, order and average go on from `t_`."""
         fresh = getattr(self, "coef_", None) is None
         weights = self._start(rows, None if fresh else self.coef_, None if fresh else self.intercept_)
-        self.t_ = getattr(self, "t_", 1.0)
+        t = getattr(self, "t_", 1.0)
         # As if every call before had brought as many rows: calls on the same rows are the epochs of one fit.
         n_rows = rows.X.shape[0]
-        index, offset = divmod(int(self.t_) - 1, n_rows)
+        index, offset = divmod(int(t) - 1, n_rows)
         job = job_of(self, n_rows, max_epochs=index + 1, start_epoch=index, offset=offset)
-        averages = getattr(self, "_averages", ()) if self.average else ()
-        self._train(job, rows, None, weights, fresh=fresh, averages=averages)
-        self.t_ += n_rows
+        self._train(job, rows, None, weights, fresh=fresh, averages=getattr(self, "_averages", ()))
+        self.t_ = t + n_rows
 
     def _start(self, rows: Rows, coef: Any, intercept: Any) -> NDArray[Any]:
         """Return flat parameter vectors to start from, one a problem; `DataError` for what does not fit the data."""
@@ -131,8 +130,10 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         begin = time.perf_counter()
         tasks = job.tasks(as_matrix(rows.X, job.n_threads), rows.targets, rows.sample_weight, weights, fresh=fresh)
         job.choose_steps(tasks)
-        for task, average in zip(tasks, averages, strict=False):
-            task.average = average.go_on(task.weights)
+        average = getattr(job.algorithm, "average", False)
+        if average:
+            for task, begun in zip(tasks, averages, strict=False):
+                task.average = begun.go_on(task.weights)
         evaluate_every = int(calls is not None and (self.tol is not None or self.verbose > 0))
         epochs = []
         for k, task in enumerate(tasks):
@@ -161,7 +162,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         self.n_iter_ = max(epochs)
         for name, value in self._attributes(weights).items():
             setattr(self, name, value)
-        self._averages = [task.average for task in tasks if task.average is not None]
+        self._averages = [task.average for task in tasks if task.average is not None] if average else []
 
     def _attributes(self, weights: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return coef_ and intercept_ in the shapes of scikit-learn, in memory of their own."""

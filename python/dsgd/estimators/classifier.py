@@ -19,7 +19,6 @@ from dsgd.data.targets import as_sample_weight, one_vs_all
 from dsgd.errors import ConfigError, DataError
 from dsgd.estimators.base import Rows, SgdEstimator
 from dsgd.estimators.translate import OWN_NAMES, loss_of
-from dsgd.result import probabilities
 
 __all__ = ["SGDClassifier"]
 
@@ -266,7 +265,7 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
         ndarray of float64, shape (n_samples, n_classes)
             For more than two classes those of each against all others, scaled to sum 1.
         """
-        return probabilities(loss_of(self), self.decision_function(X))
+        return loss_of(self).probabilities(self.decision_function(X))
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
