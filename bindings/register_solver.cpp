@@ -48,33 +48,45 @@ std::span<T> optional_span(const std::optional<py::array>& array, const char* na
   return array ? array_span<T>(*array, name) : std::span<T>();
 }
 
+Share share_of(const std::string& name) {
+  if (name == "whole") return Share::whole;
+  if (name == "pa1") return Share::pa1;
+  if (name == "pa2") return Share::pa2;
+  throw Error(ErrorCode::config, "unknown share '" + name + "'");
+}
+
 }  // namespace
 
 void register_solver(py::module_& m) {
   py::class_<Schedule>(m, "Schedule", "Step sizes over a run; see schedule.hpp.")
-      .def(py::init([](double step_size, double decay, double rate, double power, double horizon) {
-             return Schedule{step_size, decay, rate, power, horizon};
-           }),
+      .def(py::init(
+               [](double step_size, double decay, double rate, double power, double horizon, const std::string& share) {
+                 return Schedule{step_size, decay, rate, power, horizon, share_of(share)};
+               }),
            py::kw_only(), py::arg("step_size"), py::arg("decay") = 1.0, py::arg("rate") = 1.0, py::arg("power") = 0.0,
-           py::arg("horizon") = std::numeric_limits<double>::infinity())
+           py::arg("horizon") = std::numeric_limits<double>::infinity(), py::arg("share") = "whole")
       .def("at", &Schedule::at, py::arg("t"), py::arg("epoch"));
 
   py::class_<Epoch>(m, "Epoch", "What one epoch of a stochastic solver is given.")
-      .def(py::init([](std::size_t index, const Schedule& schedule, std::size_t block_size, std::uint64_t seed) {
-             return Epoch{index, schedule, block_size, seed};
-           }),
-           py::kw_only(), py::arg("index"), py::arg("schedule"), py::arg("block_size"), py::arg("seed"));
+      .def(py::init([](std::size_t index, const Schedule& schedule, std::size_t block_size, std::uint64_t seed,
+                       std::size_t offset) { return Epoch{index, schedule, block_size, seed, offset}; }),
+           py::kw_only(), py::arg("index"), py::arg("schedule"), py::arg("block_size"), py::arg("seed"),
+           py::arg("offset") = 0);
 
   m.def(
       "sgd_epoch",
       [](const Objective& objective, const py::array& weights, const Epoch& epoch,
-         const std::optional<py::array>& visited, const std::optional<py::array>& drift, std::int64_t averaged) {
+         const std::optional<py::array>& visited, const std::optional<py::array>& drift, std::int64_t averaged,
+         bool sum_loss) {
         const auto order = optional_span<std::int64_t>(visited, "visited");
         const Average average{optional_span<double>(drift, "drift"), averaged};
-        with_weights(objective, weights, [&](const auto& f, auto w) { sgd_epoch(f, w, epoch, order, average); });
+        double loss = 0;
+        with_weights(objective, weights,
+                     [&](const auto& f, auto w) { loss = sgd_epoch(f, w, epoch, order, average, sum_loss); });
+        return loss;
       },
       py::arg("objective"), py::arg("weights"), py::arg("epoch"), py::arg("visited") = py::none(),
-      py::arg("drift") = py::none(), py::arg("averaged") = 0);
+      py::arg("drift") = py::none(), py::arg("averaged") = 0, py::arg("sum_loss") = false);
 
   m.def(
       "minibatch_epoch",

@@ -1,10 +1,15 @@
 """Stochastic gradient descent on one core, on all cores without locks, and on many machines."""
 
+from typing import TYPE_CHECKING, Any
+
 from dsgd import algorithms, callbacks, data, errors, losses, schedules
 from dsgd._core import __version__
 from dsgd.api import fit
 from dsgd.history import History, Record
 from dsgd.result import FitResult, LinearModel
+
+if TYPE_CHECKING:
+    from dsgd.estimators import SGDClassifier, SGDRegressor
 
 load = FitResult.load
 
@@ -13,6 +18,8 @@ __all__ = [
     "History",
     "LinearModel",
     "Record",
+    "SGDClassifier",
+    "SGDRegressor",
     "__version__",
     "algorithms",
     "callbacks",
@@ -23,3 +30,16 @@ __all__ = [
     "losses",
     "schedules",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the estimators when they are asked for: scikit-learn takes longer to import than many a fit."""
+    if name in ("SGDClassifier", "SGDRegressor"):
+        from dsgd import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module 'dsgd' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -82,11 +82,12 @@ class Schedule:
         rate: float = 1.0,
         power: float = 0.0,
         horizon: float = ...,
+        share: str = "whole",
     ) -> None: ...
     def at(self, t: int, epoch: int) -> float: ...
 
 class Epoch:
-    def __init__(self, *, index: int, schedule: Schedule, block_size: int, seed: int) -> None: ...
+    def __init__(self, *, index: int, schedule: Schedule, block_size: int, seed: int, offset: int = 0) -> None: ...
 
 def sgd_epoch(
     objective: LinearObjective,
@@ -95,7 +96,8 @@ def sgd_epoch(
     visited: NDArray[np.int64] | None = None,
     drift: NDArray[np.float64] | None = None,
     averaged: int = 0,
-) -> None: ...
+    sum_loss: bool = False,
+) -> float: ...
 def minibatch_epoch(
     objective: LinearObjective,
     weights: NDArray[Any],

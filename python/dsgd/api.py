@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import inspect
-import logging
-import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -14,26 +10,22 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from dsgd.algorithms import Algorithm, Task, resolve_algorithm
+from dsgd.algorithms import Algorithm, resolve_algorithm
 from dsgd.callbacks import Callback
-from dsgd.checks import check_choice, check_flag, check_integer, check_real, check_seed, shown
+from dsgd.checks import check_flag, check_integer, check_real, check_seed, shown
 from dsgd.data.dataset import Dataset
 from dsgd.data.inputs import as_matrix, real_dtype
 from dsgd.data.reading import common_base, load
 from dsgd.data.targets import as_initial_weights, as_sample_weight, as_targets
 from dsgd.errors import ConfigError, DataError
+from dsgd.job import Job, penalty_strengths, threads_of
 from dsgd.losses import Loss, resolve_loss
-from dsgd.problem import Problem, measure
 from dsgd.result import Evaluation, FitResult, LinearModel
 from dsgd.schedules import Schedule, resolve_schedule
-from dsgd.step_search import choose_steps
 from dsgd.stopping import Stopping
-from dsgd.threads import resolve_threads
 from dsgd.training import train
 
 __all__ = ["fit"]
-
-_LOG = logging.getLogger("dsgd")
 
 
 def fit(
@@ -81,8 +73,9 @@ def fit(
         ``"sgd"`` (one thread, reproducible), ``"hogwild"`` (all cores, lock-free), ``"minibatch"`` (all cores,
         reproducible), ``"batch"`` (all rows at once, for exact zeros), or an object of `dsgd.algorithms`.
     loss : str or Loss, default="hinge"
-        ``"hinge"``, ``"squared_hinge"``, ``"logistic"``, ``"modified_huber"`` for classification; ``"squared"``,
-        ``"huber"``, ``"epsilon_insensitive"`` for regression; or an object of `dsgd.losses`.
+        ``"hinge"``, ``"squared_hinge"``, ``"perceptron"``, ``"logistic"``, ``"modified_huber"`` for classification;
+        ``"squared"``, ``"huber"``, ``"epsilon_insensitive"``, ``"squared_epsilon_insensitive"`` for regression; or an
+        object of `dsgd.losses`.
     penalty : {"l2", "l1", "elasticnet", "none"}, default="l2"
         R(w) = ||w||^2 / 2, ||w||_1, (1 - l1_ratio) ||w||^2 / 2 + l1_ratio ||w||_1, or 0. The l1 part sets weights to
         exactly zero.
@@ -98,8 +91,9 @@ def fit(
         it learns like a feature as large as the others. ``"batch"`` has its own line search and takes a first guess.
     schedule : str or Schedule, default="auto"
         What becomes of it: ``"linear"`` (to zero at the end of the run), ``"inverse-time"``, ``"inverse-sqrt"``,
-        ``"inverse-scaling"``, ``"optimal"``, ``"epoch-decay"``, ``"constant"``; see `dsgd.schedules`. ``"auto"`` is
-        ``"linear"``, or ``"inverse-time"`` with `tol`, `early_stopping` or `max_seconds`, which may end a run early.
+        ``"inverse-scaling"``, ``"optimal"``, ``"epoch-decay"``, ``"constant"``, ``"adaptive"`` (smaller at every
+        standstill), ``"pa1"``, ``"pa2"`` (passive-aggressive); see `dsgd.schedules`. ``"auto"`` is ``"linear"``, or
+        ``"inverse-time"`` with `tol`, `early_stopping` or `max_seconds`, which may end a run early.
     max_epochs : int, default=20
         Passes over the data.
     tol : float, optional
@@ -162,7 +156,7 @@ def fit(
     """
     algorithm = resolve_algorithm(algo, algorithm_options, inspect.signature(fit).parameters)
     resolved_loss = resolve_loss(loss)
-    alphas = _alphas(penalty, alpha, l1_ratio)
+    alphas = penalty_strengths(penalty, alpha, l1_ratio)
     fit_intercept = check_flag("fit_intercept", fit_intercept)
     first_step = _first_step(step_size)
     max_epochs = check_integer("max_epochs", max_epochs, 1)
@@ -171,14 +165,22 @@ def fit(
     stopping.check(evaluate_every, eval_set)
     if isinstance(schedule, str) and schedule == "auto":
         schedule = "inverse-time" if stopping.may_end_early else "linear"
-    resolved_schedule = resolve_schedule(schedule)
-    resolved_schedule.check(sum(alphas))
     # A sequence: an iterator would be used up by the check.
     if not isinstance(callbacks, Sequence) or not all(callable(callback) for callback in callbacks):
         raise ConfigError(f"callbacks must be a sequence of callables, such as a list, not {shown(callbacks)}")
     progress = check_flag("progress", progress)
-    threads = _threads_of(algorithm, n_threads)
-    seed = check_seed(random_state)
+    threads = threads_of(algorithm, n_threads)
+    job = Job(
+        algorithm=algorithm,
+        loss=resolved_loss,
+        alphas=alphas,
+        fit_intercept=fit_intercept,
+        schedule=resolve_schedule(schedule),
+        step_size=first_step,
+        n_threads=threads,
+        seed=check_seed(random_state),
+        max_epochs=max_epochs,
+    )
 
     X, y, index_base = _load(X, y, threads)
     matrix = as_matrix(X, threads)
@@ -190,35 +192,9 @@ def fit(
         evaluation = Evaluation(_eval_pair(eval_set, index_base), matrix.n_features, classes, threads)
     weights = as_initial_weights(init, len(targets), matrix.n_features + int(fit_intercept), dtype)
     model = LinearModel(weights=weights, fit_intercept=fit_intercept, loss=resolved_loss, classes=classes)
-    problem = Problem(
-        matrix=matrix,
-        target=targets[0],
-        sample_weight=importance,
-        loss=resolved_loss,
-        alphas=alphas,
-        fit_intercept=fit_intercept,
-        scale=measure(matrix, importance, threads),
-    )
-    task_of = functools.partial(
-        Task,
-        schedule=resolved_schedule,
-        step_size=first_step or math.nan,
-        seed=int.from_bytes(os.urandom(8), "little") if seed is None else seed,
-        n_threads=threads,
-        max_epochs=max_epochs,
-    )
-    objective = problem.objective(threads)
-    tasks = [
-        task_of(problem=dataclasses.replace(problem, target=t), objective=objective.with_target(t), weights=w)
-        for t, w in zip(targets, weights, strict=True)
-    ]
-    if init is None and fit_intercept:
-        weights[:, -1] = [task.problem.best_constant() for task in tasks]
-    size = (matrix.n_rows, matrix.n_features, len(tasks), dtype, threads)
-    _LOG.info("%s: %d rows, %d features, %d problem(s), %s, %d threads", algorithm.name, *size)
+    tasks = job.tasks(matrix, targets, importance, weights, fresh=init is None)
     begin = time.perf_counter()
-    if first_step is None:
-        choose_steps(algorithm, tasks)
+    job.choose_steps(tasks)
     history, reason = train(
         algorithm, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin
     )
@@ -243,27 +219,6 @@ def _eval_pair(eval_set: Any, index_base: str | None) -> Any:
         return eval_set
     common_base({"the training data": index_base, "eval_set": eval_set.index_base})
     return eval_set.X, eval_set.y
-
-
-def _alphas(penalty: str, alpha: float, l1_ratio: float) -> tuple[float, float]:
-    """Return the strengths of ||w||_1 and of ||w||^2 / 2."""
-    check_choice("penalty", penalty, ("l2", "l1", "elasticnet", "none"))
-    alpha = check_real("alpha", alpha, 0)
-    l1_ratio = check_real("l1_ratio", l1_ratio, 0, 1)
-    share = {"l2": 0.0, "l1": 1.0, "elasticnet": l1_ratio}
-    return (0.0, 0.0) if penalty == "none" else (alpha * share[penalty], alpha * (1 - share[penalty]))
-
-
-def _threads_of(algorithm: Algorithm, n_threads: int | None) -> int:
-    """Return the threads to use; `ConfigError` for several with an algorithm that runs on one."""
-    if algorithm.capabilities.threads:
-        return resolve_threads(n_threads)
-    threads = resolve_threads(1 if n_threads is None else n_threads)
-    if threads > 1:
-        raise ConfigError(
-            f"algo {algorithm.name!r} runs on one thread; n_threads={threads} needs another, such as 'hogwild'"
-        )
-    return threads
 
 
 def _first_step(step_size: Any) -> float | None:

@@ -55,6 +55,19 @@ class PolyakAverage:
         self.drift = np.zeros(len(weights)) if begin > 0 else None
         self.steps = 1 - begin
 
+    def go_on(self, weights: NDArray[Any]) -> PolyakAverage:
+        """Return this average, to be seen in other weights from now on; the iterate is what it was."""
+        self._weights = weights
+        return self
+
+    def change(self, where: NDArray[np.intp], to: NDArray[Any]) -> None:
+        """Set some weights of the iterate, as a part of the last step."""
+        difference = to - self.iterate[where]
+        self.iterate[where] = to
+        if self.drift is not None:
+            self.drift[where] += max(0, self.steps - 1) * difference
+        self.advance(0)
+
     def advance(self, n_samples: int) -> None:
         """Count the samples of an epoch and bring the weights up to date."""
         self.steps += n_samples

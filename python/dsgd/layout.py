@@ -43,6 +43,9 @@ class InPlace:
         self.objective = task.objective
         self.weights = task.weights
 
+    def fetch(self) -> None:
+        """Take over the weights of the task: they are the same."""
+
     def publish(self) -> None:
         """Bring the weights of the task up to date: they are the same."""
 
@@ -62,11 +65,15 @@ class Renumbered:
     def __init__(self, task: Task) -> None:
         order, matrix = _renumbered(task)
         self.objective = task.objective.renumbered(matrix, order)
-        everything = np.concatenate([order, np.arange(len(order), len(task.weights))])
-        self.weights: NDArray[Any] = task.weights[everything]
+        self._order = np.concatenate([order, np.arange(len(order), len(task.weights))])
+        self._rank = np.empty_like(self._order)
+        self._rank[self._order] = np.arange(len(self._order))
         self._published = task.weights
-        self._rank = np.empty_like(everything)
-        self._rank[everything] = np.arange(len(everything))
+        self.weights: NDArray[Any] = np.empty_like(task.weights)
+
+    def fetch(self) -> None:
+        """Take over the weights of the task, which others may have changed."""
+        np.take(self._published, self._order, out=self.weights, mode="clip")
 
     def publish(self) -> None:
         """Bring the weights of the task up to date."""

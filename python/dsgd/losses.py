@@ -20,7 +20,9 @@ __all__ = [
     "Logistic",
     "Loss",
     "ModifiedHuber",
+    "Perceptron",
     "Squared",
+    "SquaredEpsilonInsensitive",
     "SquaredHinge",
     "resolve_loss",
 ]
@@ -37,6 +39,8 @@ class Loss:
     """The greatest second derivative in z; 1 by convention for a loss with a kink."""
     steep: ClassVar[bool] = False
     """Whether the slope grows without bound, so that a step too long for one sample makes its error grow."""
+    scale_free: ClassVar[bool] = False
+    """Whether weights of any length are as good, so that no step is too long and a loss says nothing of the step."""
 
     def core(self) -> _core.Loss:
         """Return the loss for the core."""
@@ -71,7 +75,8 @@ class Loss:
         Returns
         -------
         float
-            The weighted mean for the squared loss, the weighted median for the losses that are linear far out.
+            The weighted mean for losses that are steep (best for the squared loss, near it where small errors cost
+            nothing), the weighted median for the losses that are linear far out.
         """
         if self.classification:
             return 0.0
@@ -84,6 +89,17 @@ class Loss:
     def probability(self, z: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ARG002
         """Return the probability of the positive class at decision values z; `ConfigError` if the loss has none."""
         raise ConfigError(f"loss {self.name!r} has no probabilities; train with loss='logistic'")
+
+    def probabilities(self, decision: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the probabilities of all classes, shape (n_samples, n_classes), at the decision values of a model.
+
+        For more than two classes those of each against all others, scaled to sum 1; `ConfigError` if there are none.
+        """
+        positive = self.probability(decision.astype(np.float64))
+        if positive.ndim == 1:
+            return np.stack([1 - positive, positive], axis=1)
+        total = positive.sum(axis=1, keepdims=True)
+        return np.asarray(np.where(total > 0, positive, 1) / np.where(total > 0, total, positive.shape[1]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +118,15 @@ class SquaredHinge(Loss):
     classification = True
     curvature = 2.0
     steep = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perceptron(Loss):
+    """max(0, -y z): only samples on the wrong side count, and weights of zero cost nothing."""
+
+    name = "perceptron"
+    classification = True
+    scale_free = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,9 +208,22 @@ class EpsilonInsensitive(Loss):
         return _core.Loss(self.name, self.epsilon)
 
 
-LOSSES: dict[str, type[Loss]] = {
-    loss.name: loss for loss in (Hinge, SquaredHinge, Logistic, ModifiedHuber, Squared, Huber, EpsilonInsensitive)
-}
+@dataclass(frozen=True, kw_only=True)
+class SquaredEpsilonInsensitive(EpsilonInsensitive):
+    """max(0, |z - y| - epsilon)^2; parameters as for `EpsilonInsensitive`."""
+
+    name = "squared_epsilon_insensitive"
+    curvature = 2.0
+    steep = True
+
+
+_CLASSIFICATION: tuple[type[Loss], ...] = (Hinge, SquaredHinge, Perceptron, Logistic, ModifiedHuber)
+_REGRESSION: tuple[type[Loss], ...] = (Squared, Huber, EpsilonInsensitive, SquaredEpsilonInsensitive)
+
+LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (*_CLASSIFICATION, *_REGRESSION)}
+
+SKLEARN_NAMES = {"logistic": "log_loss", "squared": "squared_error"}
+"""What scikit-learn calls the losses that have another name there; their parameters are the same."""
 
 
 def resolve_loss(loss: Any) -> Loss:

@@ -21,15 +21,12 @@ from dsgd.data.targets import as_labels, check_same_kind
 from dsgd.errors import ConfigError, DataError
 from dsgd.files import replacing
 from dsgd.history import History
-from dsgd.losses import LOSSES, Loss
+from dsgd.losses import LOSSES, SKLEARN_NAMES, Loss
 from dsgd.threads import resolve_threads
 
 __all__ = ["Evaluation", "FitResult", "LinearModel"]
 
 _FORMAT = "dsgd-linear-model-1"
-
-# Of the losses that have another name there; their parameters are the same.
-_SKLEARN_NAMES = {"logistic": "log_loss", "squared": "squared_error"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,18 +105,18 @@ class LinearModel:
         chosen = (decision > 0).astype(np.intp) if decision.ndim == 1 else decision.argmax(axis=1)
         return np.asarray(self.classes[chosen])
 
-    def score_of(self, decision: NDArray[Any], y: ArrayLike) -> float:
+    def score_of(self, decision: NDArray[Any], y: ArrayLike, sample_weight: NDArray[Any] | None = None) -> float:
         """Return the accuracy (classification) or R2 (regression) of decision values."""
         labels = as_labels(y, len(decision))
         if self.classes is not None:
             check_same_kind(labels, self.classes)
-            return float(np.mean(labels == self.labels(decision)))
+            return float(np.average(labels == self.labels(decision), weights=sample_weight))
         if len(labels) < 2:
             raise DataError("R2 needs at least two rows")
-        return _r2(as_real(labels, "y").astype(np.float64), decision.astype(np.float64))
+        return _r2(as_real(labels, "y").astype(np.float64), decision.astype(np.float64), sample_weight)
 
 
-def _r2(target: NDArray[np.float64], decision: NDArray[np.float64]) -> float:
+def _r2(target: NDArray[np.float64], decision: NDArray[np.float64], sample_weight: NDArray[Any] | None) -> float:
     """Return R2, always a finite number: a history is written as JSON, which has no others."""
     # Importing scikit-learn takes longer than many a fit, so only who scores a regression waits for it.
     from sklearn.metrics import r2_score
@@ -130,7 +127,7 @@ def _r2(target: NDArray[np.float64], decision: NDArray[np.float64]) -> float:
     if largest > 1e100:  # squares would overflow; R2 does not depend on the unit
         target, decision = target / largest, decision / largest
     with np.errstate(over="ignore"):
-        return float(np.nan_to_num(r2_score(target, decision)))
+        return float(np.nan_to_num(r2_score(target, decision, sample_weight=sample_weight)))
 
 
 class Evaluation:
@@ -144,6 +141,8 @@ class Evaluation:
     classes : ndarray or None
         Of the training data.
     n_threads : int
+    sample_weight : ndarray of shape (n_samples,), optional
+        Of the samples to score on.
 
     Raises
     ------
@@ -157,6 +156,7 @@ class Evaluation:
         n_features: int,
         classes: NDArray[Any] | None,
         n_threads: int,
+        sample_weight: NDArray[Any] | None = None,
     ) -> None:
         if not isinstance(eval_set, tuple) or len(eval_set) != 2:
             raise ConfigError("eval_set must be a tuple (X, y) or a Dataset")
@@ -178,10 +178,11 @@ class Evaluation:
         elif len(self._labels) < 2:
             raise DataError("eval_set has one row; R2 needs at least two")
         self._n_threads = n_threads
+        self._sample_weight = sample_weight
 
     def score(self, model: LinearModel) -> float:
         """Return accuracy or R2."""
-        return model.score_of(model.decide(self._matrix, self._n_threads), self._labels)
+        return model.score_of(model.decide(self._matrix, self._n_threads), self._labels, self._sample_weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,12 +261,7 @@ class FitResult:
         ConfigError
             Unless the loss is logistic or modified_huber.
         """
-        decision = self.decision_function(X, n_threads=n_threads).astype(np.float64)
-        positive = self.model.loss.probability(decision)
-        if positive.ndim == 1:
-            return np.stack([1 - positive, positive], axis=1)
-        total = positive.sum(axis=1, keepdims=True)
-        return np.asarray(np.where(total > 0, positive, 1) / np.where(total > 0, total, positive.shape[1]))
+        return self.model.loss.probabilities(self.decision_function(X, n_threads=n_threads))
 
     def score(self, X: Any, y: ArrayLike, *, n_threads: int | None = None) -> float:
         """Return the accuracy (classification) or R2 (regression) on X and y."""
@@ -305,7 +301,7 @@ class FitResult:
         from sklearn.linear_model import SGDClassifier, SGDRegressor
 
         loss = self.model.loss
-        name = _SKLEARN_NAMES.get(loss.name, loss.name)
+        name = SKLEARN_NAMES.get(loss.name, loss.name)
         estimator = (SGDRegressor if self.model.classes is None else SGDClassifier)(loss=name, **asdict(loss))
         coef, intercept = np.atleast_2d(self.coef_).copy(), np.atleast_1d(self.intercept_).astype(self.coef_.dtype)
         estimator.coef_ = coef[0] if self.model.classes is None else coef

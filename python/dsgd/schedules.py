@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from dsgd import _core
 from dsgd.checks import check_real, shown, unknown_name
 from dsgd.errors import ConfigError
+from dsgd.losses import Loss
 
 __all__ = [
+    "Adaptive",
     "Constant",
     "EpochDecay",
     "InverseScaling",
@@ -18,10 +20,15 @@ __all__ = [
     "InverseTime",
     "Linear",
     "Optimal",
+    "PassiveAggressive1",
+    "PassiveAggressive2",
     "Run",
     "Schedule",
     "resolve_schedule",
 ]
+
+
+Share = Literal["whole", "pa1", "pa2"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +54,22 @@ class Schedule(ABC):
     """What becomes of the first step size as the run goes on; t counts the samples of the whole run from 1."""
 
     name: ClassVar[str]
+    share: ClassVar[Share] = "whole"
+    """What a sample takes of its step; see schedule.hpp."""
 
     @abstractmethod
     def core(self, step_size: float, run: Run) -> _core.Schedule:
         """Return the schedule that starts at `step_size`, for the core."""
 
-    def check(self, alpha: float) -> None:  # noqa: B027
-        """Refuse a strength of the penalty that this schedule cannot work with."""
+    def check(self, alpha: float, loss: Loss) -> None:  # noqa: B027
+        """Refuse a strength of the penalty, or a loss, that this schedule cannot work with."""
 
     def start(self, run: Run) -> float | None:  # noqa: ARG002
         """Return the step to start from where nobody chose one; None: the schedule has no opinion."""
+        return None
+
+    def after_standstill(self, step_size: float) -> float | None:  # noqa: ARG002
+        """Return the step to go on with where a fit would stop for want of progress; None: it stops."""
         return None
 
 
@@ -69,6 +82,68 @@ class Constant(Schedule):
     def core(self, step_size: float, run: Run) -> _core.Schedule:  # noqa: ARG002
         """Return the schedule that starts at `step_size`, for the core."""
         return _core.Schedule(step_size=step_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptive(Constant):
+    """step_size until the fit stands still by the rule that would end it (`tol`, `early_stopping`), then smaller.
+
+    scikit-learn's ``learning_rate="adaptive"``. Without such a rule it is constant.
+
+    Parameters
+    ----------
+    factor : float, default=0.2
+        What the step is multiplied by; in (0, 1).
+    least : float, default=1e-6
+        A step of at most this is not made smaller: the fit ends.
+    """
+
+    name = "adaptive"
+    factor: float = 0.2
+    least: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_real("factor", self.factor, 0, 0.99, low_open=True)
+        check_real("least", self.least, 0, low_open=True)
+
+    def after_standstill(self, step_size: float) -> float | None:
+        """Return the step to go on with where a fit would stop for want of progress; None: it stops."""
+        return step_size * self.factor if step_size > self.least else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassiveAggressive1(Schedule):
+    """PA-I: each sample goes as far as makes its loss 0, but at most step_size: min(step_size, loss / ||x||^2).
+
+    For the losses hinge and epsilon_insensitive, with the algorithm ``"sgd"``. `step_size` is the C of the paper
+    (Crammer, Dekel, Keshet, Shalev-Shwartz, Singer 2006, "Online passive-aggressive algorithms"), 1 by default.
+    """
+
+    name = "pa1"
+    share: ClassVar[Share] = "pa1"
+
+    def check(self, alpha: float, loss: Loss) -> None:  # noqa: ARG002
+        """Refuse a loss whose slope is not 1 where it is not 0."""
+        if loss.name not in ("hinge", "epsilon_insensitive"):
+            raise ConfigError(
+                f"schedule {self.name!r} works with the losses 'hinge' and 'epsilon_insensitive', not {loss.name!r}"
+            )
+
+    def start(self, run: Run) -> float:  # noqa: ARG002
+        """Return 1."""
+        return 1.0
+
+    def core(self, step_size: float, run: Run) -> _core.Schedule:  # noqa: ARG002
+        """Return the schedule that starts at `step_size`, for the core."""
+        return _core.Schedule(step_size=step_size, share=self.share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassiveAggressive2(PassiveAggressive1):
+    """PA-II: steps of loss / (||x||^2 + 1 / (2 step_size)); else as `PassiveAggressive1`."""
+
+    name = "pa2"
+    share = "pa2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,14 +168,14 @@ class InverseScaling(Schedule):
     Parameters
     ----------
     power : float, default=0.5
-        In (0, 1].
+        Above 0.
     """
 
     name = "inverse-scaling"
     power: float = 0.5
 
     def __post_init__(self) -> None:
-        check_real("power", self.power, 0, 1, low_open=True)
+        check_real("power", self.power, 0, low_open=True)
 
     def core(self, step_size: float, run: Run) -> _core.Schedule:  # noqa: ARG002
         """Return the schedule that starts at `step_size`, for the core."""
@@ -135,21 +210,34 @@ class Optimal(Schedule):
 
     The schedule of Bottou's programs and, with ``step_size="auto"``, scikit-learn's ``learning_rate="optimal"``, which
     starts from alpha^(-1/4). Needs alpha above 0.
+
+    Parameters
+    ----------
+    alpha : float, optional
+        By default that of the penalty.
     """
 
     name = "optimal"
+    alpha: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.alpha is not None:
+            check_real("alpha", self.alpha, 0, low_open=True)
 
     def start(self, run: Run) -> float:
         """Return alpha^(-1/4), the norm that Bottou's heuristic expects of the weights."""
-        return float(run.alpha**-0.25)
+        return float(self._alpha(run.alpha) ** -0.25)
 
     def core(self, step_size: float, run: Run) -> _core.Schedule:
         """Return the schedule that starts at `step_size`, for the core."""
-        return _core.Schedule(step_size=step_size, rate=step_size * run.alpha, power=1.0)
+        return _core.Schedule(step_size=step_size, rate=step_size * self._alpha(run.alpha), power=1.0)
 
-    def check(self, alpha: float) -> None:
+    def _alpha(self, of_penalty: float) -> float:
+        return of_penalty if self.alpha is None else self.alpha
+
+    def check(self, alpha: float, loss: Loss) -> None:  # noqa: ARG002
         """Refuse a problem without a penalty."""
-        if alpha <= 0:
+        if self._alpha(alpha) <= 0:
             raise ConfigError(
                 "schedule 'optimal' is 1 / (alpha t) and needs a penalty with alpha above 0; choose another schedule"
             )
@@ -180,7 +268,18 @@ class EpochDecay(Schedule):
 
 SCHEDULES: dict[str, type[Schedule]] = {
     schedule.name: schedule
-    for schedule in (Linear, Constant, InverseScaling, InverseTime, InverseSqrt, Optimal, EpochDecay)
+    for schedule in (
+        Linear,
+        Constant,
+        InverseScaling,
+        InverseTime,
+        InverseSqrt,
+        Optimal,
+        EpochDecay,
+        Adaptive,
+        PassiveAggressive1,
+        PassiveAggressive2,
+    )
 }
 
 

@@ -39,16 +39,20 @@ def choose_steps(algorithm: Algorithm, tasks: Sequence[Task]) -> None:
     """
     first = tasks[0]
     natural = 1 / (first.problem.loss.curvature * first.problem.scale.mean)
-    given = first.schedule.start(first.run) if algorithm.capabilities.stochastic else natural
-    if given is not None:
+    given = first.schedule.start(first.run)
+    if not algorithm.capabilities.stochastic or first.problem.loss.scale_free:
         for task in tasks:
-            task.step_size = given
-        return
-    guess = natural
-    for task, trial_task in zip(tasks, _trial_tasks(algorithm, tasks), strict=True):
-        guess = _search(algorithm, trial_task, guess or natural)
-        task.step_size = min(guess * _MARGIN, _longest_stable(algorithm, task))
-        _LOG.info("step_size: %.3g", task.step_size)
+            task.step_size = natural
+    elif given is not None:
+        for task in tasks:
+            task.step_size = min(given, _longest_stable(algorithm, task))
+            task.rule_of_thumb = True
+    else:
+        guess = natural
+        for task, trial_task in zip(tasks, _trial_tasks(algorithm, tasks), strict=True):
+            guess = _search(algorithm, trial_task, guess or natural)
+            task.step_size = min(guess * _MARGIN, _longest_stable(algorithm, task))
+            _LOG.info("step_size: %.3g", task.step_size)
 
 
 def _trial_tasks(algorithm: Algorithm, tasks: Sequence[Task]) -> Iterator[Task]:
@@ -69,6 +73,9 @@ def _trial_tasks(algorithm: Algorithm, tasks: Sequence[Task]) -> Iterator[Task]:
             n_threads=1,
             max_epochs=min(_PASSES, task.max_epochs),
             start_epoch=0,
+            offset=0,
+            average=None,
+            unseen=np.empty(0, np.intp),  # the sample keeps only features that occur
         )
 
 
@@ -78,7 +85,7 @@ def _search(algorithm: Algorithm, trial_task: Task, guess: float) -> float:
     trials: list[str] = []
 
     def trial(step: float) -> float:
-        trial_task.step_size = step
+        trial_task.step_size, trial_task.average = step, None
         np.copyto(trial_task.weights, start)
         with np.errstate(all="ignore"):
             for _ in algorithm.epochs(trial_task):

@@ -2,14 +2,80 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from dsgd.checks import check_flag, check_integer, check_real
 from dsgd.errors import ConfigError
 from dsgd.history import History
 
-__all__ = ["Stopping"]
+__all__ = ["STANDSTILLS", "Standstill", "Stopping", "StoppingRule"]
+
+
+STANDSTILLS = ("tol", "early_stopping")
+"""Reasons to stop for want of progress, which a schedule may answer by a smaller step."""
+
+
+class StoppingRule(Protocol):
+    """What the loop over epochs asks after every one of them."""
+
+    def reason(self, history: History, wall_seconds: float, since: int = 0) -> str | None:
+        """Return what ends the fit after the last record, or None.
+
+        Parameters
+        ----------
+        history : History
+        wall_seconds : float
+            Since the work began.
+        since : int
+            The record before which a standstill has been answered already.
+
+        Returns
+        -------
+        str or None
+        """
+
+    def is_best(self, history: History) -> bool:
+        """Whether the model of the last record is to be returned unless a better one comes."""
+
+
+class Standstill:
+    """scikit-learn's rule: for `patience` epochs nothing better than the best by at least `tol`. For one fit.
+
+    Parameters
+    ----------
+    tol : float or None
+        In units of the objective or score; None: never.
+    patience : int
+    on_score : bool
+        Whether the score on the evaluation set counts, rather than the training objective.
+    """
+
+    def __init__(self, *, tol: float | None, patience: int, on_score: bool) -> None:
+        self._tol = tol
+        self._patience = patience
+        self._on_score = on_score
+        self._best = -math.inf
+        self._waited = 0
+
+    def reason(self, history: History, wall_seconds: float, since: int = 0) -> str | None:  # noqa: ARG002
+        """Return ``"tol"`` or ``"early_stopping"`` where the fit stands still, else None."""
+        value = history[-1].score if self._on_score else history[-1].objective
+        if self._tol is None or value is None:
+            return None
+        if len(history) == since + 1:
+            self._waited = 0
+        gain = value if self._on_score else -value
+        self._waited = self._waited + 1 if gain < self._best + self._tol else 0
+        self._best = max(self._best, gain)
+        if self._waited < self._patience:
+            return None
+        return "early_stopping" if self._on_score else "tol"
+
+    def is_best(self, history: History) -> bool:  # noqa: ARG002
+        """Return False: scikit-learn keeps the last model."""
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +119,11 @@ class Stopping:
         if self.early_stopping and (evaluate_every == 0 or eval_set is None):
             raise ConfigError("early_stopping needs an eval_set, and evaluate_every of at least 1")
 
-    def reason(self, history: History, wall_seconds: float) -> str | None:
+    def reason(self, history: History, wall_seconds: float, since: int = 0) -> str | None:
         """Return the rule that ends the fit after the last record, or None."""
-        if self.tol is not None and self._objective_stands_still(history, self.tol):
+        if self.tol is not None and self._objective_stands_still(history[since:], self.tol):
             return "tol"
-        if self.early_stopping and self._score_stands_still(history):
+        if self.early_stopping and self._score_stands_still(history[since:]):
             return "early_stopping"
         if self.max_seconds is not None and wall_seconds >= self.max_seconds:
             return "max_seconds"
@@ -65,6 +131,8 @@ class Stopping:
 
     def is_best(self, history: History) -> bool:
         """Whether the last record has the best score so far; of equal ones the first counts."""
+        if not self.early_stopping:
+            return False
         scores = _scores(history)
         return history[-1].score is not None and all(history[-1].score > score for score in scores[:-1])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 import warnings
@@ -12,15 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsgd.algorithms import Algorithm, Task
+from dsgd.algorithms import Algorithm, EpochEnd, Task
 from dsgd.callbacks import Callback
 from dsgd.errors import DivergedError
 from dsgd.history import History, Record
 from dsgd.progress import ProgressReport
 from dsgd.result import Evaluation, LinearModel
-from dsgd.stopping import Stopping
+from dsgd.stopping import STANDSTILLS, StoppingRule
 
 __all__ = ["train"]
+
+_LOG = logging.getLogger("dsgd")
 
 # An objective so many times that of the best constant (and of the starting weights) is taken for a divergence.
 _EXPLOSION = 10.0
@@ -33,11 +36,13 @@ def train(
     tasks: Sequence[Task],
     model: LinearModel,
     evaluation: Evaluation | None,
-    stopping: Stopping,
+    stopping: StoppingRule,
     evaluate_every: int,
     callbacks: Sequence[Callback],
     progress: bool,
     begin: float,
+    *,
+    keep_interrupted: bool = True,
 ) -> tuple[History, str]:
     """Train the binary problems of a model, or its regression, epoch by epoch and in step.
 
@@ -45,16 +50,18 @@ def train(
     ----------
     algorithm : Algorithm
     tasks : sequence of Task
-        One a row of ``model.weights``, which they train.
+        One a row of ``model.weights``, which they train from their `start_epoch` on.
     model : LinearModel
     evaluation : Evaluation or None
-    stopping : Stopping
+    stopping : StoppingRule
     evaluate_every : int
         Epochs between evaluations; 0: none.
     callbacks : sequence of Callback
     progress : bool
     begin : float
         The clock (`time.perf_counter`) when the work began, such as a search for the step size.
+    keep_interrupted : bool
+        Whether Ctrl-C ends the fit with the epochs that are finished, rather than the program.
 
     Returns
     -------
@@ -73,24 +80,27 @@ def train(
     history = History()
     reason: str | None = None
     recorded = model.weights.copy()
-    best = recorded
+    best: NDArray[Any] | None = None
+    since = 0
     with ProgressReport(tasks[0].max_epochs) if progress else contextlib.nullcontext() as report:
         try:
             for record in _records(algorithm, tasks, model, evaluation, evaluate_every, recorded, begin):
                 history.append(record)
                 np.copyto(recorded, model.weights)
-                if stopping.early_stopping and stopping.is_best(history):
+                if stopping.is_best(history):
                     best = recorded.copy()
                 if report is not None:
                     report.show(record)
-                reason = stopping.reason(history, time.perf_counter() - begin)
+                reason = stopping.reason(history, time.perf_counter() - begin, since)
+                if reason in STANDSTILLS and _go_on_smaller(tasks):
+                    reason, since = None, len(history)
                 stop = [callback(record, model) for callback in callbacks]  # all of them, also when one stops
                 if reason is None and any(stop):
                     reason = "callback"
                 if reason is not None:
                     break
         except KeyboardInterrupt:
-            if not history:
+            if not history or not keep_interrupted:
                 raise
             reason = "interrupted"
             warnings.warn(
@@ -98,7 +108,7 @@ def train(
                 RuntimeWarning,
                 stacklevel=3,
             )
-    np.copyto(model.weights, best if stopping.early_stopping else recorded)
+    np.copyto(model.weights, recorded if best is None else best)
     return history, reason or "max_epochs"
 
 
@@ -116,7 +126,7 @@ def _records(
     An epoch that diverges is taken back to the weights `recorded` and begun anew with a smaller step.
     """
     max_epochs = tasks[0].max_epochs
-    epoch, cuts, seconds = 0, 0, time.perf_counter() - begin
+    epoch, cuts, seconds = tasks[0].start_epoch, 0, time.perf_counter() - begin
     bound = _explosion_bound(tasks) if evaluate_every > 0 else math.inf
     diverged = True
     while diverged:
@@ -125,10 +135,15 @@ def _records(
             task.start_epoch = epoch
         start = time.perf_counter()
         for ends in zip(*(algorithm.epochs(task) for task in tasks), strict=True):
+            if algorithm.capabilities.stochastic:
+                for task in tasks:
+                    task.shrink_unseen(epoch, algorithm.batch_rows)
             seconds += time.perf_counter() - start
             evaluate = evaluate_every > 0 and ((epoch + 1) % evaluate_every == 0 or epoch + 1 == max_epochs)
-            objective = float(np.mean([task.value() for task in tasks])) if evaluate else None
-            diverged = not np.isfinite(model.weights).all() or (objective is not None and not objective <= bound)
+            objective = _objective(tasks, ends) if evaluate else None
+            diverged = not np.isfinite(model.weights).all() or (
+                objective is not None and _exploded(tasks, objective, bound)
+            )
             if diverged:
                 np.copyto(model.weights, recorded)
                 cuts += 1
@@ -147,9 +162,24 @@ def _records(
             start = time.perf_counter()
 
 
+def _objective(tasks: Sequence[Task], ends: Sequence[EpochEnd]) -> float:
+    """Return the mean objective of the problems, from the losses of an epoch where the algorithm summed them."""
+    values = [
+        task.value() if end.loss is None else end.loss + task.penalty() for task, end in zip(tasks, ends, strict=True)
+    ]
+    return sum(values) / len(tasks)
+
+
+def _exploded(tasks: Sequence[Task], objective: float, bound: float) -> bool:
+    """Whether an objective is that of a divergence; losses of an epoch may be large where its end is not."""
+    return not objective <= bound and not sum(task.value() for task in tasks) / len(tasks) <= bound
+
+
 def _explosion_bound(tasks: Sequence[Task]) -> float:
     """Return the objective from which on a run has diverged."""
     problems = [task.problem for task in tasks]
+    if any(problem.loss.scale_free for problem in problems):
+        return math.inf
     constant = np.mean([problem.constant_loss(problem.best_constant()) for problem in problems])
     zero = np.mean([problem.constant_loss(0.0) for problem in problems])
     start = np.mean([task.value() for task in tasks]) if any(task.weights.any() for task in tasks) else zero
@@ -160,8 +190,16 @@ def _explosion_bound(tasks: Sequence[Task]) -> float:
     return bound
 
 
+def _go_on_smaller(tasks: Sequence[Task]) -> bool:
+    """Make the step smaller where the schedule has that answer to a standstill; return whether it has."""
+    steps = [task.schedule.after_standstill(task.step_size) for task in tasks]
+    for task, step in zip(tasks, steps, strict=True):
+        task.step_size = task.step_size if step is None else step
+    return any(step is not None for step in steps)
+
+
 def _cut_step(tasks: Sequence[Task], epoch: int, cuts: int, step_size: float) -> None:
-    """Make the step smaller and warn, or give up."""
+    """Make the step smaller, and warn if somebody chose it, or give up."""
     what = f"epoch {epoch + 1} diverged with step size {step_size:g}"
     if cuts > _MAX_CUTS:
         raise DivergedError(
@@ -170,9 +208,12 @@ def _cut_step(tasks: Sequence[Task], epoch: int, cuts: int, step_size: float) ->
         )
     for task in tasks:
         task.step_size *= _STEP_CUT
-    warnings.warn(
+        task.average = None  # it begins anew
+    message = (
         f"{what}; taken back and begun anew with {step_size * _STEP_CUT:g}: a smaller step_size, or scaled data, would "
-        "save the time",
-        RuntimeWarning,
-        stacklevel=5,
+        "save the time"
     )
+    if tasks[0].rule_of_thumb:
+        _LOG.info("%s", message)
+    else:
+        warnings.warn(message, RuntimeWarning, stacklevel=5)

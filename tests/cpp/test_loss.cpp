@@ -37,15 +37,28 @@ TEST_CASE("values and derivatives at known points") {
   CHECK(tube.value(-1.0, 1.0) == 1.5);
   CHECK(tube.derivative(1.5, 1.0) == 0);  // the kink
   CHECK(tube.derivative(-1.0, 1.0) == -1);
+  CHECK(Perceptron::value(0.25, -1.0) == 0.25);
+  CHECK(Perceptron::value(0.25, 1.0) == 0);
+  CHECK(Perceptron::derivative(0.25, -1.0) == 1);
+  CHECK(Perceptron::derivative(0.0, 1.0) == -1);  // the kink
+  const SquaredEpsilonInsensitive bowl{0.5};
+  CHECK(bowl.value(1.25, 1.0) == 0);
+  CHECK(bowl.value(-1.0, 1.0) == 2.25);
+  CHECK(bowl.derivative(-1.0, 1.0) == -3);
+  CHECK(bowl.derivative(2.0, 1.0) == 1);
 }
 
 namespace {
 
-constexpr const char* kNames[] = {"hinge",   "squared_hinge", "logistic",           "modified_huber",
-                                  "squared", "huber",         "epsilon_insensitive"};
+constexpr const char* kNames[] = {
+    "hinge",    "squared_hinge",       "perceptron",
+    "logistic", "modified_huber",      "squared",
+    "huber",    "epsilon_insensitive", "squared_epsilon_insensitive",
+};
 
 bool is_classification(std::string_view name) {
-  return name == "hinge" || name == "squared_hinge" || name == "logistic" || name == "modified_huber";
+  return name == "hinge" || name == "squared_hinge" || name == "perceptron" || name == "logistic" ||
+         name == "modified_huber";
 }
 
 /// The derivative of f by central differences, whose error is h^4 / 30 times the fifth derivative.
@@ -93,7 +106,9 @@ TEST_CASE("at a kink the derivative lies between the slopes on both sides") {
        {Kink{"hinge", 1, 1, 1}, Kink{"hinge", -1, -1, 1}, Kink{"squared_hinge", 1, 1, 0},
         Kink{"squared_hinge", -1, -1, 0}, Kink{"modified_huber", 1, 1, 0}, Kink{"modified_huber", -1, 1, 0},
         Kink{"modified_huber", 1, -1, 0}, Kink{"modified_huber", -1, -1, 0}, Kink{"huber", 1.5, 1, 0},
-        Kink{"huber", 0.5, 1, 0}, Kink{"epsilon_insensitive", 1.5, 1, 1}, Kink{"epsilon_insensitive", 0.5, 1, 1}}) {
+        Kink{"huber", 0.5, 1, 0}, Kink{"epsilon_insensitive", 1.5, 1, 1}, Kink{"epsilon_insensitive", 0.5, 1, 1},
+        Kink{"squared_epsilon_insensitive", 1.5, 1, 0}, Kink{"squared_epsilon_insensitive", 0.5, 1, 0},
+        Kink{"perceptron", 0, 1, 1}, Kink{"perceptron", 0, -1, 1}}) {
     CAPTURE(kink.name);
     CAPTURE(kink.z);
     visit_loss({kink.name, 0.5}, [&](auto loss) {
@@ -127,7 +142,7 @@ TEST_CASE_TEMPLATE("at extreme margins nothing is lost but what no number can ho
           CHECK(value >= 0);  // which NaN is not
           CHECK(slope >= last);
           last = slope;
-          const bool linear = name == Hinge::kName || name == Logistic::kName;
+          const bool linear = name == Hinge::kName || name == Perceptron::kName || name == Logistic::kName;
           if (std::abs(z) <= root || linear) CHECK(std::isfinite(value));
           if (std::abs(z) <= root || linear) CHECK(std::isfinite(slope));
           if (is_classification(name) && y * z >= 1000) CHECK(value == 0);

@@ -2,7 +2,10 @@
 
 #include <cstddef>
 #include <initializer_list>
+#include <vector>
 
+#include "dsgd/data/dense.hpp"
+#include "dsgd/solver/epoch.hpp"
 #include "dsgd/solver/schedule.hpp"
 
 using namespace dsgd;
@@ -30,6 +33,26 @@ TEST_CASE("a line does not fall below zero, where the threads of an uneven split
   const Schedule line{.step_size = 0.5, .horizon = 100};
   CHECK(line.at(101, 9) == 0);
   CHECK(line.at(150, 9) == 0);
+}
+
+TEST_CASE("passive-aggressive samples take what makes their loss 0 and not more than the step") {
+  const std::vector<double> values{3, 4};  // a norm of 5
+  const DenseView<double> X(values, 1, 2, 1);
+  const EpochSteps<double> first({.step_size = 0.5, .share = Share::pa1}, 0);
+  CHECK(!first.whole());
+  CHECK(first.share(X.row(0), 2.0, 0.5) * 0.5 == doctest::Approx(2.0 / 25));
+  CHECK(first.share(X.row(0), 100.0, 0.5) == 1);
+  const EpochSteps<double> second({.step_size = 0.5, .share = Share::pa2}, 0);
+  CHECK(second.share(X.row(0), 2.0, 0.5) * 0.5 == doctest::Approx(2.0 / (25 + 1 / (2 * 0.5))));
+  const std::vector<double> zeros{0, 0};
+  CHECK(first.share(DenseView<double>(zeros, 1, 2, 1).row(0), 2.0, 0.5) == 0);
+}
+
+TEST_CASE("samples are counted over the whole run, and from where an earlier one ended") {
+  const Schedule schedule{.step_size = 1};
+  CHECK(Epoch{.index = 0, .schedule = schedule, .block_size = 1, .seed = 0}.t(10, 0) == 1);
+  CHECK(Epoch{.index = 3, .schedule = schedule, .block_size = 1, .seed = 0}.t(10, 4) == 35);
+  CHECK(Epoch{.index = 3, .schedule = schedule, .block_size = 1, .seed = 0, .offset = 7}.t(10, 4) == 42);
 }
 
 TEST_CASE("the steps of an epoch are those of the run") {

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 from problems import make_problem
 
 import dsgd
@@ -336,3 +337,24 @@ def test_hogwild_on_two_threads_comes_close_to_one(write: str) -> None:
     two = dsgd.fit(data, labels, n_threads=2, write=write, **settings).history[-1].objective
     assert one is not None
     assert two == pytest.approx(one, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"average": True}, {"algo": "minibatch", "batch_size": 8}, {"penalty": "l1", "alpha": 0.003}]
+)
+def test_weights_of_features_that_no_row_holds_are_regularised_as_in_a_dense_matrix(options: dict[str, Any]) -> None:
+    """Dense rows hold zeros, which every step visits; sparse rows do not hold them."""
+    column = scipy.sparse.csr_array((X.shape[0], 1))
+    wide = scipy.sparse.csr_array(scipy.sparse.hstack([X, column]))
+    init = np.append(np.zeros(X.shape[1]), [1.0, 0.0])
+    settings: dict[str, Any] = {
+        "algo": "sgd",
+        "alpha": 0.01,
+        "step_size": 0.1,
+        "max_epochs": 9,
+        "init": init,
+        **options,
+    }
+    sparse, dense = (dsgd.fit(data, Y, random_state=0, **settings).coef_[-1] for data in (wide, wide.toarray()))
+    assert 0 < dense < 0.95
+    assert 1 - sparse == pytest.approx(1 - dense, rel=0.2)

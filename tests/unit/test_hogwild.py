@@ -95,6 +95,7 @@ def test_renumbering_puts_frequent_features_first_and_shares_the_values() -> Non
     assert (counts[1:] <= counts[:-1] * 1.13).all()
     before = tasks[0].weights.copy()
     layout = Renumbered(tasks[0])
+    layout.fetch()
     layout.weights += np.append(order, 7)
     layout.publish()
     assert tasks[0].weights - before == pytest.approx(np.append(np.arange(5000), 7), abs=1e-3)

@@ -37,7 +37,7 @@ def test_curvature_and_steepness_are_those_of_the_derivative(name: str) -> None:
     z = np.linspace(-8, 8, 160_001)
     slope = loss.derivative(z, 1.0)
     change = np.abs(np.diff(slope)) / np.diff(z)
-    kinked = name in ("hinge", "epsilon_insensitive")
+    kinked = name in ("hinge", "perceptron", "epsilon_insensitive")
     assert loss.curvature == pytest.approx(1.0 if kinked else change.max(), rel=1e-6)
     far = loss.derivative(np.array([-1e6, -1e7]), 1.0)
     assert loss.steep == (far[1] != far[0])
@@ -55,7 +55,7 @@ def test_the_best_constant_minimises_the_mean_loss() -> None:
 
 
 def test_the_width_is_an_option() -> None:
-    for loss in (losses.Huber, losses.EpsilonInsensitive):
+    for loss in (losses.Huber, losses.EpsilonInsensitive, losses.SquaredEpsilonInsensitive):
         assert loss().epsilon == reference.EPSILON
         assert loss(epsilon=0.5).value(2.0, 0.0) != loss(epsilon=1.0).value(2.0, 0.0)
         assert loss(epsilon=0.5).derivative(0.7, 0.0) != loss(epsilon=1.0).derivative(0.7, 0.0)

@@ -79,7 +79,7 @@ def test_sgd_equals_the_reference(
         intercept_rate=rate,
     )
     assert len(order) == 500
-    assert np.abs(w).max() > 0.01
+    assert np.abs(w).max() > 0.001
     assert alpha_l1 == 0 or (w == 0).any()
     assert ((weights[:N_FEATURES] == 0) == (w == 0)).all()
     np.testing.assert_allclose(weights[:N_FEATURES], w, rtol=0, atol=1e-12)
@@ -97,6 +97,7 @@ def test_sgd_equals_the_reference(
         schedules.InverseSqrt(),
         schedules.Optimal(),
         schedules.EpochDecay(factor=0.8),
+        schedules.Adaptive(),
     ],
     ids=lambda schedule: schedule.name,
 )
@@ -108,6 +109,45 @@ def test_steps_are_those_of_the_schedule(schedule: schedules.Schedule) -> None:
     steps = reference.steps(schedule.name, 0.1, n_samples=N_ROWS, n_epochs=N_EPOCHS, alpha=0.01)
     w, _ = reference.sgd(DENSE, Y, order, steps, loss="logistic", alpha=0.01, fit_intercept=False, stored=DENSE != 0)
     np.testing.assert_allclose(weights, w, rtol=0, atol=1e-12)
+
+
+def test_the_loss_of_an_epoch_is_that_of_its_samples_before_their_steps() -> None:
+    objective = make_objective(X, loss="logistic", sample_weight=WEIGHTS, alpha_l1=0, alpha_l2=0.01, fit_intercept=True)
+    weights = np.zeros(N_FEATURES + 1)
+    visited = np.empty(N_ROWS, np.int64)
+    epoch = _core.Epoch(index=0, schedule=_core.Schedule(step_size=0.1), block_size=1, seed=7)
+    loss = _core.sgd_epoch(objective, weights, epoch, visited, sum_loss=True)
+    path = reference.iterates(
+        DENSE, Y, [[int(i)] for i in visited], [0.1] * N_ROWS, loss="logistic", alpha=0.01, fit_intercept=True,
+        stored=DENSE != 0, sample_weight=WEIGHTS,
+    )  # fmt: skip
+    before = [(np.zeros(N_FEATURES), 0.0), *path][:-1]
+    seen = [
+        WEIGHTS[i] * reference.VALUES["logistic"](np.asarray(DENSE[i] @ w + b), Y[i])
+        for i, (w, b) in zip(visited, before, strict=True)
+    ]
+    assert loss == pytest.approx(np.mean(seen), rel=1e-12)
+    assert _core.sgd_epoch(objective, weights, epoch) == 0
+
+
+@pytest.mark.parametrize("loss", ["hinge", "epsilon_insensitive"])
+@pytest.mark.parametrize("schedule", [schedules.PassiveAggressive1(), schedules.PassiveAggressive2()])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_passive_aggressive_steps_equal_the_reference(
+    loss: str, schedule: schedules.PassiveAggressive1, weighted: bool
+) -> None:
+    sample_weight = WEIGHTS if weighted else None
+    config: dict[str, Any] = {"fit_intercept": True, "intercept_rate": 0.3}
+    objective = make_objective(X, loss=loss, sample_weight=sample_weight, alpha_l1=0, alpha_l2=0.01, **config)
+    weights = np.zeros(N_FEATURES + 1)
+    run = schedules.Run(n_samples=N_ROWS, max_epochs=N_EPOCHS, alpha=0.01)
+    order = train(objective, weights, schedule.core(0.1, run))
+    settings = {"loss": loss, "alpha": 0.01, "stored": DENSE != 0, "sample_weight": sample_weight, **config}
+    steps = reference.steps(schedule.name, 0.1, n_samples=N_ROWS, n_epochs=N_EPOCHS, alpha=0.01)
+    w, b = reference.sgd(DENSE, Y, order, steps, rule=schedule.share, **settings)
+    np.testing.assert_allclose(weights, [*w, b], rtol=0, atol=1e-12)
+    whole, _ = reference.sgd(DENSE, Y, order, steps, **settings)
+    assert np.abs(w - whole).max() > 0.01
 
 
 @pytest.mark.parametrize("loss", LOSSES)

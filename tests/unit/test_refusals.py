@@ -20,7 +20,7 @@ import dsgd
 from dsgd.algorithms import Sgd
 from dsgd.errors import ConfigError, DataError, DivergedError, DsgdError
 from dsgd.losses import EpsilonInsensitive, Huber, Loss
-from dsgd.schedules import EpochDecay, InverseScaling
+from dsgd.schedules import Adaptive, EpochDecay, InverseScaling, Optimal
 
 X, Y = make_problem(60, 12, seed=0)
 DENSE = X.toarray()
@@ -118,6 +118,13 @@ PARAMETERS = [
         "growing steps", ConfigError, "factor must be .* above 0 and at most 1, not 1.5", lambda: EpochDecay(factor=1.5)
     ),
     call("no power", ConfigError, "power must be a finite number above 0", lambda: InverseScaling(power=0)),
+    call("adaptive that grows", ConfigError, "factor must be .* at most 0.99, not 1", lambda: Adaptive(factor=1)),
+    call("adaptive without an end", ConfigError, "least must be .* above 0, not 0", lambda: Adaptive(least=0)),
+    call("optimal for no alpha", ConfigError, "alpha must be a finite number above 0, not 0", lambda: Optimal(alpha=0)),
+    config("shares on threads", "schedule 'pa1' needs algo 'sgd', on one thread; algo is 'hogwild'", schedule="pa1"),
+    config(
+        "shares of a curve", "works with the losses .*, not 'logistic'", algo="sgd", schedule="pa2", loss="logistic"
+    ),
     config("no epochs", "max_epochs must be an integer of at least 1, not 0", max_epochs=0),
     config("half an epoch", "max_epochs must be an integer of at least 1, not 2.5", max_epochs=2.5),
     config("epochs as a flag", "max_epochs must be an integer of at least 1, not True", max_epochs=True),

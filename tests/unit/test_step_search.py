@@ -15,6 +15,7 @@ from dsgd import _core
 from dsgd.data.inputs import as_matrix
 from dsgd.errors import DataError
 from dsgd.problem import Problem, Sample, measure
+from dsgd.schedules import Optimal
 from dsgd.step_search import _minimise
 
 X, Y = make_problem(3000, 40, seed=0)
@@ -111,6 +112,10 @@ def test_weights_of_samples_count() -> None:
 def test_optimal_starts_where_scikit_learn_starts() -> None:
     assert fit(schedule="optimal", alpha=1e-4, evaluate_every=0).history[0].step_size == pytest.approx(10)
     assert fit(schedule="optimal", alpha=1e-4, step_size=0.5).history[0].step_size == 0.5
+    of_its_own = fit(schedule=Optimal(alpha=1e-4), penalty="none", evaluate_every=0)
+    assert of_its_own.history[0].step_size == pytest.approx(10)
+    assert fit(schedule="pa1", evaluate_every=0).history[0].step_size == 1
+    assert fit(loss="perceptron", evaluate_every=0).history[0].step_size == pytest.approx(3000 / (X.data**2).sum())
     assert fit(algo="batch", schedule="optimal", alpha=1e-4, max_epochs=1).history[0].step_size < 10
 
 

@@ -8,7 +8,8 @@ from problems import make_problem
 
 import dsgd
 from dsgd.history import History, Record
-from dsgd.stopping import Stopping
+from dsgd.schedules import Adaptive
+from dsgd.stopping import Standstill, Stopping
 
 X, Y = make_problem(300, 40, seed=0)
 
@@ -106,3 +107,56 @@ def test_early_stopping_returns_the_best_model() -> None:
     best = int(np.argmax(scores)) + 1
     again = fit(loss="logistic", max_epochs=best, schedule="constant")
     assert (result.coef_ == again.coef_).all()
+
+
+@pytest.mark.parametrize(
+    ("objectives", "stops_after"),
+    [
+        ([1.0, 0.9, 0.88, 0.8, 0.7], 3),  # by less than 0.15 twice in a row, though it falls
+        ([1.0, 0.8, 0.6, 0.4, 0.2], None),
+        ([1.0, 0.95, 0.7, 0.65, 0.5], None),  # progress in between
+        ([1.0, 2.0, 0.9, 0.5, 0.4], 3),  # against the best, not the last
+        ([1.0, None, 1.0, 1.0, 1.0], 4),
+    ],
+)
+@pytest.mark.parametrize("on_score", [False, True])
+def test_a_standstill_is_epochs_that_are_not_better_than_the_best_by_tol(
+    objectives: list[float | None], stops_after: int | None, on_score: bool
+) -> None:
+    rule = Standstill(tol=0.15, patience=2, on_score=on_score)
+    scores = [None if value is None else -value for value in objectives]
+    whole = history([0.0] * 5, scores) if on_score else history(objectives)
+    reasons = [rule.reason(whole[: k + 1], 0) for k in range(5)]
+    name = "early_stopping" if on_score else "tol"
+    first = next((k + 1 for k, reason in enumerate(reasons) if reason == name), None)
+    assert first == stops_after
+
+
+def test_a_standstill_is_waited_for_anew_after_an_answer() -> None:
+    rule = Standstill(tol=0.1, patience=2, on_score=False)
+    flat = history([1.0] * 6)
+    assert [rule.reason(flat[: k + 1], 0, since=0 if k < 3 else 3) for k in range(6)] == [
+        None, None, "tol", None, "tol", "tol",
+    ]  # fmt: skip
+    assert Standstill(tol=None, patience=1, on_score=False).reason(flat, 0) is None
+
+
+def test_adaptive_steps_are_cut_where_a_fit_would_end() -> None:
+    settings: dict[str, Any] = {
+        "algo": "sgd",
+        "loss": "logistic",
+        "step_size": 1.0,
+        "max_epochs": 60,
+        "random_state": 0,
+    }
+    settings |= {"tol": 1e-3, "patience": 2}
+    constant = dsgd.fit(X, Y, schedule="constant", **settings)
+    adaptive = dsgd.fit(X, Y, schedule=Adaptive(factor=0.5, least=0.3), **settings)
+    steps = [record.step_size for record in adaptive.history]
+    assert sorted(set(steps), reverse=True) == [1.0, 0.5, 0.25]
+    assert steps.index(0.5) == len(constant.history)
+    assert (constant.stop_reason, adaptive.stop_reason) == ("tol", "tol")
+    assert min(steps.count(step) for step in (0.5, 0.25)) >= 3
+    unlimited = dsgd.fit(X, Y, schedule="adaptive", **{**settings, "tol": None})
+    assert len(unlimited.history) == 60
+    assert {record.step_size for record in unlimited.history} == {1.0}

@@ -26,7 +26,7 @@ void Hogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, std::size_
     const LinearWeights<Real, Policy> w(weights, objective_.config().fit_intercept, policy);
     const EpochSteps<Real> steps(epoch.schedule, epoch.index);
     const auto rate = static_cast<Real>(objective_.config().intercept_rate);
-    std::size_t t = epoch.index * X.rows() + thread + 1;  // samples drawn by all threads, as this one counts them
+    std::size_t t = epoch.t(X.rows(), thread);  // samples drawn by all threads, as this one counts them
     epoch.sampler(X.rows(), thread, config_.n_threads).for_each(X, [&](std::size_t e) {
       const auto x = X.row(e);
       {

@@ -66,7 +66,7 @@ void minibatch_epoch(const LinearObjective<Data>& objective, std::span<typename 
             gradient[k] = objective.sample_weight(i) * loss.derivative(w.decision(X.row(i)), objective.y()[i]);
           }
         });
-        const Real share = steps(epoch.index * X.rows() + done + 1) / static_cast<Real>(batch_size);
+        const Real share = steps(epoch.t(X.rows(), done)) / static_cast<Real>(batch_size);
         parallel_region(threads, [&](std::size_t thread) {
           const LinearWeights<Real, Policy> w(weights, fit_intercept && thread == 0, policy);
           for (std::size_t k = 0; k < batch.size(); ++k) {

@@ -4,8 +4,11 @@
 //                        g = s_i loss'(w.x_i + b, y_i)
 //                        w <- prox(w - step_t g x_i),   b <- b - rate step_t g
 //
+// Passive-aggressive samples take a share of their step (schedule.hpp), which is the same as a smaller g.
 // prox shrinks the support of x_i only, each coordinate by its share of the penalty (penalty.hpp).
 #include "dsgd/solver/sgd.hpp"
+
+#include <algorithm>  // for max
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/objective/linear_weights.hpp"
@@ -13,13 +16,14 @@
 namespace dsgd {
 
 template <typename Data>
-void sgd_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
-               std::span<std::int64_t> visited, const Average& average) {
+double sgd_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
+                 std::span<std::int64_t> visited, const Average& average, bool sum_loss) {
   using Real = typename Data::Real;
   const Data& X = objective.X();
   objective.check_weights(weights);
   check_visited(visited, X.rows());
   average.check(weights.size());
+  double losses = 0;
   objective.visit([&](auto loss, auto penalty) {
     std::size_t done = 0;
     const auto run = [&](auto policy) {
@@ -28,8 +32,13 @@ void sgd_epoch(const LinearObjective<Data>& objective, std::span<typename Data::
       const auto rate = static_cast<Real>(objective.config().intercept_rate);
       epoch.sampler(X.rows(), 0, 1).for_each(X, [&](std::size_t i) {
         const auto x = X.row(i);
-        const Real gradient = objective.sample_weight(i) * loss.derivative(w.decision(x), objective.y()[i]);
-        w.descend(x, gradient, steps(epoch.index * X.rows() + done + 1), rate, penalty, i + epoch.index);
+        const Real z = w.decision(x);
+        const Real y = objective.y()[i];
+        const Real step = steps(epoch.t(X.rows(), done));
+        Real gradient = objective.sample_weight(i) * loss.derivative(z, y);
+        if (sum_loss) losses += static_cast<double>(objective.sample_weight(i) * loss.value(z, y));
+        if (!steps.whole()) gradient *= steps.share(x, loss.value(z, y), step);
+        w.descend(x, gradient, step, rate, penalty, i + epoch.index);
         if (!visited.empty()) visited[done] = static_cast<std::int64_t>(i);
         ++done;
       });
@@ -40,11 +49,12 @@ void sgd_epoch(const LinearObjective<Data>& objective, std::span<typename Data::
       run(Averaged<Real>(weights, average, done));
     }
   });
+  return losses / static_cast<double>(std::max<std::size_t>(X.rows(), 1));
 }
 
-#define DSGD_INSTANTIATE(Data)                                                                                        \
-  template void sgd_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, std::span<std::int64_t>, \
-                          const Average&);
+#define DSGD_INSTANTIATE(Data)                                                                 \
+  template double sgd_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, \
+                            std::span<std::int64_t>, const Average&, bool);
 DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
+from dsgd.averaging import PolyakAverage
 from dsgd.checks import check_integer
 from dsgd.problem import Problem
 from dsgd.schedules import Run, Schedule
@@ -31,11 +32,14 @@ class Capabilities:
         The same `random_state` and number of threads give the same bits.
     stochastic : bool
         Steps on some of the rows, whose size has to be searched for.
+    shares : bool
+        A sample may take a share of its step, as the passive-aggressive schedules want it.
     """
 
     threads: bool
     deterministic: bool
     stochastic: bool = True
+    shares: bool = False
 
 
 class EpochEnd(NamedTuple):
@@ -47,12 +51,15 @@ class EpochEnd(NamedTuple):
         Gradients of single samples evaluated so far, divided by the number of samples.
     step_size : float
         At the first sample of the epoch.
+    loss : float or None
+        Mean loss of the samples as they were drawn, from an algorithm that sums it on `Task.sum_loss`.
     delay : tuple of int or None
         As in `dsgd.Record`.
     """
 
     effective_passes: float
     step_size: float
+    loss: float | None = None
     delay: tuple[int, ...] | None = None
 
 
@@ -76,7 +83,17 @@ class Task:
     n_threads : int
     max_epochs : int
     start_epoch : int
-        Epochs finished before; not 0 when an epoch that diverged is begun anew.
+        Epochs finished before; not 0 when an epoch that diverged is begun anew, or when a run goes on.
+    offset : int
+        Samples drawn before epoch 0, as by earlier calls on other rows; a schedule counts them.
+    average : PolyakAverage or None
+        That of an algorithm that averages: kept here, so that a run can go on with it.
+    rule_of_thumb : bool
+        Whether `step_size` comes from a rule of thumb of the schedule: it may well be too long.
+    unseen : ndarray of int
+        Features that no row holds, where a run does not begin at 0: no step of a sample regularises them.
+    sum_loss : bool
+        Whether an algorithm that can should sum the losses of the samples that it draws.
     """
 
     problem: Problem
@@ -88,6 +105,11 @@ class Task:
     n_threads: int
     max_epochs: int
     start_epoch: int = 0
+    offset: int = 0
+    average: PolyakAverage | None = None
+    rule_of_thumb: bool = False
+    unseen: NDArray[np.intp] = dataclasses.field(default_factory=lambda: np.empty(0, np.intp))
+    sum_loss: bool = False
 
     @property
     def n_samples(self) -> int:
@@ -103,6 +125,14 @@ class Task:
         """Return the objective at the weights as they are."""
         return self.objective.value(self.weights, self.n_threads)
 
+    def penalty(self) -> float:
+        """Return the penalty of the weights as they are."""
+        coef = self.weights[: self.problem.matrix.n_features]
+        alpha_l1, alpha_l2 = self.problem.alphas
+        # Not a dot product: a BLAS may wake threads for it, and wait for them.
+        value = alpha_l2 / 2 * float(np.square(coef).sum(dtype=np.float64)) if alpha_l2 else 0.0
+        return value + (alpha_l1 * float(np.abs(coef).sum(dtype=np.float64)) if alpha_l1 else 0.0)
+
     def mean_loss(self) -> float:
         """Return the mean loss, without the penalty, at the weights as they are."""
         return self.objective.mean_loss(self.weights, self.n_threads)
@@ -116,21 +146,45 @@ class Task:
     def prox(self, weights: NDArray[np.float64], step: float) -> NDArray[np.float64]:
         """Return argmin_v ||v - w||^2 / (2 step) + alpha R(v); the intercept is not regularised."""
         w = weights.copy()
-        alpha_l1, alpha_l2 = self.problem.alphas
         coef = w[:-1] if self.problem.fit_intercept else w
-        left = np.maximum(0, np.abs(coef) - step * alpha_l1)
-        coef[:] = np.sign(coef) * left / (1 + step * alpha_l2)
+        coef[:] = self._shrunk(coef, step)
         return w
+
+    def _shrunk(self, coef: NDArray[Any], step: float) -> NDArray[Any]:
+        alpha_l1, alpha_l2 = self.problem.alphas
+        left = np.maximum(0, np.abs(coef) - step * alpha_l1)
+        return np.asarray(np.sign(coef) * left / (1 + step * alpha_l2))
+
+    def shrink_unseen(self, index: int, batch_rows: int) -> None:
+        """Regularise after epoch `index` what no sample of it could, by all steps of the epoch at once."""
+        if len(self.unseen) == 0:
+            return
+        schedule, n = self.schedule.core(self.step_size, self.run), self.n_samples
+        first = self.offset + index * n + 1
+        some = np.linspace(first, first + n - 1, min(n, 64)).astype(int).tolist()  # a schedule is smooth
+        total = float(np.mean([schedule.at(t, index) for t in some])) * n / min(batch_rows, n)
+        weights = self.weights if self.average is None else self.average.iterate
+        shrunk = self._shrunk(weights[self.unseen], total)
+        if self.average is None:
+            self.weights[self.unseen] = shrunk
+        else:
+            self.average.change(self.unseen, shrunk)
+
+    def averaging(self, begin: bool | int) -> PolyakAverage:
+        """Return the average to go on with, or a new one from sample `begin` of the run on."""
+        if self.average is None:
+            self.average = PolyakAverage(self.weights, begin, self.offset + self.start_epoch * self.n_samples)
+        return self.average
 
     def step_size_at(self, index: int) -> float:
         """Return the step size at the first sample of epoch `index`, counted from 0."""
-        return self.schedule.core(self.step_size, self.run).at(index * self.n_samples + 1, index)
+        return self.schedule.core(self.step_size, self.run).at(self.offset + index * self.n_samples + 1, index)
 
     def epoch(self, index: int, block_size: int | None) -> _core.Epoch:
         """Return what the core needs for epoch `index`, counted from 0."""
         schedule = self.schedule.core(self.step_size, self.run)
         block = self.problem.block_size if block_size is None else block_size
-        return _core.Epoch(index=index, schedule=schedule, block_size=block, seed=self.seed)
+        return _core.Epoch(index=index, schedule=schedule, block_size=block, seed=self.seed, offset=self.offset)
 
 
 def check_block_size(block_size: Any) -> int | None:

@@ -102,10 +102,11 @@ class Hogwild(Algorithm):
             record_delay=self.record_delay,
         )
         for index in range(task.start_epoch, task.max_epochs):
+            layout.fetch()
             solver.epoch(layout.weights, task.epoch(index, self.block_size))
             layout.publish()
             delay = tuple(solver.delays.tolist()) if self.record_delay else None
-            yield EpochEnd(index + 1, task.step_size_at(index), delay)
+            yield EpochEnd(index + 1, task.step_size_at(index), delay=delay)
 
     def _layout(self, task: Task) -> Layout:
         if self.layout == "renumbered":

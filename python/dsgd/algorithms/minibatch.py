@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dsgd import _core
 from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
-from dsgd.averaging import PolyakAverage, check_average
+from dsgd.averaging import check_average
 from dsgd.checks import check_integer
 
 __all__ = ["Minibatch"]
@@ -59,7 +59,7 @@ class Minibatch(Algorithm):
 
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
-        average = PolyakAverage(task.weights, self.average, task.start_epoch * task.n_samples)
+        average = task.averaging(self.average)
         for index in range(task.start_epoch, task.max_epochs):
             epoch = task.epoch(index, self.block_size)
             _core.minibatch_epoch(

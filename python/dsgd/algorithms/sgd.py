@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dsgd import _core
 from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
-from dsgd.averaging import PolyakAverage, check_average
+from dsgd.averaging import check_average
 
 __all__ = ["Sgd"]
 
@@ -40,7 +40,7 @@ class Sgd(Algorithm):
 
     name = "sgd"
     summary = "stochastic gradient descent on one thread"
-    capabilities = Capabilities(threads=False, deterministic=True)
+    capabilities = Capabilities(threads=False, deterministic=True, shares=True)
 
     block_size: int | None = None
     average: bool | int = False
@@ -51,9 +51,16 @@ class Sgd(Algorithm):
 
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
-        average = PolyakAverage(task.weights, self.average, task.start_epoch * task.n_samples)
+        average = task.averaging(self.average)
         for index in range(task.start_epoch, task.max_epochs):
             epoch = task.epoch(index, self.block_size)
-            _core.sgd_epoch(task.objective, average.iterate, epoch, drift=average.drift, averaged=average.steps)
+            loss = _core.sgd_epoch(
+                task.objective,
+                average.iterate,
+                epoch,
+                drift=average.drift,
+                averaged=average.steps,
+                sum_loss=task.sum_loss,
+            )
             average.advance(task.n_samples)
-            yield EpochEnd(index + 1, task.step_size_at(index))
+            yield EpochEnd(index + 1, task.step_size_at(index), loss if task.sum_loss else None)

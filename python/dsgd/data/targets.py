@@ -13,7 +13,7 @@ from dsgd.data.inputs import as_array, as_real
 from dsgd.errors import ConfigError, DataError
 from dsgd.losses import Loss
 
-__all__ = ["as_initial_weights", "as_labels", "as_sample_weight", "as_targets", "check_same_kind"]
+__all__ = ["as_initial_weights", "as_labels", "as_sample_weight", "as_targets", "check_same_kind", "one_vs_all"]
 
 
 def as_labels(y: ArrayLike, n_rows: int) -> NDArray[Any]:
@@ -99,8 +99,13 @@ def as_targets(y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]) -> t
         raise DataError(
             f"y has {len(classes)} different labels in {n_rows} rows; for regression use loss='squared', say"
         )
+    return one_vs_all(labels, classes, dtype), classes
+
+
+def one_vs_all(labels: NDArray[Any], classes: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return -1 and +1, shape (n_problems, n_samples): +1 for the second of two classes, else for each in its row."""
     positive = classes[1:] if len(classes) == 2 else classes
-    return np.where(labels == positive[:, None], dtype.type(1), dtype.type(-1)), classes
+    return np.asarray(np.where(labels == positive[:, None], dtype.type(1), dtype.type(-1)))
 
 
 def as_sample_weight(
@@ -146,7 +151,8 @@ def as_sample_weight(
         if classes is None:
             raise ConfigError("class_weight needs classes; regression takes sample_weight")
         member = np.searchsorted(classes, as_labels(y, n_rows))
-        with np.errstate(over="ignore", invalid="ignore"):  # looked for below
+        # Looked for below; a class without samples has a weight that nothing uses.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             weight = weight * _class_weights(class_weight, classes, member)[member]
     wrong = ~(np.isfinite(weight) & (weight >= 0))
     if wrong.any():

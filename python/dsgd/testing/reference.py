@@ -16,7 +16,7 @@ __all__ = ["DERIVATIVES", "VALUES", "iterates", "loss_gradient", "objective", "s
 Array = NDArray[np.float64]
 
 EPSILON = 0.1
-"""The width of huber and epsilon_insensitive."""
+"""The width of huber and of the losses that are insensitive to small errors."""
 
 
 def l2_period(shrinkage: float) -> int:
@@ -92,6 +92,22 @@ def _epsilon_insensitive_derivative(z: Array, y: Array) -> Array:
     return np.where(np.abs(z - y) > EPSILON, np.sign(z - y), 0.0)
 
 
+def _squared_epsilon_insensitive_value(z: Array, y: Array) -> Array:
+    return _epsilon_insensitive_value(z, y) ** 2
+
+
+def _squared_epsilon_insensitive_derivative(z: Array, y: Array) -> Array:
+    return 2 * _epsilon_insensitive_value(z, y) * np.sign(z - y)
+
+
+def _perceptron_value(z: Array, y: Array) -> Array:
+    return np.where(y * z < 0, -y * z, 0.0)
+
+
+def _perceptron_derivative(z: Array, y: Array) -> Array:
+    return np.where(y * z <= 0, -y, 0.0)
+
+
 VALUES: dict[str, Callable[[Array, Array], Array]] = {
     "hinge": _hinge_value,
     "logistic": _logistic_value,
@@ -100,6 +116,8 @@ VALUES: dict[str, Callable[[Array, Array], Array]] = {
     "modified_huber": _modified_huber_value,
     "huber": _huber_value,
     "epsilon_insensitive": _epsilon_insensitive_value,
+    "squared_epsilon_insensitive": _squared_epsilon_insensitive_value,
+    "perceptron": _perceptron_value,
 }
 """l(z, y) by the name of the loss."""
 
@@ -111,6 +129,8 @@ DERIVATIVES: dict[str, Callable[[Array, Array], Array]] = {
     "modified_huber": _modified_huber_derivative,
     "huber": _huber_derivative,
     "epsilon_insensitive": _epsilon_insensitive_derivative,
+    "squared_epsilon_insensitive": _squared_epsilon_insensitive_derivative,
+    "perceptron": _perceptron_derivative,
 }
 """dl/dz by the name of the loss."""
 
@@ -178,6 +198,9 @@ def steps(name: str, step_size: float, *, n_samples: int, n_epochs: int, alpha: 
         "inverse-sqrt": step_size / np.sqrt(1 + before / n_samples),
         "optimal": 1 / (alpha * (1 / (alpha * step_size) + before)),
         "epoch-decay": step_size * 0.8 ** (before // n_samples),
+        "adaptive": step_size + 0 * before,
+        "pa1": step_size + 0 * before,
+        "pa2": step_size + 0 * before,
     }[name]
 
 
@@ -200,6 +223,13 @@ def sgd(X: Array, y: Array, order: Iterable[int], steps: Iterable[float], **prob
     return last
 
 
+def _share(rule: str, loss: float, x: Array, step: float) -> float:
+    """Return the part of a step that a passive-aggressive sample takes."""
+    if rule == "pa1":
+        return min(1.0, loss / (step * float(x @ x))) if x.any() else 0.0
+    return loss / (float(x @ x) + 1 / (2 * step)) / step if rule == "pa2" else 1.0
+
+
 def iterates(
     X: Array,
     y: Array,
@@ -214,6 +244,7 @@ def iterates(
     sample_weight: Array | None = None,
     intercept_rate: float = 1.0,
     batch_size: int = 1,
+    rule: str = "whole",
 ) -> Iterator[tuple[Array, float]]:
     """Yield w and b after every step of mini-batch gradient descent; of plain SGD where a batch is one row.
 
@@ -238,6 +269,8 @@ def iterates(
         The intercept's step, in steps of the weights.
     batch_size : int
         What a step is divided by: rows of a full batch.
+    rule : {"whole", "pa1", "pa2"}
+        What a sample takes of its step.
 
     Yields
     ------
@@ -253,7 +286,11 @@ def iterates(
     for batch, step in zip(batches, steps, strict=True):
         share = step / batch_size
         # All gradients of the batch first, at the same weights.
-        gradients = [float(importance[i] * DERIVATIVES[loss](np.asarray(X[i] @ w + b), y[i])) for i in batch]
+        decisions = [np.asarray(X[i] @ w + b) for i in batch]
+        gradients = [
+            float(importance[i] * DERIVATIVES[loss](z, y[i])) * _share(rule, float(VALUES[loss](z, y[i])), X[i], step)
+            for i, z in zip(batch, decisions, strict=True)
+        ]
         for i, gradient in zip(batch, gradients, strict=True):
             visited = support[i]
             v = w[visited] - share * gradient * X[i, visited]

@@ -25,6 +25,19 @@ struct Hinge {
   }
 };
 
+struct Perceptron {
+  static constexpr std::string_view kName = "perceptron";
+  template <RealType Real>
+  [[nodiscard]] static Real value(Real z, Real y) {
+    return std::max(Real{0}, -y * z);
+  }
+  /// At the kink (z = 0) the subgradient -y: weights of zero could not be left otherwise.
+  template <RealType Real>
+  [[nodiscard]] static Real derivative(Real z, Real y) {
+    return y * z <= Real{0} ? -y : Real{0};
+  }
+};
+
 struct Logistic {
   static constexpr std::string_view kName = "logistic";
   template <RealType Real>
@@ -110,6 +123,23 @@ struct EpsilonInsensitive {
   }
 };
 
+/// The square of the epsilon-insensitive loss.
+struct SquaredEpsilonInsensitive {
+  static constexpr std::string_view kName = "squared_epsilon_insensitive";
+  double epsilon;
+
+  template <RealType Real>
+  [[nodiscard]] Real value(Real z, Real y) const {
+    const Real beyond = EpsilonInsensitive{epsilon}.value(z, y);
+    return beyond * beyond;
+  }
+  template <RealType Real>
+  [[nodiscard]] Real derivative(Real z, Real y) const {
+    const Real beyond = EpsilonInsensitive{epsilon}.value(z, y);
+    return z > y ? 2 * beyond : -2 * beyond;
+  }
+};
+
 /// A loss by its name; `epsilon` is the width of those that have one.
 struct LossConfig {
   std::string name;
@@ -121,11 +151,13 @@ template <typename F>
 decltype(auto) visit_loss(const LossConfig& config, F&& f) {
   if (config.name == Hinge::kName) return f(Hinge{});
   if (config.name == SquaredHinge::kName) return f(SquaredHinge{});
+  if (config.name == Perceptron::kName) return f(Perceptron{});
   if (config.name == Logistic::kName) return f(Logistic{});
   if (config.name == ModifiedHuber::kName) return f(ModifiedHuber{});
   if (config.name == Squared::kName) return f(Squared{});
   if (config.name == Huber::kName) return f(Huber{config.epsilon});
   if (config.name == EpsilonInsensitive::kName) return f(EpsilonInsensitive{config.epsilon});
+  if (config.name == SquaredEpsilonInsensitive::kName) return f(SquaredEpsilonInsensitive{config.epsilon});
   throw Error(ErrorCode::config, "unknown loss '" + config.name + "'");
 }
 

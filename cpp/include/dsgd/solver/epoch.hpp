@@ -17,6 +17,10 @@ struct Epoch {
   Schedule schedule;       // step sizes
   std::size_t block_size;  // rows visited in memory order; 1 = a permutation of the rows
   std::uint64_t seed;
+  std::size_t offset = 0;  // samples drawn before the first epoch, as by earlier calls on other rows
+
+  /// The number of sample k (from 0) of this epoch in the whole run (from 1), which a schedule goes by.
+  [[nodiscard]] std::size_t t(std::size_t n_rows, std::size_t k) const { return offset + index * n_rows + k + 1; }
 
   [[nodiscard]] Sampler sampler(std::size_t n_rows, std::size_t thread, std::size_t n_threads) const {
     return {n_rows, block_size, thread, n_threads, RandomStream(seed, index, thread)};

@@ -34,8 +34,8 @@ class Sampler {
     }
   }
 
-  /// The same for the rows of X, each of which is asked for some visits ahead where X is larger than a cache: blocks are
-  /// read a tenth faster, and what lies in the cache would be a tenth slower.
+  /// The same for the rows of X, each of which is asked for some visits ahead where X is larger than a cache: blocks
+  /// are read a tenth faster, and what lies in the cache would be a tenth slower.
   template <typename Data, typename Visit>
   void for_each(const Data& X, Visit&& visit) const {
     if (X.bytes() < kCacheBytes) return for_each(std::forward<Visit>(visit));

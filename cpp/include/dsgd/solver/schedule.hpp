@@ -1,12 +1,16 @@
 // Step sizes over a run.
 #pragma once
 
-#include <algorithm>  // for max
+#include <algorithm>  // for max, min
 #include <cmath>      // for isinf, pow
 #include <cstddef>    // for size_t
 #include <limits>     // for numeric_limits
 
 namespace dsgd {
+
+/// What a sample takes of its step: all of it, or only what the passive-aggressive rules PA-I and PA-II (Crammer,
+/// Dekel, Keshet, Shalev-Shwartz, Singer 2006, "Online passive-aggressive algorithms", figure 1) leave it.
+enum class Share { whole, pa1, pa2 };
 
 /// The step of sample t (counted from 1 over the whole run) in an epoch (counted from 0):
 ///
@@ -20,12 +24,19 @@ struct Schedule {
   double rate = 1;
   double power = 0;
   double horizon = std::numeric_limits<double>::infinity();
+  Share share = Share::whole;
 
   [[nodiscard]] double at(std::size_t t, std::size_t epoch) const {
     const double before = static_cast<double>(t) - 1;
     const double left = std::isinf(horizon) ? 1 : std::max(0.0, 1 - before / horizon);
-    const double fallen = power == 0 ? 1 : std::pow(1 + rate * before, -power);
-    return step_size * std::pow(decay, static_cast<double>(epoch)) * fallen * left;
+    return step_size * std::pow(decay, static_cast<double>(epoch)) * fallen(1 + rate * before) * left;
+  }
+
+ private:
+  /// x^-power; a power costs as much as a dozen non-zeros of a row, so the usual one is spelled out.
+  [[nodiscard]] double fallen(double x) const {
+    if (power == 0) return 1;
+    return power == 1 ? 1 / x : std::pow(x, -power);
   }
 };
 
@@ -41,6 +52,18 @@ class EpochSteps {
 
   [[nodiscard]] Real operator()(std::size_t t) const {
     return static_cast<Real>(constant_ ? schedule_.step_size : schedule_.at(t, 0));
+  }
+
+  [[nodiscard]] bool whole() const { return schedule_.share == Share::whole; }
+
+  /// The part of `step` that a sample takes whose loss has a slope of 1 where it is not 0: PA-I goes as far as makes
+  /// the loss 0, but not beyond the step; PA-II always falls somewhat short of that.
+  template <typename Row>
+  [[nodiscard]] Real share(const Row& x, Real loss, Real step) const {
+    Real norm = 0;
+    for (std::size_t k = 0; k < x.size(); ++k) norm += x.value(k) * x.value(k);
+    if (schedule_.share == Share::pa2) return loss / (step * norm + Real{0.5});
+    return norm == 0 ? Real{0} : std::min(Real{1}, loss / (step * norm));
   }
 
  private:

@@ -1,0 +1,6 @@
+"""Estimators with scikit-learn's names, parameters and defaults."""
+
+from dsgd.estimators.classifier import SGDClassifier
+from dsgd.estimators.regressor import SGDRegressor
+
+__all__ = ["SGDClassifier", "SGDRegressor"]

@@ -1,0 +1,173 @@
+"""What both estimators do: translate, train on the road of `dsgd.fit`, and keep scikit-learn's attributes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from dsgd.averaging import PolyakAverage
+from dsgd.data.inputs import as_matrix
+from dsgd.data.targets import as_initial_weights
+from dsgd.errors import ConfigError, DataError
+from dsgd.estimators.callbacks import CallbackSupportMixin, FitCallbacks
+from dsgd.estimators.translate import job_of
+from dsgd.job import Job
+from dsgd.result import Evaluation, LinearModel
+from dsgd.stopping import Standstill
+from dsgd.training import train
+
+__all__ = ["Rows", "SgdEstimator"]
+
+
+class Rows(NamedTuple):
+    """Some samples: X, a row of targets for every problem, and the weights of the samples."""
+
+    X: Any
+    targets: NDArray[Any]
+    sample_weight: NDArray[Any] | None
+
+    def where(self, mask: NDArray[np.bool_]) -> Rows:
+        """Return the samples that the mask names."""
+        weight = None if self.sample_weight is None else self.sample_weight[mask]
+        return Rows(self.X[mask], np.ascontiguousarray(self.targets[:, mask]), weight)
+
+
+class SgdEstimator(CallbackSupportMixin, BaseEstimator):
+    """The half that is dsgd's: the other base of an estimator is scikit-learn's of the same name."""
+
+    _labels: ClassVar[NDArray[np.float64] | None] = None
+    """The targets of a problem of classification; None for regression."""
+
+    def _checked(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool) -> tuple[Any, Any, Any]:
+        """Return X, y and sample_weight as scikit-learn checks them, X in float32 or float64."""
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", reset=reset)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
+        return X, y, sample_weight
+
+    def _fit_rows(self, rows: Rows, y: NDArray[Any], coef_init: Any, intercept_init: Any) -> None:
+        """Train from the beginning: from `coef_init`, the last solution (`warm_start`), or nothing."""
+        if self.warm_start and getattr(self, "coef_", None) is not None:
+            coef_init = self.coef_ if coef_init is None else coef_init
+            intercept_init = self.intercept_ if intercept_init is None else intercept_init
+        fresh = coef_init is None and intercept_init is None
+        weights = self._start(rows, coef_init, intercept_init)
+        metadata = {} if rows.sample_weight is None else {"sample_weight": rows.sample_weight}
+        data = {"X": rows.X, "y": y, "metadata": metadata}
+        calls = FitCallbacks(self, len(rows.targets), lambda: self._attributes(weights), data)
+        train_rows, held_out = rows, None
+        if self.early_stopping:
+            counted = np.ones(len(y), bool) if rows.sample_weight is None else rows.sample_weight > 0
+            mask = self._make_validation_split(y, sample_mask=counted)
+            if self._labels is None and mask.sum() < 2:
+                raise DataError("early_stopping holds out 1 row, and R2 needs two; use a larger validation_fraction")
+            train_rows, held_out = rows.where(~mask), rows.where(mask)
+        job = job_of(self, train_rows.X.shape[0], max_epochs=self.max_iter)
+        self._train(job, train_rows, held_out, weights, fresh=fresh, calls=calls)
+        self.t_ = 1.0 + self.n_iter_ * rows.X.shape[0]
+        calls.end()
+        if self.tol is not None and self.n_iter_ == self.max_iter:
+            warnings.warn(
+                f"max_iter={self.max_iter} epochs ended before there was no progress for n_iter_no_change="
+                f"{self.n_iter_no_change} of them; more may improve the fit",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _partial_fit_rows(self, rows: Rows) -> None:
+        """Train for one epoch from the weights as they are; schedule, order and average go on from `t_`."""
+        fresh = getattr(self, "coef_", None) is None
+        weights = self._start(rows, None if fresh else self.coef_, None if fresh else self.intercept_)
+        t = getattr(self, "t_", 1.0)
+        # As if every call before had brought as many rows: calls on the same rows are the epochs of one fit.
+        n_rows = rows.X.shape[0]
+        index, offset = divmod(int(t) - 1, n_rows)
+        job = job_of(self, n_rows, max_epochs=index + 1, start_epoch=index, offset=offset)
+        self._train(job, rows, None, weights, fresh=fresh, averages=getattr(self, "_averages", ()))
+        self.t_ = t + n_rows
+
+    def _start(self, rows: Rows, coef: Any, intercept: Any) -> NDArray[Any]:
+        """Return flat parameter vectors to start from, one a problem; `DataError` for what does not fit the data."""
+        n_problems, n_features, dtype = len(rows.targets), rows.X.shape[1], rows.X.dtype
+        start = np.zeros((n_problems, n_features + 1), dtype)
+        if coef is not None:
+            given = np.asarray(coef.toarray() if scipy.sparse.issparse(coef) else coef)
+            if given.shape != (n_problems, n_features) and (n_problems > 1 or given.shape != (n_features,)):
+                raise DataError(f"coef_init has shape {given.shape}; it must be ({n_problems}, {n_features})")
+            start[:, :-1] = given
+        if intercept is not None:
+            given = np.asarray(intercept)
+            if given.shape != (n_problems,) and (n_problems > 1 or given.shape != ()):
+                raise DataError(f"intercept_init has shape {given.shape}; it must be ({n_problems},)")
+            if given.any() and not self.fit_intercept:
+                raise ConfigError(f"intercept_init is {given.tolist()}, but fit_intercept=False; leave one of them out")
+            start[:, -1] = given
+        init = start if self.fit_intercept else start[:, :-1]
+        return as_initial_weights(init[0] if n_problems == 1 else init, n_problems, init.shape[1], dtype)
+
+    def _train(
+        self,
+        job: Job,
+        rows: Rows,
+        held_out: Rows | None,
+        weights: NDArray[Any],
+        *,
+        fresh: bool,
+        averages: Sequence[PolyakAverage] = (),
+        calls: FitCallbacks | None = None,
+    ) -> None:
+        """Train one problem after the other, as each ends by itself, and set the attributes."""
+        begin = time.perf_counter()
+        tasks = job.tasks(as_matrix(rows.X, job.n_threads), rows.targets, rows.sample_weight, weights, fresh=fresh)
+        job.choose_steps(tasks)
+        average = getattr(job.algorithm, "average", False)
+        if average:
+            for task, begun in zip(tasks, averages, strict=False):
+                task.average = begun.go_on(task.weights)
+        evaluate_every = int(calls is not None and (self.tol is not None or self.verbose > 0))
+        epochs = []
+        for k, task in enumerate(tasks):
+            model = LinearModel(
+                weights=weights[k : k + 1], fit_intercept=job.fit_intercept, loss=job.loss, classes=self._labels
+            )
+            stopping = Standstill(tol=self.tol, patience=self.n_iter_no_change, on_score=held_out is not None)
+            evaluation = None
+            if held_out is not None:
+                pair, n_features = (held_out.X, held_out.targets[k]), rows.X.shape[1]
+                evaluation = Evaluation(pair, n_features, self._labels, job.n_threads, held_out.sample_weight)
+            with contextlib.nullcontext(()) if calls is None else calls.problem() as callbacks:
+                history, _ = train(
+                    job.algorithm,
+                    [task],
+                    model,
+                    evaluation,
+                    stopping,
+                    evaluate_every,
+                    callbacks,
+                    bool(self.verbose),
+                    begin,
+                    keep_interrupted=False,
+                )
+            epochs.append(len(history))
+        self.n_iter_ = max(epochs)
+        for name, value in self._attributes(weights).items():
+            setattr(self, name, value)
+        self._averages = [task.average for task in tasks if task.average is not None] if average else []
+
+    def _attributes(self, weights: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return coef_ and intercept_ in the shapes of scikit-learn, in memory of their own."""
+        if self.fit_intercept:
+            coef, intercept = weights[:, :-1].copy(), weights[:, -1].copy()
+        else:
+            coef, intercept = weights.copy(), np.zeros(len(weights), weights.dtype)
+        return {"coef_": coef[0] if self._labels is None else coef, "intercept_": intercept}

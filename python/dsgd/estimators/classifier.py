@@ -1,0 +1,274 @@
+"""`SGDClassifier`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn import linear_model
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+
+from dsgd.algorithms import REGISTRY, Algorithm
+from dsgd.data.targets import as_sample_weight, one_vs_all
+from dsgd.errors import ConfigError, DataError
+from dsgd.estimators.base import Rows, SgdEstimator
+from dsgd.estimators.translate import OWN_NAMES, loss_of
+
+__all__ = ["SGDClassifier"]
+
+
+def _has_probabilities(estimator: Any) -> bool:
+    if estimator.loss not in ("log_loss", "logistic", "modified_huber"):
+        raise AttributeError(f"loss {estimator.loss!r} has no probabilities; use 'log_loss' or 'modified_huber'")
+    return True
+
+
+class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
+    """scikit-learn's linear classifier by stochastic gradient descent, trained by dsgd.
+
+    Parameters, defaults and attributes are those of the installed `sklearn.linear_model.SGDClassifier`, from which it
+    derives; what is different is said here, and why in ``docs/from-scikit-learn.md``.
+
+    Parameters
+    ----------
+    loss : str, default="hinge"
+        scikit-learn's names, and dsgd's: ``"logistic"`` is ``"log_loss"``, ``"squared"`` is ``"squared_error"``.
+    penalty : {"l2", "l1", "elasticnet", None}, default="l2"
+    alpha : float, default=1e-4
+        Strength of the penalty; also sets the steps of ``learning_rate="optimal"``.
+    l1_ratio : float or None, default=0.15
+        For ``penalty="elasticnet"``.
+    fit_intercept : bool, default=True
+    max_iter : int, default=1000
+        Epochs of `fit` at most.
+    tol : float or None, default=1e-3
+        An epoch makes progress if its objective, the mean loss of its samples and the penalty, is below the best one by
+        `tol` (or the score on held-out data above it by that, with `early_stopping`). None: `max_iter` epochs.
+    shuffle : bool, default=True
+        Whether rows are visited in a new random order every epoch: in blocks of up to 256 neighbours, unless the
+        data looks sorted.
+    verbose : int, default=0
+        Above 0: each epoch is shown on standard error.
+    epsilon : float, default=0.1
+        Width of the losses that have one.
+    n_jobs : int or None, default=None
+        Threads: None is 1, -1 all that the process may use. More than one is Hogwild!, whose result differs from run
+        to run.
+    random_state : int, RandomState or None, default=None
+    learning_rate : {"optimal", "constant", "invscaling", "adaptive", "pa1", "pa2"}, default="optimal"
+    eta0 : float, default=0.01
+        First step of the others than ``"optimal"``.
+    power_t : float, default=0.5
+        At least 0; for ``"invscaling"``.
+    early_stopping : bool, default=False
+        Hold out a part of the data, by class, and watch the score on it.
+    validation_fraction : float, default=0.1
+    n_iter_no_change : int, default=5
+        Epochs without progress after which a problem ends.
+    class_weight : dict, "balanced" or None, default=None
+        Factors of the sample weights by class. With more than two classes they count in the problem of every class,
+        not only of their own.
+    warm_start : bool, default=False
+    average : bool or int, default=False
+        Not for Hogwild!.
+    algo : str or Algorithm, default="auto"
+        Who trains: a name or an object of `dsgd.algorithms`. ``"auto"`` is ``"sgd"`` on one thread and ``"hogwild"``
+        on more.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (1, n_features) or, with more than two classes, (n_classes, n_features)
+        float32 if X is, else float64; may be written to.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+    classes_ : ndarray of shape (n_classes,)
+    n_iter_ : int
+        Epochs of the last `fit`, of the problem that took longest.
+    t_ : float
+        Samples drawn so far, and 1.
+    n_features_in_, feature_names_in_
+        As of every estimator.
+
+    Raises
+    ------
+    ConfigError, DataError
+        Both are a ValueError.
+    DivergedError
+        If no step is small enough; see `dsgd.fit`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dsgd import SGDClassifier
+    >>> X = np.array([[-1.0, -1.0], [-2.0, -1.0], [1.0, 1.0], [2.0, 1.0]])
+    >>> y = np.array(["ham", "ham", "spam", "spam"])
+    >>> SGDClassifier(random_state=0).fit(X, y).predict([[-0.8, -1.0]])
+    array(['ham'], dtype='<U4')
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **linear_model.SGDClassifier._parameter_constraints,
+        "loss": [StrOptions({*linear_model.SGDClassifier.loss_functions, *OWN_NAMES.values()})],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "n_jobs": [Integral, None],
+        "algo": [StrOptions({"auto", *REGISTRY}), Algorithm],
+    }
+    _labels = np.array([-1.0, 1.0])
+
+    def __init__(
+        self,
+        loss: str = "hinge",
+        *,
+        penalty: Literal["l2", "l1", "elasticnet"] | None = "l2",
+        alpha: float = 0.0001,
+        l1_ratio: float | None = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int = 0,
+        epsilon: float = 0.1,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        learning_rate: str = "optimal",
+        eta0: float = 0.01,
+        power_t: float = 0.5,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        warm_start: bool = False,
+        average: bool | int = False,
+        algo: str | Algorithm = "auto",
+    ) -> None:
+        super().__init__(
+            loss=loss,
+            penalty=penalty,
+            alpha=alpha,
+            l1_ratio=l1_ratio,
+            fit_intercept=fit_intercept,
+            max_iter=max_iter,
+            tol=tol,
+            shuffle=shuffle,
+            verbose=verbose,
+            epsilon=epsilon,
+            n_jobs=n_jobs,
+            random_state=random_state,
+            learning_rate=learning_rate,
+            eta0=eta0,
+            power_t=power_t,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            class_weight=class_weight,
+            warm_start=warm_start,
+            average=average,
+        )
+        self.algo = algo
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        coef_init: ArrayLike | None = None,
+        intercept_init: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> SGDClassifier:
+        """Train until a standstill, or for `max_iter` epochs.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            float32 stays float32; all else becomes float64.
+        y : array-like of shape (n_samples,)
+        coef_init : array-like of the shape of `coef_`, optional
+            To start from instead of zeros, or of the last solution with `warm_start`.
+        intercept_init : array-like of the shape of `intercept_`, optional
+        sample_weight : array-like of shape (n_samples,), optional
+            At least 0; times `class_weight`.
+
+        Returns
+        -------
+        SGDClassifier
+            Itself.
+        """
+        self._more_validate_params()
+        X, y, sample_weight = self._checked(X, y, sample_weight, reset=True)
+        check_classification_targets(y)
+        self.classes_ = np.unique(y)
+        if len(self.classes_) < 2:
+            raise DataError(f"the number of classes has to be greater than one; got 1 class ({self.classes_[0]!r})")
+        self._fit_rows(self._rows(X, y, sample_weight), y, coef_init, intercept_init)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> SGDClassifier:
+        """Train for one epoch on some rows; the schedule goes on from `t_`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Labels among the classes, not necessarily all of them.
+        classes : array-like of shape (n_classes,), optional
+            All classes there are; needed in the first call.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        SGDClassifier
+            Itself. ``partial_fit`` k times on the same rows is ``fit`` with ``tol=None, max_iter=k``, bit for bit,
+            on one thread and with an int as `random_state`.
+        """
+        first = getattr(self, "classes_", None) is None
+        self._more_validate_params(for_partial_fit=first)
+        if first and isinstance(self.class_weight, str):
+            raise ConfigError(
+                "class_weight 'balanced' is not supported for partial_fit, which sees a part of the data; compute the "
+                "weights with sklearn.utils.class_weight.compute_class_weight and pass them as a dict"
+            )
+        X, y, sample_weight = self._checked(X, y, sample_weight, reset=first)
+        _check_partial_fit_first_call(self, classes)
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown) > 0:
+            raise DataError(f"y has the label {unknown[0]!r}; the classes are {self.classes_.tolist()}")
+        self._partial_fit_rows(self._rows(X, y, sample_weight))
+        return self
+
+    def _rows(self, X: Any, y: NDArray[Any], sample_weight: Any) -> Rows:
+        targets = one_vs_all(y, self.classes_, X.dtype)
+        weight = as_sample_weight(sample_weight, self.class_weight, y, self.classes_, X.shape[0], X.dtype)
+        return Rows(X, targets, weight)
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the probabilities of the classes, for the losses log_loss and modified_huber.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_classes)
+            For more than two classes those of each against all others, scaled to sum 1.
+        """
+        return loss_of(self).probabilities(self.decision_function(X))
+
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the logarithms of `predict_proba`, minus infinity where modified_huber gives 0."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(self.predict_proba(X)))

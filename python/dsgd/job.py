@@ -1,0 +1,175 @@
+"""What a fit is asked for, checked: the one road from data that is ready to the tasks of an algorithm.
+
+`dsgd.fit` and the estimators differ in the names of what they take; from here on they are the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd import _core
+from dsgd.algorithms import Algorithm, Task
+from dsgd.checks import check_choice, check_real
+from dsgd.data.inputs import real_dtype
+from dsgd.errors import ConfigError
+from dsgd.losses import Loss
+from dsgd.problem import Problem, measure
+from dsgd.schedules import Schedule
+from dsgd.step_search import choose_steps
+from dsgd.threads import resolve_threads
+
+__all__ = ["Job", "penalty_strengths", "threads_of"]
+
+_LOG = logging.getLogger("dsgd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Everything of a fit but its data.
+
+    Attributes
+    ----------
+    algorithm : Algorithm
+    loss : Loss
+    alphas : tuple of two floats
+        Strengths of ||w||_1 and of ||w||^2 / 2.
+    fit_intercept : bool
+    schedule : Schedule
+    step_size : float or None
+        None: the schedule's, or one found by trials.
+    n_threads : int
+    seed : int or None
+        None: from the system.
+    max_epochs : int
+    start_epoch, offset : int
+        Where a run goes on; see `Task`.
+    sum_loss : bool
+        Whether the losses of an epoch's samples are as good as the objective at its end, which costs more.
+
+    Raises
+    ------
+    ConfigError
+        For a schedule that does not go with the penalty, the loss or the algorithm.
+    """
+
+    algorithm: Algorithm
+    loss: Loss
+    alphas: tuple[float, float]
+    fit_intercept: bool
+    schedule: Schedule
+    step_size: float | None
+    n_threads: int
+    seed: int | None
+    max_epochs: int
+    start_epoch: int = 0
+    offset: int = 0
+    sum_loss: bool = False
+
+    def __post_init__(self) -> None:
+        self.schedule.check(sum(self.alphas), self.loss)
+        if self.schedule.share != "whole" and not self.algorithm.capabilities.shares:
+            raise ConfigError(
+                f"schedule {self.schedule.name!r} needs algo 'sgd', on one thread; algo is {self.algorithm.name!r}"
+            )
+
+    def tasks(
+        self,
+        matrix: _core.Matrix,
+        targets: NDArray[Any],
+        sample_weight: NDArray[Any] | None,
+        weights: NDArray[Any],
+        *,
+        fresh: bool,
+    ) -> list[Task]:
+        """Return a task for every problem, its first step not chosen yet where `step_size` is None.
+
+        Parameters
+        ----------
+        matrix : _core.Matrix
+        targets : ndarray of shape (n_problems, n_samples)
+        sample_weight : ndarray of shape (n_samples,) or None
+        weights : ndarray of shape (n_problems, n_parameters)
+            To start from; the tasks train its rows in place.
+        fresh : bool
+            Whether the intercepts are to start where they predict best alone.
+
+        Returns
+        -------
+        list of Task
+        """
+        dtype = real_dtype(matrix)
+        problem = Problem(
+            matrix=matrix,
+            target=targets[0],
+            sample_weight=sample_weight,
+            loss=self.loss,
+            alphas=self.alphas,
+            fit_intercept=self.fit_intercept,
+            scale=measure(matrix, sample_weight, self.n_threads),
+        )
+        objective = problem.objective(self.n_threads)
+        task_of = functools.partial(
+            Task,
+            schedule=self.schedule,
+            step_size=self.step_size or math.nan,
+            seed=int.from_bytes(os.urandom(8), "little") if self.seed is None else self.seed,
+            n_threads=self.n_threads,
+            max_epochs=self.max_epochs,
+            start_epoch=self.start_epoch,
+            offset=self.offset,
+            sum_loss=self.sum_loss,
+            unseen=_unseen(matrix) if weights.any() else np.empty(0, np.intp),
+        )
+        tasks = [
+            task_of(problem=dataclasses.replace(problem, target=t), objective=objective.with_target(t), weights=w)
+            for t, w in zip(targets, weights, strict=True)
+        ]
+        if fresh and self.fit_intercept:
+            weights[:, -1] = [task.problem.best_constant() for task in tasks]
+        size = (matrix.n_rows, matrix.n_features, len(tasks), dtype, self.n_threads)
+        _LOG.info("%s: %d rows, %d features, %d problem(s), %s, %d threads", self.algorithm.name, *size)
+        return tasks
+
+    def choose_steps(self, tasks: list[Task]) -> None:
+        """Set the first step of every task where it was not given."""
+        if self.step_size is None:
+            choose_steps(self.algorithm, tasks)
+
+
+def _unseen(matrix: _core.Matrix) -> NDArray[np.intp]:
+    """Return the features that no row of a sparse matrix holds."""
+    if not isinstance(matrix.arrays, tuple):
+        return np.empty(0, np.intp)
+    seen = np.zeros(matrix.n_features, bool)
+    seen[matrix.arrays[1]] = True
+    return np.flatnonzero(~seen)
+
+
+def penalty_strengths(penalty: str, alpha: float, l1_ratio: float) -> tuple[float, float]:
+    """Return the strengths of ||w||_1 and of ||w||^2 / 2."""
+    check_choice("penalty", penalty, ("l2", "l1", "elasticnet", "none"))
+    alpha = check_real("alpha", alpha, 0)
+    l1_ratio = check_real("l1_ratio", l1_ratio, 0, 1)
+    share = {"l2": 0.0, "l1": 1.0, "elasticnet": l1_ratio}
+    return (0.0, 0.0) if penalty == "none" else (alpha * share[penalty], alpha * (1 - share[penalty]))
+
+
+def threads_of(algorithm: Algorithm, n_threads: int | None) -> int:
+    """Return the threads to use; `ConfigError` for several with an algorithm that runs on one."""
+    if algorithm.capabilities.threads:
+        return resolve_threads(n_threads)
+    threads = resolve_threads(1 if n_threads is None else n_threads)
+    if threads > 1:
+        raise ConfigError(
+            f"algo {algorithm.name!r} runs on one thread; n_threads={threads} needs another, such as 'hogwild'"
+        )
+    return threads
