@@ -160,13 +160,16 @@ TEST_CASE("frequent weights are merged often, rare ones seldom") {
   CHECK(whole.edges == std::vector<std::size_t>{50});
   CHECK(whole.samples == doctest::Approx(100 / 0.02).epsilon(0.05));
 
+  const auto few = testing::random_problem(128, 50, 0.02, 22);
+  CHECK(plan_merges(LinearObjective(few.view(), few.y, {}, kLogistic, 1), 0, 2).samples == 2);  // 32 merges an epoch
+
   std::vector<std::int64_t> order(50);
   std::iota(order.begin(), order.end(), 0);
   const LinearObjective ordered(unordered, unordered.X(), order);
   const MergePlan tiers = plan_merges(ordered, 100, 2);
   std::size_t k = 0;
   while (tiers.edges[k] == 0) ++k;
-  CHECK(tiers.edges[k + 1] == 50);
+  CHECK(tiers.edges.back() == 50);
   CHECK(static_cast<double>(tiers.samples << k) == doctest::Approx(100 / 0.02).epsilon(1));
 }
 

@@ -28,12 +28,14 @@ struct MergePlan {
 template <typename Data>
 MergePlan plan_merges(const LinearObjective<Data>& objective, std::size_t visits, std::size_t n_threads) {
   // A merge costs some 0.2 us however little it takes in; a sample about 10 ns and 1 more for every entry, of which
-  // vectors do eight at a time where the row is dense.
-  constexpr double kWork = 4096, kSampleWork = 10, kLeast = 16;
+  // vectors do eight at a time where the row is dense. Few rows need merges all the same: changes that threads make
+  // without knowing of one another add up.
+  constexpr double kWork = 4096, kSampleWork = 10, kLeast = 16, kMerges = 32;
   const Data& X = objective.X();
-  const auto rows = static_cast<double>(X.rows());
-  const double entries = static_cast<double>(X.nonzeros()) / rows;
-  const double least = std::max(kLeast, kWork / (kSampleWork + (Data::kSparse ? entries : entries / 8)));
+  const double entries = static_cast<double>(X.nonzeros()) / static_cast<double>(X.rows());
+  const double share = static_cast<double>(X.rows()) / static_cast<double>(n_threads);  // samples of an epoch
+  const double worth = std::max(kLeast, kWork / (kSampleWork + (Data::kSparse ? entries : entries / 8)));
+  const double least = std::max(1.0, std::min(worth, share / kMerges));
   const auto wanted = static_cast<double>(visits);
   if (!objective.ordered()) {
     const double average = wanted * static_cast<double>(X.features()) / std::max(entries, 1.0);
@@ -41,7 +43,7 @@ MergePlan plan_merges(const LinearObjective<Data>& objective, std::size_t visits
   }
   MergePlan plan{static_cast<std::size_t>(least), {}};
   std::size_t edge = 0;
-  for (double interval = least; interval < 2 * rows / static_cast<double>(n_threads); interval *= 2) {
+  for (double interval = least; interval < 2 * share; interval *= 2) {
     while (edge < X.features() && wanted * objective.inverse_frequency(edge) <= interval) ++edge;
     plan.edges.push_back(edge);
   }
