@@ -49,7 +49,7 @@ Backend backend() noexcept {
 
 namespace detail {
 
-void run_team(std::size_t n_threads, void (*body)(void*, std::size_t), void* context, Start start) {
+void run_team(std::size_t n_threads, void (*body)(void*, std::size_t), void* context, [[maybe_unused]] Start start) {
   if (n_threads == 0) return;
   if (n_threads == 1) {
     body(context, 0);

@@ -3,6 +3,7 @@
 
 #include <algorithm>  // for max, min
 #include <bit>        // for countr_zero
+#include <cmath>      // for ldexp
 #include <cstddef>    // for size_t
 #include <vector>     // for vector
 
@@ -43,7 +44,8 @@ MergePlan plan_merges(const LinearObjective<Data>& objective, std::size_t visits
   }
   MergePlan plan{static_cast<std::size_t>(least), {}};
   std::size_t edge = 0;
-  for (double interval = least; interval < 2 * share; interval *= 2) {
+  for (int k = 0; std::ldexp(least, k) < 2 * share; ++k) {
+    const double interval = std::ldexp(least, k);
     while (edge < X.features() && wanted * objective.inverse_frequency(edge) <= interval) ++edge;
     plan.edges.push_back(edge);
   }
