@@ -3,6 +3,7 @@
 
 #include "dsgd/solver/hogwild.hpp"
 #include "dsgd/solver/minibatch.hpp"
+#include "dsgd/solver/sdca.hpp"
 #include "dsgd/solver/sgd.hpp"
 #include "pybind.hpp"
 
@@ -22,25 +23,39 @@ void with_weights(const Objective& self, const py::array& weights, Run&& run) {
       self.objective);
 }
 
-template <typename Data>
-using HogwildOn = std::unique_ptr<Hogwild<Data>>;
-
-/// The solver on a matrix of any kind.
-struct HogwildSolver {
-  std::variant<HogwildOn<CsrFloat32>, HogwildOn<CsrFloat32Wide>, HogwildOn<CsrFloat64>, HogwildOn<CsrFloat64Wide>,
-               HogwildOn<DenseFloat32>, HogwildOn<DenseFloat64>>
+/// A solver on a matrix of any kind.
+template <template <typename> typename Solver>
+struct AnySolver {
+  template <typename Data>
+  using On = std::unique_ptr<Solver<Data>>;
+  std::variant<On<CsrFloat32>, On<CsrFloat32Wide>, On<CsrFloat64>, On<CsrFloat64Wide>, On<DenseFloat32>,
+               On<DenseFloat64>>
       solver;
+
+  template <typename Config>
+  AnySolver(const Objective& objective, const Config& config)
+      : solver(std::visit(
+            [&]<typename Data>(const LinearObjective<Data>& f) {
+              return decltype(solver)(std::make_unique<Solver<Data>>(f, config));
+            },
+            objective.objective)) {}
+
+  /// Calls `run(solver, weights)` with both as static types and the GIL released.
+  template <typename Run>
+  auto with_weights(const py::array& weights, Run&& run) {
+    return std::visit(
+        [&](const auto& on) {
+          using Real = typename std::remove_cvref_t<decltype(*on)>::Real;
+          const auto w = array_span<Real>(weights, "weights");
+          const py::gil_scoped_release release;
+          return run(*on, w);
+        },
+        solver);
+  }
 };
 
-HogwildSolver hogwild(const Objective& objective, std::size_t n_threads, const std::string& write,
-                      std::size_t merge_visits, bool record_delay) {
-  const HogwildConfig config{n_threads, write, merge_visits, record_delay};
-  return std::visit(
-      [&]<typename Data>(const LinearObjective<Data>& f) {
-        return HogwildSolver{std::make_unique<Hogwild<Data>>(f, config)};
-      },
-      objective.objective);
-}
+using HogwildSolver = AnySolver<Hogwild>;
+using SdcaSolver = AnySolver<Sdca>;
 
 /// The memory of an array, or nothing for None.
 template <typename T>
@@ -103,24 +118,64 @@ void register_solver(py::module_& m) {
       py::arg("visited") = py::none(), py::arg("drift") = py::none(), py::arg("averaged") = 0);
 
   py::class_<HogwildSolver>(m, "Hogwild", "Hogwild! on an objective; see hogwild.hpp.")
-      .def(py::init(&hogwild), py::arg("objective"), py::kw_only(), py::arg("n_threads"), py::arg("write"),
-           py::arg("merge_visits") = 0, py::arg("record_delay") = false, py::keep_alive<1, 2>())
+      .def(py::init([](const Objective& objective, std::size_t n_threads, const std::string& write,
+                       std::size_t merge_visits, bool record_delay) {
+             return std::make_unique<HogwildSolver>(objective,
+                                                    HogwildConfig{n_threads, write, merge_visits, record_delay});
+           }),
+           py::arg("objective"), py::kw_only(), py::arg("n_threads"), py::arg("write"), py::arg("merge_visits") = 0,
+           py::arg("record_delay") = false, py::keep_alive<1, 2>())
       .def(
           "epoch",
           [](HogwildSolver& self, const py::array& weights, const Epoch& epoch) {
-            std::visit(
-                [&](const auto& solver) {
-                  using Real = typename std::remove_cvref_t<decltype(*solver)>::Real;
-                  const auto w = array_span<Real>(weights, "weights");
-                  const py::gil_scoped_release release;
-                  solver->epoch(w, epoch);
-                },
-                self.solver);
+            self.with_weights(weights, [&](auto& solver, auto w) { solver.epoch(w, epoch); });
           },
           py::arg("weights"), py::arg("epoch"))
       .def_property_readonly("delays", [](const HogwildSolver& self) {
         const auto counts = std::visit([](const auto& solver) { return solver->delays(); }, self.solver);
         return py::array_t<std::uint64_t>(static_cast<py::ssize_t>(counts.size()), counts.data());
+      });
+
+  py::class_<SdcaEpoch>(m, "SdcaEpoch", "What an epoch of dual coordinate ascent did; see sdca.hpp.")
+      .def_readonly("visits", &SdcaEpoch::visits)
+      .def_readonly("gap", &SdcaEpoch::gap);
+
+  py::class_<SdcaSolver>(m, "Sdca", "Stochastic dual coordinate ascent on an objective; see sdca.hpp.")
+      .def(py::init([](const Objective& objective, std::size_t n_threads, std::size_t merge_visits, double damping,
+                       std::size_t max_rest) {
+             return std::make_unique<SdcaSolver>(objective, SdcaConfig{n_threads, merge_visits, damping, max_rest});
+           }),
+           py::arg("objective"), py::kw_only(), py::arg("n_threads"), py::arg("merge_visits"), py::arg("damping"),
+           py::arg("max_rest"), py::keep_alive<1, 2>())
+      .def(
+          "begin",
+          [](SdcaSolver& self, const py::array& weights) {
+            self.with_weights(weights, [](auto& solver, auto w) { solver.begin(w); });
+          },
+          py::arg("weights"))
+      .def(
+          "epoch",
+          [](SdcaSolver& self, const py::array& weights, const Epoch& epoch, bool measure_gap,
+             const std::optional<py::array>& visited) {
+            const auto order = optional_span<std::int64_t>(visited, "visited");
+            return self.with_weights(weights,
+                                     [&](auto& solver, auto w) { return solver.epoch(w, epoch, measure_gap, order); });
+          },
+          py::arg("weights"), py::arg("epoch"), py::arg("measure_gap") = false, py::arg("visited") = py::none())
+      .def(
+          "rebuild",
+          [](SdcaSolver& self, const py::array& weights) {
+            return self.with_weights(weights, [](auto& solver, auto w) { return solver.rebuild(w); });
+          },
+          py::arg("weights"))
+      .def("wake", [](SdcaSolver& self) { std::visit([](const auto& solver) { solver->wake(); }, self.solver); })
+      .def_property_readonly("duals", [](const SdcaSolver& self) {
+        return std::visit(
+            [](const auto& solver) -> py::array {
+              const auto duals = solver->duals();
+              return py::array_t(static_cast<py::ssize_t>(duals.size()), duals.data());
+            },
+            self.solver);
       });
 }
 

@@ -109,6 +109,29 @@ def minibatch_epoch(
     averaged: int = 0,
 ) -> None: ...
 
+class SdcaEpoch:
+    @property
+    def visits(self) -> int: ...
+    @property
+    def gap(self) -> float: ...
+
+class Sdca:
+    def __init__(
+        self, objective: LinearObjective, *, n_threads: int, merge_visits: int, damping: float, max_rest: int
+    ) -> None: ...
+    def begin(self, weights: NDArray[Any]) -> None: ...
+    def epoch(
+        self,
+        weights: NDArray[Any],
+        epoch: Epoch,
+        measure_gap: bool = False,
+        visited: NDArray[np.int64] | None = None,
+    ) -> SdcaEpoch: ...
+    def rebuild(self, weights: NDArray[Any]) -> float: ...
+    def wake(self) -> None: ...
+    @property
+    def duals(self) -> NDArray[Any]: ...
+
 class Hogwild:
     def __init__(
         self,

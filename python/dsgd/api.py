@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,8 +41,9 @@ def fit(
     fit_intercept: bool = True,
     step_size: float | str = "auto",
     schedule: str | Schedule = "auto",
-    max_epochs: int = 20,
+    max_epochs: int | None = None,
     tol: float | None = None,
+    gap_tol: float | None = None,
     patience: int = 5,
     early_stopping: bool = False,
     max_seconds: float | None = None,
@@ -71,7 +73,8 @@ def fit(
         trained one against all others, in step. A Dataset and a file bring their own.
     algo : str or Algorithm
         ``"sgd"`` (one thread, reproducible), ``"hogwild"`` (all cores, lock-free), ``"minibatch"`` (all cores,
-        reproducible), ``"batch"`` (all rows at once, for exact zeros), or an object of `dsgd.algorithms`.
+        reproducible), ``"batch"`` (all rows at once, for exact zeros), ``"sdca"`` (dual coordinate ascent, with a proof of how
+        good the model is), or an object of `dsgd.algorithms`.
     loss : str or Loss, default="hinge"
         ``"hinge"``, ``"squared_hinge"``, ``"perceptron"``, ``"logistic"``, ``"modified_huber"`` for classification;
         ``"squared"``, ``"huber"``, ``"epsilon_insensitive"``, ``"squared_epsilon_insensitive"`` for regression; or an
@@ -94,10 +97,14 @@ def fit(
         ``"inverse-scaling"``, ``"optimal"``, ``"epoch-decay"``, ``"constant"``, ``"adaptive"`` (smaller at every
         standstill), ``"pa1"``, ``"pa2"`` (passive-aggressive); see `dsgd.schedules`. ``"auto"`` is ``"linear"``, or
         ``"inverse-time"`` with `tol`, `early_stopping` or `max_seconds`, which may end a run early.
-    max_epochs : int, default=20
-        Passes over the data.
+    max_epochs : int, optional
+        Passes over the data; by default 20, with `gap_tol` 1000.
     tol : float, optional
         Stop when the objective improved by less than ``tol * |objective|`` over `patience` evaluations.
+    gap_tol : float, optional
+        Stop when the objective is within ``gap_tol`` of the optimum, relative to that, as the duality gap proves: 1e-2
+        is one per cent. Needs an algorithm with a duality gap, such as ``"sdca"``; a warning says so where `max_epochs`
+        were too few.
     patience : int, default=5
         Evaluations to wait for an improvement, with `tol` and `early_stopping`.
     early_stopping : bool, default=False
@@ -159,9 +166,11 @@ def fit(
     alphas = penalty_strengths(penalty, alpha, l1_ratio)
     fit_intercept = check_flag("fit_intercept", fit_intercept)
     first_step = _first_step(step_size)
-    max_epochs = check_integer("max_epochs", max_epochs, 1)
+    max_epochs = check_integer("max_epochs", _default_epochs(gap_tol) if max_epochs is None else max_epochs, 1)
     evaluate_every = check_integer("evaluate_every", evaluate_every, 0)
-    stopping = Stopping(tol=tol, patience=patience, early_stopping=early_stopping, max_seconds=max_seconds)
+    stopping = Stopping(
+        tol=tol, patience=patience, early_stopping=early_stopping, max_seconds=max_seconds, gap_tol=gap_tol
+    )
     stopping.check(evaluate_every, eval_set)
     if isinstance(schedule, str) and schedule == "auto":
         schedule = "inverse-time" if stopping.may_end_early else "linear"
@@ -180,6 +189,7 @@ def fit(
         n_threads=threads,
         seed=check_seed(random_state),
         max_epochs=max_epochs,
+        gap_tol=gap_tol,
     )
 
     X, y, index_base = _load(X, y, threads)
@@ -198,7 +208,21 @@ def fit(
     history, reason = train(
         algorithm, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin
     )
+    if gap_tol is not None and reason == "max_epochs":
+        _warn_of_gap(history[-1].gap, gap_tol, max_epochs)
     return FitResult(model=model, history=history, algorithm=algorithm, stop_reason=reason, index_base=index_base)
+
+
+def _default_epochs(gap_tol: float | None) -> int:
+    return 20 if gap_tol is None else 1000
+
+
+def _warn_of_gap(gap: float | None, gap_tol: float, max_epochs: int) -> None:
+    warnings.warn(
+        f"the duality gap is {gap:.3g} after max_epochs={max_epochs}, above gap_tol={gap_tol:g}; more epochs close it",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def _load(X: Any, y: ArrayLike | None, n_threads: int) -> tuple[Any, ArrayLike, str | None]:

@@ -34,6 +34,9 @@ class Record:
         The regularised training objective; None where it was not evaluated.
     score : float or None
         Accuracy (R2 for regression) on the evaluation set; None without one, or where it was not evaluated.
+    gap : float or None
+        The duality gap divided by the dual objective: how far the objective can be above the optimum at most, relative
+        to that; with several classes the greatest. Only with `gap_tol`, where it was worth computing.
     delay : tuple of int or None
         Element d: updates so far that others had overtaken d times, where the algorithm was told to count them; with
         several classes those of the first.
@@ -45,6 +48,7 @@ class Record:
     step_size: float
     objective: float | None = None
     score: float | None = None
+    gap: float | None = None
     delay: tuple[int, ...] | None = None
 
 
@@ -136,7 +140,7 @@ class History(Sequence[Record]):
         except ImportError as error:
             raise ImportError("History.to_frame needs pandas: pip install pandas") from error
         frame = pd.DataFrame([asdict(record) for record in self], columns=[field.name for field in fields(Record)])
-        return frame.astype({"objective": float, "score": float})
+        return frame.astype({"objective": float, "score": float, "gap": float})
 
     @classmethod
     def from_json(cls, text: str) -> History:
@@ -152,7 +156,7 @@ def _checked(record: Record) -> Record:
     if record.delay is not None:
         record = replace(record, delay=tuple(check_integer("delay", count, 0) for count in record.delay))
     for name, value in asdict(replace(record, delay=None)).items():
-        absent = value is None and name in ("objective", "score", "delay")
+        absent = value is None and name in ("objective", "score", "gap", "delay")
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not absent and not (number and abs(value) <= sys.float_info.max):
             raise DataError(f"{name} is {shown(value)}, not a finite number")

@@ -54,11 +54,14 @@ class Job:
         Where a run goes on; see `Task`.
     sum_loss : bool
         Whether the losses of an epoch's samples are as good as the objective at its end, which costs more.
+    gap_tol : float or None
+        The relative duality gap at which to stop.
 
     Raises
     ------
     ConfigError
-        For a schedule that does not go with the penalty, the loss or the algorithm.
+        For a schedule that does not go with the penalty, the loss or the algorithm, or an algorithm that does not go
+        with the others.
     """
 
     algorithm: Algorithm
@@ -73,8 +76,16 @@ class Job:
     start_epoch: int = 0
     offset: int = 0
     sum_loss: bool = False
+    gap_tol: float | None = None
 
     def __post_init__(self) -> None:
+        self.algorithm.check(self.loss, self.alphas)
+        if self.gap_tol is not None and not self.algorithm.capabilities.dual:
+            raise ConfigError(
+                f"gap_tol needs an algorithm with a duality gap, such as 'sdca', not {self.algorithm.name!r}"
+            )
+        if self.step_size is not None and self.algorithm.capabilities.dual:
+            raise ConfigError(f"algo {self.algorithm.name!r} has no step size; leave step_size={self.step_size:g} out")
         self.schedule.check(sum(self.alphas), self.loss)
         if self.schedule.share != "whole" and not self.algorithm.capabilities.shares:
             raise ConfigError(
@@ -127,6 +138,7 @@ class Job:
             start_epoch=self.start_epoch,
             offset=self.offset,
             sum_loss=self.sum_loss,
+            gap_tol=self.gap_tol,
             unseen=_unseen(matrix) if weights.any() else np.empty(0, np.intp),
         )
         tasks = [

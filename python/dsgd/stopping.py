@@ -92,12 +92,15 @@ class Stopping:
         Stop when the score on the evaluation set did not improve over `patience` evaluations.
     max_seconds : float or None
         Stop after the first epoch that ends later than this, in wall seconds, evaluations included.
+    gap_tol : float or None
+        Stop at a relative duality gap of no more than this.
     """
 
     tol: float | None = None
     patience: int = 5
     early_stopping: bool = False
     max_seconds: float | None = None
+    gap_tol: float | None = None
 
     def __post_init__(self) -> None:
         if self.tol is not None:
@@ -106,11 +109,13 @@ class Stopping:
         check_flag("early_stopping", self.early_stopping)
         if self.max_seconds is not None:
             check_real("max_seconds", self.max_seconds, 0, low_open=True)
+        if self.gap_tol is not None:
+            check_real("gap_tol", self.gap_tol, 0, low_open=True)
 
     @property
     def may_end_early(self) -> bool:
         """Whether any rule is on."""
-        return self.tol is not None or self.early_stopping or self.max_seconds is not None
+        return self.early_stopping or any(limit is not None for limit in (self.tol, self.max_seconds, self.gap_tol))
 
     def check(self, evaluate_every: int, eval_set: Any) -> None:
         """Refuse rules that would wait for an evaluation that never comes."""
@@ -121,6 +126,9 @@ class Stopping:
 
     def reason(self, history: History, wall_seconds: float, since: int = 0) -> str | None:
         """Return the rule that ends the fit after the last record, or None."""
+        gap = history[-1].gap
+        if self.gap_tol is not None and gap is not None and gap <= self.gap_tol:
+            return "gap_tol"
         if self.tol is not None and self._objective_stands_still(history[since:], self.tol):
             return "tol"
         if self.early_stopping and self._score_stands_still(history[since:]):

@@ -157,9 +157,16 @@ def _records(
                 step_size=ends[0].step_size,
                 objective=objective,
                 score=evaluation.score(model) if evaluate and evaluation is not None else None,
+                gap=_gap(ends),
                 delay=ends[0].delay,
             )
             start = time.perf_counter()
+
+
+def _gap(ends: Sequence[EpochEnd]) -> float | None:
+    """Return the greatest relative duality gap, if that of every problem is known."""
+    gaps = [end.gap for end in ends if end.gap is not None]
+    return max(gaps) if len(gaps) == len(ends) else None
 
 
 def _objective(tasks: Sequence[Task], ends: Sequence[EpochEnd]) -> float:

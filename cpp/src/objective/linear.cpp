@@ -9,14 +9,12 @@
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
 #include "dsgd/objective/linear_weights.hpp"
+#include "dsgd/objective/row_sum.hpp"
 
 namespace dsgd {
 namespace {
 
 constexpr std::size_t kBlockRows = 4096;
-
-/// Rows that are worth a thread of their own, with its own copy of the gradient.
-constexpr std::size_t kGradientRows = 256;
 
 /// Adds to counts[j] how often column j occurs. Each line of columns is fetched well before its turn: by themselves
 /// processors read no further ahead than the additions at random places let them, which took twice as long.
@@ -156,31 +154,11 @@ void LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::sp
                                           std::size_t n_threads) const {
   check_weights(weights);
   if (out.size() != n_parameters()) wrong_size("out", out.size(), n_parameters());
-  const std::size_t threads = std::clamp<std::size_t>(X_.rows() / kGradientRows, 1, n_threads);
-  std::vector<std::vector<double>> partial(threads);
+  Exclusive policy;
+  const LinearWeights<const Real, Exclusive> w(weights, config_.fit_intercept, policy);
   visit_loss(config_.loss, [&](auto loss) {
-    parallel_region(threads, [&](std::size_t thread) {
-      std::vector<double>& sum = partial[thread];
-      sum.resize(n_parameters());
-      Exclusive policy;
-      const LinearWeights<const Real, Exclusive> w(weights, config_.fit_intercept, policy);
-      const std::size_t end = X_.rows() * (thread + 1) / threads;
-      for (std::size_t i = X_.rows() * thread / threads; i < end; ++i) {
-        const auto x = X_.row(i);
-        const auto derivative = static_cast<double>(sample_weight(i) * loss.derivative(w.decision(x), y_[i]));
-        if (derivative == 0) continue;
-        for (std::size_t k = 0; k < x.size(); ++k) sum[x.index(k)] += derivative * static_cast<double>(x.value(k));
-        if (config_.fit_intercept) sum.back() += derivative;
-      }
-    });
-  });
-  const auto n = static_cast<double>(X_.rows());
-  parallel_blocks(out.size(), kBlockRows, n_threads, [&](std::size_t /*block*/, std::size_t begin, std::size_t end) {
-    for (std::size_t j = begin; j < end; ++j) {
-      double total = 0;
-      for (const auto& sum : partial) total += sum[j];
-      out[j] = total / n;
-    }
+    row_sum(X_, n_threads, 1 / static_cast<double>(X_.rows()), out,
+            [&](std::size_t i, const auto& x) { return sample_weight(i) * loss.derivative(w.decision(x), y_[i]); });
   });
 }
 

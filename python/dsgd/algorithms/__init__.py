@@ -10,6 +10,7 @@ from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task
 from dsgd.algorithms.batch import Batch
 from dsgd.algorithms.hogwild import Hogwild
 from dsgd.algorithms.minibatch import Minibatch
+from dsgd.algorithms.sdca import Sdca
 from dsgd.algorithms.sgd import Sgd
 from dsgd.checks import shown, unknown_name
 from dsgd.errors import ConfigError
@@ -22,12 +23,15 @@ __all__ = [
     "EpochEnd",
     "Hogwild",
     "Minibatch",
+    "Sdca",
     "Sgd",
     "Task",
     "resolve_algorithm",
 ]
 
-REGISTRY: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in (Sgd, Hogwild, Minibatch, Batch)}
+REGISTRY: dict[str, type[Algorithm]] = {
+    algorithm.name: algorithm for algorithm in (Sgd, Hogwild, Minibatch, Batch, Sdca)
+}
 
 
 def resolve_algorithm(algo: Any, options: dict[str, Any], other_parameters: Iterable[str] = ()) -> Algorithm:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dsgd import _core
 from dsgd.averaging import PolyakAverage
 from dsgd.checks import check_integer
+from dsgd.losses import Loss
 from dsgd.problem import Problem
 from dsgd.schedules import Run, Schedule
 
@@ -34,12 +35,15 @@ class Capabilities:
         Steps on some of the rows, whose size has to be searched for.
     shares : bool
         A sample may take a share of its step, as the passive-aggressive schedules want it.
+    dual : bool
+        Has a duality gap, which `gap_tol` needs; and no step size.
     """
 
     threads: bool
     deterministic: bool
     stochastic: bool = True
     shares: bool = False
+    dual: bool = False
 
 
 class EpochEnd(NamedTuple):
@@ -55,12 +59,15 @@ class EpochEnd(NamedTuple):
         Mean loss of the samples as they were drawn, from an algorithm that sums it on `Task.sum_loss`.
     delay : tuple of int or None
         As in `dsgd.Record`.
+    gap : float or None
+        As in `dsgd.Record`.
     """
 
     effective_passes: float
     step_size: float
     loss: float | None = None
     delay: tuple[int, ...] | None = None
+    gap: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -94,6 +101,8 @@ class Task:
         Features that no row holds, where a run does not begin at 0: no step of a sample regularises them.
     sum_loss : bool
         Whether an algorithm that can should sum the losses of the samples that it draws.
+    gap_tol : float or None
+        The relative duality gap that is good enough.
     """
 
     problem: Problem
@@ -110,6 +119,7 @@ class Task:
     rule_of_thumb: bool = False
     unseen: NDArray[np.intp] = dataclasses.field(default_factory=lambda: np.empty(0, np.intp))
     sum_loss: bool = False
+    gap_tol: float | None = None
 
     @property
     def n_samples(self) -> int:
@@ -204,6 +214,9 @@ class Algorithm(ABC):
     def batch_rows(self) -> int:
         """Rows whose gradients make one step of a stochastic algorithm."""
         return 1
+
+    def check(self, loss: Loss, alphas: tuple[float, float]) -> None:  # noqa: B027
+        """Raise `ConfigError` for a loss, or strengths of ||w||_1 and ||w||^2 / 2, that it cannot train with."""
 
     @abstractmethod
     def epochs(self, task: Task) -> Iterator[EpochEnd]:

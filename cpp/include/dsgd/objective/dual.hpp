@@ -1,0 +1,110 @@
+// Losses in the dual,
+//
+//   D(beta) = (1/n) sum_i s_i dual_value(beta_i, y_i) - alpha/2 ||w||^2,   w = 1/(alpha n) sum_i s_i beta_i x_i,
+//
+// which is nowhere above the objective of a linear model with L2, and equal to it at the optimum, where
+// beta_i = -loss'(z_i, y_i) (Shalev-Shwartz, Zhang 2013, section 1). Per loss:
+//
+//   dual_value(beta, y)      = -loss*(-beta) = min_z loss(z, y) + beta z
+//   dual_step(z, beta, q, y) = the beta' that maximises D alone, where w.x_i is z + q (beta' - beta): the solution of
+//                              beta' = -loss'(z + q (beta' - beta), y)
+//
+// The perceptron's loss has none: with L2 its optimum is w = 0.
+#pragma once
+
+#include <algorithm>  // for clamp, max, min
+#include <cmath>      // for abs, copysign, exp, log, log1p
+#include <limits>     // for numeric_limits
+
+#include "dsgd/core/types.hpp"
+#include "dsgd/objective/loss.hpp"
+
+namespace dsgd {
+
+template <RealType Real>
+[[nodiscard]] Real dual_step(Hinge /*loss*/, Real z, Real beta, Real q, Real y) {
+  return y * std::clamp(y * beta + (1 - y * z) / q, Real{0}, Real{1});
+}
+inline double dual_value(Hinge /*loss*/, double beta, double y) { return y * beta; }
+
+/// Both squared hinges: on the parabola 2 (1 - m - q (b' - b)) = b'.
+template <RealType Real>
+[[nodiscard]] Real dual_step(SquaredHinge /*loss*/, Real z, Real beta, Real q, Real y) {
+  return y * std::max(Real{0}, 2 * (1 - y * z + q * y * beta) / (1 + 2 * q));
+}
+inline double dual_value(SquaredHinge /*loss*/, double beta, double y) { return y * beta - beta * beta / 4; }
+
+template <RealType Real>
+[[nodiscard]] Real dual_step(ModifiedHuber /*loss*/, Real z, Real beta, Real q, Real y) {
+  return y * std::min(y * dual_step(SquaredHinge{}, z, beta, q, y), Real{4});
+}
+inline double dual_value(ModifiedHuber /*loss*/, double beta, double y) { return dual_value(SquaredHinge{}, beta, y); }
+
+/// Newton's method for the margin m' after the step, m' = m + q (1/(1 + e^m') - b), from the margin before it; a
+/// step out of the interval that holds the solution halves that instead.
+template <RealType Real>
+[[nodiscard]] Real dual_step(Logistic /*loss*/, Real z, Real beta, Real q, Real y) {
+  constexpr auto kTolerance =
+      static_cast<Real>(std::numeric_limits<Real>::digits < 50 ? 1e-3 : 1e-8);  // its square is left
+  constexpr int kMaxSteps = 50;
+  const Real start = y * z - q * y * beta;
+  Real low = start;
+  Real high = start + q;
+  Real margin = y * z;
+  Real b = 1 / (1 + std::exp(margin));
+  for (int k = 0; k < kMaxSteps; ++k) {
+    const Real excess = margin - start - q * b;
+    (excess > 0 ? high : low) = margin;
+    Real next = margin - excess / (1 + q * b * (1 - b));
+    if (next < low || next > high) next = (low + high) / 2;
+    const Real move = std::abs(next - margin);
+    margin = next;
+    b = 1 / (1 + std::exp(margin));
+    if (move <= kTolerance) break;
+  }
+  return y * b;
+}
+inline double dual_value(Logistic /*loss*/, double beta, double y) {
+  const double b = y * beta;
+  const double rest = 1 - b;
+  return (b > 0 ? -b * std::log(b) : 0.0) + (rest > 0 ? -rest * std::log1p(-b) : 0.0);
+}
+
+template <RealType Real>
+[[nodiscard]] Real dual_step(Squared /*loss*/, Real z, Real beta, Real q, Real y) {
+  return (y - z + q * beta) / (1 + q);
+}
+inline double dual_value(Squared /*loss*/, double beta, double y) { return beta * (y - beta / 2); }
+
+template <RealType Real>
+[[nodiscard]] Real dual_step(Huber loss, Real z, Real beta, Real q, Real y) {
+  const auto width = static_cast<Real>(loss.epsilon);
+  return std::clamp(dual_step(Squared{}, z, beta, q, y), -width, width);
+}
+inline double dual_value(Huber /*loss*/, double beta, double y) { return dual_value(Squared{}, beta, y); }
+
+template <RealType Real>
+[[nodiscard]] Real dual_step(EpsilonInsensitive loss, Real z, Real beta, Real q, Real y) {
+  const Real distance = y - z + q * beta;
+  const Real beyond = std::max(Real{0}, std::abs(distance) - static_cast<Real>(loss.epsilon));
+  return std::copysign(std::min(beyond / q, Real{1}), distance);
+}
+inline double dual_value(EpsilonInsensitive loss, double beta, double y) {
+  return beta * y - loss.epsilon * std::abs(beta);
+}
+
+template <RealType Real>
+[[nodiscard]] Real dual_step(SquaredEpsilonInsensitive loss, Real z, Real beta, Real q, Real y) {
+  const Real distance = y - z + q * beta;
+  const Real beyond = std::max(Real{0}, std::abs(distance) - static_cast<Real>(loss.epsilon));
+  return std::copysign(2 * beyond / (1 + 2 * q), distance);
+}
+inline double dual_value(SquaredEpsilonInsensitive loss, double beta, double y) {
+  return beta * y - loss.epsilon * std::abs(beta) - beta * beta / 4;
+}
+
+/// Losses that have a dual.
+template <typename Loss>
+concept DualLoss = requires(Loss loss) { dual_step(loss, 0.0, 0.0, 1.0, 1.0); };
+
+}  // namespace dsgd
