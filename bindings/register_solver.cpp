@@ -33,8 +33,8 @@ struct HogwildSolver {
 };
 
 HogwildSolver hogwild(const Objective& objective, std::size_t n_threads, const std::string& write,
-                      std::size_t merge_visits, bool record_delay) {
-  const HogwildConfig config{n_threads, write, merge_visits, record_delay};
+                      std::size_t merge_visits, bool record_delay, bool sum_loss) {
+  const HogwildConfig config{n_threads, write, merge_visits, record_delay, sum_loss};
   return std::visit(
       [&]<typename Data>(const LinearObjective<Data>& f) {
         return HogwildSolver{std::make_unique<Hogwild<Data>>(f, config)};
@@ -104,16 +104,17 @@ void register_solver(py::module_& m) {
 
   py::class_<HogwildSolver>(m, "Hogwild", "Hogwild! on an objective; see hogwild.hpp.")
       .def(py::init(&hogwild), py::arg("objective"), py::kw_only(), py::arg("n_threads"), py::arg("write"),
-           py::arg("merge_visits") = 0, py::arg("record_delay") = false, py::keep_alive<1, 2>())
+           py::arg("merge_visits") = 0, py::arg("record_delay") = false, py::arg("sum_loss") = false,
+           py::keep_alive<1, 2>())
       .def(
           "epoch",
           [](HogwildSolver& self, const py::array& weights, const Epoch& epoch) {
-            std::visit(
+            return std::visit(
                 [&](const auto& solver) {
                   using Real = typename std::remove_cvref_t<decltype(*solver)>::Real;
                   const auto w = array_span<Real>(weights, "weights");
                   const py::gil_scoped_release release;
-                  solver->epoch(w, epoch);
+                  return solver->epoch(w, epoch);
                 },
                 self.solver);
           },
