@@ -119,16 +119,16 @@ void register_solver(py::module_& m) {
 
   py::class_<HogwildSolver>(m, "Hogwild", "Hogwild! on an objective; see hogwild.hpp.")
       .def(py::init([](const Objective& objective, std::size_t n_threads, const std::string& write,
-                       std::size_t merge_visits, bool record_delay) {
-             return std::make_unique<HogwildSolver>(objective,
-                                                    HogwildConfig{n_threads, write, merge_visits, record_delay});
+                       std::size_t merge_visits, bool record_delay, bool sum_loss) {
+             return std::make_unique<HogwildSolver>(
+                 objective, HogwildConfig{n_threads, write, merge_visits, record_delay, sum_loss});
            }),
            py::arg("objective"), py::kw_only(), py::arg("n_threads"), py::arg("write"), py::arg("merge_visits") = 0,
-           py::arg("record_delay") = false, py::keep_alive<1, 2>())
+           py::arg("record_delay") = false, py::arg("sum_loss") = false, py::keep_alive<1, 2>())
       .def(
           "epoch",
           [](HogwildSolver& self, const py::array& weights, const Epoch& epoch) {
-            self.with_weights(weights, [&](auto& solver, auto w) { solver.epoch(w, epoch); });
+            return self.with_weights(weights, [&](auto& solver, auto w) { return solver.epoch(w, epoch); });
           },
           py::arg("weights"), py::arg("epoch"))
       .def_property_readonly("delays", [](const HogwildSolver& self) {

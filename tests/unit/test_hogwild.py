@@ -9,6 +9,7 @@ import scipy.sparse
 from problems import make_problem
 
 import dsgd
+from dsgd import _core
 from dsgd.algorithms import EpochEnd, Hogwild, Task
 from dsgd.data.inputs import as_matrix
 from dsgd.errors import ConfigError
@@ -132,6 +133,72 @@ def test_in_turn_an_update_is_overtaken_once_by_each_other_thread_at_most() -> N
         assert result.history[-1].delay is not None
         assert len(result.history[-1].delay) == threads  # some are: the others compute meanwhile
         assert result.history[-1].delay[threads - 1] > 0
+
+
+WRITES: list[dict[str, Any]] = [
+    {},
+    {"merge_visits": 2},
+    {"write": "atomic"},
+    {"write": "locked"},
+    {"write": "in-turn"},
+]
+
+
+def mean_loss(n_threads: int, *, sum_loss: bool = True, dense: bool = False, **options: Any) -> float:
+    """Return what the third epoch says of the losses of its samples; that of `sgd` for no thread."""
+    weights, schedule = np.zeros(41), _core.Schedule(step_size=0.1)
+    objective = _core.LinearObjective(
+        as_matrix(X.toarray() if dense else X, 1), Y, np.linspace(0, 2, 6000), loss=_core.Loss("logistic", 0.0),
+        alpha_l1=0.0, alpha_l2=0.01, fit_intercept=True, n_threads=1,
+    )  # fmt: skip
+    solver = _core.Hogwild(objective, n_threads=max(n_threads, 1), sum_loss=sum_loss, **{"write": "racy", **options})
+    loss = 0.0
+    for index in range(3):
+        epoch = _core.Epoch(index=index, schedule=schedule, block_size=8, seed=7)
+        loss = solver.epoch(weights, epoch) if n_threads else _core.sgd_epoch(objective, weights, epoch, sum_loss=True)
+    return loss
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("options", WRITES, ids=str)
+def test_the_losses_of_an_epoch_are_those_of_sgd_on_one_thread_and_like_them_on_several(
+    options: dict[str, Any], dense: bool
+) -> None:
+    expected = mean_loss(0, dense=dense)
+    assert mean_loss(1, dense=dense, **options) == expected
+    for n_threads in (2, 3):
+        assert mean_loss(n_threads, dense=dense, **options) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_losses_that_nobody_asked_for_are_not_summed(n_threads: int) -> None:
+    assert mean_loss(n_threads, sum_loss=False) == 0
+    losses = []
+
+    class Watched(Hogwild):
+        def epochs(self, task: Task) -> Iterator[EpochEnd]:
+            for asked in (False, True):
+                task.sum_loss = asked
+                losses.append([end.loss for end in super().epochs(task)])
+            yield from ()
+
+    fit(algo=Watched(), n_threads=n_threads, step_size=1.0, max_epochs=2)
+    assert losses[0] == [None, None]
+    assert all(isinstance(loss, float) for loss in losses[1])
+
+
+def test_renumbered_features_have_the_same_losses() -> None:
+    losses = []
+
+    class Watched(Hogwild):
+        def epochs(self, task: Task) -> Iterator[EpochEnd]:
+            task.sum_loss = True
+            losses.append([end.loss for end in super().epochs(task)])
+            yield from ()
+
+    for layout in ("inplace", "renumbered"):
+        fit(TEXT, LABELS, algo=Watched(layout=layout), n_threads=1, step_size=1.0, max_epochs=2)
+    assert losses[0] == losses[1]
 
 
 def test_combinations_that_mean_nothing_are_refused() -> None:

@@ -7,7 +7,9 @@
 // The paper's theory samples one component v of e with replacement; its experiments, and we, update all of e.
 #include "dsgd/solver/hogwild.hpp"
 
-#include <utility>  // for move
+#include <algorithm>  // for max
+#include <numeric>    // for accumulate
+#include <utility>    // for move
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/error.hpp"
@@ -19,9 +21,10 @@ namespace dsgd {
 /// One thread's share of an epoch. `after` is called after every sample.
 template <typename Data>
 template <typename Policy, typename After>
-void Hogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Policy& policy,
-                         Delays::Thread* delays, After&& after) const {
+double Hogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Policy& policy,
+                           Delays::Thread* delays, After&& after) const {
   const Data& X = objective_.X();
+  double losses = 0;
   objective_.visit([&](auto loss, auto penalty) {
     const LinearWeights<Real, Policy> w(weights, objective_.config().fit_intercept, policy);
     const EpochSteps<Real> steps(epoch.schedule, epoch.index);
@@ -32,7 +35,10 @@ void Hogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, std::size_
       {
         [[maybe_unused]] const auto guard = policy.guard(x, objective_.config().fit_intercept);
         if (delays != nullptr && !plan_) delays->read();
-        const Real gradient = objective_.sample_weight(e) * loss.derivative(w.decision(x), objective_.y()[e]);
+        const Real z = w.decision(x);
+        const Real y = objective_.y()[e];
+        const Real gradient = objective_.sample_weight(e) * loss.derivative(z, y);
+        if (config_.sum_loss) losses += static_cast<double>(objective_.sample_weight(e) * loss.value(z, y));
         [[maybe_unused]] const auto turn = policy.turn();
         w.descend(x, gradient, steps(t), rate, penalty, e + epoch.index);
         if (delays != nullptr) delays->finish();
@@ -41,6 +47,7 @@ void Hogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, std::size_
       after();
     });
   });
+  return losses;
 }
 
 template <typename Data>
@@ -69,19 +76,20 @@ std::vector<std::uint64_t> Hogwild<Data>::delays() const {
 }
 
 template <typename Data>
-void Hogwild<Data>::epoch(std::span<Real> weights, const Epoch& epoch) {
+double Hogwild<Data>::epoch(std::span<Real> weights, const Epoch& epoch) {
   objective_.check_weights(weights);
   const std::size_t n_threads = config_.n_threads;
+  std::vector<double> losses(n_threads);  // each written once, by its thread
   const auto body = [&](auto policy_of) {
     return [&, policy_of](std::size_t thread) {
       auto policy = policy_of(thread);
       std::optional<Delays::Thread> delays;
       if (delays_) delays.emplace(*delays_, thread);
-      pass(weights, epoch, thread, policy, delays ? &*delays : nullptr, [] {});
+      losses[thread] = pass(weights, epoch, thread, policy, delays ? &*delays : nullptr, [] {});
     };
   };
   if (plan_) {
-    parallel_region(n_threads, [&](std::size_t thread) { replicate(weights, epoch, thread); });
+    parallel_region(n_threads, [&](std::size_t thread) { losses[thread] = replicate(weights, epoch, thread); });
   } else if (config_.write == "atomic") {
     parallel_region(n_threads, body([](std::size_t) { return Atomic{}; }));
   } else if (config_.write == "locked") {
@@ -94,20 +102,23 @@ void Hogwild<Data>::epoch(std::span<Real> weights, const Epoch& epoch) {
   } else {
     parallel_region(n_threads, body([](std::size_t) { return Racy{}; }));
   }
+  const double sum = std::accumulate(losses.begin(), losses.end(), 0.0);
+  return sum / static_cast<double>(std::max<std::size_t>(objective_.X().rows(), 1));
 }
 
 /// One thread's share of an epoch, on a replica.
 template <typename Data>
-void Hogwild<Data>::replicate(std::span<Real> weights, const Epoch& epoch, std::size_t thread) {
+double Hogwild<Data>::replicate(std::span<Real> weights, const Epoch& epoch, std::size_t thread) {
   Replica<Real>& replica = replicas_[thread];
   replica.begin(weights, merging_);
   Exclusive policy;
   std::optional<Delays::Thread> delays;
   if (delays_) delays.emplace(*delays_, thread);
-  pass(replica.weights(), epoch, thread, policy, delays ? &*delays : nullptr, [&] {
+  const double losses = pass(replica.weights(), epoch, thread, policy, delays ? &*delays : nullptr, [&] {
     if (replica.advance(*plan_) && delays) delays->read();
   });
   replica.finish();
+  return losses;
 }
 
 #define DSGD_INSTANTIATE(Data) template class Hogwild<Data>;

@@ -100,13 +100,14 @@ class Hogwild(Algorithm):
             write="in-turn" if self.order == "round-robin" else self.write,
             merge_visits=self._merge_visits(task, layout),
             record_delay=self.record_delay,
+            sum_loss=task.sum_loss,
         )
         for index in range(task.start_epoch, task.max_epochs):
             layout.fetch()
-            solver.epoch(layout.weights, task.epoch(index, self.block_size))
+            loss = solver.epoch(layout.weights, task.epoch(index, self.block_size))
             layout.publish()
             delay = tuple(solver.delays.tolist()) if self.record_delay else None
-            yield EpochEnd(index + 1, task.step_size_at(index), delay=delay)
+            yield EpochEnd(index + 1, task.step_size_at(index), loss if task.sum_loss else None, delay)
 
     def _layout(self, task: Task) -> Layout:
         if self.layout == "renumbered":

@@ -23,6 +23,7 @@ struct HogwildConfig {
   std::string write = "racy";    // or "atomic", "locked", "in-turn": the policies of atomic.hpp
   std::size_t merge_visits = 0;  // racy threads write replicas, merged after so many visits of a weight; 0: no replicas
   bool record_delay = false;
+  bool sum_loss = false;
 };
 
 /// The solver, with what its threads keep from one epoch to the next.
@@ -35,17 +36,19 @@ class Hogwild {
   /// "locked" with columns that are not sorted and distinct.
   Hogwild(const LinearObjective<Data>& objective, HogwildConfig config);
 
-  /// One pass over the data by all threads.
-  void epoch(std::span<Real> weights, const Epoch& epoch);
+  /// One pass over the data by all threads. Returns the mean loss of the samples as they were drawn, each at the
+  /// weights that its thread saw before its step, if `sum_loss`; else 0.
+  double epoch(std::span<Real> weights, const Epoch& epoch);
 
   /// Updates by their delay (delay.hpp), over all epochs; empty unless recorded.
   [[nodiscard]] std::vector<std::uint64_t> delays() const;
 
  private:
+  /// Both return the sum of the losses of the thread's samples, if `sum_loss`.
   template <typename Policy, typename After>
-  void pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Policy& policy, Delays::Thread* delays,
-            After&& after) const;
-  void replicate(std::span<Real> weights, const Epoch& epoch, std::size_t thread);
+  double pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Policy& policy, Delays::Thread* delays,
+              After&& after) const;
+  double replicate(std::span<Real> weights, const Epoch& epoch, std::size_t thread);
 
   const LinearObjective<Data>& objective_;
   HogwildConfig config_;
