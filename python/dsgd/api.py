@@ -21,6 +21,7 @@ from dsgd.data.targets import as_initial_weights, as_sample_weight, as_targets
 from dsgd.errors import ConfigError, DataError
 from dsgd.job import Job, penalty_strengths, threads_of
 from dsgd.losses import Loss, resolve_loss
+from dsgd.problem import measure
 from dsgd.result import Evaluation, FitResult, LinearModel
 from dsgd.schedules import Schedule, resolve_schedule
 from dsgd.stopping import Stopping
@@ -72,9 +73,10 @@ def fit(
         Labels of any kind for a loss of classification, real numbers for one of regression. More than two classes are
         trained one against all others, in step. A Dataset and a file bring their own.
     algo : str or Algorithm
-        ``"sgd"`` (one thread, reproducible), ``"hogwild"`` (all cores, lock-free), ``"minibatch"`` (all cores,
-        reproducible), ``"batch"`` (all rows at once, for exact zeros), ``"sdca"`` (dual coordinate ascent, with a proof of how
-        good the model is), or an object of `dsgd.algorithms`.
+        ``"auto"`` (the one that is expected to be fastest, see `dsgd.algorithms.Auto`), ``"sgd"`` (one thread,
+        reproducible), ``"hogwild"`` (all cores, lock-free), ``"minibatch"`` (all cores, reproducible), ``"batch"`` (all
+        rows at once, for exact zeros), ``"sdca"`` (dual coordinate ascent, which proves how good the model is), or an
+        object of `dsgd.algorithms`.
     loss : str or Loss, default="hinge"
         ``"hinge"``, ``"squared_hinge"``, ``"perceptron"``, ``"logistic"``, ``"modified_huber"`` for classification;
         ``"squared"``, ``"huber"``, ``"epsilon_insensitive"``, ``"squared_epsilon_insensitive"`` for regression; or an
@@ -172,7 +174,8 @@ def fit(
         tol=tol, patience=patience, early_stopping=early_stopping, max_seconds=max_seconds, gap_tol=gap_tol
     )
     stopping.check(evaluate_every, eval_set)
-    if isinstance(schedule, str) and schedule == "auto":
+    named_schedule = not (isinstance(schedule, str) and schedule == "auto")
+    if not named_schedule:
         schedule = "inverse-time" if stopping.may_end_early else "linear"
     # A sequence: an iterator would be used up by the check.
     if not isinstance(callbacks, Sequence) or not all(callable(callback) for callback in callbacks):
@@ -190,6 +193,7 @@ def fit(
         seed=check_seed(random_state),
         max_epochs=max_epochs,
         gap_tol=gap_tol,
+        named_schedule=named_schedule,
     )
 
     X, y, index_base = _load(X, y, threads)
@@ -202,15 +206,17 @@ def fit(
         evaluation = Evaluation(_eval_pair(eval_set, index_base), matrix.n_features, classes, threads)
     weights = as_initial_weights(init, len(targets), matrix.n_features + int(fit_intercept), dtype)
     model = LinearModel(weights=weights, fit_intercept=fit_intercept, loss=resolved_loss, classes=classes)
-    tasks = job.tasks(matrix, targets, importance, weights, fresh=init is None)
     begin = time.perf_counter()
+    scale = measure(matrix, importance, threads)
+    job = job.settle(matrix, scale)
+    tasks = job.tasks(matrix, targets, importance, weights, scale=scale, fresh=init is None)
     job.choose_steps(tasks)
     history, reason = train(
-        algorithm, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin
+        job.algorithm, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin
     )
     if gap_tol is not None and reason == "max_epochs":
         _warn_of_gap(history[-1].gap, gap_tol, max_epochs)
-    return FitResult(model=model, history=history, algorithm=algorithm, stop_reason=reason, index_base=index_base)
+    return FitResult(model=model, history=history, algorithm=job.algorithm, stop_reason=reason, index_base=index_base)
 
 
 def _default_epochs(gap_tol: float | None) -> int:

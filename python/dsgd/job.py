@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.algorithms import Algorithm, Task
+from dsgd.algorithms import Algorithm, Facts, Task
 from dsgd.checks import check_choice, check_real
 from dsgd.data.inputs import real_dtype
 from dsgd.errors import ConfigError
 from dsgd.losses import Loss
-from dsgd.problem import Problem, measure
+from dsgd.problem import Problem, Scale
 from dsgd.schedules import Schedule
 from dsgd.step_search import choose_steps
 from dsgd.threads import resolve_threads
@@ -56,6 +56,8 @@ class Job:
         Whether the losses of an epoch's samples are as good as the objective at its end, which costs more.
     gap_tol : float or None
         The relative duality gap at which to stop.
+    named_schedule : bool
+        Whether somebody chose the schedule.
 
     Raises
     ------
@@ -77,20 +79,43 @@ class Job:
     offset: int = 0
     sum_loss: bool = False
     gap_tol: float | None = None
+    named_schedule: bool = False
 
     def __post_init__(self) -> None:
         self.algorithm.check(self.loss, self.alphas)
-        if self.gap_tol is not None and not self.algorithm.capabilities.dual:
-            raise ConfigError(
-                f"gap_tol needs an algorithm with a duality gap, such as 'sdca', not {self.algorithm.name!r}"
-            )
-        if self.step_size is not None and self.algorithm.capabilities.dual:
-            raise ConfigError(f"algo {self.algorithm.name!r} has no step size; leave step_size={self.step_size:g} out")
+        name, dual = self.algorithm.name, self.algorithm.capabilities.dual
+        if self.gap_tol is not None and not dual:
+            raise ConfigError(f"gap_tol needs an algorithm with a duality gap, such as 'sdca', not {name!r}")
+        if dual and not self.algorithm.capabilities.stochastic and self._stepped:
+            raise ConfigError(f"algo {name!r} has no step size; leave step_size and schedule out")
         self.schedule.check(sum(self.alphas), self.loss)
         if self.schedule.share != "whole" and not self.algorithm.capabilities.shares:
             raise ConfigError(
                 f"schedule {self.schedule.name!r} needs algo 'sgd', on one thread; algo is {self.algorithm.name!r}"
             )
+
+    @property
+    def _stepped(self) -> bool:
+        return self.step_size is not None or self.named_schedule
+
+    def settle(self, matrix: _core.Matrix, scale: Scale) -> Job:
+        """Return the job with the algorithm that is to train on this matrix, which `Auto` picks by its size."""
+        facts = Facts(
+            n_samples=matrix.n_rows,
+            n_features=matrix.n_features,
+            n_entries=round(scale.row_entries * matrix.n_rows),
+            mean_square=scale.mean,
+            loss=self.loss,
+            alphas=self.alphas,
+            n_threads=self.n_threads,
+            gap_tol=self.gap_tol,
+            stepped=self._stepped,
+        )
+        algorithm, n_threads, why = self.algorithm.pick(facts)
+        if algorithm is self.algorithm:
+            return self
+        _LOG.info("%s: picked %s: %s", self.algorithm.name, algorithm.name, why)
+        return dataclasses.replace(self, algorithm=algorithm, n_threads=n_threads)
 
     def tasks(
         self,
@@ -99,6 +124,7 @@ class Job:
         sample_weight: NDArray[Any] | None,
         weights: NDArray[Any],
         *,
+        scale: Scale,
         fresh: bool,
     ) -> list[Task]:
         """Return a task for every problem, its first step not chosen yet where `step_size` is None.
@@ -110,6 +136,8 @@ class Job:
         sample_weight : ndarray of shape (n_samples,) or None
         weights : ndarray of shape (n_problems, n_parameters)
             To start from; the tasks train its rows in place.
+        scale : Scale
+            Of the matrix and the sample weights.
         fresh : bool
             Whether the intercepts are to start where they predict best alone.
 
@@ -125,7 +153,7 @@ class Job:
             loss=self.loss,
             alphas=self.alphas,
             fit_intercept=self.fit_intercept,
-            scale=measure(matrix, sample_weight, self.n_threads),
+            scale=scale,
         )
         objective = problem.objective(self.n_threads)
         task_of = functools.partial(

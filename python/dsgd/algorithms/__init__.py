@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task
+from dsgd.algorithms.auto import Auto
+from dsgd.algorithms.base import Algorithm, Capabilities, Choice, EpochEnd, Facts, Task
 from dsgd.algorithms.batch import Batch
 from dsgd.algorithms.hogwild import Hogwild
 from dsgd.algorithms.minibatch import Minibatch
@@ -18,9 +19,12 @@ from dsgd.errors import ConfigError
 __all__ = [
     "REGISTRY",
     "Algorithm",
+    "Auto",
     "Batch",
     "Capabilities",
+    "Choice",
     "EpochEnd",
+    "Facts",
     "Hogwild",
     "Minibatch",
     "Sdca",
@@ -29,9 +33,8 @@ __all__ = [
     "resolve_algorithm",
 ]
 
-REGISTRY: dict[str, type[Algorithm]] = {
-    algorithm.name: algorithm for algorithm in (Sgd, Hogwild, Minibatch, Batch, Sdca)
-}
+_ALGORITHMS: tuple[type[Algorithm], ...] = (Auto, Sgd, Hogwild, Minibatch, Batch, Sdca)
+REGISTRY: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in _ALGORITHMS}
 
 
 def resolve_algorithm(algo: Any, options: dict[str, Any], other_parameters: Iterable[str] = ()) -> Algorithm:

@@ -18,7 +18,7 @@ from dsgd.losses import Loss
 from dsgd.problem import Problem
 from dsgd.schedules import Run, Schedule
 
-__all__ = ["Algorithm", "Capabilities", "EpochEnd", "Task"]
+__all__ = ["Algorithm", "Capabilities", "Choice", "EpochEnd", "Facts", "Task"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,38 @@ class Capabilities:
     stochastic: bool = True
     shares: bool = False
     dual: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What an algorithm may be picked by.
+
+    Attributes
+    ----------
+    n_samples, n_features, n_entries : int
+        The size of X; entries that are stored.
+    mean_square : float
+        Mean of s_i ||x_i||^2.
+    loss : Loss
+    alphas : tuple of two floats
+        Strengths of ||w||_1 and of ||w||^2 / 2.
+    n_threads : int
+        To be used at most.
+    gap_tol : float or None
+        The relative duality gap that is asked for.
+    stepped : bool
+        Whether a step size or a schedule was given.
+    """
+
+    n_samples: int
+    n_features: int
+    n_entries: int
+    mean_square: float
+    loss: Loss
+    alphas: tuple[float, float]
+    n_threads: int
+    gap_tol: float | None
+    stepped: bool
 
 
 class EpochEnd(NamedTuple):
@@ -218,6 +250,10 @@ class Algorithm(ABC):
     def check(self, loss: Loss, alphas: tuple[float, float]) -> None:  # noqa: B027
         """Raise `ConfigError` for a loss, or strengths of ||w||_1 and ||w||^2 / 2, that it cannot train with."""
 
+    def pick(self, facts: Facts) -> Choice:
+        """Return who is to train: the algorithm itself, but for `Auto`."""
+        return Choice(self, facts.n_threads, "named")
+
     @abstractmethod
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
@@ -225,3 +261,11 @@ class Algorithm(ABC):
     def to_dict(self) -> dict[str, Any]:
         """Return the name and the options, as JSON can hold them."""
         return {"name": self.name, **dataclasses.asdict(self)}
+
+
+class Choice(NamedTuple):
+    """Who is to train, on how many threads, and why."""
+
+    algorithm: Algorithm
+    n_threads: int
+    why: str

@@ -42,9 +42,9 @@ class Sdca(Algorithm):
     Notes
     -----
     The loop is ``cpp/src/solver/sdca.cpp``. An intercept is not regularised: each epoch it is the weight of a constant
-    feature, drawn towards its last value (proximal point method). `effective_passes` counts the samples visited. Weights
-    to start from (`init`) give the dual variables -loss'(w.x + b), which is near theirs only near the optimum of a
-    smooth loss.
+    feature, drawn towards its last value (proximal point method). `effective_passes` counts the samples visited.
+    Weights to start from (`init`) give the dual variables -loss'(w.x + b), which is near theirs only near the optimum
+    of a smooth loss.
 
     References
     ----------

@@ -36,7 +36,10 @@ def fit(
     intercept: Annotated[bool, typer.Option(help="fit an intercept")] = True,
     step_size: Annotated[str, typer.Option(help="first step size; auto searches for one")] = "auto",
     schedule: Annotated[str, typer.Option(help=", ".join(["auto", *SCHEDULES]))] = "auto",
-    max_epochs: Annotated[int, typer.Option(help="passes over the data")] = 20,
+    max_epochs: Annotated[
+        int | None, typer.Option(help="passes over the data; default: 20, with --gap-tol 1000", show_default=False)
+    ] = None,
+    gap_tol: Annotated[float | None, typer.Option(help="stop when the duality gap is this small")] = None,
     tol: Annotated[float | None, typer.Option(help="stop at this relative improvement of the objective")] = None,
     patience: Annotated[int, typer.Option(help="evaluations to wait for an improvement")] = 5,
     early_stopping: Annotated[
@@ -82,6 +85,7 @@ def fit(
         schedule=schedule,
         max_epochs=max_epochs,
         tol=tol,
+        gap_tol=gap_tol,
         patience=patience,
         early_stopping=early_stopping,
         max_seconds=max_seconds,
@@ -133,10 +137,12 @@ def _summarise(result: dsgd.FitResult, data: dsgd.data.Dataset) -> None:
     rate = result.history.passes_per_second() * data.n_stored * len(result.model.weights)
     objective = "objective not evaluated" if last.objective is None else f"objective {last.objective:.6f}"
     stopped = "" if result.stop_reason == "max_epochs" else f", stopped by {result.stop_reason}"
+    gap = "" if last.gap is None else f", at most {last.gap:.2%} above the optimum"
     score = "" if last.score is None else f", test score {last.score:.4f}"
     Console().print(
-        f"{data.n_samples} rows, {data.n_features} features, {data.n_stored} non-zeros: {last.epoch} passes in "
-        f"{last.seconds:.3f} s{stopped} ({rate / 1e6:.0f} M non-zeros/s), {objective}{score}",
+        f"{data.n_samples} rows, {data.n_features} features, {data.n_stored} non-zeros: {last.epoch} passes of "
+        f"{result.algorithm.name} in {last.seconds:.3f} s{stopped} ({rate / 1e6:.0f} M non-zeros/s), "
+        f"{objective}{gap}{score}",
         highlight=False,
         soft_wrap=True,
     )

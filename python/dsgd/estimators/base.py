@@ -22,6 +22,7 @@ from dsgd.errors import ConfigError, DataError
 from dsgd.estimators.callbacks import CallbackSupportMixin, FitCallbacks
 from dsgd.estimators.translate import job_of
 from dsgd.job import Job
+from dsgd.problem import measure
 from dsgd.result import Evaluation, LinearModel
 from dsgd.stopping import Standstill
 from dsgd.training import train
@@ -128,7 +129,9 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> None:
         """Train one problem after the other, as each ends by itself, and set the attributes."""
         begin = time.perf_counter()
-        tasks = job.tasks(as_matrix(rows.X, job.n_threads), rows.targets, rows.sample_weight, weights, fresh=fresh)
+        matrix = as_matrix(rows.X, job.n_threads)
+        scale = measure(matrix, rows.sample_weight, job.n_threads)
+        tasks = job.tasks(matrix, rows.targets, rows.sample_weight, weights, scale=scale, fresh=fresh)
         job.choose_steps(tasks)
         average = getattr(job.algorithm, "average", False)
         if average:
