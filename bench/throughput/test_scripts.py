@@ -8,7 +8,7 @@ from pathlib import Path
 import hogwild_checks
 import pytest
 from papers import hogwild
-from peers import Solver, snap_ml, xgboost
+from peers.passes import Solver, snap_ml, xgboost
 from workloads import Workload
 
 import dsgd

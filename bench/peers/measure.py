@@ -1,0 +1,151 @@
+"""The smallest setting with which each solver reaches a target, found first, and then its time, all solvers in turn."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from peers.optimum import Optimum
+from peers.problems import Problem
+from peers.solvers import Candidate, Fit
+from rounds import interleaved
+
+__all__ = ["measure", "silent"]
+
+LAGGARD = 10  # a ladder is left where a fit takes so many times the best time to the tightest target
+SEEDS = 3
+IN_ROUNDS = 5  # what took so many times the best time on its ladder keeps that time, and is not timed in the rounds
+PATIENCE = 0.3  # seconds that any fit may take
+NEAR = 2.0  # a first seed within so many times the target has the others looked at
+
+
+class Climb:
+    """One solver on its ladder: a point (setting, seconds, suboptimality, accuracy) a rung, until all is reached."""
+
+    def __init__(self, problem: Problem, optimum: Optimum, candidate: Candidate) -> None:
+        self.problem, self.optimum, self.candidate = problem, optimum, candidate
+        candidate.prepare(problem)  # what is imported and compiled
+        start = time.perf_counter()
+        self.fit: Fit = candidate.prepare(problem)
+        self.prepare_seconds = time.perf_counter() - start
+        self.points: list[tuple[float, float, float, float]] = []
+        self.reached: dict[float, int] = {}  # from a target to the index of its point
+
+    def run(self, targets: Sequence[float], best: float) -> None:
+        """Go up until every target is reached, or a fit takes much longer than the best solver took."""
+        self.fit(self.candidate.ladder[0], 0)  # what is loaded and started at first
+        for setting in self.candidate.ladder:
+            self.points.append(self._point(setting, targets))
+            for target in targets:
+                if self.points[-1][2] <= target:
+                    self.reached.setdefault(target, len(self.points) - 1)
+            if len(self.reached) == len(targets) or self.points[-1][1] > max(LAGGARD * best, PATIENCE):
+                return
+
+    def _point(self, setting: float, targets: Sequence[float]) -> tuple[float, float, float, float]:
+        """Return what the seeds have in the median (of the time the least), or the first one far from every target."""
+        figures = [self._measured(setting, 0)]
+        wanted = [target for target in targets if target not in self.reached]
+        if any(figures[0][1] <= NEAR * target for target in wanted):
+            figures += [self._measured(setting, seed) for seed in range(1, SEEDS)]
+        seconds, *others = zip(*figures, strict=True)
+        suboptimality, accuracy = (float(np.median(column)) for column in others)
+        return setting, min(seconds), suboptimality, accuracy
+
+    def _measured(self, setting: float, seed: int) -> tuple[float, float, float]:
+        start = time.perf_counter()
+        weights = self.fit(setting, seed)
+        seconds = time.perf_counter() - start
+        w = np.asarray(weights(), np.float64)
+        return seconds, self.optimum.suboptimality(self.problem.objective(w)), self.problem.accuracy(w)
+
+
+def measure(
+    problem: Problem,
+    optimum: Optimum,
+    candidates: Mapping[str, Candidate],
+    targets: Sequence[float],
+    rounds: int,
+    best: float = np.inf,
+) -> dict[str, dict[str, Any]]:
+    """Return, by solver, its ladder and its times to the targets.
+
+    `best` are seconds to the tightest target that are known already; a ladder is left far above them.
+    """
+    climbs = {name: Climb(problem, optimum, c) for name, c in candidates.items() if problem.loss in c.losses}
+    tightest = min(targets)
+    for climb in climbs.values():
+        climb.run(targets, best)
+        if tightest in climb.reached:
+            best = min(best, climb.points[climb.reached[tightest]][1])
+    seconds = _in_rounds(climbs, targets, rounds)
+    return {name: _described(climb, seconds[name]) for name, climb in climbs.items()}
+
+
+def _in_rounds(
+    climbs: Mapping[str, Climb], targets: Sequence[float], rounds: int
+) -> dict[str, dict[float, list[float]]]:
+    """Return the seconds to the targets; of the slow ones, a single time, that of the ladder."""
+    seconds: dict[str, dict[float, list[float]]] = {name: {} for name in climbs}
+    runs = {}
+    for target in targets:
+        known = {name: climb.points[climb.reached[target]] for name, climb in climbs.items() if target in climb.reached}
+        best = min((point[1] for point in known.values()), default=0.0)
+        for name, (setting, once, *_) in known.items():
+            if once > max(IN_ROUNDS * best, PATIENCE / 10):
+                seconds[name][target] = [once]
+            else:
+                runs[f"{name} {setting}"] = partial(climbs[name].fit, setting, 0)
+                seconds[name][target] = []
+    timed = interleaved(runs, rounds)
+    for name, by_target in seconds.items():
+        for target, times in by_target.items():
+            times += (
+                timed.get(f"{name} {climbs[name].points[climbs[name].reached[target]][0]}", []) if not times else []
+            )
+    return seconds
+
+
+def _described(climb: Climb, seconds: Mapping[float, list[float]]) -> dict[str, Any]:
+    reached = {target: climb.points[index] for target, index in climb.reached.items()}
+    return {
+        "stopping": climb.candidate.stopping,
+        "exhausted": climb.points[-1][0] == climb.candidate.ladder[-1],
+        "prepare_seconds": climb.prepare_seconds,
+        "ladder": [
+            dict(zip(("setting", "seconds", "suboptimality", "accuracy"), p, strict=True)) for p in climb.points
+        ],
+        "targets": {
+            f"{target:g}": {
+                "setting": reached[target][0],
+                "accuracy": reached[target][3],
+                "median": float(np.median(times)),
+                "seconds": times,
+            }
+            for target, times in seconds.items()
+        },
+    }
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Keep what libraries write past Python's streams from the terminal."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [(stream, os.dup(stream)) for stream in (1, 2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for stream, _ in kept:
+            os.dup2(nowhere, stream)
+        yield
+    finally:
+        for stream, before in kept:
+            os.dup2(before, stream)
+            os.close(before)
+        os.close(nowhere)
