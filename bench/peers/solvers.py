@@ -34,10 +34,13 @@ class Candidate:
     ladder: Sequence[float]
     losses: tuple[str, ...] = LOSSES
     package: str = "dsgd"
+    algo: str | None = None  # of ours
 
     @property
     def missing(self) -> str | None:
         """Why it cannot run, or None."""
+        if self.algo and self.algo not in dsgd.algorithms.REGISTRY:
+            return f"dsgd has no algorithm {self.algo!r}"
         found = importlib.util.find_spec(self.package) is not None
         return None if found else f"{self.package} is not installed: pip install '.[bench]'"
 
@@ -65,7 +68,7 @@ def ours(algo: str, stopping: str = "max_epochs", ladder: Sequence[float] = EPOC
 
         return fit
 
-    return Candidate(prepare, stopping, ladder)
+    return Candidate(prepare, stopping, ladder, algo=algo)
 
 
 def _liblinear(solver: int, loss: str) -> Candidate:
@@ -182,12 +185,11 @@ PEERS: dict[str, Candidate] = {
 GAPS = _falling(1, 1e-5)  # a ladder for what stops by a duality gap: ours("sdca", "gap_tol", GAPS)
 
 # A line each; what the registry of dsgd does not know is left out.
-_CONFIGURED: dict[str, tuple[str, Candidate]] = {
-    "sgd": ("sgd", ours("sgd", schedule="linear")),
-    "sgd-average": ("sgd", ours("sgd", average=True)),
-    "hogwild": ("hogwild", ours("hogwild", n_threads=2)),
-    "auto": ("auto", ours("auto", "gap_tol", GAPS)),
-    "sdca": ("sdca", ours("sdca", "gap_tol", GAPS)),
-    "svrg": ("svrg", ours("svrg")),
+OURS: dict[str, Candidate] = {
+    "sgd": ours("sgd", schedule="linear"),
+    "sgd-average": ours("sgd", average=True),
+    "hogwild": ours("hogwild", n_threads=2),
+    "auto": ours("auto", "gap_tol", GAPS),
+    "sdca": ours("sdca", "gap_tol", GAPS),
+    "svrg": ours("svrg"),
 }
-OURS: dict[str, Candidate] = {name: c for name, (algo, c) in _CONFIGURED.items() if algo in dsgd.algorithms.REGISTRY}

@@ -70,7 +70,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _result(problem: Problem, best: Optimum, options: argparse.Namespace, former: dict[str, Any]) -> dict[str, Any]:
     """Return what is measured on one problem."""
-    ours: dict[str, Candidate] = {name: OURS[name] for name in options.ours}
+    ours: dict[str, Candidate] = {name: OURS[name] for name in options.ours if not OURS[name].missing}
     stored = former.get("results", {}).get(problem.title)
     if options.no_peers and not stored:
         sys.exit(f"{options.former} has no times of the peers on {problem.title}: run without --no-peers first")
@@ -95,14 +95,17 @@ def _result(problem: Problem, best: Optimum, options: argparse.Namespace, former
 def main(arguments: Sequence[str]) -> None:
     """Measure, print, write."""
     options = _options(arguments)
-    if missing := [peer.missing for peer in PEERS.values() if peer.missing]:
-        sys.exit(missing[0])
+    if absent := [peer.missing for peer in PEERS.values() if peer.missing]:
+        sys.exit(absent[0])
     former = json.loads(options.former.read_text()) if options.no_peers else {}
     figure = options.output and options.output.with_suffix(".png")
     if options.output:
         check_replaceable(options.output)
         check_replaceable(figure)
     console = Console(width=160)
+    for name in options.ours:
+        if missing := OURS[name].missing:
+            console.print(f"{name}: skipped, {missing}")
     results: dict[str, Any] = {}
     for name in options.sets:
         try:
