@@ -18,9 +18,9 @@ from rounds import interleaved
 
 __all__ = ["measure", "silent"]
 
-LAGGARD = 10  # a ladder is left where a fit takes so many times the best time to the tightest target
+LAGGARD = 6  # a ladder is left where a fit takes so many times the best time to the tightest target
 SEEDS = 3
-IN_ROUNDS = 5  # what took so many times the best time on its ladder keeps that time, and is not timed in the rounds
+IN_ROUNDS = 4  # what took so many times the best time on its ladder keeps that time, and is not timed in the rounds
 PATIENCE = 0.3  # seconds that any fit may take
 NEAR = 2.0  # a first seed within so many times the target has the others looked at
 

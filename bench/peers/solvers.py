@@ -163,7 +163,7 @@ def _saga() -> Candidate:
     return Candidate(prepare, "max_iter", EPOCHS, ("logistic",), "sklearn")
 
 
-# The fastest first: what takes ten times the best time so far is not looked at further.
+# The fastest first: what takes six times the best time so far is not looked at further.
 PEERS: dict[str, Candidate] = {
     "LIBLINEAR -s 3": _liblinear(3, "hinge"),
     "Snap ML SVM, 2 threads": _snap_ml(2, "hinge"),

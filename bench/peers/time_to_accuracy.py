@@ -8,7 +8,8 @@ one parameter that ends its run which reaches the target (the median of three se
 finding it is not timed. Then the settings of all solvers are timed in turn, the whole `fit`, medians of the rounds; a
 solver that is four times as slow as the best keeps its one time of the search. LIBLINEAR's structs are made before; the
 time of that is told apart. `--no-peers` takes the peers' times from a former run, for tuning. Draws a figure beside
---output. Needs the extra "bench" and the real data; sets that are absent are named and left out.
+--output; what that file holds of other problems stays, so that the sets may be measured one after the other. Needs the
+extra "bench" and the real data; sets that are absent are named and left out.
 """
 
 from __future__ import annotations
@@ -68,17 +69,20 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _result(problem: Problem, best: Optimum, options: argparse.Namespace, former: dict[str, Any]) -> dict[str, Any]:
-    """Return what is measured on one problem."""
+def _read(path: Path | None) -> dict[str, Any]:
+    """Return the results that a file holds, by problem."""
+    results: dict[str, Any] = json.loads(path.read_text())["results"] if path and path.is_file() else {}
+    return results
+
+
+def _result(problem: Problem, best: Optimum, options: argparse.Namespace, stored: Any) -> dict[str, Any]:
+    """Return what is measured on one problem, beside what is stored of the peers, if that is given."""
     ours: dict[str, Candidate] = {name: OURS[name] for name in options.ours if not OURS[name].missing}
-    stored = former.get("results", {}).get(problem.title)
-    if options.no_peers and not stored:
-        sys.exit(f"{options.former} has no times of the peers on {problem.title}: run without --no-peers first")
     tightest = [peer["targets"].get(f"{min(TARGETS):g}") for peer in stored["peers"].values()] if stored else []
     known = min((time["median"] for time in tightest if time), default=float("inf"))
     with silent(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a run that is ended before it converged
-        solvers = {} if options.no_peers else PEERS
+        solvers = {} if stored else PEERS
         found = measure(problem, best, solvers | ours, TARGETS, options.rounds, known)
     return {
         "rows": len(problem.data.y),
@@ -86,7 +90,7 @@ def _result(problem: Problem, best: Optimum, options: argparse.Namespace, former
         "entries": problem.data.entries,
         "optimum": asdict(best),
         "targets": [f"{target:g}" for target in TARGETS],
-        "stored": former["command"] if stored else None,
+        "stored": (stored["stored"] or stored["command"]) if stored else None,
         "peers": stored["peers"] if stored else {name: s for name, s in found.items() if name not in ours},
         "ours": {name: s for name, s in found.items() if name in ours},
     }
@@ -97,7 +101,6 @@ def main(arguments: Sequence[str]) -> None:
     options = _options(arguments)
     if absent := [peer.missing for peer in PEERS.values() if peer.missing]:
         sys.exit(absent[0])
-    former = json.loads(options.former.read_text()) if options.no_peers else {}
     figure = options.output and options.output.with_suffix(".png")
     if options.output:
         check_replaceable(options.output)
@@ -106,7 +109,8 @@ def main(arguments: Sequence[str]) -> None:
     for name in options.ours:
         if missing := OURS[name].missing:
             console.print(f"{name}: skipped, {missing}")
-    results: dict[str, Any] = {}
+    results, former = _read(options.output), _read(options.former)
+    made_by = {"command": command(__file__, arguments), "machine": machine()}
     for name in options.sets:
         try:
             problems = SETS[name](options.rows, options.losses, options.alphas)
@@ -114,15 +118,15 @@ def main(arguments: Sequence[str]) -> None:
             console.print(f"{name}: skipped, {error.filename} is not there; set DSGD_DATA to the folder of real data")
             continue
         for problem in problems:
+            stored = former.get(problem.title) if options.no_peers else None
+            if options.no_peers and not stored:
+                sys.exit(f"{options.former} has no times of the peers on {problem.title}: run without --no-peers first")
             best = optimum(problem, options.optima)
-            results[problem.title] = _result(problem, best, options, former)
+            results[problem.title] = {**made_by, **_result(problem, best, options, stored)}
             for cell in cells({problem.title: results[problem.title]}):
                 console.print(f"{cell.title}, to {cell.target}: {cell.ours}, {cell.ratio:.2f} times {cell.peer}")
             if options.output:  # after each: a run takes long
-                save(
-                    options.output,
-                    {"command": command(__file__, arguments), "machine": machine(), "results": results},
-                )
+                save(options.output, {"results": results})
     show(console, results)
     if figure:
         draw(figure, results)
