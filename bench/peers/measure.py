@@ -91,25 +91,24 @@ def measure(
 def _in_rounds(
     climbs: Mapping[str, Climb], targets: Sequence[float], rounds: int
 ) -> dict[str, dict[float, list[float]]]:
-    """Return the seconds to the targets; of the slow ones, a single time, that of the ladder."""
-    seconds: dict[str, dict[float, list[float]]] = {name: {} for name in climbs}
+    """Return the seconds to the targets; of the slow ones, a single time, that of the ladder.
+
+    Who is not slow to a tighter target is not to a looser one, whatever disturbed its one time there.
+    """
+    once: dict[str, dict[float, list[float]]] = {name: {} for name in climbs}
+    again: dict[str, dict[float, str]] = {name: {} for name in climbs}
     runs = {}
-    for target in targets:
+    for target in sorted(targets):
         known = {name: climb.points[climb.reached[target]] for name, climb in climbs.items() if target in climb.reached}
         best = min((point[1] for point in known.values()), default=0.0)
-        for name, (setting, once, *_) in known.items():
-            if once > max(IN_ROUNDS * best, PATIENCE / 10):
-                seconds[name][target] = [once]
+        for name, (setting, seconds, *_) in known.items():
+            if again[name] or seconds <= max(IN_ROUNDS * best, PATIENCE / 10):
+                again[name][target] = f"{name} {setting}"
+                runs[again[name][target]] = partial(climbs[name].fit, setting, 0)
             else:
-                runs[f"{name} {setting}"] = partial(climbs[name].fit, setting, 0)
-                seconds[name][target] = []
+                once[name][target] = [seconds]
     timed = interleaved(runs, rounds)
-    for name, by_target in seconds.items():
-        for target, times in by_target.items():
-            times += (
-                timed.get(f"{name} {climbs[name].points[climbs[name].reached[target]][0]}", []) if not times else []
-            )
-    return seconds
+    return {name: once[name] | {target: timed[run] for target, run in again[name].items()} for name in climbs}
 
 
 def _described(climb: Climb, seconds: Mapping[float, list[float]]) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def test_the_times_to_accuracy_are_told_of_every_solver_and_drawn(tmp_path: Path
     assert (tmp_path / "times.png").read_bytes().startswith(b"\x89PNG")
     former = tmp_path / "former.json"
     (tmp_path / "times.json").rename(former)
-    again = reach(tmp_path, "--no-peers", "--former", str(former), "--ours", "sgd")["results"]
+    again = reach(tmp_path, "--no-peers", "--former", str(former), "--ours", "sgd", "--losses", "hinge")["results"]
     for title, result in again.items():
         assert result["peers"] == results[title]["peers"]
         assert set(result["ours"]) == {"sgd"}
