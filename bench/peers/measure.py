@@ -6,17 +6,17 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 from peers.optimum import Optimum
 from peers.problems import Problem
-from peers.solvers import Candidate, Fit
-from rounds import interleaved
+from peers.solvers import PEERS, Candidate, Fit
+from rounds import Seconds, interleaved
 
-__all__ = ["measure", "silent"]
+__all__ = ["fastest", "measure", "silent"]
 
 LAGGARD = 6  # a ladder is left where a fit takes so many times the best time to the tightest target
 SEEDS = 3
@@ -72,43 +72,64 @@ def measure(
     candidates: Mapping[str, Candidate],
     targets: Sequence[float],
     rounds: int,
-    best: float = np.inf,
+    former: Mapping[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return, by solver, its ladder and its times to the targets.
 
-    `best` are seconds to the tightest target that are known already; a ladder is left far above them.
+    `former` are peers as this returned them: the fastest to a target takes part at its setting there, without a ladder.
     """
     climbs = {name: Climb(problem, optimum, c) for name, c in candidates.items() if problem.loss in c.losses}
-    tightest = min(targets)
+    tightest, best = min(targets), np.inf
+    again = {f"{target:g}": name for target in targets if (name := fastest(former or {}, f"{target:g}"))}
+    if former and (name := again.get(f"{tightest:g}")):
+        best = former[name]["targets"][f"{tightest:g}"]["median"]
     for climb in climbs.values():
         climb.run(targets, best)
         if tightest in climb.reached:
             best = min(best, climb.points[climb.reached[tightest]][1])
-    seconds = _in_rounds(climbs, targets, rounds)
-    return {name: _described(climb, seconds[name]) for name, climb in climbs.items()}
+    runs: dict[str, Callable[[], object]] = {}
+    for target, name in again.items():
+        setting = former[name]["targets"][target]["setting"] if former else 0.0
+        runs[f"{name} to {target}"] = partial(PEERS[name].prepare(problem), setting, 0)
+    seconds, timed = _in_rounds(climbs, targets, rounds, runs)
+    found = {name: _described(climb, seconds[name]) for name, climb in climbs.items()}
+    for target, name in again.items():
+        assert former is not None
+        times = timed[f"{name} to {target}"]
+        known = {**former[name]["targets"][target], "median": float(np.median(times)), "seconds": times}
+        peer = found.setdefault(name, {**former[name], "targets": {}})
+        peer["targets"][target] = known
+    return found
+
+
+def fastest(solvers: Mapping[str, Any], target: str) -> str | None:
+    """Return the name of the solver with the least time to a target, None where no one reaches it."""
+    times = {name: found["median"] for name, s in solvers.items() if (found := s["targets"].get(target))}
+    return min(times, key=times.__getitem__, default=None)
 
 
 def _in_rounds(
-    climbs: Mapping[str, Climb], targets: Sequence[float], rounds: int
-) -> dict[str, dict[float, list[float]]]:
-    """Return the seconds to the targets; of the slow ones, a single time, that of the ladder.
+    climbs: Mapping[str, Climb], targets: Sequence[float], rounds: int, others: Mapping[str, Callable[[], object]]
+) -> tuple[dict[str, dict[float, list[float]]], Seconds]:
+    """Return the seconds to the targets, and those of the other runs; of the slow ones a single time, of the ladder.
 
     Who is not slow to a tighter target is not to a looser one, whatever disturbed its one time there.
     """
     once: dict[str, dict[float, list[float]]] = {name: {} for name in climbs}
     again: dict[str, dict[float, str]] = {name: {} for name in climbs}
-    runs = {}
+    runs = dict(others)
     for target in sorted(targets):
         known = {name: climb.points[climb.reached[target]] for name, climb in climbs.items() if target in climb.reached}
         best = min((point[1] for point in known.values()), default=0.0)
-        for name, (setting, seconds, *_) in known.items():
-            if again[name] or seconds <= max(IN_ROUNDS * best, PATIENCE / 10):
+        for name, (setting, taken, *_) in known.items():
+            if again[name] or taken <= max(IN_ROUNDS * best, PATIENCE / 10):
                 again[name][target] = f"{name} {setting}"
                 runs[again[name][target]] = partial(climbs[name].fit, setting, 0)
             else:
-                once[name][target] = [seconds]
+                once[name][target] = [taken]
     timed = interleaved(runs, rounds)
-    return {name: once[name] | {target: timed[run] for target, run in again[name].items()} for name in climbs}
+    seconds = {name: once[name] | {target: timed[run] for target, run in again[name].items()} for name in climbs}
+    return seconds, timed
 
 
 def _described(climb: Climb, seconds: Mapping[float, list[float]]) -> dict[str, Any]:

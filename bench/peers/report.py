@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
+from peers.measure import fastest
 from rich.console import Console
 from rich.table import Table
 
@@ -45,12 +46,11 @@ class Cell(NamedTuple):
 
 
 def _fastest(solvers: Results, target: str) -> Time:
-    times = [
-        Time(name, found["median"], f"{solver['stopping']}={found['setting']:g}")
-        for name, solver in solvers.items()
-        if (found := solver["targets"].get(target))
-    ]
-    return min(times, key=lambda time: time.seconds, default=Time("", math.inf, ""))
+    name = fastest(solvers, target)
+    if name is None:
+        return Time("", math.inf, "")
+    found = solvers[name]["targets"][target]
+    return Time(name, found["median"], f"{solvers[name]['stopping']}={found['setting']:g}")
 
 
 def cells(results: Results) -> Iterator[Cell]:
@@ -93,7 +93,7 @@ def show(console: Console, results: Results) -> None:
         for cell in sorted(slower, key=lambda cell: -cell.ratio):
             console.print(f"  {cell.title}, {cell.target}: {cell.ratio:.2f} times {cell.peer.name}")
     if stale := sorted({result["stored"] for result in results.values() if result.get("stored")}):
-        console.print(f"the peers' times are not of this run, but of: {'; '.join(stale)}")
+        console.print(f"who is the best peer, and its setting, is of another run: {'; '.join(stale)}")
 
 
 def _problems(results: Results) -> Table:
@@ -125,7 +125,7 @@ def _solvers(results: Results) -> Table:
             for target in targets:
                 time = solver["targets"].get(target)
                 once = time and len(time["seconds"]) == 1
-                text = f"{1000 * time['median']:.3g}" if time else _unreached(solver)
+                text = f"{1000 * time['median']:.3g}" if time else _unreached(solver, float(target))
                 row.append(f"({text})" if once else text)
             closest = min(point["suboptimality"] for point in solver["ladder"])
             ready = 1000 * solver["prepare_seconds"]
@@ -134,8 +134,10 @@ def _solvers(results: Results) -> Table:
     return table
 
 
-def _unreached(solver: Mapping[str, Any]) -> str:
+def _unreached(solver: Mapping[str, Any], target: float) -> str:
     """Return what stands for a time: the ladder's end, or the time at which it was left."""
+    if any(point["suboptimality"] <= target for point in solver["ladder"]):
+        return "not timed"  # of a former run
     return "does not reach" if solver["exhausted"] else f"> {1000 * solver['ladder'][-1]['seconds']:.3g}"
 
 

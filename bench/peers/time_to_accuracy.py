@@ -7,9 +7,10 @@ suboptimality (F - F*) / F*, with an F* that another method certifies. Every sol
 one parameter that ends its run which reaches the target (the median of three seeds, where it draws random numbers);
 finding it is not timed. Then the settings of all solvers are timed in turn, the whole `fit`, medians of the rounds; a
 solver that is four times as slow as the best keeps its one time of the search. LIBLINEAR's structs are made before; the
-time of that is told apart. `--no-peers` takes the peers' times from a former run, for tuning. Draws a figure beside
---output; what that file holds of other problems stays, so that the sets may be measured one after the other. Needs the
-extra "bench" and the real data; sets that are absent are named and left out.
+time of that is told apart. `--no-peers`, for tuning, takes from a former run who is the best peer and its setting, and
+times that one alone beside ours. Draws a figure beside --output; what that file holds of other problems stays, so that
+the sets may be measured one after the other. Needs the extra "bench" and the real data; sets that are absent are named
+and left out.
 """
 
 from __future__ import annotations
@@ -62,11 +63,14 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--alphas", type=_numbers, default=ALPHAS, help="strengths of l2, by default 1e-4,1e-5")
     parser.add_argument("--rows", type=positive, default=300_000, help="most rows of a training part")
     parser.add_argument("--rounds", type=positive, default=7, help="fits of each kind")
-    parser.add_argument("--no-peers", action="store_true", help="take the peers' times from --former")
+    parser.add_argument("--no-peers", action="store_true", help="only the best peer, at its setting of --former")
     parser.add_argument("--former", type=Path, default=RESULTS / "time_to_accuracy.json", help="for --no-peers")
     parser.add_argument("--optima", type=Path, default=RESULTS / "time_to_accuracy_optima.json", help="optima kept")
     parser.add_argument("--output", type=Path, help="JSON file for all figures, machine and command; a PNG beside it")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.no_peers and options.output and options.output.resolve() == options.former.resolve():
+        parser.error(f"--no-peers would leave one peer in {options.former}: name another --output")
+    return options
 
 
 def _read(path: Path | None) -> dict[str, Any]:
@@ -78,12 +82,10 @@ def _read(path: Path | None) -> dict[str, Any]:
 def _result(problem: Problem, best: Optimum, options: argparse.Namespace, stored: Any) -> dict[str, Any]:
     """Return what is measured on one problem, beside what is stored of the peers, if that is given."""
     ours: dict[str, Candidate] = {name: OURS[name] for name in options.ours if not OURS[name].missing}
-    tightest = [peer["targets"].get(f"{min(TARGETS):g}") for peer in stored["peers"].values()] if stored else []
-    known = min((time["median"] for time in tightest if time), default=float("inf"))
     with silent(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a run that is ended before it converged
         solvers = {} if stored else PEERS
-        found = measure(problem, best, solvers | ours, TARGETS, options.rounds, known)
+        found = measure(problem, best, solvers | ours, TARGETS, options.rounds, stored and stored["peers"])
     return {
         "rows": len(problem.data.y),
         "features": problem.data.X.shape[1],
@@ -91,7 +93,7 @@ def _result(problem: Problem, best: Optimum, options: argparse.Namespace, stored
         "optimum": asdict(best),
         "targets": [f"{target:g}" for target in TARGETS],
         "stored": (stored["stored"] or stored["command"]) if stored else None,
-        "peers": stored["peers"] if stored else {name: s for name, s in found.items() if name not in ours},
+        "peers": {name: s for name, s in found.items() if name not in ours},
         "ours": {name: s for name, s in found.items() if name in ours},
     }
 

@@ -72,7 +72,8 @@ def test_the_times_to_accuracy_are_told_of_every_solver_and_drawn(tmp_path: Path
     (tmp_path / "times.json").rename(former)
     again = reach(tmp_path, "--no-peers", "--former", str(former), "--ours", "sgd", "--losses", "hinge")["results"]
     for title, result in again.items():
-        assert result["peers"] == results[title]["peers"]
+        assert 1 <= len(result["peers"]) <= 2  # the best to either target
+        assert set(result["peers"]) <= set(results[title]["peers"])
         assert set(result["ours"]) == {"sgd"}
 
 
