@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ceiling import read
 from machine import command, machine, save
-from peers import Solver, ours, scikit_learn, snap_ml
+from peers.passes import Solver, ours, scikit_learn, snap_ml
 from rich.console import Console
 from rich.table import Table
 from rounds import interleaved, positive

@@ -16,7 +16,17 @@ from dsgd.threads import default_threads
 __all__ = ["ROOT", "command", "machine", "save"]
 
 ROOT = Path(__file__).resolve().parents[1]
-_PACKAGES = ("dsgd", "numpy", "scipy", "scikit-learn", "snapml", "xgboost-cpu", "matplotlib")
+_PACKAGES = (
+    "dsgd",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "snapml",
+    "liblinear-official",
+    "cyanure",
+    "xgboost-cpu",
+    "matplotlib",
+)
 
 
 def machine() -> dict[str, Any]:

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the b
 import numpy as np
 from machine import ROOT, command, machine, save
 from matplotlib.figure import Figure
-from peers import Solver, ours
+from peers.passes import Solver, ours
 from rich.console import Console
 from rich.table import Table
 from rounds import interleaved, positive, thread_counts

@@ -11,7 +11,7 @@ import os
 
 import pytest
 from ceiling import read
-from peers import Solver, ours, scikit_learn, snap_ml, xgboost
+from peers.passes import Solver, ours, scikit_learn, snap_ml, xgboost
 from pytest_benchmark.fixture import BenchmarkFixture
 from rounds import thread_counts
 from workloads import WORKLOADS, Workload

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import hogwild_checks
+import numpy as np
 import pytest
 from papers import hogwild
-from peers import Solver, snap_ml, xgboost
+from peers import time_to_accuracy
+from peers.optimum import optimum
+from peers.passes import Solver, snap_ml, xgboost
+from peers.problems import SETS
+from peers.solvers import PEERS
 from workloads import Workload
 
 import dsgd
@@ -41,6 +47,47 @@ def test_the_comparison_of_the_hogwild_paper_is_drawn(tmp_path: Path) -> None:
     assert {point["method"] for point in written["points"]} == set(hogwild.METHODS)
     assert sum(written["delay"].values()) == 2 * 2000
     assert "the paper's order" in written["ordering"]
+
+
+def reach(tmp_path: Path, *arguments: str) -> Any:
+    """Return what the script of time to accuracy writes on a few documents."""
+    output = tmp_path / "times.json"
+    few = ["--sets", "documents-20000", "--rows", "400", "--alphas", "1e-3", "--rounds", "1"]
+    kept = ["--optima", str(tmp_path / "optima.json"), "--output", str(output)]
+    time_to_accuracy.main([*few, *kept, *arguments])
+    return json.loads(output.read_text())
+
+
+def test_the_times_to_accuracy_are_told_of_every_solver_and_drawn(tmp_path: Path) -> None:
+    for missing in filter(None, (peer.missing for peer in PEERS.values())):
+        pytest.skip(missing)
+    results = reach(tmp_path)["results"]
+    for title, result in results.items():
+        loss = title.split(", ")[1]
+        assert set(result["peers"]) == {name for name, peer in PEERS.items() if loss in peer.losses}
+        assert result["ours"]["sgd"]["ladder"]
+    assert len(results) == 2
+    assert (tmp_path / "times.png").read_bytes().startswith(b"\x89PNG")
+    former = tmp_path / "former.json"
+    (tmp_path / "times.json").rename(former)
+    again = reach(tmp_path, "--no-peers", "--former", str(former), "--ours", "sgd", "--losses", "hinge")["results"]
+    for title, result in again.items():
+        assert 1 <= len(result["peers"]) <= 2  # the best to either target
+        assert set(result["peers"]) <= set(results[title]["peers"])
+        assert set(result["ours"]) == {"sgd"}
+
+
+@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.filterwarnings("ignore")  # of runs that are ended before they converged
+def test_a_peer_comes_close_to_the_certified_optimum(name: str, tmp_path: Path) -> None:
+    peer = PEERS[name]
+    if peer.missing:
+        pytest.skip(peer.missing)
+    [problem] = SETS["documents-20000"](400, (peer.losses[0],), (0.01,))  # half of it again: 0.5 % above, and more
+    best = optimum(problem, tmp_path / "optima.json")
+    assert best == optimum(problem, tmp_path / "optima.json")
+    w = peer.prepare(problem)(peer.ladder[-1], 0)()
+    assert -1e-9 < best.suboptimality(problem.objective(np.asarray(w, float))) < 2e-3
 
 
 @pytest.mark.parametrize("solver", [snap_ml(1), xgboost(1)], ids=["snapml", "xgboost"])

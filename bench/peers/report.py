@@ -1,0 +1,176 @@
+"""What the times say: a line a cell, the mean ratio, where we are slower, test accuracy, and a figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+from peers.measure import fastest
+from rich.console import Console
+from rich.table import Table
+
+from dsgd.files import replacing
+
+__all__ = ["Cell", "cells", "draw", "show"]
+
+SHORT = 0.020  # seconds of the best peer: below, calls count as much as passes
+Results = Mapping[str, Any]
+
+
+class Time(NamedTuple):
+    """The fastest to a target, at which setting, in seconds; `inf` where none reached it."""
+
+    name: str
+    seconds: float
+    setting: str
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.setting}" if self.name else "none reaches it"
+
+
+class Cell(NamedTuple):
+    """A problem and a target."""
+
+    title: str
+    target: str
+    peer: Time
+    ours: Time
+
+    @property
+    def ratio(self) -> float:
+        """Our seconds by those of the best peer."""
+        return self.ours.seconds / self.peer.seconds if math.isfinite(self.peer.seconds) else math.nan
+
+
+def _fastest(solvers: Results, target: str) -> Time:
+    name = fastest(solvers, target)
+    if name is None:
+        return Time("", math.inf, "")
+    found = solvers[name]["targets"][target]
+    return Time(name, found["median"], f"{solvers[name]['stopping']}={found['setting']:g}")
+
+
+def cells(results: Results) -> Iterator[Cell]:
+    """Return the cells in the order in which they were measured."""
+    for title, result in results.items():
+        for target in result["targets"]:
+            yield Cell(title, target, _fastest(result["peers"], target), _fastest(result["ours"], target))
+
+
+def _milliseconds(time: Time) -> str:
+    return f"{1000 * time.seconds:.3g}" if math.isfinite(time.seconds) else "-"
+
+
+def _mean_ratio(found: list[Cell]) -> str:
+    ratios = [cell.ratio for cell in found if math.isfinite(cell.ratio)]
+    mean = math.exp(math.fsum(map(math.log, ratios)) / len(ratios)) if ratios else math.nan
+    missed = sum(cell.ratio == math.inf for cell in found)
+    return f"{mean:.3f} over {len(ratios)} cells" + (f", {missed} more not reached" if missed else "")
+
+
+def show(console: Console, results: Results) -> None:
+    """Print it all."""
+    for printed in (_problems, _solvers, _table):
+        console.print(printed(results))
+    found = list(cells(results))
+    for name in sorted({name for result in results.values() for name in result["ours"]}):
+        alone = {
+            title: {**result, "ours": {name: result["ours"][name]}}
+            for title, result in results.items()
+            if name in result["ours"]
+        }
+        console.print(f"{name} / best peer, geometric mean: {_mean_ratio(list(cells(alone)))}")
+    console.print(f"best of ours / best peer, geometric mean: {_mean_ratio(found)}")
+    for what, chosen in (
+        (f"of {1000 * SHORT:g} ms and more", [cell for cell in found if cell.peer.seconds >= SHORT]),
+        (f"below {1000 * SHORT:g} ms", [cell for cell in found if cell.peer.seconds < SHORT]),
+    ):
+        slower = [cell for cell in chosen if cell.ratio > 1]
+        console.print(f"slower in {len(slower)} of {len(chosen)} cells {what}:")
+        for cell in sorted(slower, key=lambda cell: -cell.ratio):
+            console.print(f"  {cell.title}, {cell.target}: {cell.ratio:.2f} times {cell.peer.name}")
+    if stale := sorted({result["stored"] for result in results.values() if result.get("stored")}):
+        console.print(f"who is the best peer, and its setting, is of another run: {'; '.join(stale)}")
+
+
+def _problems(results: Results) -> Table:
+    table = Table(
+        "problem", "rows", "F*", "certified to", "by", "accuracy", "ours at the loosest target", "best peer's"
+    )
+    for title, result in results.items():
+        loosest = max(result["targets"], key=float)
+        scores = []
+        for group in ("ours", "peers"):
+            name = _fastest(result[group], loosest).name
+            scores.append(f"{result[group][name]['targets'][loosest]['accuracy']:.4f}" if name else "-")
+        best = result["optimum"]
+        gap = (best["upper"] - best["lower"]) / best["lower"]
+        method = f"{best['method']}, {best['seconds']:g} s"
+        accuracy = f"{best['accuracy']:.4f}"
+        table.add_row(title, str(result["rows"]), f"{best['lower']:.7f}", f"{gap:.1e}", method, accuracy, *scores)
+    return table
+
+
+def _solvers(results: Results) -> Table:
+    """Return every solver's time to every target of every problem; in brackets one that was taken once."""
+    targets = sorted({target for result in results.values() for target in result["targets"]}, key=float, reverse=True)
+    columns = [f"to {float(target):g}, ms" for target in targets]
+    table = Table("problem", "solver", *columns, "data made ready, ms", "closest")
+    for title, result in results.items():
+        for name, solver in {**result["peers"], **result["ours"]}.items():
+            row = []
+            for target in targets:
+                time = solver["targets"].get(target)
+                once = time and len(time["seconds"]) == 1
+                text = f"{1000 * time['median']:.3g}" if time else _unreached(solver, float(target))
+                row.append(f"({text})" if once else text)
+            closest = min(point["suboptimality"] for point in solver["ladder"])
+            ready = 1000 * solver["prepare_seconds"]
+            table.add_row(title, name, *row, f"{ready:.3g}" if ready > 0.5 else "", f"{closest:.1e}")
+        table.add_section()
+    return table
+
+
+def _unreached(solver: Mapping[str, Any], target: float) -> str:
+    """Return what stands for a time: the ladder's end, or the time at which it was left."""
+    if any(point["suboptimality"] <= target for point in solver["ladder"]):
+        return "not timed"  # of a former run
+    return "does not reach" if solver["exhausted"] else f"> {1000 * solver['ladder'][-1]['seconds']:.3g}"
+
+
+def _table(results: Results) -> Table:
+    table = Table("problem", "target", "best peer", "ms", "ours", "ms", "ours / peer")
+    for cell in cells(results):
+        ratio = "-" if math.isnan(cell.ratio) else f"{cell.ratio:.2f}"
+        sides = (text for time in (cell.peer, cell.ours) for text in (str(time), _milliseconds(time)))
+        table.add_row(cell.title, cell.target, *sides, ratio)
+    return table
+
+
+def draw(path: Path, results: Results) -> None:
+    """Draw a panel for each problem: suboptimality against seconds, a line a solver, ours thick."""
+    columns = 4 if len(results) > 2 else max(len(results), 1)
+    rows = -(-len(results) // columns)
+    figure = Figure(figsize=(5 * columns, 4 * rows + 1.5), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    names = list(dict.fromkeys(name for r in results.values() for group in ("ours", "peers") for name in r[group]))
+    lines: dict[str, Any] = {}
+    for panel, (title, result) in zip(axes, results.items(), strict=False):
+        for name, solver in {**result["peers"], **result["ours"]}.items():
+            index = names.index(name)
+            style: dict[str, Any] = {"color": f"C{index % 10}", "linestyle": ("-", "--", ":")[index // 10 % 3]}
+            style |= {"linewidth": 3.0 if name in result["ours"] else 1.2, "marker": ".", "markersize": 4}
+            points = [(p["seconds"], max(p["suboptimality"], 1e-7)) for p in solver["ladder"]]
+            (lines[name],) = panel.plot(*zip(*points, strict=True), label=name, **style)
+        for target in result["targets"]:
+            panel.axhline(float(target), color="0.8", linewidth=0.8)
+        panel.set(title=title, xscale="log", yscale="log", xlabel="seconds", ylabel="(F - F*) / F*")
+        panel.set_ylim(min(map(float, result["targets"])) / 10, 3)
+    for panel in axes[len(results) :]:
+        panel.axis("off")
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=4)
+    with replacing(path) as beside:
+        figure.savefig(beside, format="png", dpi=100)

@@ -1,0 +1,195 @@
+"""Who takes part: every solver with the one parameter that ends its run, and the values of it that are tried in turn.
+
+The penalty of each library is scaled to our objective, and no one fits an intercept. LIBLINEAR takes rows as structs of
+its own; a user of its C interface has them, so that their making is timed apart (`prepare`), and is not in its seconds.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from peers.problems import LOSSES, Problem
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+
+import dsgd
+
+__all__ = ["OURS", "PEERS", "Candidate", "Fit"]
+
+Fit = Callable[[float, int], Callable[[], NDArray[Any]]]
+"""From a setting and a seed to what reads the weights out: reading is not part of a fit."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A solver: `prepare` readies the data and returns the fit that is timed."""
+
+    prepare: Callable[[Problem], Fit]
+    stopping: str
+    ladder: Sequence[float]
+    losses: tuple[str, ...] = LOSSES
+    package: str = "dsgd"
+    algo: str | None = None  # of ours
+
+    @property
+    def missing(self) -> str | None:
+        """Why it cannot run, or None."""
+        if self.algo and self.algo not in dsgd.algorithms.REGISTRY:
+            return f"dsgd has no algorithm {self.algo!r}"
+        found = importlib.util.find_spec(self.package) is not None
+        return None if found else f"{self.package} is not installed: pip install '.[bench]'"
+
+
+EPOCHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 300, 500, 750, 1000)
+
+
+def _falling(most: float, least: float) -> tuple[float, ...]:
+    """Return 1, 0.7, 0.5, 0.3, 0.2, 0.15 times powers of ten between the bounds."""
+    values = [m * 10.0**e for e in range(4, -12, -1) for m in (1, 0.7, 0.5, 0.3, 0.2, 0.15)]
+    return tuple(float(f"{value:.3g}") for value in values if least <= value <= most)
+
+
+def ours(algo: str, stopping: str = "max_epochs", ladder: Sequence[float] = EPOCHS, **options: Any) -> Candidate:
+    """Return a configuration of `dsgd.fit`; of its own accord it searches its step size, inside the time."""
+
+    def prepare(problem: Problem) -> Fit:
+        X, y = problem.data.X, problem.data.y
+        settings: dict[str, Any] = {"alpha": problem.data.alpha, "loss": problem.loss, "fit_intercept": False}
+
+        def fit(setting: float, seed: int) -> Callable[[], NDArray[Any]]:
+            end: dict[str, Any] = {stopping: int(setting) if stopping == "max_epochs" else setting}
+            result = dsgd.fit(X, y, algo=algo, evaluate_every=0, random_state=seed, **settings, **options, **end)
+            return lambda: result.coef_
+
+        return fit
+
+    return Candidate(prepare, stopping, ladder, algo=algo)
+
+
+def _liblinear(solver: int, loss: str) -> Candidate:
+    def prepare(problem: Problem) -> Fit:
+        from liblinear.liblinearutil import parameter, train
+        from liblinear.liblinearutil import problem as structs
+
+        rows = structs(problem.data.y, problem.data.X)
+
+        # No seed: it goes on with the random numbers of the C library, so that every run is another.
+        def fit(setting: float, seed: int) -> Callable[[], NDArray[Any]]:  # noqa: ARG001
+            model = train(rows, parameter(f"-s {solver} -c {1 / problem.strength!r} -e {setting!r} -B -1 -q"))
+            sign = 1 if model.label[0] > 0 else -1  # of the label that came first
+            return lambda: sign * np.array(model.w[: problem.data.X.shape[1]])
+
+        return fit
+
+    # From 100 on: at the first of these a solver ends after its first pass.
+    return Candidate(prepare, "eps", _falling(100, 1e-6), (loss,), "liblinear")
+
+
+def _snap_ml(threads: int, loss: str, **options: Any) -> Candidate:
+    def prepare(problem: Problem) -> Fit:
+        with warnings.catch_warnings():
+            # It looks for AVX2 where numpy warns of the place; as an error that would leave it without.
+            warnings.simplefilter("ignore")
+            import snapml
+        kind = {"hinge": snapml.SupportVectorMachine, "logistic": snapml.LogisticRegression}[loss]
+        settings = {"regularizer": problem.strength, "n_jobs": threads, "fit_intercept": False, **options}
+
+        def fit(setting: float, seed: int) -> Callable[[], NDArray[Any]]:
+            model = kind(max_iter=int(setting), tol=0.0, random_state=seed, **settings)
+            model.fit(problem.data.X, problem.data.y)
+            return lambda: np.ravel(model.coef_)
+
+        return fit
+
+    return Candidate(prepare, "max_iter", EPOCHS, (loss,), "snapml")
+
+
+def _cyanure(solver: str) -> Candidate:
+    def prepare(problem: Problem) -> Fit:
+        from cyanure.estimators import Classifier
+
+        settings = {"loss": "logistic", "penalty": "l2", "lambda_1": problem.data.alpha, "fit_intercept": False}
+
+        def fit(setting: float, seed: int) -> Callable[[], NDArray[Any]]:
+            model = Classifier(
+                **settings,
+                solver=solver,
+                max_iter=int(setting),
+                tol=1e-9,
+                n_threads=2,
+                random_state=seed,
+                verbose=False,
+            )
+            model.fit(problem.data.X, problem.data.y)
+            return lambda: np.ravel(model.coef_)
+
+        return fit
+
+    # Its gap is looked at every 10 passes only: passes are the finer measure.
+    return Candidate(prepare, "max_iter", EPOCHS, ("logistic",), "cyanure")
+
+
+def _sgd_classifier(**options: Any) -> Candidate:
+    def prepare(problem: Problem) -> Fit:
+        loss = {"hinge": "hinge", "logistic": "log_loss"}[problem.loss]
+        settings = {"loss": loss, "alpha": problem.data.alpha, "fit_intercept": False, **options}
+
+        def fit(setting: float, seed: int) -> Callable[[], NDArray[Any]]:
+            model = SGDClassifier(max_iter=int(setting), tol=None, random_state=seed, **settings)
+            model.fit(problem.data.X, problem.data.y)
+            return lambda: model.coef_[0]
+
+        return fit
+
+    return Candidate(prepare, "max_iter", EPOCHS, package="sklearn")
+
+
+def _saga() -> Candidate:
+    def prepare(problem: Problem) -> Fit:
+        settings = {"solver": "saga", "C": 1 / problem.strength, "fit_intercept": False}
+
+        def fit(setting: float, seed: int) -> Callable[[], NDArray[Any]]:
+            model = LogisticRegression(max_iter=int(setting), tol=1e-12, random_state=seed, **settings)
+            model.fit(problem.data.X, problem.data.y)
+            return lambda: model.coef_[0]
+
+        return fit
+
+    return Candidate(prepare, "max_iter", EPOCHS, ("logistic",), "sklearn")
+
+
+# The fastest first: what takes six times the best time so far is not looked at further.
+PEERS: dict[str, Candidate] = {
+    "LIBLINEAR -s 3": _liblinear(3, "hinge"),
+    "Snap ML SVM, 2 threads": _snap_ml(2, "hinge"),
+    "Snap ML SVM, 1 thread": _snap_ml(1, "hinge"),
+    "LIBLINEAR -s 7": _liblinear(7, "logistic"),
+    "LIBLINEAR -s 0": _liblinear(0, "logistic"),
+    "Snap ML logistic, 2 threads": _snap_ml(2, "logistic"),
+    "Snap ML logistic, 1 thread": _snap_ml(1, "logistic"),
+    "Snap ML logistic, primal, 2 threads": _snap_ml(2, "logistic", dual=False),
+    "Cyanure auto": _cyanure("auto"),
+    "Cyanure catalyst-miso": _cyanure("catalyst-miso"),
+    "Cyanure qning-ista": _cyanure("qning-ista"),
+    "Cyanure qning-svrg": _cyanure("qning-svrg"),
+    "SGDClassifier": _sgd_classifier(),
+    "SGDClassifier, average": _sgd_classifier(average=True),
+    "scikit-learn SAGA": _saga(),
+}
+
+GAPS = _falling(1, 1e-5)  # a ladder for what stops by a duality gap: ours("sdca", "gap_tol", GAPS)
+
+# A line each; what the registry of dsgd does not know is left out.
+OURS: dict[str, Candidate] = {
+    "sgd": ours("sgd", schedule="linear"),
+    "sgd-average": ours("sgd", average=True),
+    "hogwild": ours("hogwild", n_threads=2),
+    "auto": ours("auto", "gap_tol", GAPS),
+    "sdca": ours("sdca", "gap_tol", GAPS),
+    "svrg": ours("svrg"),
+}
