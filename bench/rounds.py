@@ -13,11 +13,16 @@ __all__ = ["Seconds", "interleaved", "positive", "thread_counts"]
 Seconds = dict[str, list[float]]
 
 
-def interleaved(candidates: Mapping[str, Callable[[], object]], rounds: int) -> Seconds:
-    """Return the seconds of every candidate in every round; a round before these is not counted."""
+def interleaved(candidates: Mapping[str, Callable[[], object]], rounds: int, pause: float = 0.0) -> Seconds:
+    """Return the seconds of every candidate in every round; a round before these is not counted.
+
+    Threads of some libraries go on spinning for 0.2 s when their work is done; a `pause` of as many seconds before
+    every run keeps that from the next one.
+    """
     seconds: Seconds = {name: [] for name in candidates}
     for _ in range(rounds + 1):
         for name, run in candidates.items():
+            time.sleep(pause)
             start = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - start)

@@ -127,7 +127,7 @@ def _in_rounds(
                 runs[again[name][target]] = partial(climbs[name].fit, setting, 0)
             else:
                 once[name][target] = [taken]
-    timed = interleaved(runs, rounds)
+    timed = interleaved(runs, rounds, pause=0.2)
     seconds = {name: once[name] | {target: timed[run] for target, run in again[name].items()} for name in climbs}
     return seconds, timed
 

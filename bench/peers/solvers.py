@@ -189,7 +189,8 @@ OURS: dict[str, Candidate] = {
     "sgd": ours("sgd", schedule="linear"),
     "sgd-average": ours("sgd", average=True),
     "hogwild": ours("hogwild", n_threads=2),
-    "auto": ours("auto", "gap_tol", GAPS),
-    "sdca": ours("sdca", "gap_tol", GAPS),
+    "auto": ours("auto"),
+    "auto, gap_tol": ours("auto", "gap_tol", GAPS),
+    "sdca": ours("sdca"),
     "svrg": ours("svrg"),
 }

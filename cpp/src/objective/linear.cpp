@@ -64,13 +64,18 @@ std::vector<typename Data::Real> inverse_frequencies(const Data& X, std::size_t 
 template <typename Data>
 LinearObjective<Data>::LinearObjective(Data X, std::span<const Real> y, std::span<const Real> sample_weight,
                                        LinearConfig config, std::size_t n_threads)
-    : X_(X), y_(y), sample_weight_(sample_weight), config_(std::move(config)) {
+    : X_(X), y_(y), sample_weight_(sample_weight), config_(std::move(config)), n_threads_(n_threads) {
   check_length("y", y_.size());
   if (!sample_weight_.empty()) check_length("sample_weight", sample_weight_.size());
   visit_loss(config_.loss, [](auto) {});
+}
+
+template <typename Data>
+const std::vector<typename Data::Real>& LinearObjective<Data>::counted() const {
   if constexpr (Data::kSparse) {
-    inverse_frequency_ = std::make_shared<const std::vector<Real>>(inverse_frequencies(X_, n_threads));
+    std::call_once(frequencies_->once, [&] { frequencies_->inverse = inverse_frequencies(X_, n_threads_); });
   }
+  return frequencies_->inverse;
 }
 
 template <typename Data>
@@ -101,10 +106,10 @@ std::vector<std::size_t> LinearObjective<Data>::feature_ranges(std::size_t n_ran
   std::vector<std::size_t> edges{0};
   if constexpr (Data::kSparse) {
     double total = 0;  // of the frequencies d_j / n
-    for (const Real inverse : *inverse_frequency_) total += 1 / static_cast<double>(inverse);
+    for (const Real inverse : counted()) total += 1 / static_cast<double>(inverse);
     double sum = 0;
     for (std::size_t j = 0; j < n_features; ++j) {
-      sum += 1 / static_cast<double>((*inverse_frequency_)[j]);
+      sum += 1 / static_cast<double>(counted()[j]);
       while (edges.size() < n_ranges &&
              sum * static_cast<double>(n_ranges) >= total * static_cast<double>(edges.size())) {
         edges.push_back(j + 1);

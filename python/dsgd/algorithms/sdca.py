@@ -25,7 +25,7 @@ class Sdca(Algorithm):
 
     Parameters
     ----------
-    max_rest : int, default=8
+    max_rest : int, default=16
         A sample whose step changes nothing is left out for 1 epoch, then 2, 4, ... up to so many while that goes on; 0:
         every sample is visited in every epoch. At most 128.
     merge_every : int, default=2
@@ -57,7 +57,7 @@ class Sdca(Algorithm):
     summary = "stochastic dual coordinate ascent, with a duality gap (Shalev-Shwartz, Zhang 2013)"
     capabilities = Capabilities(threads=True, deterministic=False, stochastic=False, dual=True)
 
-    max_rest: int = 8
+    max_rest: int = 16
     merge_every: int = 2
     damping: float | None = None
     block_size: int | None = None

@@ -9,7 +9,8 @@
 #include <algorithm>    // for max
 #include <cstddef>      // for size_t
 #include <cstdint>      // for int64_t
-#include <memory>       // for shared_ptr
+#include <memory>       // for make_shared, shared_ptr
+#include <mutex>        // for call_once, once_flag
 #include <span>         // for span
 #include <string>       // for string
 #include <type_traits>  // for conditional_t
@@ -37,8 +38,8 @@ class LinearObjective {
  public:
   using Real = typename Data::Real;
 
-  /// Counts how often each feature occurs. `sample_weight` may be empty: every s_i is 1. Throws Error(data) when
-  /// lengths differ and Error(config) for an unknown loss.
+  /// How often each feature occurs is counted on `n_threads` threads when somebody first asks. `sample_weight` may be
+  /// empty: every s_i is 1. Throws Error(data) when lengths differ and Error(config) for an unknown loss.
   LinearObjective(Data X, std::span<const Real> y, std::span<const Real> sample_weight, LinearConfig config,
                   std::size_t n_threads);
 
@@ -60,7 +61,7 @@ class LinearObjective {
   [[nodiscard]] double inverse_frequency(std::size_t j) const { return static_cast<double>(frequency().inverse(j)); }
   /// The same of every feature; empty for dense data.
   [[nodiscard]] std::span<const Real> inverse_frequency() const {
-    return inverse_frequency_ ? std::span<const Real>(*inverse_frequency_) : std::span<const Real>();
+    return Data::kSparse ? std::span<const Real>(counted()) : std::span<const Real>();
   }
 
   [[nodiscard]] std::size_t n_parameters() const { return X_.features() + (config_.fit_intercept ? 1 : 0); }
@@ -105,7 +106,7 @@ class LinearObjective {
     if constexpr (Data::kSparse) {
       // The mean over the entries is that over features, each d_j times: n / d_j d_j = n for every feature.
       const auto entries = static_cast<Real>(std::max<std::size_t>(X_.nonzeros(), 1));
-      return {*inverse_frequency_, static_cast<Real>(X_.rows()) * static_cast<Real>(X_.features()) / entries};
+      return {counted(), static_cast<Real>(X_.rows()) * static_cast<Real>(X_.features()) / entries};
     } else {
       return {};
     }
@@ -115,8 +116,15 @@ class LinearObjective {
   std::span<const Real> y_;
   std::span<const Real> sample_weight_;
   LinearConfig config_;
-  // n / (rows that hold the feature); sparse data only
-  std::shared_ptr<const std::vector<Real>> inverse_frequency_;
+  /// n / (rows that hold the feature), once counted; of sparse data only. Objectives of the same matrix share it.
+  struct Frequencies {
+    std::once_flag once;
+    std::vector<Real> inverse;
+  };
+  [[nodiscard]] const std::vector<Real>& counted() const;
+
+  std::shared_ptr<Frequencies> frequencies_ = std::make_shared<Frequencies>();
+  std::size_t n_threads_ = 1;
   bool ordered_ = !Data::kSparse;
 };
 
@@ -128,12 +136,12 @@ LinearObjective<Data>::LinearObjective(const LinearObjective<OtherData>& other, 
   if (X.rows() != other.X_.rows() || X.features() != other.X_.features() || order.size() != X.features()) {
     throw Error(ErrorCode::config, "the renumbered matrix has another size than the objective's");
   }
-  std::vector<Real> inverse;
-  inverse.reserve(order.size());
-  for (const std::int64_t feature : order) {
-    inverse.push_back((*other.inverse_frequency_)[static_cast<std::size_t>(feature)]);
-  }
-  inverse_frequency_ = std::make_shared<const std::vector<Real>>(std::move(inverse));
+  std::call_once(frequencies_->once, [&] {
+    frequencies_->inverse.reserve(order.size());
+    for (const std::int64_t feature : order) {
+      frequencies_->inverse.push_back(other.counted()[static_cast<std::size_t>(feature)]);
+    }
+  });
 }
 
 /// w.x_i + b for every row of X; throws Error(config) when sizes do not match.

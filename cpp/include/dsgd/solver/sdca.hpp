@@ -18,7 +18,7 @@ struct SdcaConfig {
   std::size_t n_threads;
   std::size_t merge_visits = 2;  // of a weight, from one merge of the threads' replicas to the next
   double damping = 1;            // curvature of a step, in that of one thread; more where others step unseen
-  std::size_t max_rest = 8;      // epochs, at most, that a sample whose step changed nothing is left out; 0: none
+  std::size_t max_rest = 16;     // epochs, at most, that a sample whose step changed nothing is left out; 0: none
 };
 
 /// What an epoch did.
