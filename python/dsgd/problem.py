@@ -12,9 +12,10 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.data.inputs import as_matrix, csr_in_place, real_dtype
+from dsgd.data.inputs import as_matrix, csr_in_place, real_dtype, stored_entries
 from dsgd.errors import DataError
 from dsgd.losses import Loss
+from dsgd.threads import worth_waking
 
 __all__ = ["Problem", "Sample", "Scale", "measure"]
 
@@ -45,7 +46,7 @@ class Scale:
 def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads: int) -> Scale:
     """Measure the samples of a matrix; `DataError` if steps of that size cannot be told in the type of X."""
     norms = np.empty(matrix.n_rows)
-    entries = matrix.squared_norms(norms, n_threads)
+    entries = matrix.squared_norms(norms, worth_waking(n_threads, stored_entries(matrix)))
     with np.errstate(over="ignore"):
         total = float(norms.sum())
         rate = total / entries if total > 0 else 1.0
@@ -130,7 +131,7 @@ class Problem:
             alpha_l2=self.alphas[1],
             fit_intercept=self.fit_intercept,
             intercept_rate=self.scale.intercept_rate,
-            n_threads=n_threads,
+            n_threads=worth_waking(n_threads, stored_entries(self.matrix)),
         )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dsgd import _core
 from dsgd.checks import shown
 from dsgd.errors import DataError
+from dsgd.threads import worth_waking
 
 __all__ = [
     "MAX_FEATURES",
@@ -23,6 +24,7 @@ __all__ = [
     "csr_in_place",
     "match_features",
     "real_dtype",
+    "stored_entries",
 ]
 
 _LOG = logging.getLogger("dsgd")
@@ -144,7 +146,7 @@ def as_matrix(X: Any, n_threads: int) -> _core.Matrix:
         float32 or float64, in C order or CSR with int32 or int64 indices, is taken without conversion, read-only and
         memory-mapped arrays too. Anything else is converted once, which the log says (logger ``dsgd``, level INFO).
     n_threads : int
-        Threads that check the structure.
+        Threads that check the structure, at most: fewer where there is little to read.
 
     Returns
     -------
@@ -162,7 +164,8 @@ def as_matrix(X: Any, n_threads: int) -> _core.Matrix:
             raise DataError(f"X has {X.shape[1]} features, more than {MAX_FEATURES}; number them without gaps")
         matrix = _csr_matrix(*_as_csr(X), n_features=X.shape[1], n_threads=n_threads)
     else:
-        matrix = _core.Matrix.dense(as_real(X, "X"), n_threads)
+        real = as_real(X, "X")
+        matrix = _core.Matrix.dense(real, worth_waking(n_threads, real.size))
     if matrix.n_rows == 0 or matrix.n_features == 0:
         raise DataError(f"X has shape ({matrix.n_rows}, {matrix.n_features}); it must not be empty")
     return matrix
@@ -171,7 +174,8 @@ def as_matrix(X: Any, n_threads: int) -> _core.Matrix:
 def _csr_matrix(
     indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], *, n_features: int, n_threads: int
 ) -> _core.Matrix:
-    matrix = _core.Matrix.csr(indptr, indices, data, n_features, n_threads)
+    threads = worth_waking(n_threads, data.size)
+    matrix = _core.Matrix.csr(indptr, indices, data, n_features, threads)
     if matrix.canonical:
         return matrix
     # A sum over a row does not mind, but a step would visit a feature twice.
@@ -179,7 +183,13 @@ def _csr_matrix(
     shape = (matrix.n_rows, n_features)
     tidy = scipy.sparse.csr_array((data, indices, indptr), shape=shape, copy=True)
     tidy.sum_duplicates()
-    return _core.Matrix.csr(tidy.indptr, tidy.indices, tidy.data, n_features, n_threads)
+    return _core.Matrix.csr(tidy.indptr, tidy.indices, tidy.data, n_features, threads)
+
+
+def stored_entries(matrix: _core.Matrix) -> int:
+    """Return how many numbers the matrix stores."""
+    arrays = matrix.arrays
+    return int(arrays[2].size if isinstance(arrays, tuple) else arrays.size)
 
 
 def real_dtype(matrix: _core.Matrix) -> np.dtype[Any]:
