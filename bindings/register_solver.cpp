@@ -4,6 +4,7 @@
 #include "dsgd/solver/hogwild.hpp"
 #include "dsgd/solver/minibatch.hpp"
 #include "dsgd/solver/sgd.hpp"
+#include "dsgd/solver/svrg.hpp"
 #include "pybind.hpp"
 
 namespace dsgd::python {
@@ -22,24 +23,48 @@ void with_weights(const Objective& self, const py::array& weights, Run&& run) {
       self.objective);
 }
 
-template <typename Data>
-using HogwildOn = std::unique_ptr<Hogwild<Data>>;
-
-/// The solver on a matrix of any kind.
-struct HogwildSolver {
-  std::variant<HogwildOn<CsrFloat32>, HogwildOn<CsrFloat32Wide>, HogwildOn<CsrFloat64>, HogwildOn<CsrFloat64Wide>,
-               HogwildOn<DenseFloat32>, HogwildOn<DenseFloat64>>
+/// A solver on a matrix of any kind.
+template <template <typename> class Solver>
+struct OnAnyMatrix {
+  template <typename Data>
+  using On = std::unique_ptr<Solver<Data>>;
+  std::variant<On<CsrFloat32>, On<CsrFloat32Wide>, On<CsrFloat64>, On<CsrFloat64Wide>, On<DenseFloat32>,
+               On<DenseFloat64>>
       solver;
+
+  template <typename Config>
+  static OnAnyMatrix make(const Objective& objective, const Config& config) {
+    return std::visit(
+        [&]<typename Data>(const LinearObjective<Data>& f) {
+          return OnAnyMatrix{std::make_unique<Solver<Data>>(f, config)};
+        },
+        objective.objective);
+  }
+
+  /// Calls `run(solver, weights)` with both as static types and the GIL released.
+  template <typename Run>
+  void with_weights(const py::array& weights, Run&& run) {
+    std::visit(
+        [&]<typename Data>(const std::unique_ptr<Solver<Data>>& on) {
+          const auto w = array_span<typename Data::Real>(weights, "weights");
+          const py::gil_scoped_release release;
+          run(*on, w);
+        },
+        solver);
+  }
 };
+
+using HogwildSolver = OnAnyMatrix<Hogwild>;
+using SvrgSolver = OnAnyMatrix<Svrg>;
 
 HogwildSolver hogwild(const Objective& objective, std::size_t n_threads, const std::string& write,
                       std::size_t merge_visits, bool record_delay) {
-  const HogwildConfig config{n_threads, write, merge_visits, record_delay};
-  return std::visit(
-      [&]<typename Data>(const LinearObjective<Data>& f) {
-        return HogwildSolver{std::make_unique<Hogwild<Data>>(f, config)};
-      },
-      objective.objective);
+  return HogwildSolver::make(objective, HogwildConfig{n_threads, write, merge_visits, record_delay});
+}
+
+SvrgSolver svrg(const Objective& objective, std::size_t n_threads, const std::string& mean_gradient, double max_sigma,
+                double longest_step) {
+  return SvrgSolver::make(objective, SvrgConfig{n_threads, mean_gradient, max_sigma, longest_step});
 }
 
 /// The memory of an array, or nothing for None.
@@ -108,19 +133,41 @@ void register_solver(py::module_& m) {
       .def(
           "epoch",
           [](HogwildSolver& self, const py::array& weights, const Epoch& epoch) {
-            std::visit(
-                [&](const auto& solver) {
-                  using Real = typename std::remove_cvref_t<decltype(*solver)>::Real;
-                  const auto w = array_span<Real>(weights, "weights");
-                  const py::gil_scoped_release release;
-                  solver->epoch(w, epoch);
-                },
-                self.solver);
+            self.with_weights(weights, [&](auto& solver, auto w) { solver.epoch(w, epoch); });
           },
           py::arg("weights"), py::arg("epoch"))
       .def_property_readonly("delays", [](const HogwildSolver& self) {
         const auto counts = std::visit([](const auto& solver) { return solver->delays(); }, self.solver);
         return py::array_t<std::uint64_t>(static_cast<py::ssize_t>(counts.size()), counts.data());
+      });
+
+  py::class_<SvrgSolver>(m, "Svrg", "DisSVRG on one machine; see svrg.hpp.")
+      .def(py::init(&svrg), py::arg("objective"), py::kw_only(), py::arg("n_threads"), py::arg("mean_gradient"),
+           py::arg("max_sigma") = 0.0, py::arg("longest_step") = std::numeric_limits<double>::infinity(),
+           py::keep_alive<1, 2>())
+      .def(
+          "begin",
+          [](SvrgSolver& self, const Epoch& epoch) {
+            std::visit([&](const auto& solver) { solver->begin(epoch); }, self.solver);
+          },
+          py::arg("epoch"))
+      .def(
+          "take_anchor",
+          [](SvrgSolver& self, const py::array& weights) {
+            self.with_weights(weights, [](auto& solver, auto w) { solver.take_anchor(w); });
+          },
+          py::arg("weights"))
+      .def(
+          "descend",
+          [](SvrgSolver& self, const py::array& weights, double step, std::size_t count,
+             const std::optional<py::array>& visited) {
+            const auto order = optional_span<std::int64_t>(visited, "visited");
+            self.with_weights(weights, [&](auto& solver, auto w) { solver.descend(w, step, count, order); });
+          },
+          py::arg("weights"), py::arg("step"), py::arg("count"), py::arg("visited") = py::none())
+      .def_property_readonly("mean_gradient", [](const SvrgSolver& self) {
+        const auto mean = std::visit([](const auto& solver) { return solver->mean_gradient(); }, self.solver);
+        return py::array_t<double>(static_cast<py::ssize_t>(mean.size()), mean.data());
       });
 }
 

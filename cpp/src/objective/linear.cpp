@@ -153,9 +153,12 @@ double LinearObjective<Data>::value(std::span<const Real> weights, std::size_t n
 
 template <typename Data>
 void LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::span<double> out,
-                                          std::size_t n_threads) const {
+                                          std::size_t n_threads, std::span<Real> derivatives) const {
   check_weights(weights);
   if (out.size() != n_parameters()) wrong_size("out", out.size(), n_parameters());
+  if (!derivatives.empty() && derivatives.size() != X_.rows()) {
+    wrong_size("derivatives", derivatives.size(), X_.rows());
+  }
   const std::size_t threads = std::clamp<std::size_t>(X_.rows() / kGradientRows, 1, n_threads);
   std::vector<std::vector<double>> partial(threads);
   visit_loss(config_.loss, [&](auto loss) {
@@ -167,7 +170,9 @@ void LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::sp
       const std::size_t end = X_.rows() * (thread + 1) / threads;
       for (std::size_t i = X_.rows() * thread / threads; i < end; ++i) {
         const auto x = X_.row(i);
-        const auto derivative = static_cast<double>(sample_weight(i) * loss.derivative(w.decision(x), y_[i]));
+        const Real of_row = sample_weight(i) * loss.derivative(w.decision(x), y_[i]);
+        if (!derivatives.empty()) derivatives[i] = of_row;
+        const auto derivative = static_cast<double>(of_row);
         if (derivative == 0) continue;
         for (std::size_t k = 0; k < x.size(); ++k) sum[x.index(k)] += derivative * static_cast<double>(x.value(k));
         if (config_.fit_intercept) sum.back() += derivative;

@@ -11,6 +11,7 @@ from dsgd.algorithms.batch import Batch
 from dsgd.algorithms.hogwild import Hogwild
 from dsgd.algorithms.minibatch import Minibatch
 from dsgd.algorithms.sgd import Sgd
+from dsgd.algorithms.svrg import Svrg
 from dsgd.checks import shown, unknown_name
 from dsgd.errors import ConfigError
 
@@ -23,11 +24,12 @@ __all__ = [
     "Hogwild",
     "Minibatch",
     "Sgd",
+    "Svrg",
     "Task",
     "resolve_algorithm",
 ]
 
-REGISTRY: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in (Sgd, Hogwild, Minibatch, Batch)}
+REGISTRY: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in (Sgd, Hogwild, Minibatch, Batch, Svrg)}
 
 
 def resolve_algorithm(algo: Any, options: dict[str, Any], other_parameters: Iterable[str] = ()) -> Algorithm:

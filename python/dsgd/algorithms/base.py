@@ -34,12 +34,15 @@ class Capabilities:
         Steps on some of the rows, whose size has to be searched for.
     shares : bool
         A sample may take a share of its step, as the passive-aggressive schedules want it.
+    schedule : str or None
+        What ``schedule="auto"`` is for it; None: what is best for stochastic gradient descent.
     """
 
     threads: bool
     deterministic: bool
     stochastic: bool = True
     shares: bool = False
+    schedule: str | None = None
 
 
 class EpochEnd(NamedTuple):
@@ -94,6 +97,8 @@ class Task:
         Features that no row holds, where a run does not begin at 0: no step of a sample regularises them.
     sum_loss : bool
         Whether an algorithm that can should sum the losses of the samples that it draws.
+    passes : float
+        Effective passes so far, of an algorithm whose epochs differ in them.
     """
 
     problem: Problem
@@ -110,6 +115,7 @@ class Task:
     rule_of_thumb: bool = False
     unseen: NDArray[np.intp] = dataclasses.field(default_factory=lambda: np.empty(0, np.intp))
     sum_loss: bool = False
+    passes: float = 0.0
 
     @property
     def n_samples(self) -> int:
@@ -162,7 +168,12 @@ class Task:
         schedule, n = self.schedule.core(self.step_size, self.run), self.n_samples
         first = self.offset + index * n + 1
         some = np.linspace(first, first + n - 1, min(n, 64)).astype(int).tolist()  # a schedule is smooth
-        total = float(np.mean([schedule.at(t, index) for t in some])) * n / min(batch_rows, n)
+        self.shrink_unseen_by(float(np.mean([schedule.at(t, index) for t in some])) * n / min(batch_rows, n))
+
+    def shrink_unseen_by(self, total: float) -> None:
+        """Regularise what no sample could, by steps that add up to `total`."""
+        if len(self.unseen) == 0:
+            return
         weights = self.weights if self.average is None else self.average.iterate
         shrunk = self._shrunk(weights[self.unseen], total)
         if self.average is None:
