@@ -34,6 +34,8 @@ class Capabilities:
         Steps on some of the rows, whose size has to be searched for.
     shares : bool
         A sample may take a share of its step, as the passive-aggressive schedules want it.
+    regularises_unseen : bool
+        Regularises features that no row holds by itself, rather than have it done after every epoch.
     schedule : str or None
         What ``schedule="auto"`` is for it; None: what is best for stochastic gradient descent.
     """
@@ -42,6 +44,7 @@ class Capabilities:
     deterministic: bool
     stochastic: bool = True
     shares: bool = False
+    regularises_unseen: bool = False
     schedule: str | None = None
 
 
@@ -215,6 +218,10 @@ class Algorithm(ABC):
     def batch_rows(self) -> int:
         """Rows whose gradients make one step of a stochastic algorithm."""
         return 1
+
+    def on_share(self, share: float) -> Algorithm:  # noqa: ARG002
+        """Return what does on that share of the rows as this does on all."""
+        return self
 
     @abstractmethod
     def epochs(self, task: Task) -> Iterator[EpochEnd]:

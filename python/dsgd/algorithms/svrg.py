@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Iterator
@@ -54,8 +55,9 @@ class Svrg(Algorithm):
     safe : bool, default=True
         Whether no accelerated step is longer than 0.9 / (4 L), L being the largest curvature of one sample's loss. If
         not, a warning says that it may be.
-    sgd_first : bool, default=False
-        Whether the first epoch is one pass of plain stochastic gradient descent.
+    sgd_first : bool, default=True
+        Whether the first epoch is one pass of plain stochastic gradient descent, which costs a third of the others and
+        comes as far.
     block_size : int, optional
         Rows that are visited together, as for `Sgd`.
 
@@ -63,7 +65,7 @@ class Svrg(Algorithm):
     -----
     The loop is ``cpp/src/solver/svrg.cpp``. The penalty is in the proximal step. A schedule has its say once an epoch;
     ``schedule="auto"`` is ``"constant"``. An epoch makes 1 + inner_steps / n_samples effective passes; looking at the
-    objective is not counted. On one thread the result repeats bit for bit.
+    objective is not counted. Steps found by trials may be longer than 1 / L where few rows are large. On one thread the result repeats bit for bit.
 
     References
     ----------
@@ -76,7 +78,7 @@ class Svrg(Algorithm):
 
     name = "svrg"
     summary = "variance reduced SGD, lock-free on several threads"
-    capabilities = Capabilities(threads=True, deterministic=False, stochastic=False, schedule="constant")
+    capabilities = Capabilities(threads=True, deterministic=False, regularises_unseen=True, schedule="constant")
 
     inner_steps: int | Literal["window"] | None = None
     anchor: str = "last"
@@ -84,7 +86,7 @@ class Svrg(Algorithm):
     accelerated: str | None = None
     max_sigma: float = 1.0
     safe: bool = True
-    sgd_first: bool = False
+    sgd_first: bool = True
     block_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -99,6 +101,12 @@ class Svrg(Algorithm):
         object.__setattr__(self, "block_size", check_block_size(self.block_size))
         if self.mean_gradient == "scalar" and self.accelerated == "sample":
             raise ConfigError("accelerated='sample' needs mean_gradient='reweighted': two numbers keep one step size")
+
+    def on_share(self, share: float) -> Svrg:
+        """Return what does on that share of the rows as this does on all."""
+        if not isinstance(self.inner_steps, int):
+            return self
+        return dataclasses.replace(self, inner_steps=max(1, round(share * self.inner_steps)))
 
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
