@@ -19,11 +19,11 @@ Array = NDArray[np.float64]
 def newton(X: Array, y: Array, alpha: float) -> Array:
     """Return the minimiser of the l2-regularised logistic objective without an intercept."""
     w = np.zeros(X.shape[1])
-    for _ in range(50):
+    gradient = np.ones(1)
+    while np.abs(gradient).max() > 1e-14:
         p = 1 / (1 + np.exp(-(X @ w)))
         gradient = reference.loss_gradient(X, y, w, 0.0, loss="logistic")[0] + alpha * w
         w -= np.linalg.solve((X.T * (p * (1 - p))) @ X / len(y) + alpha * np.eye(len(w)), gradient)
-    assert np.abs(gradient).max() < 1e-14
     return w
 
 
@@ -31,11 +31,15 @@ def objective(X: Array, y: Array, w: Array, alpha: float) -> float:
     return reference.objective(X, y, w, 0.0, loss="logistic", alpha=alpha)
 
 
-def gaps(data: Any, X: Array, y: Array, **changes: Any) -> tuple[Array, Array]:
+def optimum(X: Array, y: Array) -> float:
+    """Return the minimum of the objective."""
+    return objective(X, y, newton(X, y, ALPHA), ALPHA)
+
+
+def gaps(data: Any, y: Array, best: float, **changes: Any) -> tuple[Array, Array]:
     """Return relative suboptimality and effective passes after every epoch."""
     settings: dict[str, Any] = {"algo": "svrg", "loss": "logistic", "alpha": ALPHA, "random_state": 0, "n_threads": 1}
     history = dsgd.fit(data, y, **{**settings, "fit_intercept": False, "max_epochs": 40, **changes}).history
-    best = objective(X, y, newton(X, y, ALPHA), ALPHA)
     return (
         np.array([record.objective / best - 1 for record in history if record.objective is not None]),
         np.array([record.effective_passes for record in history]),
@@ -60,7 +64,7 @@ def test_the_gap_falls_linearly_to_the_limits_of_float64(layout: str, mean_gradi
     """
     X, y = make_problem(2000, 20, seed=5)
     data = X if layout == "sparse" else X.toarray()
-    gap, passes = gaps(data, X.toarray(), y, mean_gradient=mean_gradient, n_threads=threads)
+    gap, passes = gaps(data, y, optimum(X.toarray(), y), mean_gradient=mean_gradient, n_threads=threads)
     assert np.abs(gap[-5:]).max() < 1e-13
     falling = np.arange(len(gap)) < np.argmax(gap < 1e-11)
     assert falling.sum() >= 4
@@ -70,10 +74,14 @@ def test_the_gap_falls_linearly_to_the_limits_of_float64(layout: str, mean_gradi
 
 
 @pytest.mark.parametrize("mean_gradient", ["reweighted", "scalar"])
-def test_two_threads_need_hardly_more_passes_than_one(mean_gradient: str) -> None:
+def test_two_threads_need_at_most_a_tenth_more_passes_than_one(mean_gradient: str) -> None:
+    """To a gap of 1e-8, in the median of five seeds; one run or another of one thread may need a tenth more, too."""
     X, y = make_problem(20_000, 40, seed=7)
-    settings: dict[str, Any] = {"mean_gradient": mean_gradient, "max_epochs": 12, "step_size": 0.1}
-    one, two = (passes_to(1e-8, *gaps(X, X.toarray(), y, n_threads=threads, **settings)) for threads in (1, 2))
+    best, settings = optimum(X.toarray(), y), {"mean_gradient": mean_gradient, "max_epochs": 9, "step_size": 0.1}
+    one, two = (
+        np.median([passes_to(1e-8, *gaps(X, y, best, n_threads=n, random_state=k, **settings)) for k in range(5)])
+        for n in (1, 2)
+    )
     assert two < 1.1 * one
 
 
@@ -94,7 +102,7 @@ def test_l2_in_the_proximal_step_converges_where_inside_the_loss_it_does_not() -
                     X, y, w, 0.0, order, step, loss="logistic", alpha=ALPHA, fit_intercept=False, stored=stored, form=form
                 )
             ends[form] = objective(X, y, w, ALPHA)
-    best = objective(X, y, newton(X, y, ALPHA), ALPHA)
+    best = optimum(X, y)
     assert ends["reweighted"] == pytest.approx(best, rel=1e-10)
     assert not ends["inside"] < 10 * best
 
