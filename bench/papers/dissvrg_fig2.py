@@ -2,19 +2,23 @@
 
     python bench/papers/dissvrg_fig2.py
 
-Squared loss on YearPredictionMSD, one machine, a constant step of 1e-5, and m from a quarter of the rows to five times as
-many. What the paper finds: the larger m, the faster, for want of full gradients.
+Squared loss on YearPredictionMSD, one machine, a constant step of 1e-5, and m from a quarter of the rows to five
+times as many. What the paper finds: the larger m, the faster, for want of full gradients.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
+
 import numpy as np
+from papers.year import Curve, data_sets, finish, options, show_skipped, svrg
 from rich.console import Console
-from year import Curve, data_sets, finish, options, show_skipped, svrg
 
 from dsgd.algorithms import Svrg
 
@@ -32,7 +36,7 @@ def verdict(curves: Mapping[str, Curve], passes: float) -> str:
     """Say whether after the same number of passes a larger m is always nearer to the minimum."""
     gaps = [float(10 ** curves[label(share)].at(np.array([passes]))[0]) for share in INNER]
     figures = ", ".join(f"{label(share)} {gap:.4g}" for share, gap in zip(INNER, gaps, strict=True))
-    holds = all(later < earlier for earlier, later in zip(gaps, gaps[1:], strict=False))
+    holds = all(later < earlier for earlier, later in itertools.pairwise(gaps))
     return f"the larger m, the faster, {'holds' if holds else 'does not hold'}; gaps after {passes:g} passes: {figures}"
 
 
@@ -62,7 +66,9 @@ def main(arguments: Sequence[str]) -> None:
             "curves": {key: curve._asdict() for key, curve in curves.items()},
         }
         console.print(f"{name}, {rows:,} rows: {results[name]['ordering']}")
-    finish(__file__, arguments, asked.output, results, {label(share): {"color": color} for share, color in INNER.items()})
+    finish(
+        __file__, arguments, asked.output, results, {label(share): {"color": color} for share, color in INNER.items()}
+    )
     console.print(f"written: {asked.output}")
 
 

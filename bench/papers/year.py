@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
 
 import numpy as np
 from machine import ROOT, command, machine, save
@@ -28,14 +25,15 @@ from dsgd.files import check_replaceable, replacing
 __all__ = ["ALPHA", "Curve", "YearData", "data_sets", "finish", "options", "show_skipped", "svrg"]
 
 ALPHA = 1e-5
+_FLOOR = 1e-13  # nearer than that is rounding
 Floats = NDArray[np.float64]
 
 
 class YearData(NamedTuple):
     """Features and years, both standardised, and the minimum of the objective."""
 
-    X: NDArray[np.float32]
-    y: NDArray[np.float32]
+    X: Floats
+    y: Floats
     minimum: float
 
     @classmethod
@@ -46,7 +44,7 @@ class YearData(NamedTuple):
         n, d = X.shape
         w = np.linalg.solve(X.T @ X / n + ALPHA * np.eye(d), X.T @ target / n)
         minimum = float(np.mean((X @ w - target) ** 2) / 2 + ALPHA / 2 * (w @ w))
-        return cls(X.astype(np.float32), target.astype(np.float32), minimum)
+        return cls(X, target, minimum)
 
 
 class Curve(NamedTuple):
@@ -59,7 +57,7 @@ class Curve(NamedTuple):
 
     def at(self, passes: Floats) -> Floats:
         """Return the logarithms (of 10) of the gap at so many passes, on straight lines."""
-        return np.interp(passes, self.passes, np.log10(np.maximum(self.gaps, 1e-9)))
+        return np.interp(passes, self.passes, np.log10(np.maximum(self.gaps, _FLOOR)))
 
 
 def data_sets(rows: int) -> Iterator[tuple[str, YearData | None]]:
@@ -125,11 +123,19 @@ def finish(
     styles: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Draw the curves of every data set, and write them as JSON beside the figure."""
-    figure = Figure(figsize=(5.5 * len(results), 4), layout="constrained")
-    for axes, (name, result) in zip(figure.subplots(1, len(results), squeeze=False)[0], results.items(), strict=True):
+    columns = 2
+    lines = -(-len(results) // columns)
+    figure = Figure(figsize=(5.5 * columns, 4 * lines), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes, (panel, result) in zip(panels, results.items(), strict=False):
         for label, curve in result["curves"].items():
-            axes.plot(curve["passes"], curve["gaps"], label=label, **styles[label])
-        axes.set(title=f"{name}: {result['rows']:,} rows", xlabel="effective passes", ylabel="F(w) / F* - 1")
+            axes.plot(
+                curve["passes"],
+                np.maximum(curve["gaps"], _FLOOR),
+                label=label + (" (diverged)" if curve["diverged"] else ""),
+                **styles[label],
+            )
+        axes.set(title=f"{panel}: {result['rows']:,} rows", xlabel="effective passes", ylabel="F(w) / F* - 1")
         axes.set_yscale("log")
         axes.legend(fontsize="small")
     with replacing(output) as beside:

@@ -99,7 +99,17 @@ def test_l2_in_the_proximal_step_converges_where_inside_the_loss_it_does_not() -
             for _ in range(40):
                 order = random.integers(0, len(y), 2 * len(y))
                 *_, (w, _) = reference.svrg_epoch(
-                    X, y, w, 0.0, order, step, loss="logistic", alpha=ALPHA, fit_intercept=False, stored=stored, form=form
+                    X,
+                    y,
+                    w,
+                    0.0,
+                    order,
+                    step,
+                    loss="logistic",
+                    alpha=ALPHA,
+                    fit_intercept=False,
+                    stored=stored,
+                    form=form,
                 )
             ends[form] = objective(X, y, w, ALPHA)
     best = optimum(X, y)
@@ -107,7 +117,7 @@ def test_l2_in_the_proximal_step_converges_where_inside_the_loss_it_does_not() -
     assert not ends["inside"] < 10 * best
 
 
-def shards_of(X: Array, shards: int) -> Array:
+def shards_of(X: Array, shards: int) -> NDArray[np.intp]:
     """Return the rows in order of their rarest feature, in equal parts: as unlike one another as they can be."""
     rarest = X.shape[1] - np.argmax(X[:, ::-1] != 0, axis=1)
     return np.argsort(rarest, kind="stable").reshape(shards, -1)
@@ -121,7 +131,7 @@ def test_sixteen_shards_have_the_optimum_of_one() -> None:
     frequency = np.maximum((X != 0).sum(axis=0), 1) / len(y)
     settings: dict[str, Any] = {"loss": "logistic", "alpha": ALPHA, "fit_intercept": False}
 
-    def end(shards: Array, frequencies: Any) -> float:
+    def end(shards: NDArray[np.intp], frequencies: Any) -> float:
         w, random = np.zeros(20), np.random.default_rng(0)
         for _ in range(120):
             common = reference.loss_gradient(X, y, w, 0.0, loss="logistic")
@@ -141,7 +151,7 @@ def test_sixteen_shards_have_the_optimum_of_one() -> None:
     assert end(shards_of(X, 16), lambda rows: np.maximum((X[rows] != 0).sum(axis=0), 1) / len(rows)) > 1e-3
 
 
-def expected_move(X: Array, y: Array, w: Array, shards: Array, *, local_penalty: bool) -> Array:
+def expected_move(X: Array, y: Array, w: Array, shards: NDArray[np.intp], *, local_penalty: bool) -> Array:
     """Return the mean over shards of one step's expected move with the shard's own mean gradient and frequencies."""
     whole = (X != 0).mean(axis=0)
     moves = []
@@ -151,7 +161,7 @@ def expected_move(X: Array, y: Array, w: Array, shards: Array, *, local_penalty:
         mean = reference.loss_gradient(X[rows], y[rows], w, 0.0, loss="logistic")[0]
         visited = (X[rows] != 0).mean(axis=0)
         moves.append(visited * ((w - 0.3 * mean / own) / shrunk - w))
-    return np.mean(moves, axis=0)
+    return np.asarray(np.mean(moves, axis=0))
 
 
 def test_a_shards_own_mean_gradient_needs_its_own_frequencies_and_the_penalty_those_of_all() -> None:

@@ -215,7 +215,7 @@ def test_svrg_equals_the_reference(
     sample_weight = WEIGHTS if weighted else None
     config: dict[str, Any] = {"alpha_l1": alpha_l1, "fit_intercept": fit_intercept, "intercept_rate": 0.3}
     objective = make_objective(data, loss=loss, sample_weight=sample_weight, alpha_l2=alpha_l2, **config)
-    lengthened = {"max_sigma": 0.7, "longest_step": 0.03} if form == "lengthened" else {}
+    lengthened: dict[str, Any] = {"max_sigma": 0.7, "longest_step": 0.03} if form == "lengthened" else {}
     form = "reweighted" if form == "lengthened" else form
     solver = _core.Svrg(objective, n_threads=1, mean_gradient=form, **lengthened)
     # Not from 0: there a weight that comes back to 0, but for rounding, decides on which side of a kink a row is.

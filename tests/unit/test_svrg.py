@@ -33,7 +33,14 @@ def fit(X: Any = X, **changes: Any) -> dsgd.FitResult:
 def rows(index: int, count: int) -> list[int]:
     """Return the rows of an epoch's first steps with seed 0 and blocks of one row."""
     objective = _core.LinearObjective(
-        as_matrix(X, 1), Y, None, loss=_core.Loss("squared", 0), alpha_l1=0, alpha_l2=0, fit_intercept=False, n_threads=1
+        as_matrix(X, 1),
+        Y,
+        None,
+        loss=_core.Loss("squared", 0),
+        alpha_l1=0,
+        alpha_l2=0,
+        fit_intercept=False,
+        n_threads=1,
     )
     solver = _core.Svrg(objective, n_threads=1, mean_gradient="reweighted")
     visited = np.empty(count, np.int64)
@@ -156,7 +163,7 @@ def test_trials_of_the_step_take_as_many_inner_steps_a_row() -> None:
 )
 def test_the_rule_of_the_window(values: Sequence[float], closes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     left = iter(values)
-    monkeypatch.setattr(_Window, "__init__", lambda self: None)
+    monkeypatch.setattr(_Window, "__init__", lambda self: None)  # noqa: ARG005
     monkeypatch.setattr(_Window, "_value", lambda self, weights: next(left))  # noqa: ARG005
     window = _Window()  # type: ignore[call-arg]
     window.open(np.zeros(1))

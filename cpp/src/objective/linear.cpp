@@ -152,8 +152,8 @@ double LinearObjective<Data>::value(std::span<const Real> weights, std::size_t n
 }
 
 template <typename Data>
-void LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::span<double> out,
-                                          std::size_t n_threads, std::span<Real> derivatives) const {
+void LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::span<double> out, std::size_t n_threads,
+                                          std::span<Real> derivatives) const {
   check_weights(weights);
   if (out.size() != n_parameters()) wrong_size("out", out.size(), n_parameters());
   if (!derivatives.empty() && derivatives.size() != X_.rows()) {

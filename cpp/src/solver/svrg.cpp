@@ -2,12 +2,13 @@
 //
 //   for s = 1, 2, ...:
 //     anchor = w,   mu = (1/n) sum_i s_i loss'(anchor.x_i, y_i) x_i                      all threads, exact
-//     for t = 1..m:   draw i                                                            every thread on its own, no lock
+//     for t = 1..m:   draw i                                                            every thread on its own, no
+//     lock
 //                     g = s_i (loss'(w.x_i, y_i) - loss'(anchor.x_i, y_i))
 //                     w <- prox(w - eta (g x_i + mu))
 //
-// mu is that of the loss alone; the penalty is in the prox, so that a step from the optimum stays there. mu is dense, and
-// x_i is not. There are two ways to touch the support of x_i only:
+// mu is that of the loss alone; the penalty is in the prox, so that a step from the optimum stays there. mu is dense,
+// and x_i is not. There are two ways to touch the support of x_i only:
 //
 //   reweighted  w_j <- prox_j(w_j - eta (g x_ij + mu_j / p_j)), where prox_j has the step eta / p_j and p_j is the
 //               frequency of feature j: the same on average ("sparse SVRG"; Mania, Pan, Papailiopoulos, Recht,

@@ -29,7 +29,9 @@ __all__ = [
     "resolve_algorithm",
 ]
 
-REGISTRY: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in (Sgd, Hogwild, Minibatch, Batch, Svrg)}
+REGISTRY: dict[str, type[Algorithm]] = {
+    algorithm.name: algorithm for algorithm in (Sgd, Hogwild, Minibatch, Batch, Svrg)
+}
 
 
 def resolve_algorithm(algo: Any, options: dict[str, Any], other_parameters: Iterable[str] = ()) -> Algorithm:

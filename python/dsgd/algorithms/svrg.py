@@ -65,7 +65,8 @@ class Svrg(Algorithm):
     -----
     The loop is ``cpp/src/solver/svrg.cpp``. The penalty is in the proximal step. A schedule has its say once an epoch;
     ``schedule="auto"`` is ``"constant"``. An epoch makes 1 + inner_steps / n_samples effective passes; looking at the
-    objective is not counted. Steps found by trials may be longer than 1 / L where few rows are large. On one thread the result repeats bit for bit.
+    objective is not counted. Steps found by trials may be
+    longer than 1 / L where few rows are large. On one thread the result repeats bit for bit.
 
     References
     ----------
@@ -145,7 +146,7 @@ class Svrg(Algorithm):
     def _descend(self, solver: _core.Svrg, task: Task, step: float, window: _Window | None) -> int:
         """Run an inner loop, and return its number of steps."""
         n = task.n_samples
-        most = 2 * n if self.inner_steps is None else self.inner_steps
+        most = self.inner_steps if isinstance(self.inner_steps, int) else 2 * n
         part = most
         if window is not None:
             window.open(task.weights)
@@ -177,8 +178,8 @@ class Svrg(Algorithm):
         step = task.step_size_at(task.start_epoch)
         if step * (1 + self.max_sigma) > bound:
             warnings.warn(
-                f"accelerated steps of up to {step * (1 + self.max_sigma):.3g} may diverge: above {bound:.3g} nothing is "
-                "proved; use a smaller step_size, or safe=True",
+                f"accelerated steps of up to {step * (1 + self.max_sigma):.3g} may diverge: above {bound:.3g} nothing "
+                "is proved; use a smaller step_size, or safe=True",
                 RuntimeWarning,
                 stacklevel=2,
             )

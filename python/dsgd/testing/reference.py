@@ -336,8 +336,8 @@ def svrg_epoch(
         The row of each step.
     step : float
     form : {"reweighted", "scalar", "inside"}
-        ``"reweighted"``: a step is on the features of its row; ``"scalar"``: on all, as for dense data; ``"inside"``: as
-        reweighted, but L2 is a part of the gradient rather than a proximal step.
+        ``"reweighted"``: a step is on the features of its row; ``"scalar"``: on all, as for dense data; ``"inside"``:
+        as reweighted, but L2 is a part of the gradient rather than a proximal step.
     max_sigma : float
         Most that the norm of a row's own gradient, over its mean so far, may lengthen a step by.
     longest_step : float
