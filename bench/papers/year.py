@@ -129,12 +129,8 @@ def finish(
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes, (panel, result) in zip(panels, results.items(), strict=False):
         for label, curve in result["curves"].items():
-            axes.plot(
-                curve["passes"],
-                np.maximum(curve["gaps"], _FLOOR),
-                label=label + (" (diverged)" if curve["diverged"] else ""),
-                **styles[label],
-            )
+            name = f"{label} (diverged)" if curve["diverged"] else label
+            axes.plot(curve["passes"], np.maximum(curve["gaps"], _FLOOR), label=name, **styles[label])
         axes.set(title=f"{panel}: {result['rows']:,} rows", xlabel="effective passes", ylabel="F(w) / F* - 1")
         axes.set_yscale("log")
         axes.legend(fontsize="small")

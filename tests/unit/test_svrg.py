@@ -190,6 +190,12 @@ def test_a_schedule_has_its_say_once_an_epoch(mean_gradient: str) -> None:
     assert (falling.coef_ != plain.coef_).any()
 
 
+@pytest.mark.parametrize("accelerated", ["anchor", "sample"])
+def test_a_smaller_most_sigma_is_another_result(accelerated: str) -> None:
+    settings: dict[str, Any] = {"accelerated": accelerated, "step_size": 0.002}
+    assert (fit(**settings).coef_ != fit(max_sigma=0.3, **settings).coef_).any()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
