@@ -5,6 +5,7 @@
 #include "dsgd/solver/minibatch.hpp"
 #include "dsgd/solver/sdca.hpp"
 #include "dsgd/solver/sgd.hpp"
+#include "dsgd/solver/svrg.hpp"
 #include "pybind.hpp"
 
 namespace dsgd::python {
@@ -56,6 +57,7 @@ struct AnySolver {
 
 using HogwildSolver = AnySolver<Hogwild>;
 using SdcaSolver = AnySolver<Sdca>;
+using SvrgSolver = AnySolver<Svrg>;
 
 /// The memory of an array, or nothing for None.
 template <typename T>
@@ -176,6 +178,40 @@ void register_solver(py::module_& m) {
               return py::array_t(static_cast<py::ssize_t>(duals.size()), duals.data());
             },
             self.solver);
+      });
+
+  py::class_<SvrgSolver>(m, "Svrg", "DisSVRG on one machine; see svrg.hpp.")
+      .def(py::init([](const Objective& objective, std::size_t n_threads, const std::string& mean_gradient,
+                       double max_sigma, double longest_step) {
+             return std::make_unique<SvrgSolver>(objective,
+                                                 SvrgConfig{n_threads, mean_gradient, max_sigma, longest_step});
+           }),
+           py::arg("objective"), py::kw_only(), py::arg("n_threads"), py::arg("mean_gradient"),
+           py::arg("max_sigma") = 0.0, py::arg("longest_step") = std::numeric_limits<double>::infinity(),
+           py::keep_alive<1, 2>())
+      .def(
+          "begin",
+          [](SvrgSolver& self, const Epoch& epoch) {
+            std::visit([&](const auto& solver) { solver->begin(epoch); }, self.solver);
+          },
+          py::arg("epoch"))
+      .def(
+          "take_anchor",
+          [](SvrgSolver& self, const py::array& weights) {
+            self.with_weights(weights, [](auto& solver, auto w) { solver.take_anchor(w); });
+          },
+          py::arg("weights"))
+      .def(
+          "descend",
+          [](SvrgSolver& self, const py::array& weights, double step, std::size_t count,
+             const std::optional<py::array>& visited) {
+            const auto order = optional_span<std::int64_t>(visited, "visited");
+            self.with_weights(weights, [&](auto& solver, auto w) { solver.descend(w, step, count, order); });
+          },
+          py::arg("weights"), py::arg("step"), py::arg("count"), py::arg("visited") = py::none())
+      .def_property_readonly("mean_gradient", [](const SvrgSolver& self) {
+        const auto mean = std::visit([](const auto& solver) { return solver->mean_gradient(); }, self.solver);
+        return py::array_t<double>(static_cast<py::ssize_t>(mean.size()), mean.data());
       });
 }
 

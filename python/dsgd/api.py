@@ -176,7 +176,7 @@ def fit(
     stopping.check(evaluate_every, eval_set)
     named_schedule = not (isinstance(schedule, str) and schedule == "auto")
     if not named_schedule:
-        schedule = "inverse-time" if stopping.may_end_early else "linear"
+        schedule = algorithm.capabilities.schedule or ("inverse-time" if stopping.may_end_early else "linear")
     # A sequence: an iterator would be used up by the check.
     if not isinstance(callbacks, Sequence) or not all(callable(callback) for callback in callbacks):
         raise ConfigError(f"callbacks must be a sequence of callables, such as a list, not {shown(callbacks)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -50,7 +51,7 @@ def choose_steps(algorithm: Algorithm, tasks: Sequence[Task]) -> None:
     else:
         guess = natural
         for task, trial_task in zip(tasks, _trial_tasks(algorithm, tasks), strict=True):
-            guess = _search(algorithm, trial_task, guess or natural)
+            guess = _search(algorithm.on_share(trial_task.n_samples / task.n_samples), trial_task, guess or natural)
             task.step_size = min(guess * _MARGIN, _longest_stable(algorithm, task))
             _LOG.info("step_size: %.3g", task.step_size)
 
@@ -87,7 +88,8 @@ def _search(algorithm: Algorithm, trial_task: Task, guess: float) -> float:
     def trial(step: float) -> float:
         trial_task.step_size, trial_task.average = step, None
         np.copyto(trial_task.weights, start)
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a step that is only tried
             for _ in algorithm.epochs(trial_task):
                 pass
         value = trial_task.value() if np.isfinite(trial_task.weights).all() else math.inf

@@ -135,7 +135,7 @@ def _records(
             task.start_epoch = epoch
         start = time.perf_counter()
         for ends in zip(*(algorithm.epochs(task) for task in tasks), strict=True):
-            if algorithm.capabilities.stochastic:
+            if algorithm.capabilities.stochastic and not algorithm.capabilities.regularises_unseen:
                 for task in tasks:
                     task.shrink_unseen(epoch, algorithm.batch_rows)
             seconds += time.perf_counter() - start

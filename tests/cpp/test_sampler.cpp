@@ -87,3 +87,27 @@ TEST_CASE("data larger than a cache is asked for ahead, in the order in which it
     CHECK(asked.empty());
   }
 }
+
+TEST_CASE("a stream of rows is one pass after the other, each in another order") {
+  for (const std::size_t block : {std::size_t{1}, std::size_t{7}, ~std::size_t{0}}) {
+    Draws draws(100, block, 1, block > 100 ? 2 : 3, RandomStream(0, 0, 1));
+    if (block > 100) {
+      CHECK(draws.size() == 0);
+      continue;
+    }
+    std::vector<std::vector<std::size_t>> passes(3);
+    for (auto& pass : passes) {
+      const auto add = [&](std::size_t row) { pass.push_back(row); };
+      draws.take(5, add);
+      draws.take(draws.size() - 5, add);
+    }
+    CHECK(passes[0] != passes[1]);
+    CHECK(passes[1] != passes[2]);
+    for (auto& pass : passes) {
+      std::sort(pass.begin(), pass.end());
+      CHECK(std::adjacent_find(pass.begin(), pass.end()) == pass.end());
+      CHECK(pass == passes[0]);
+      for (const std::size_t row : pass) CHECK(row / block % 3 == 1);
+    }
+  }
+}

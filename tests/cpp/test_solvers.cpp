@@ -10,6 +10,7 @@
 #include "dsgd/solver/hogwild.hpp"
 #include "dsgd/solver/minibatch.hpp"
 #include "dsgd/solver/sgd.hpp"
+#include "dsgd/solver/svrg.hpp"
 #include "problems.hpp"
 
 using namespace dsgd;
@@ -325,6 +326,43 @@ TEST_CASE("the fixed point of the degree split is the l2 optimum") {
   for (std::size_t j = 0; j < 7; ++j) CHECK(weights[j] == doctest::Approx(optimum[j]).epsilon(1e-5));
 }
 
+TEST_CASE("SVRG has one limit on one thread and on two, in both forms") {
+  const auto problem = testing::random_problem(2000, 30, 0.2, 9);
+  const LinearObjective objective(problem.view(), problem.y, {}, kLogistic, 2);
+  std::vector<double> optimum;
+  for (const char* form : {"reweighted", "scalar"}) {
+    for (const std::size_t threads : {std::size_t{1}, std::size_t{2}}) {
+      Svrg solver(objective, {threads, form});
+      std::vector<double> weights(objective.n_parameters(), 0);
+      for (std::size_t e = 0; e < 30; ++e) {
+        solver.begin(epoch(e, 1));
+        solver.take_anchor(weights);
+        solver.descend(weights, 0.1, 1500);
+        solver.descend(weights, 0.1, 2500);
+      }
+      if (optimum.empty()) optimum = weights;
+      for (std::size_t j = 0; j < weights.size(); ++j) CHECK(std::abs(weights[j] - optimum[j]) < 1e-9);
+    }
+  }
+}
+
+TEST_CASE("SVRG without an anchor is stochastic gradient descent") {
+  const auto problem = testing::random_problem(200, 10, 0.5, 3);
+  const LinearConfig config{.loss = {"logistic", 0}, .alpha_l1 = 1e-3, .alpha_l2 = 1e-3, .fit_intercept = true};
+  const LinearObjective objective(problem.view(), problem.y, {}, config, 1);
+  const Epoch whole{.index = 0, .schedule = {.step_size = 0.5}, .block_size = 1, .seed = 42};
+  std::vector<double> expected(objective.n_parameters(), 0);
+  std::vector<double> weights(objective.n_parameters(), 0);
+  std::vector<std::int64_t> rows(200);
+  std::vector<std::int64_t> visited(200);
+  sgd_epoch(objective, std::span(expected), whole, rows);
+  Svrg solver(objective, {1});
+  solver.begin(whole);
+  solver.descend(weights, 0.5, 200, visited);
+  CHECK(visited == rows);
+  for (std::size_t j = 0; j < weights.size(); ++j) CHECK(weights[j] == doctest::Approx(expected[j]).epsilon(1e-12));
+}
+
 TEST_CASE("wrong arguments are refused") {
   const auto problem = testing::random_problem(10, 3, 0.5, 8);
   const LinearObjective objective(problem.view(), problem.y, {}, kLogistic, 1);
@@ -339,6 +377,16 @@ TEST_CASE("wrong arguments are refused") {
   CHECK_THROWS_AS(minibatch_epoch(objective, std::span(weights), epoch(0, 1), 2, 1, {}, {too_short, 0}), Error);
   CHECK_THROWS_AS(hogwild_epoch(objective, std::span(too_short), epoch(0, 1), 1, "racy"), Error);
   CHECK_THROWS_AS(hogwild_epoch(objective, std::span(weights), epoch(0, 1), 1, "careful"), Error);
+  Svrg svrg(objective, {2});
+  CHECK_THROWS_AS(svrg.descend(weights, 1, 10), Error);  // no epoch has begun
+  svrg.begin(epoch(0, 1));
+  CHECK_THROWS_AS(svrg.descend(too_short, 1, 10), Error);
+  CHECK_THROWS_AS(svrg.descend(weights, 1, 9, visited), Error);  // of two threads
+  CHECK_THROWS_AS(svrg.take_anchor(too_short), Error);
+  CHECK_THROWS_AS(Svrg(objective, {1, "dense"}), Error);
+  CHECK_THROWS_AS(Svrg(objective, {1, "scalar", 0.5}), Error);
+  std::vector<double> gradient(4);
+  CHECK_THROWS_AS(objective.loss_gradient(weights, gradient, 1, std::span(too_short)), Error);
 }
 
 TEST_CASE("duplicate columns are refused where they would do harm: a lock would wait for itself") {

@@ -224,6 +224,10 @@ def test_labels_of_any_kind(given: Any, tmp_path: Path) -> None:
         ({"average": np.bool_(True)}, {"average": 1}),
         ({"average": np.int32(40)}, {"average": 40}),
         ({"algo": "minibatch", "batch_size": np.uint8(8)}, {"algo": "minibatch", "batch_size": 8}),
+        (
+            {"algo": "svrg", "inner_steps": np.uint8(80), "max_sigma": np.float32(0.5), "safe": np.bool_(True)},
+            {"algo": "svrg", "inner_steps": 80, "max_sigma": 0.5, "safe": True},
+        ),
         ({"step_size": np.int64(1)}, {"step_size": 1.0}),
         ({"algo": "batch", "step_size": np.float32(0.25)}, {"algo": "batch", "step_size": 0.25}),
         ({"penalty": "elasticnet", "l1_ratio": np.float32(0.5)}, {"penalty": "elasticnet", "l1_ratio": 0.5}),
@@ -262,7 +266,7 @@ def test_rows_and_columns_without_entries() -> None:
     assert (result.coef_[12:] == 0).all()
 
 
-@pytest.mark.parametrize("algo", ["sgd", "hogwild", "batch"])
+@pytest.mark.parametrize("algo", ["sgd", "hogwild", "batch", "svrg"])
 @pytest.mark.parametrize(
     "given",
     [

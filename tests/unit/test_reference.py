@@ -196,6 +196,60 @@ def test_minibatch_and_its_average_equal_the_reference_on_any_number_of_threads(
     np.testing.assert_allclose(weights - drift / (N_EPOCHS * N_ROWS - first), mean, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("layout", ["sparse", "dense"])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize(
+    ("form", "alpha_l1", "alpha_l2"),
+    [
+        *(("reweighted", l1, l2) for l1, l2 in [(0.0, 0.0), (0.0, 0.01), (0.0, 2.0), (0.01, 0.0), (0.003, 0.01)]),
+        *(("scalar", 0.0, l2) for l2 in (0.0, 0.01, 2.0)),
+        ("lengthened", 0.003, 0.01),
+    ],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_svrg_equals_the_reference(
+    loss: str, layout: str, fit_intercept: bool, form: str, alpha_l1: float, alpha_l2: float, weighted: bool
+) -> None:
+    data, stored = (X, DENSE != 0) if layout == "sparse" else (DENSE, None)
+    sample_weight = WEIGHTS if weighted else None
+    config: dict[str, Any] = {"alpha_l1": alpha_l1, "fit_intercept": fit_intercept, "intercept_rate": 0.3}
+    objective = make_objective(data, loss=loss, sample_weight=sample_weight, alpha_l2=alpha_l2, **config)
+    lengthened: dict[str, Any] = {"max_sigma": 0.7, "longest_step": 0.03} if form == "lengthened" else {}
+    form = "reweighted" if form == "lengthened" else form
+    solver = _core.Svrg(objective, n_threads=1, mean_gradient=form, **lengthened)
+    # Not from 0: there a weight that comes back to 0, but for rounding, decides on which side of a kink a row is.
+    weights, visited = np.random.default_rng(0).normal(0, 0.1, N_FEATURES + fit_intercept), np.empty(300, np.int64)
+    w, b = weights[:N_FEATURES].copy(), float(weights[N_FEATURES]) if fit_intercept else 0.0
+    for index in range(2):
+        schedule = _core.Schedule(step_size=1.0)  # which it does not go by
+        solver.begin(_core.Epoch(index=index, schedule=schedule, block_size=4, seed=7))
+        solver.take_anchor(weights)
+        expected = reference.loss_gradient(DENSE, Y, w, b, loss=loss, sample_weight=WEIGHTS if weighted else 1.0)
+        np.testing.assert_allclose(solver.mean_gradient, np.append(*expected)[: len(weights)], rtol=0, atol=1e-12)
+        solver.descend(weights, 0.02, 70, visited[:70])
+        solver.descend(weights, 0.02, 230, visited[70:])
+        *_, (w, b) = reference.svrg_epoch(
+            DENSE,
+            Y,
+            w,
+            b,
+            visited.tolist(),
+            0.02,
+            loss=loss,
+            alpha=alpha_l2,
+            stored=stored,
+            sample_weight=sample_weight,
+            form=form,
+            **lengthened,
+            **config,
+        )
+        assert (np.sort(visited[:125]) == np.arange(N_ROWS)).all()
+    assert np.abs(w).max() > 0.001
+    assert form == "scalar" or ((weights[:N_FEATURES] == 0) == (w == 0)).all()
+    np.testing.assert_allclose(weights, np.append(w, b)[: len(weights)], rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("begin", [1, 100, 400])
 @pytest.mark.parametrize("layout", ["sparse", "dense"])
 def test_the_average_is_that_of_the_reference_from_the_given_sample_on(begin: int, layout: str) -> None:

@@ -155,15 +155,21 @@ double LinearObjective<Data>::value(std::span<const Real> weights, std::size_t n
 }
 
 template <typename Data>
-void LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::span<double> out,
-                                          std::size_t n_threads) const {
+void LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::span<double> out, std::size_t n_threads,
+                                          std::span<Real> derivatives) const {
   check_weights(weights);
   if (out.size() != n_parameters()) wrong_size("out", out.size(), n_parameters());
+  if (!derivatives.empty() && derivatives.size() != X_.rows()) {
+    wrong_size("derivatives", derivatives.size(), X_.rows());
+  }
   Exclusive policy;
   const LinearWeights<const Real, Exclusive> w(weights, config_.fit_intercept, policy);
   visit_loss(config_.loss, [&](auto loss) {
-    row_sum(X_, n_threads, 1 / static_cast<double>(X_.rows()), out,
-            [&](std::size_t i, const auto& x) { return sample_weight(i) * loss.derivative(w.decision(x), y_[i]); });
+    row_sum(X_, n_threads, 1 / static_cast<double>(X_.rows()), out, [&](std::size_t i, const auto& x) {
+      const Real derivative = sample_weight(i) * loss.derivative(w.decision(x), y_[i]);
+      if (!derivatives.empty()) derivatives[i] = derivative;
+      return derivative;
+    });
   });
 }
 

@@ -13,6 +13,7 @@ from dsgd.algorithms.hogwild import Hogwild
 from dsgd.algorithms.minibatch import Minibatch
 from dsgd.algorithms.sdca import Sdca
 from dsgd.algorithms.sgd import Sgd
+from dsgd.algorithms.svrg import Svrg
 from dsgd.checks import shown, unknown_name
 from dsgd.errors import ConfigError
 
@@ -29,11 +30,12 @@ __all__ = [
     "Minibatch",
     "Sdca",
     "Sgd",
+    "Svrg",
     "Task",
     "resolve_algorithm",
 ]
 
-_ALGORITHMS: tuple[type[Algorithm], ...] = (Auto, Sgd, Hogwild, Minibatch, Batch, Sdca)
+_ALGORITHMS: tuple[type[Algorithm], ...] = (Auto, Sgd, Hogwild, Minibatch, Batch, Svrg, Sdca)
 REGISTRY: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in _ALGORITHMS}
 
 

@@ -37,6 +37,10 @@ class Capabilities:
         A sample may take a share of its step, as the passive-aggressive schedules want it.
     dual : bool
         Has a duality gap, which `gap_tol` needs; and no step size.
+    regularises_unseen : bool
+        Regularises features that no row holds by itself, rather than have it done after every epoch.
+    schedule : str or None
+        What ``schedule="auto"`` is for it; None: what is best for stochastic gradient descent.
     """
 
     threads: bool
@@ -44,6 +48,8 @@ class Capabilities:
     stochastic: bool = True
     shares: bool = False
     dual: bool = False
+    regularises_unseen: bool = False
+    schedule: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +141,8 @@ class Task:
         Whether an algorithm that can should sum the losses of the samples that it draws.
     gap_tol : float or None
         The relative duality gap that is good enough.
+    passes : float
+        Effective passes so far, of an algorithm whose epochs differ in them.
     """
 
     problem: Problem
@@ -152,6 +160,7 @@ class Task:
     unseen: NDArray[np.intp] = dataclasses.field(default_factory=lambda: np.empty(0, np.intp))
     sum_loss: bool = False
     gap_tol: float | None = None
+    passes: float = 0.0
 
     @property
     def n_samples(self) -> int:
@@ -204,7 +213,12 @@ class Task:
         schedule, n = self.schedule.core(self.step_size, self.run), self.n_samples
         first = self.offset + index * n + 1
         some = np.linspace(first, first + n - 1, min(n, 64)).astype(int).tolist()  # a schedule is smooth
-        total = float(np.mean([schedule.at(t, index) for t in some])) * n / min(batch_rows, n)
+        self.shrink_unseen_by(float(np.mean([schedule.at(t, index) for t in some])) * n / min(batch_rows, n))
+
+    def shrink_unseen_by(self, total: float) -> None:
+        """Regularise what no sample could, by steps that add up to `total`."""
+        if len(self.unseen) == 0:
+            return
         weights = self.weights if self.average is None else self.average.iterate
         shrunk = self._shrunk(weights[self.unseen], total)
         if self.average is None:
@@ -253,6 +267,10 @@ class Algorithm(ABC):
     def pick(self, facts: Facts) -> Choice:
         """Return who is to train: the algorithm itself, but for `Auto`."""
         return Choice(self, facts.n_threads, "named")
+
+    def on_share(self, share: float) -> Algorithm:  # noqa: ARG002
+        """Return what does on that share of the rows as this does on all."""
+        return self
 
     @abstractmethod
     def epochs(self, task: Task) -> Iterator[EpochEnd]:

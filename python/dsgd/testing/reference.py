@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DERIVATIVES", "VALUES", "iterates", "loss_gradient", "objective", "sgd", "steps"]
+__all__ = ["DERIVATIVES", "VALUES", "iterates", "loss_gradient", "objective", "sgd", "steps", "svrg_epoch"]
 
 Array = NDArray[np.float64]
 
@@ -302,4 +302,79 @@ def iterates(
             visits[i] += 1
             if fit_intercept:
                 b -= intercept_rate * share * gradient
+        yield w.copy(), b
+
+
+def svrg_epoch(
+    X: Array,
+    y: Array,
+    w: Array,
+    b: float,
+    order: Iterable[int],
+    step: float,
+    *,
+    loss: str,
+    alpha: float,
+    fit_intercept: bool,
+    stored: NDArray[np.bool_] | None = None,
+    alpha_l1: float = 0.0,
+    sample_weight: Array | None = None,
+    intercept_rate: float = 1.0,
+    form: str = "reweighted",
+    max_sigma: float = 0.0,
+    longest_step: float = np.inf,
+    frequency: Array | None = None,
+    mean_gradient: tuple[Array, float] | None = None,
+) -> Iterator[tuple[Array, float]]:
+    """Yield w and b after every inner step of SVRG from the anchor (w, b).
+
+    Parameters
+    ----------
+    w : ndarray of shape (n_features,)
+    b : float
+    order : iterable of int
+        The row of each step.
+    step : float
+    form : {"reweighted", "scalar", "inside"}
+        ``"reweighted"``: a step is on the features of its row; ``"scalar"``: on all, as for dense data; ``"inside"``:
+        as reweighted, but L2 is a part of the gradient rather than a proximal step.
+    max_sigma : float
+        Most that the norm of a row's own gradient, over its mean so far, may lengthen a step by.
+    longest_step : float
+        Of the steps so lengthened.
+    frequency : ndarray of shape (n_features,), optional
+        By which mean gradient and penalty are reweighted; by default that of these rows.
+    mean_gradient : ndarray of shape (n_features,) and float, optional
+        That of the loss at the anchor; by default over these rows.
+    X, y, loss, alpha, fit_intercept, stored, alpha_l1, sample_weight, intercept_rate
+        As for `iterates`.
+
+    Yields
+    ------
+    w : ndarray of shape (n_features,)
+    b : float
+    """
+    support = np.ones(X.shape, bool) if stored is None or form == "scalar" else stored
+    frequency = np.maximum(support.sum(axis=0), 1) / len(X) if frequency is None else frequency
+    importance = np.ones(len(X)) if sample_weight is None else sample_weight
+    at_anchor = importance * DERIVATIVES[loss](X @ w + b, y)
+    mean, mean_b = (X.T @ at_anchor / len(X), float(at_anchor.mean())) if mean_gradient is None else mean_gradient
+    w, norms = w.copy(), []
+    for i in order:
+        visited = support[i]
+        p = frequency[visited]
+        derivative = float(importance[i] * DERIVATIVES[loss](np.asarray(X[i] @ w + b), y[i]))
+        norms.append(abs(derivative) * np.sqrt(X[i] @ X[i] + fit_intercept))
+        eta = step
+        if max_sigma > 0:
+            eta = min(longest_step, step * (1 + min(max_sigma, norms[-1] / np.mean(norms) if norms[-1] > 0 else 0)))
+        change = derivative - at_anchor[i]
+        v = w[visited] - eta * (change * X[i, visited] + mean[visited] / p)
+        if form == "inside":
+            v -= eta * alpha * w[visited] / p
+        else:
+            v = np.sign(v) * np.maximum(0, np.abs(v) - eta * alpha_l1 / p) / (1 + eta * alpha / p)
+        w[visited] = v
+        if fit_intercept:
+            b -= intercept_rate * eta * (change + mean_b)
         yield w.copy(), b

@@ -73,8 +73,10 @@ class LinearObjective {
   [[nodiscard]] double value(std::span<const Real> weights, std::size_t n_threads) const;
 
   /// The gradient of the mean loss alone, without the penalty: an exact reduction, the same for the same number of
-  /// threads. Throws Error(config) unless `out` has one element for every parameter.
-  void loss_gradient(std::span<const Real> weights, std::span<double> out, std::size_t n_threads) const;
+  /// threads. `derivatives` receives s_i loss'(w.x_i + b, y_i) of every row, unless it is empty. Throws Error(config)
+  /// unless `out` has one element for every parameter, and `derivatives` none or one for every row.
+  void loss_gradient(std::span<const Real> weights, std::span<double> out, std::size_t n_threads,
+                     std::span<Real> derivatives = {}) const;
 
   /// Calls `f(loss, penalty)` with both as static types.
   template <typename F>

@@ -29,12 +29,17 @@ class LinearWeights {
     return policy_.guard(x, fit_intercept_);
   }
 
+  /// w.x
+  template <typename Row>
+  [[nodiscard]] Real product(const Row& x) const {
+    const auto term = [&](std::size_t k) { return Policy::load(weights_[x.index(k)]) * x.value(k); };
+    return Row::kContiguous ? vector_sum(x.size(), term) : scalar_sum(x.size(), term);
+  }
+
   /// w.x + b.
   template <typename Row>
   [[nodiscard]] Real decision(const Row& x) const {
-    const auto product = [&](std::size_t k) { return Policy::load(weights_[x.index(k)]) * x.value(k); };
-    const Real dot = Row::kContiguous ? vector_sum(x.size(), product) : scalar_sum(x.size(), product);
-    return fit_intercept_ ? dot + Policy::load(weights_.back()) : dot;
+    return fit_intercept_ ? product(x) + Policy::load(weights_.back()) : product(x);
   }
 
   /// One proximal gradient step on the support of x, where `gradient` is the loss's derivative at w.x + b:
@@ -53,9 +58,29 @@ class LinearWeights {
     } else if (scale != 0) {
       update(x, [&](Real w, Real value, std::size_t /*j*/) { return w - scale * value; });
     }
-    if (fit_intercept_ && scale != 0) {
-      policy_.update(weights_.back(), [&](Real b) { return b - intercept_rate * scale; });
+    if (scale != 0) update_intercept([&](Real b) { return b - intercept_rate * scale; });
+  }
+
+  /// w_j becomes f(w_j, x_j, j) for every feature j of x.
+  template <typename Row, typename F>
+  void update(const Row& x, F&& f) const {
+    const auto one = [&](std::size_t k) {
+      const std::size_t j = x.index(k);
+      policy_.update(weights_[j], [&](Real w) { return f(w, x.value(k), j); });
+    };
+    const std::size_t size = x.size();
+    if constexpr (Row::kContiguous && std::is_same_v<Policy, Exclusive>) {
+#pragma omp simd
+      for (std::size_t k = 0; k < size; ++k) one(k);
+    } else {
+      for (std::size_t k = 0; k < size; ++k) one(k);
     }
+  }
+
+  /// b becomes f(b), if there is one.
+  template <typename F>
+  void update_intercept(F&& f) const {
+    if (fit_intercept_) policy_.update(weights_.back(), f);
   }
 
  private:
@@ -92,22 +117,6 @@ class LinearWeights {
       for (std::size_t lane = 0; lane < half; ++lane) sum[lane] += sum[lane + half];
     }
     return sum[0];
-  }
-
-  /// w_j becomes f(w_j, x_j, j) for every feature j of x.
-  template <typename Row, typename F>
-  void update(const Row& x, F&& f) const {
-    const auto one = [&](std::size_t k) {
-      const std::size_t j = x.index(k);
-      policy_.update(weights_[j], [&](Real w) { return f(w, x.value(k), j); });
-    };
-    const std::size_t size = x.size();
-    if constexpr (Row::kContiguous && std::is_same_v<Policy, Exclusive>) {
-#pragma omp simd
-      for (std::size_t k = 0; k < size; ++k) one(k);
-    } else {
-      for (std::size_t k = 0; k < size; ++k) one(k);
-    }
   }
 
   std::span<Weight> weights_;

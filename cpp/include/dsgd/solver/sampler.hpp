@@ -11,6 +11,16 @@
 
 namespace dsgd {
 
+/// The blocks k, k + T, k + 2T, ... of `block_size` neighbouring rows, which thread k of T owns.
+inline std::vector<std::size_t> blocks_of(std::size_t n_rows, std::size_t block_size, std::size_t thread,
+                                          std::size_t n_threads) {
+  const std::size_t n_blocks = (n_rows + block_size - 1) / block_size;
+  std::vector<std::size_t> blocks;
+  blocks.reserve(n_blocks / n_threads + 1);
+  for (std::size_t block = thread; block < n_blocks; block += n_threads) blocks.push_back(block);
+  return blocks;
+}
+
 /// The share of one thread. Rows are grouped into blocks of `block_size` neighbours; thread k of T owns the blocks k,
 /// k + T, k + 2T, ... (so that data sorted by label is spread over all threads) and visits them in an order drawn
 /// afresh every epoch from its own random stream, without waiting for the other threads. Blocks of one row make a
@@ -18,10 +28,9 @@ namespace dsgd {
 class Sampler {
  public:
   Sampler(std::size_t n_rows, std::size_t block_size, std::size_t thread, std::size_t n_threads, RandomStream random)
-      : n_rows_(n_rows), block_size_(std::clamp<std::size_t>(block_size, 1, std::max<std::size_t>(n_rows, 1))) {
-    const std::size_t n_blocks = (n_rows + block_size_ - 1) / block_size_;
-    blocks_.reserve(n_blocks / n_threads + 1);
-    for (std::size_t block = thread; block < n_blocks; block += n_threads) blocks_.push_back(block);
+      : n_rows_(n_rows),
+        block_size_(std::clamp<std::size_t>(block_size, 1, std::max<std::size_t>(n_rows, 1))),
+        blocks_(blocks_of(n_rows, block_size_, thread, n_threads)) {
     shuffle(std::span(blocks_), random);
   }
 
@@ -80,6 +89,52 @@ class Sampler {
   std::size_t n_rows_;
   std::size_t block_size_;
   std::vector<std::size_t> blocks_;
+};
+
+/// The share of one thread as a stream without an end, taken a few rows at a time: pass after pass, each in an order
+/// of its own.
+class Draws {
+ public:
+  Draws(std::size_t n_rows, std::size_t block_size, std::size_t thread, std::size_t n_threads, RandomStream random)
+      : n_rows_(n_rows),
+        block_size_(std::clamp<std::size_t>(block_size, 1, std::max<std::size_t>(n_rows, 1))),
+        blocks_(blocks_of(n_rows, block_size_, thread, n_threads)),
+        next_(blocks_.size()),
+        random_(random) {
+    for (const std::size_t block : blocks_) size_ += end_of(block) - block * block_size_;
+  }
+
+  /// Rows of the share.
+  [[nodiscard]] std::size_t size() const { return size_; }
+
+  /// Calls `visit(row)` for the next `count` rows; the share must not be empty.
+  template <typename Visit>
+  void take(std::size_t count, Visit&& visit) {
+    for (; count > 0; --count) {
+      if (row_ == end_) begin_block();
+      visit(row_++);
+    }
+  }
+
+ private:
+  void begin_block() {
+    if (next_ == blocks_.size()) {
+      shuffle(std::span(blocks_), random_);
+      next_ = 0;
+    }
+    row_ = blocks_[next_] * block_size_;
+    end_ = end_of(blocks_[next_++]);
+  }
+  [[nodiscard]] std::size_t end_of(std::size_t block) const { return std::min(n_rows_, (block + 1) * block_size_); }
+
+  std::size_t n_rows_;
+  std::size_t block_size_;
+  std::vector<std::size_t> blocks_;
+  std::size_t size_ = 0;
+  std::size_t next_;  // block to begin
+  std::size_t row_ = 0;
+  std::size_t end_ = 0;
+  RandomStream random_;
 };
 
 }  // namespace dsgd

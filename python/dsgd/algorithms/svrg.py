@@ -1,0 +1,225 @@
+"""SVRG: stochastic steps whose noise vanishes, by an exact gradient now and then; DisSVRG on one machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd import _core
+from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
+from dsgd.checks import check_choice, check_flag, check_integer, check_real
+from dsgd.errors import ConfigError
+from dsgd.problem import Sample
+
+__all__ = ["Svrg"]
+
+# Parts of an inner loop: an average is that of their ends, a window looks at the objective there.
+_PARTS = 10
+# inner_steps="window": rows that are looked at, part of a pass between two looks, looks of a window, and most passes.
+_SEEN_ROWS, _LOOKS_A_PASS, _WINDOW, _MOST_PASSES = 1000, 10, 10, 5
+# The window's rule: the mean of its newer half must be lower by this part.
+_LEAST_GAIN = 1e-3
+# The part of 1 / (4 L), where the proofs of linear convergence end, that is safe.
+_SAFETY = 0.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Svrg(Algorithm):
+    """Stochastic variance reduced gradient, lock-free on several threads: converges linearly to the optimum.
+
+    Parameters
+    ----------
+    inner_steps : int or "window", optional
+        Steps of all threads together between two full gradients, m in the paper; by default twice the number of
+        rows. ``"window"`` ends the inner loop when the objective on a thousand rows, looked at ten times a pass, no
+        longer falls by a thousandth from one half of ten looks to the other; after five passes at the latest.
+    anchor : {"last", "average"}, default="last"
+        Where the next full gradient is taken, and what an epoch results in: the last weights, or the mean of the
+        weights at the ends of ten equal parts of the inner loop.
+    mean_gradient : {"reweighted", "scalar"}, default="reweighted"
+        How a step on sparse data brings the mean gradient, which is dense. ``"reweighted"``: on the features of the
+        sample, by their inverse frequency. ``"scalar"``: on all features by way of two numbers, as if the data were
+        dense; with L2 or no penalty, and not with ``accelerated="sample"``. The same for dense data without a penalty.
+    accelerated : {None, "anchor", "sample"}, default=None
+        The accelerated factor of DisSVRG: steps of step_size (1 + sigma). ``"anchor"``: sigma is the norm of the full
+        gradient over that of the first one; ``"sample"``: the norm of the sample's own gradient over its mean so far.
+    max_sigma : float, default=1.0
+        Most that sigma may be; above 0.
+    safe : bool, default=True
+        Whether no accelerated step is longer than 0.9 / (4 L), L being the largest curvature of one sample's loss. If
+        not, a warning says that it may be.
+    sgd_first : bool, default=True
+        Whether the first epoch is one pass of plain stochastic gradient descent, which costs a third of the others and
+        comes as far.
+    block_size : int, optional
+        Rows that are visited together, as for `Sgd`.
+
+    Notes
+    -----
+    The loop is ``cpp/src/solver/svrg.cpp``. The penalty is in the proximal step. A schedule has its say once an epoch;
+    ``schedule="auto"`` is ``"constant"``. An epoch makes 1 + inner_steps / n_samples effective passes; looking at the
+    objective is not counted. Steps found by trials may be longer than 1 / L where few rows are large. On one thread the
+    result repeats bit for bit.
+
+    References
+    ----------
+    Ming, Zhao, Guo, Yin, "Accelerate distributed stochastic gradient descent with asynchronous communication protocol"
+    (DisSVRG), Algorithm 1 and section 5.1; Johnson, Zhang (2013), "Accelerating stochastic gradient descent using
+    predictive variance reduction"; Mania, Pan, Papailiopoulos, Recht, Ramchandran, Jordan (2015), "Perturbed iterate
+    analysis for asynchronous stochastic optimization" (``"reweighted"``); Reddi, Hefny, Sra, Poczos, Smola (2015), "On
+    variance reduction in stochastic gradient descent and its asynchronous variants" (`sgd_first`).
+    """
+
+    name = "svrg"
+    summary = "variance reduced SGD, lock-free on several threads"
+    capabilities = Capabilities(threads=True, deterministic=False, regularises_unseen=True, schedule="constant")
+
+    inner_steps: int | Literal["window"] | None = None
+    anchor: str = "last"
+    mean_gradient: str = "reweighted"
+    accelerated: str | None = None
+    max_sigma: float = 1.0
+    safe: bool = True
+    sgd_first: bool = True
+    block_size: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inner_steps", _check_inner_steps(self.inner_steps))
+        check_choice("anchor", self.anchor, ("last", "average"))
+        check_choice("mean_gradient", self.mean_gradient, ("reweighted", "scalar"))
+        if self.accelerated is not None:
+            check_choice("accelerated", self.accelerated, ("anchor", "sample"))
+        object.__setattr__(self, "max_sigma", check_real("max_sigma", self.max_sigma, 0, low_open=True))
+        object.__setattr__(self, "safe", check_flag("safe", self.safe))
+        object.__setattr__(self, "sgd_first", check_flag("sgd_first", self.sgd_first))
+        object.__setattr__(self, "block_size", check_block_size(self.block_size))
+        if self.mean_gradient == "scalar" and self.accelerated == "sample":
+            raise ConfigError("accelerated='sample' needs mean_gradient='reweighted': two numbers keep one step size")
+
+    def on_share(self, share: float) -> Svrg:
+        """Return what does on that share of the rows as this does on all."""
+        if not isinstance(self.inner_steps, int):
+            return self
+        return dataclasses.replace(self, inner_steps=max(1, round(share * self.inner_steps)))
+
+    def epochs(self, task: Task) -> Iterator[EpochEnd]:
+        """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
+        if self.mean_gradient == "scalar" and task.problem.alphas[0] > 0:
+            raise ConfigError("mean_gradient='scalar' needs penalty 'l2' or 'none': a soft threshold is no multiplier")
+        longest = self._longest_step(task)
+        solver = _core.Svrg(
+            task.objective,
+            n_threads=task.n_threads,
+            mean_gradient=self.mean_gradient,
+            max_sigma=self.max_sigma if self.accelerated == "sample" else 0.0,
+            longest_step=longest,
+        )
+        window = _Window(task) if self.inner_steps == "window" else None
+        first_norm = math.nan
+        for index in range(task.start_epoch, task.max_epochs):
+            step = task.step_size_at(index)
+            solver.begin(task.epoch(index, self.block_size))
+            if self.sgd_first and index == 0:
+                taken = task.n_samples
+                solver.descend(task.weights, step, taken)
+            else:
+                solver.take_anchor(task.weights)
+                task.passes += 1
+                if self.accelerated == "anchor":
+                    norm = _gradient_norm(task, solver.mean_gradient, step)
+                    first_norm = norm if math.isnan(first_norm) else first_norm
+                    sigma = min(self.max_sigma, norm / first_norm) if first_norm > 0 else 0.0
+                    step = min(step * (1 + sigma), longest)
+                taken = self._descend(solver, task, step, window)
+            if self.mean_gradient == "reweighted":
+                task.shrink_unseen_by(taken * step)
+            task.passes += taken / task.n_samples
+            yield EpochEnd(task.passes, step)
+
+    def _descend(self, solver: _core.Svrg, task: Task, step: float, window: _Window | None) -> int:
+        """Run an inner loop, and return its number of steps."""
+        n = task.n_samples
+        most = self.inner_steps if isinstance(self.inner_steps, int) else 2 * n
+        part = most
+        if window is not None:
+            window.open(task.weights)
+            most, part = _MOST_PASSES * n, -(-n // _LOOKS_A_PASS)
+        elif self.anchor == "average":
+            part = -(-most // _PARTS)
+        taken, total = 0, np.zeros(len(task.weights))
+        while taken < most:
+            count = min(part, most - taken)
+            solver.descend(task.weights, step, count)
+            taken += count
+            if self.anchor == "average":
+                total += count * task.weights
+            if window is not None and window.stands_still(task.weights):
+                break
+        if self.anchor == "average":
+            task.weights[:] = total / taken
+        return taken
+
+    def _longest_step(self, task: Task) -> float:
+        """Return the longest step that the accelerated factor may make."""
+        if self.accelerated is None:
+            return math.inf
+        problem = task.problem
+        largest = problem.loss.curvature * problem.scale.largest + problem.alphas[1]
+        bound = _SAFETY / (4 * largest)
+        if self.safe:
+            return bound
+        step = task.step_size_at(task.start_epoch)
+        if step * (1 + self.max_sigma) > bound:
+            warnings.warn(
+                f"accelerated steps of up to {step * (1 + self.max_sigma):.3g} may diverge: above {bound:.3g} nothing "
+                "is proved; use a smaller step_size, or safe=True",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return math.inf
+
+
+class _Window:
+    """The last objectives of an inner loop, on some of the rows; the rule of DisSVRG's section 6 for m."""
+
+    def __init__(self, task: Task) -> None:
+        rows = np.random.default_rng(task.seed).permutation(task.n_samples)[:_SEEN_ROWS]
+        self._sample = Sample.cut(task.problem.matrix, np.sort(rows))
+        self._objective = self._sample.problem(task.problem).objective(1)
+        self._values: list[float] = []
+
+    def open(self, weights: NDArray[Any]) -> None:
+        """Begin an inner loop."""
+        self._values = [self._value(weights)]
+
+    def stands_still(self, weights: NDArray[Any]) -> bool:
+        """Look once more; return whether ten looks say that it is enough."""
+        self._values = [*self._values, self._value(weights)][-_WINDOW:]
+        if len(self._values) < _WINDOW:
+            return False
+        older, newer = self._values[: _WINDOW // 2], self._values[_WINDOW // 2 :]
+        before, now = float(np.mean(older)), float(np.mean(newer))
+        return before - now < _LEAST_GAIN * abs(before) or min(newer) > min(older)
+
+    def _value(self, weights: NDArray[Any]) -> float:
+        return self._objective.value(self._sample.weights(weights), 1)
+
+
+def _check_inner_steps(value: Any) -> int | Literal["window"] | None:
+    """Return the number of inner steps, "window", or None for twice the rows; refuse anything else."""
+    if value is None or (isinstance(value, str) and value == "window"):
+        return None if value is None else "window"
+    return check_integer("inner_steps", value, 1, 2**63 - 1)
+
+
+def _gradient_norm(task: Task, mean_gradient: NDArray[np.float64], step: float) -> float:
+    """Return ||w - prox(w - step g)|| / step, which is the norm of the objective's gradient where it has one."""
+    w = task.weights.astype(np.float64)
+    return float(np.linalg.norm(w - task.prox(w - step * mean_gradient, step))) / step

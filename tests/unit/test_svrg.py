@@ -1,0 +1,221 @@
+"""What the options of SVRG do."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+from numpy.typing import NDArray
+from problems import make_problem
+
+import dsgd
+from dsgd import _core
+from dsgd.algorithms.svrg import Svrg, _Window
+from dsgd.data.inputs import as_matrix
+from dsgd.errors import ConfigError
+from dsgd.testing import reference
+
+X, Y = make_problem(300, 40, seed=0)
+DENSE = X.toarray()
+N, D = X.shape
+
+
+def fit(X: Any = X, **changes: Any) -> dsgd.FitResult:
+    settings: dict[str, Any] = {"algo": "svrg", "loss": "logistic", "alpha": 0.01, "random_state": 0, "n_threads": 1}
+    settings |= {"sgd_first": False, "max_epochs": 3, "fit_intercept": False, "step_size": 0.05}
+    return dsgd.fit(X, Y, **{**settings, **changes})
+
+
+def rows(index: int, count: int) -> list[int]:
+    """Return the rows of an epoch's first steps with seed 0 and blocks of one row."""
+    objective = _core.LinearObjective(
+        as_matrix(X, 1),
+        Y,
+        None,
+        loss=_core.Loss("squared", 0),
+        alpha_l1=0,
+        alpha_l2=0,
+        fit_intercept=False,
+        n_threads=1,
+    )
+    solver = _core.Svrg(objective, n_threads=1, mean_gradient="reweighted")
+    visited = np.empty(count, np.int64)
+    solver.begin(_core.Epoch(index=index, schedule=_core.Schedule(step_size=1.0), block_size=1, seed=0))
+    solver.descend(np.zeros(D), 0.0, count, visited)
+    return [int(row) for row in visited]
+
+
+def inner(w: NDArray[np.float64], order: Sequence[int], step: float, **options: Any) -> NDArray[np.float64]:
+    """Return the weights after every step of an epoch, by the reference."""
+    path = reference.svrg_epoch(
+        DENSE, Y, w, 0.0, order, step, loss="logistic", alpha=0.01, fit_intercept=False, stored=DENSE != 0, **options
+    )
+    return np.array([w for w, _ in path])
+
+
+def passes(result: dsgd.FitResult) -> list[float]:
+    return [record.effective_passes for record in result.history]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [3, 6, 9]),
+        ({"inner_steps": 150}, [1.5, 3, 4.5]),
+        ({"sgd_first": True}, [1, 4, 7]),  # the default
+    ],
+    ids=str,
+)
+def test_effective_passes_count_gradients_of_samples(options: dict[str, Any], expected: list[float]) -> None:
+    assert passes(fit(**options)) == pytest.approx(expected)
+    assert passes(fit(n_threads=3, **options)) == pytest.approx(expected)
+
+
+def test_the_next_anchor_is_the_last_weights_or_an_average() -> None:
+    last = average = np.zeros(D)
+    for index in range(3):
+        order = rows(index, 450)
+        last = inner(last, order, 0.05)[-1]
+        average = inner(average, order, 0.05)[44::45].mean(axis=0)
+    np.testing.assert_allclose(fit(inner_steps=450, block_size=1).coef_, last, atol=1e-12)
+    np.testing.assert_allclose(fit(inner_steps=450, block_size=1, anchor="average").coef_, average, atol=1e-12)
+
+
+def test_the_first_epoch_may_be_plain_sgd() -> None:
+    first = fit(sgd_first=True, max_epochs=1, alpha=0, block_size=1)
+    settings: dict[str, Any] = {"loss": "logistic", "alpha": 0, "fit_intercept": False}
+    w, _ = reference.sgd(DENSE, Y, rows(0, N), [0.05] * N, stored=DENSE != 0, **settings)
+    np.testing.assert_allclose(first.coef_, w, atol=1e-12)
+
+
+def test_the_factor_by_the_anchor_is_the_full_gradient_over_the_first() -> None:
+    w, first = np.zeros(D), 0.0
+    steps = []
+    for index in range(3):
+        norm = float(np.linalg.norm(reference.loss_gradient(DENSE, Y, w, 0.0, loss="logistic")[0] + 0.01 * w))
+        first = first or norm
+        steps.append(0.003 * (1 + min(0.8, norm / first)))
+        w = inner(w, rows(index, 2 * N), steps[-1])[-1]
+    result = fit(accelerated="anchor", max_sigma=0.8, step_size=0.003, block_size=1)
+    np.testing.assert_allclose(result.coef_, w, atol=1e-12)
+    assert [record.step_size for record in result.history] == pytest.approx(steps)
+    assert steps[0] == pytest.approx(0.0054)
+    assert steps[-1] < 0.005
+
+
+def test_the_factor_by_the_sample_is_its_gradient_over_their_mean() -> None:
+    w = np.zeros(D)
+    for index in range(3):
+        w = inner(w, rows(index, 2 * N), 0.001, max_sigma=0.8)[-1]
+    result = fit(accelerated="sample", max_sigma=0.8, step_size=0.001, block_size=1)
+    np.testing.assert_allclose(result.coef_, w, atol=1e-12)
+
+
+@pytest.mark.parametrize("accelerated", ["anchor", "sample"])
+def test_safe_steps_are_bounded_and_others_warned_of(accelerated: str) -> None:
+    bound = 0.9 / (4 * (0.25 * (DENSE**2).sum(axis=1).max() + 0.01))
+    entries = float((DENSE**2).sum() / np.count_nonzero(DENSE))  # which the intercept counts as
+    settings: dict[str, Any] = {"accelerated": accelerated, "block_size": 1, "max_epochs": 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        safe = fit(step_size=10 * bound, **settings)
+        fit(step_size=bound / 3, safe=False, **settings)
+    longest = 0.9 / (4 * (0.25 * ((DENSE**2).sum(axis=1).max() + entries) + 0.01))
+    np.testing.assert_allclose(safe.coef_, inner(np.zeros(D), rows(0, 2 * N), longest)[-1], atol=1e-12)
+    with pytest.warns(RuntimeWarning, match="may diverge"):
+        bold = fit(step_size=bound, safe=False, **settings)
+    assert (bold.coef_ != safe.coef_).any()
+
+
+def test_the_window_ends_an_inner_loop_that_stands_still() -> None:
+    easy = fit(inner_steps="window", step_size=0.2, max_epochs=6)
+    taken = np.diff([0.0, *passes(easy)]) - 1
+    np.testing.assert_allclose(taken * 10, np.round(taken * 10))
+    assert (taken > 0.89).all()
+    assert taken[-1] == pytest.approx(0.9)  # at the optimum nothing falls
+    slow = fit(inner_steps="window", step_size=0.005, max_epochs=1)
+    assert passes(slow) == [6]
+
+
+def test_trials_of_the_step_take_as_many_inner_steps_a_row() -> None:
+    """On a thousand of 4000 rows, with m to fit; 2 n as a number is 2 n by default."""
+    many, y = make_problem(4000, 40, seed=3)
+    settings: dict[str, Any] = {"loss": "logistic", "random_state": 0, "n_threads": 1, "max_epochs": 2}
+    plain = dsgd.fit(many, y, algo=Svrg(), **settings)
+    assert (dsgd.fit(many, y, algo=Svrg(inner_steps=8000), **settings).coef_ == plain.coef_).all()
+    assert Svrg(inner_steps=8000).on_share(0.25) == Svrg(inner_steps=2000)
+    assert Svrg(inner_steps="window").on_share(0.25) == Svrg(inner_steps="window")
+
+
+@pytest.mark.parametrize(
+    ("values", "closes"),
+    [
+        (np.linspace(1, 0.9, 10), False),
+        (np.linspace(1, 0.9999, 10), True),
+        ([1.0] * 9, False),  # not ten yet
+        ([1.0] * 10, True),
+        ([0.9, 0.1, 0.9, 0.9, 0.9, 0.2, 0.2, 0.2, 0.2, 0.2], True),  # it has been lower
+    ],
+)
+def test_the_rule_of_the_window(values: Sequence[float], closes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = iter(values)
+    monkeypatch.setattr(_Window, "__init__", lambda self: None)  # noqa: ARG005
+    monkeypatch.setattr(_Window, "_value", lambda self, weights: next(left))  # noqa: ARG005
+    window = _Window()  # type: ignore[call-arg]
+    window.open(np.zeros(1))
+    *before, last = [window.stands_still(np.zeros(1)) for _ in range(len(values) - 1)]
+    assert not any(before)
+    assert bool(last) == closes
+
+
+@pytest.mark.parametrize("mean_gradient", ["reweighted", "scalar"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_features_that_no_row_holds_are_regularised(mean_gradient: str, threads: int) -> None:
+    wide = scipy.sparse.hstack([X, scipy.sparse.csr_array((N, 2))], format="csr")
+    result = fit(wide, mean_gradient=mean_gradient, init=np.ones(D + 2), n_threads=threads, alpha=0.1)
+    factor = (1 + 0.05 * 0.1) ** (3 * 2 * N) if mean_gradient == "scalar" else (1 + 0.05 * 0.1 * 2 * N) ** 3
+    np.testing.assert_allclose(result.coef_[D:], 1 / factor)
+
+
+@pytest.mark.parametrize("mean_gradient", ["reweighted", "scalar"])
+def test_a_schedule_has_its_say_once_an_epoch(mean_gradient: str) -> None:
+    plain = fit(mean_gradient=mean_gradient)
+    assert [record.step_size for record in plain.history] == [0.05] * 3
+    falling = fit(mean_gradient=mean_gradient, schedule="linear")
+    assert [record.step_size for record in falling.history] == pytest.approx([0.05, 0.05 * 2 / 3, 0.05 / 3])
+    assert (falling.coef_ != plain.coef_).any()
+
+
+@pytest.mark.parametrize("accelerated", ["anchor", "sample"])
+def test_a_smaller_most_sigma_is_another_result(accelerated: str) -> None:
+    settings: dict[str, Any] = {"accelerated": accelerated, "step_size": 0.002}
+    assert (fit(**settings).coef_ != fit(max_sigma=0.3, **settings).coef_).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"inner_steps": "windows"}, "inner_steps must be an integer from 1"),
+        ({"inner_steps": 0}, "inner_steps must be an integer from 1"),
+        ({"inner_steps": 2.5}, "inner_steps must be an integer from 1"),
+        ({"anchor": "first"}, "unknown anchor 'first'"),
+        ({"mean_gradient": "dense"}, "unknown mean_gradient 'dense'"),
+        ({"accelerated": "both"}, "unknown accelerated 'both'"),
+        ({"max_sigma": 0}, "max_sigma must be a finite number above 0"),
+        ({"safe": 1}, "safe must be True or False"),
+        ({"sgd_first": "yes"}, "sgd_first must be True or False"),
+        ({"block_size": 0}, "block_size must be an integer from 1"),
+        ({"mean_gradient": "scalar", "accelerated": "sample"}, "accelerated='sample' needs mean_gradient='reweighted'"),
+        ({"mean_gradient": "scalar", "penalty": "l1"}, "mean_gradient='scalar' needs penalty 'l2' or 'none'"),
+        ({"mean_gradient": "scalar", "penalty": "elasticnet"}, "mean_gradient='scalar' needs penalty 'l2' or 'none'"),
+        ({"schedule": "pa1", "loss": "hinge"}, "schedule 'pa1' needs algo 'sgd'"),
+    ],
+    ids=str,
+)
+def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        fit(**options)
