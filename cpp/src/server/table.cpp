@@ -11,7 +11,7 @@ std::variant<AddRule<Real>, ReplaceMeanRule<Real>, AverageRule<Real>, AdagradRul
   const auto width = static_cast<std::size_t>(spec.width);
   switch (spec.rule) {
     case Rule::replace_mean:
-      return ReplaceMeanRule<Real>{width, Paged<Real>(size), {}};
+      return ReplaceMeanRule<Real>(width, size);
     case Rule::average:
       return AverageRule<Real>{width, Paged<Real>(size), Paged<double>(size)};
     case Rule::adagrad:

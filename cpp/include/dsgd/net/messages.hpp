@@ -285,13 +285,15 @@ struct Members {
 struct Letter {
   static constexpr MessageType kType = MessageType::letter;
   std::uint32_t sender = 0;
+  std::uint64_t incarnation = 0;  // with the session, the life of the sender, in which letters are numbered
+  std::uint64_t session = 0;
   std::uint64_t number = 0;
   std::string name;
   Values values;
 
   template <typename Archive>
   void fields(Archive& archive) {
-    archive(sender, number, name, values);
+    archive(sender, incarnation, session, number, name, values);
   }
 };
 

@@ -6,7 +6,9 @@
 #include <deque>     // for deque
 #include <map>       // for map
 #include <optional>  // for optional
+#include <set>       // for set
 #include <string>    // for string
+#include <utility>   // for pair
 #include <vector>    // for vector
 
 #include "dsgd/net/messages.hpp"
@@ -40,8 +42,10 @@ enum class AnswerKind : std::uint8_t {
 };
 
 struct Answer {
-  AnswerKind kind = AnswerKind::failed;
-  std::uint64_t request = 0;
+  explicit Answer(AnswerKind of, std::uint64_t to = 0) : kind(of), request(to) {}
+
+  AnswerKind kind;
+  std::uint64_t request;
   std::optional<net::Values> values;
   net::Clocks clocks;
   std::uint32_t worker = 0;
@@ -75,7 +79,7 @@ class Client {
 
   // Commands; those with an answer return its request. They throw Error(config) before `joined` and after `failed`.
   std::uint64_t pull(double now, std::uint64_t clock, const std::string& table, const std::optional<net::Keys>& keys);
-  void push(double now, const std::string& table, const net::Values& values, double weight);
+  void push(double now, const std::string& table, net::Values values, double weight);
   std::uint64_t clock(double now, net::Bytes state);
   std::uint64_t all_reduce(double now, net::Values values, bool mean, double weight);
   void signal(double now, const std::string& name);
@@ -108,6 +112,8 @@ class Client {
 
   /// The way to one shard.
   struct Link {
+    explicit Link(std::size_t message_limit) : assembler(message_limit) {}
+
     LinkState state = LinkState::closed;
     net::Assembler assembler;
     std::uint64_t hello_request = 0;
@@ -127,8 +133,9 @@ class Client {
   };
 
   struct WaitingPull {
-    std::size_t table;
-    std::vector<std::optional<net::Values>> parts;  // of the shards
+    net::DType dtype;
+    std::vector<std::size_t> sizes;  // of the parts
+    std::vector<std::optional<net::Numbers>> parts;  // of the shards
     std::size_t missing;
     net::Clocks clocks;
   };
@@ -144,18 +151,19 @@ class Client {
   // client.cpp: commands
   [[nodiscard]] bool begin_command(double now);
   [[nodiscard]] std::size_t table_number(const std::string& name) const;
-  void check_values(const TableSpec& table, const net::Values& values) const;
+  [[nodiscard]] RowRange range(std::size_t table, std::size_t shard) const;
   template <typename Body>
   std::uint64_t operate(std::size_t shard, Body body);
   template <typename Body>
   void request(std::size_t shard, std::uint64_t id, const Body& body);
   [[nodiscard]] net::Stamp stamp(std::size_t shard) const;
-  void tick_shard(std::size_t shard, std::uint64_t clock, net::Bytes state);
+  template <typename MakeBody>
+  std::uint64_t operate_on_all(AnswerKind kind, MakeBody&& make_body);
 
   // client_link.cpp: connections, sending again
   void send(std::size_t shard, Pending& pending);
   void send_hello(std::size_t shard);
-  void send_all_again(Link& link, std::size_t shard);
+  void send_all_again(std::size_t shard);
   void close(std::size_t shard);
   void dispatch(std::size_t shard, const net::Message& message);
   void on_welcome(std::size_t shard, std::uint64_t request, net::Welcome welcome);
@@ -165,10 +173,10 @@ class Client {
   void on_pull_answer(std::size_t shard, std::uint64_t request, net::PullAnswer answer);
   void on_collect_answer(std::size_t shard, std::uint64_t request, net::CollectAnswer answer);
   void on_signals(const net::Signals& signals);
+  void tell(const net::SignalState& signal);
   void on_members(const net::Members& members);
   void on_failure(std::size_t shard, const net::Failure& failure);
   void fail(const std::string& kind, std::uint32_t worker, const std::string& message);
-  [[nodiscard]] bool drop_request(Link& link, std::uint64_t request);
 
   ClientConfig config_;
   std::uint64_t layout_;
@@ -187,13 +195,14 @@ class Client {
   std::map<std::uint64_t, WaitingOperation> waiting_;
   std::optional<std::uint64_t> reducing_;
   std::uint64_t signals_seen_ = 0;
-  std::map<std::string, std::uint64_t> signal_counts_;
+  std::map<std::string, net::SignalState> signals_;
   std::uint64_t members_seen_ = 0;
   std::map<std::uint32_t, net::MemberState> members_;
   std::uint64_t next_letter_ = 1;
   struct Mailbox {
     net::Assembler assembler;
-    std::uint64_t last = 0;
+    std::pair<std::uint64_t, std::uint64_t> life;
+    std::set<std::uint64_t> numbers;  // of the last letters, to know a repetition
   };
   std::map<std::uint32_t, Mailbox> mailboxes_;
   std::vector<Outgoing> outgoing_;

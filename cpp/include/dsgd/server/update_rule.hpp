@@ -88,6 +88,8 @@ struct AdagradRule {
 /// The weighted mean of the last push of every worker, added up in the order of ranks.
 template <typename Real>
 struct ReplaceMeanRule {
+  ReplaceMeanRule(std::size_t row_width, std::size_t size) : width(row_width), initial(size) {}
+
   std::size_t width;
   Paged<Real> initial;  // until the first push
   std::map<std::uint32_t, Update> last;
