@@ -14,7 +14,7 @@ void ParameterServer::on_operation(std::uint32_t rank, const Body& body) {
   // Of a former life of the server, or from before this worker was lost: it was told, or will be.
   if (body.stamp.incarnation != config_.incarnation) return;
   if (worker.status != Status::live && worker.status != Status::left) return;
-  if (body.stamp.sequence == worker.applied + 1 && worker.status == Status::live) {
+  if (body.stamp.sequence == worker.reached() + 1 && worker.status == Status::live) {
     perform(rank, body);
     worker.applied = body.stamp.sequence;
     acknowledge(worker);
@@ -92,7 +92,7 @@ void ParameterServer::on_pull(std::uint32_t rank, std::uint64_t request, net::Pu
 }
 
 bool ParameterServer::ready(const Worker& worker, const net::Pull& pull) const {
-  return worker.applied >= pull.after && clock_.admits(pull.clock);
+  return worker.reached() >= pull.after && clock_.admits(pull.clock);
 }
 
 void ParameterServer::answer(std::uint32_t rank, const WaitingPull& waiting) {
@@ -222,7 +222,7 @@ net::Clocks ParameterServer::clocks_of(const Worker& worker) const {
 }
 
 void ParameterServer::acknowledge(const Worker& worker) {
-  send_to(worker, net::Acknowledge{config_.incarnation, worker.session, worker.applied, clocks_of(worker)}, 0);
+  send_to(worker, net::Acknowledge{config_.incarnation, worker.session, worker.reached(), clocks_of(worker)}, 0);
 }
 
 void ParameterServer::coordinating_shard_only() const {
