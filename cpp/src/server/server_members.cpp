@@ -33,7 +33,7 @@ void ParameterServer::on_hello(ConnectionId id, Connection& connection, std::uin
   if (request == connection.last_hello && worker.connection == id) {
     return welcome(hello.worker, id, request, worker.applied);  // the first welcome was lost
   }
-  if (known && !current && worker.status == Status::live && worker.connection) {
+  if (known && !worker.owns(hello.session) && worker.status == Status::live && worker.connection) {
     send(id, net::Failure{net::FailureKind::config, hello.worker,
                           "worker " + std::to_string(hello.worker) + " was taken over by another process"}, 0);
     return close(id);
@@ -68,8 +68,9 @@ void ParameterServer::admit_joiners() {
 
 void ParameterServer::begin_life(std::uint32_t rank, ConnectionId id, std::uint64_t request, const net::Hello& hello) {
   Worker& worker = workers_.at(rank);
-  // Another process numbers its operations anew.
-  if (hello.session == 0 || hello.session != worker.session) worker.applied = 0;
+  if (!worker.owns(hello.session)) worker.applied = 0;  // another process numbers its operations anew
+  worker.former_session = hello.session;
+  worker.confirmed = false;
   if (worker.status == Status::expected) {
     --expected_;
   } else if (worker.status != Status::live) {

@@ -16,10 +16,11 @@ void ParameterServer::on_operation(std::uint32_t rank, const Body& body) {
   if (worker.status != Status::live && worker.status != Status::left) return;
   if (body.stamp.sequence == worker.reached() + 1 && worker.status == Status::live) {
     perform(rank, body);
+    worker.confirmed = true;
     worker.applied = body.stamp.sequence;
     acknowledge(worker);
+    settle();  // first: a clock that moves brings pushes into the tables that its pulls must see
     answer_ready(rank);
-    settle();
   } else {
     acknowledge(worker);  // a repetition, or one that has overtaken another
   }
@@ -80,6 +81,7 @@ void ParameterServer::perform(std::uint32_t rank, const net::Leave& /*leave*/) {
 void ParameterServer::on_pull(std::uint32_t rank, std::uint64_t request, net::Pull pull) {
   Worker& worker = workers_.at(rank);
   if (pull.incarnation != config_.incarnation || pull.session != worker.session) return;
+  worker.confirmed = true;
   if (worker.status != Status::live) return;
   if (pull.table >= tables_.size()) net::malformed("there is no table number " + std::to_string(pull.table));
   if (pull.sparse) tables_[pull.table].check_keys(pull.keys);
@@ -154,8 +156,9 @@ void ParameterServer::on_collect(std::uint32_t rank, std::uint64_t request, cons
 }
 
 void ParameterServer::on_heartbeat(std::uint32_t rank, const net::Heartbeat& heartbeat) {
-  const Worker& worker = workers_.at(rank);
+  Worker& worker = workers_.at(rank);
   if (heartbeat.incarnation != config_.incarnation || heartbeat.session != worker.session) return;
+  worker.confirmed = true;
   acknowledge(worker);
   if (config_.shard != 0) return;
   if (heartbeat.signals_seen < signals_.version()) send_to(worker, signals_.since(heartbeat.signals_seen), 0);

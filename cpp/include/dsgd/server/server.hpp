@@ -87,6 +87,8 @@ class ParameterServer {
     std::uint64_t clock = 0;    // finished
     std::uint64_t applied = 0;  // sequence number of the last operation in the tables
     std::uint64_t session = 0;
+    std::uint64_t former_session = 0;  // of the same process, which may not know the new one yet
+    bool confirmed = false;            // it does: it has sent something in the new one
     std::uint64_t first_sequence = 1;  // of this life; those before it never will be applied
     std::optional<ConnectionId> connection;
     double last_heard = 0;
@@ -99,6 +101,10 @@ class ParameterServer {
 
     /// The last operation that is applied, or never will be.
     [[nodiscard]] std::uint64_t reached() const { return std::max(applied, first_sequence - 1); }
+    /// Whether a hello with this session comes from the process that has the present one.
+    [[nodiscard]] bool owns(std::uint64_t hello) const {
+      return hello != 0 && (hello == session || (hello == former_session && !confirmed));
+    }
     [[nodiscard]] bool counts() const { return status == net::Status::live || status == net::Status::expected; }
   };
 
