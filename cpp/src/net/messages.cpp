@@ -104,7 +104,7 @@ Body decode(ByteSpan bytes) {
   return body;
 }
 
-#define DSGD_INSTANTIATE(Body)                                              \
+#define DSGD_INSTANTIATE(Body)                                          \
   template std::vector<Frame> encode(const Body&, std::uint64_t, bool); \
   template Body decode<Body>(ByteSpan);
 

@@ -109,7 +109,8 @@ void Client::send(std::size_t shard, Pending& pending) {
 void Client::send_hello(std::size_t shard) {
   Link& link = links_[shard];
   link.hello_request = next_request_++;
-  const net::Hello hello{link.incarnation, link.session, link.fresh, config_.worker, link.next_sequence, layout_, config_.address};
+  const net::Hello hello{link.incarnation,   link.session, link.fresh,     config_.worker,
+                         link.next_sequence, layout_,      config_.address};
   link.hello = Pending{0, net::encode(hello, link.hello_request, config_.payload_checksum), 0, config_.resend_after};
   send(shard, *link.hello);
 }
@@ -263,7 +264,7 @@ void Client::on_pull_answer(std::size_t shard, std::uint64_t request, net::PullA
   if (--waiting.missing > 0) return;
   Answer answer(AnswerKind::pull, request);
   answer.clocks = waiting.clocks;
-  net::Numbers numbers = waiting.parts.size() == 1                   ? std::move(*waiting.parts[0])
+  net::Numbers numbers = waiting.parts.size() == 1              ? std::move(*waiting.parts[0])
                          : waiting.dtype == net::DType::float32 ? join<float>(waiting.parts)
                                                                 : join<double>(waiting.parts);
   answer.values = net::Values{false, {}, std::move(numbers)};
