@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from dsgd import _core
 from dsgd.errors import ClusterError, ConfigError, DataError, DeadlineError, ProtocolError, WorkerLostError
 
@@ -123,8 +124,10 @@ def test_each_rule_does_what_its_line_in_the_table_of_the_page_says(
     for client in cluster.clients:
         client.clock(0.0)
     cluster.run()
-    np.testing.assert_allclose(cluster.pull(0).values, expected, rtol=1e-15)
-    np.testing.assert_allclose(cluster.servers[0].snapshot("w"), expected, rtol=1e-15)
+    pulled = cluster.pull(0).values
+    assert pulled is not None
+    np.testing.assert_allclose(pulled, np.array(expected), rtol=1e-15)
+    np.testing.assert_array_equal(cluster.servers[0].snapshot("w"), pulled)
 
 
 @pytest.mark.parametrize(("staleness", "others_needed"), [(0.0, 1), (1.0, 0), (math.inf, 0)])

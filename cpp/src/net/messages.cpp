@@ -89,17 +89,15 @@ class Decoder {
 template <typename Body>
 std::vector<Frame> encode(const Body& body, std::uint64_t request, bool checksum) {
   MessageWriter writer(Body::kType, request, checksum);
-  Encoder encoder(writer);
-  encoder(body);
+  Encoder{writer}(body);
   return writer.finish();
 }
 
 template <typename Body>
 Body decode(ByteSpan bytes) {
   MessageReader reader(bytes);
-  Decoder decoder(reader);
   Body body;
-  decoder(body);
+  Decoder{reader}(body);
   reader.expect_end();
   return body;
 }
