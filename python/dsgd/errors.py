@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "DataError", "DivergedError", "DsgdError"]
+__all__ = [
+    "AuthenticationError",
+    "ClusterError",
+    "ConfigError",
+    "DataError",
+    "DeadlineError",
+    "DivergedError",
+    "DsgdError",
+    "ProtocolError",
+    "WorkerLostError",
+]
 
 
 class DsgdError(Exception):
@@ -38,3 +48,35 @@ class DataError(DsgdError, ValueError):
 
 class DivergedError(DsgdError):
     """The weights became infinite or not a number; no model is returned."""
+
+
+class ClusterError(DsgdError):
+    """A run over several workers cannot go on."""
+
+
+class WorkerLostError(ClusterError):
+    """A worker is gone, and the algorithm does not go on without it.
+
+    Parameters
+    ----------
+    message : str
+        Who was lost and why.
+    worker : int, optional
+        Its rank.
+    """
+
+    def __init__(self, message: str, *, worker: int | None = None) -> None:
+        super().__init__(message)
+        self.worker = worker
+
+
+class DeadlineError(ClusterError, TimeoutError):
+    """A peer did not answer in time."""
+
+
+class ProtocolError(ClusterError):
+    """The bytes of a peer are no message of dsgd, or one that means nothing."""
+
+
+class AuthenticationError(ClusterError):
+    """A peer could not prove that it belongs to this run."""
