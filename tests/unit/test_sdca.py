@@ -34,9 +34,9 @@ def test_gap_tol_stops_where_the_gap_is_closed(loss: str, fit_intercept: bool, n
     assert 0 <= last.gap <= 1e-3
     assert all(record.gap is None or record.gap > 1e-3 for record in result.history[:-1])
     assert last.objective is not None
-    best = fit(loss=loss, fit_intercept=fit_intercept, gap_tol=1e-7).history[-1].objective
+    best = fit(loss=loss, fit_intercept=fit_intercept, gap_tol=1e-5).history[-1].objective
     assert best is not None
-    assert best * (1 - 1e-9) <= last.objective <= best * (1 + 1e-3)
+    assert best * (1 - 1e-5) <= last.objective <= best * (1 + 1e-3)
 
 
 def test_a_smaller_gap_takes_more_epochs() -> None:
@@ -55,7 +55,7 @@ def test_too_few_epochs_are_warned_of_with_the_gap() -> None:
 
 def test_there_are_1000_epochs_by_default_with_gap_tol_and_20_without() -> None:
     with pytest.warns(RuntimeWarning, match="after max_epochs=1000"):
-        result = fit(X=X[:50], y=Y[:50], gap_tol=1e-300, evaluate_every=0, loss="logistic")
+        result = fit(loss="epsilon_insensitive", fit_intercept=False, gap_tol=1e-9, evaluate_every=0)
     assert len(result.history) == 1000
     assert len(fit().history) == 20
     assert fit().history[-1].gap is None
@@ -81,12 +81,12 @@ def test_rest_saves_visits_and_changes_the_optimum_by_nothing() -> None:
 
 
 def test_threads_that_never_merge_step_too_far() -> None:
-    """20,000 rows of three features, each step as careful as that of one thread alone.
+    """200,000 rows of 30 features, each step as long as that of one thread alone.
 
-    Merged often, two threads find what one finds. Each on its own finds nearly all of the weights, whose sum is then
-    nearly twice what it should be; unless one ends before the other begins, as none does in every one of five epochs.
+    Merged often, two threads find what one finds. Each on its own finds nearly all of the weights, and their sum is
+    too large by far; unless one ends before the other begins, as it does not in every one of five epochs.
     """
-    many, y = dsgd.data.make_text_classification(20_000, n_features=30, words_per_sample=6, random_state=0)
+    many, y = dsgd.data.make_text_classification(200_000, n_features=30, words_per_sample=6, random_state=0)
     settings: dict[str, Any] = {"X": many, "y": y, "alpha": 1e-3, "damping": 1.0, "max_epochs": 5, "loss": "logistic"}
     one = fit(**settings).history[-1].objective
     often, never = (
@@ -94,7 +94,7 @@ def test_threads_that_never_merge_step_too_far() -> None:
         for visits in (1, 2**31 - 1)
     )
     assert often[-1] == pytest.approx(one, rel=1e-3)
-    assert max(never) > 1.01 * max(often)
+    assert max(never) > 1.1 * max(often)
 
 
 def test_one_thread_repeats_bit_for_bit() -> None:
