@@ -45,7 +45,7 @@ class Candidate:
         return None if found else f"{self.package} is not installed: pip install '.[bench]'"
 
 
-EPOCHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 300, 500, 750, 1000)
+EPOCHS = (*range(1, 21), *range(22, 50, 2), *range(50, 100, 5), *range(100, 200, 10), 200, 300, 500, 750, 1000)
 
 
 def _falling(most: float, least: float) -> tuple[float, ...]:

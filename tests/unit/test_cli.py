@@ -35,7 +35,7 @@ def test_fit_then_predict(folder: Path) -> None:
     done = run(*command.split(), *more.split(), cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "150 rows, 12 features" in done.stdout
-    assert "10 passes in" in done.stdout
+    assert "10 passes of hogwild in" in done.stdout
     assert len([line for line in done.stderr.splitlines() if line.startswith("epoch")]) == 10
     history = json.loads((folder / "h.json").read_text())
     assert history[-1]["epoch"] == 10
@@ -224,6 +224,19 @@ def test_options_reach_the_fit(folder: Path) -> None:
     assert len({model.coef_.tobytes() for model in models.values()}) == len(models)
 
 
+def test_gap_tol_reaches_the_fit_and_the_gap_is_told(folder: Path) -> None:
+    more = "--gap-tol 0.01 --quiet --model m --history h.json"
+    done = run("fit", "train.svm", *more.split(), "--algo", "auto", "--alpha", "0.01", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert dsgd.load(folder / "m").stop_reason == "gap_tol"
+    gap = json.loads((folder / "h.json").read_text())[-1]["gap"]
+    assert 0 <= gap <= 0.01
+    assert " passes of sdca in " in done.stdout
+    assert "stopped by gap_tol" in done.stdout
+    assert f", at most {gap:.2%} above the optimum" in done.stdout
+
+
 def test_algorithms_lists_the_registry(tmp_path: Path) -> None:
     done = run("algorithms", cwd=tmp_path)
     assert done.returncode == 0
@@ -237,6 +250,7 @@ def test_algorithms_lists_the_registry(tmp_path: Path) -> None:
     [
         ("fit none.svm", "No such file or directory"),
         ("fit train.svm --algo hogwilt", "did you mean 'hogwild'"),
+        ("fit train.svm --gap-tol 0.1", "gap_tol needs an algorithm with a duality gap, such as 'sdca', not 'hogwild'"),
         ("fit train.svm --option write", "--option takes KEY=VALUE, not 'write'"),
         ("fit train.svm --option block_size={[]:1}", "block_size must be an integer"),
         ("fit train.svm --option wirte=atomic", "did you mean 'write'"),

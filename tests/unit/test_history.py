@@ -15,7 +15,7 @@ from dsgd.progress import ProgressReport
 
 RECORDS = [
     Record(epoch=1, effective_passes=1.0, seconds=0.1, step_size=0.5),
-    Record(epoch=2, effective_passes=2.0, seconds=0.25, step_size=0.4, objective=1 / 3, score=0.9),
+    Record(epoch=2, effective_passes=2.0, seconds=0.25, step_size=0.4, objective=1 / 3, score=0.9, gap=0.02),
 ]
 
 
@@ -25,6 +25,7 @@ def test_json_round_trip(tmp_path: Path) -> None:
     assert (tmp_path / "history.json").read_text() == text
     assert json.loads(text)[1]["objective"] == 1 / 3
     assert json.loads(text)[0]["objective"] is None
+    assert [record["gap"] for record in json.loads(text)] == [None, 0.02]
     assert History.from_json(text) == history
     assert History.from_json(History().to_json()) == History()
 
@@ -49,11 +50,14 @@ def test_to_frame() -> None:
         "step_size",
         "objective",
         "score",
+        "gap",
         "delay",
     ]
     assert frame["epoch"].tolist() == [1, 2]
     assert np.isnan(frame["objective"][0])
     assert frame["score"][1] == 0.9
+    assert np.isnan(frame["gap"][0])
+    assert frame["gap"][1] == 0.02
     assert len(History().to_frame()) == 0
 
 

@@ -125,6 +125,36 @@ PARAMETERS = [
     config(
         "shares of a curve", "works with the losses .*, not 'logistic'", algo="sgd", schedule="pa2", loss="logistic"
     ),
+    config(
+        "gap without a dual",
+        "gap_tol needs an algorithm with a duality gap, such as 'sdca', not 'sgd'",
+        algo="sgd",
+        gap_tol=0.1,
+    ),
+    config("gap of threads without a dual", "gap_tol needs .*, not 'hogwild'", gap_tol=0.1),
+    config("gap of zero", "gap_tol must be a finite number above 0, not 0", algo="sdca", gap_tol=0),
+    config(
+        "gap of auto without a dual",
+        "'sdca' has no dual of loss 'perceptron'",
+        algo="auto",
+        gap_tol=0.1,
+        loss="perceptron",
+    ),
+    config("gap of auto under l1", "'sdca' needs penalty='l2'", algo="auto", gap_tol=0.1, penalty="l1"),
+    config("dual under l1", "algo 'sdca' needs penalty='l2' and alpha above 0; use", algo="sdca", penalty="l1"),
+    config("dual of both penalties", "algo 'sdca' needs penalty='l2'", algo="sdca", penalty="elasticnet"),
+    config("dual without a penalty", "algo 'sdca' needs penalty='l2'", algo="sdca", penalty="none"),
+    config("dual without strength", "algo 'sdca' needs penalty='l2' and alpha above 0", algo="sdca", alpha=0),
+    config("no dual", "algo 'sdca' has no dual of loss 'perceptron'; use loss='hinge'", algo="sdca", loss="perceptron"),
+    config("dual by steps", "algo 'sdca' has no step size; leave step_size and sch", algo="sdca", step_size=0.1),
+    config("dual by a schedule", "algo 'sdca' has no step size; leave", algo="sdca", schedule="linear"),
+    config("dual by a schedule object", "algo 'sdca' has no step size", algo="sdca", schedule=EpochDecay()),
+    config("negative rest", "max_rest must be an integer from 0 to 128, not -1", algo="sdca", max_rest=-1),
+    config("long rest", "max_rest must be an integer from 0 to 128, not 129", algo="sdca", max_rest=129),
+    config("no merges", "merge_every must be an integer from 1 to 2147483647, not 0", algo="sdca", merge_every=0),
+    config("careless", "damping must be a finite number of at least 1, not 0.5", algo="sdca", damping=0.5),
+    config("no block of a dual", "block_size must be an integer from 1", algo="sdca", block_size=0),
+    config("option of auto", "unknown option of 'auto' 'max_rest'", algo="auto", max_rest=3),
     config("no epochs", "max_epochs must be an integer of at least 1, not 0", max_epochs=0),
     config("half an epoch", "max_epochs must be an integer of at least 1, not 2.5", max_epochs=2.5),
     config("epochs as a flag", "max_epochs must be an integer of at least 1, not True", max_epochs=True),
@@ -310,7 +340,7 @@ def test_it_is_refused(function: Callable[[], object], error: type[DsgdError], m
 
 WRONG_NUMBERS = [True, np.nan, np.inf, -np.inf, -1, "1", b"1", [1], (1,), {}, 1j, np.array(1.0), np.ones(2), Decimal(1)]
 WRONG_NUMBERS += [object(), -(10**400)]
-REALS = ["alpha", "l1_ratio", "step_size", "tol", "max_seconds"]
+REALS = ["alpha", "l1_ratio", "step_size", "tol", "gap_tol", "max_seconds"]
 INTEGERS = ["n_threads", "random_state", "block_size"]
 MERGES = [{"algo": "hogwild", "merge_every": value} for value in (-1, True, 1.5, "64", 2**63)]
 BATCHES = [{"algo": "minibatch", "batch_size": value} for value in (0, -1, True, 1.5, None, "64", 2**63)]
@@ -323,7 +353,7 @@ COUNTS = ["max_epochs", "patience", "evaluate_every"]  # which have no upper bou
     [
         *itertools.product([*REALS, *INTEGERS, *COUNTS], WRONG_NUMBERS),
         *itertools.product([*REALS, *INTEGERS], [10**5000]),
-        *itertools.product(COUNTS, [None]),
+        *itertools.product(["patience", "evaluate_every"], [None]),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )

@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DERIVATIVES", "VALUES", "iterates", "loss_gradient", "objective", "sgd", "steps", "svrg_epoch"]
+__all__ = [
+    "DERIVATIVES",
+    "VALUES",
+    "iterates",
+    "loss_gradient",
+    "objective",
+    "sgd",
+    "steps",
+    "svrg_epoch",
+]
 
 Array = NDArray[np.float64]
 

@@ -40,13 +40,17 @@ template <RealType Real>
 }
 inline double dual_value(ModifiedHuber /*loss*/, double beta, double y) { return dual_value(SquaredHinge{}, beta, y); }
 
+/// The longest move of the logistic step that is the last one. In single precision what it leaves, up to its cube by
+/// 48, vanishes as moves grow short near the optimum.
+template <RealType Real>
+inline constexpr auto kShortMove = static_cast<Real>(std::numeric_limits<Real>::digits < 50 ? 0.25 : 1e-5);
+
 /// Halley's method for the margin m' after the step, m' = m + q (b(m') - b) with b(m') = 1/(1 + e^m'), from the margin
 /// before it: each move leaves about its own cube. One that leaves the interval that holds the solution, or is not half
 /// as long as the last, gives way to halving that interval.
 /// The last move, a short one, is carried over to b(m') by its Taylor series, which spares an exponential.
 template <RealType Real>
 [[nodiscard]] Real dual_step(Logistic /*loss*/, Real z, Real beta, Real q, Real y) {
-  constexpr auto kShort = static_cast<Real>(std::numeric_limits<Real>::digits < 50 ? 0.03 : 1e-5);
   constexpr int kMaxMoves = 50;
   Real margin = y * z;
   const Real start = margin - q * y * beta;
@@ -61,7 +65,7 @@ template <RealType Real>
     (excess > 0 ? high : low) = margin;
     const Real rise = 1 + q * slope;
     Real move = -excess / std::max(rise + excess * q * bend / (2 * rise), rise / 2);
-    if (std::abs(move) <= kShort) {
+    if (std::abs(move) <= kShortMove<Real>) {
       return y * std::clamp(b - move * (slope - move * bend / 2), Real{0}, Real{1});
     }
     const bool inside = margin + move > low && margin + move < high;

@@ -40,8 +40,8 @@ class Sdca {
   /// those of the dual variables.
   void begin(std::span<Real> weights);
 
-  /// One pass over the data, but for samples at rest; `visited` receives the rows in the order of their visits on one
-  /// thread without rest, or is empty.
+  /// One pass over the data, but for samples at rest. `visited`, on one thread, is empty or has room for every row: its
+  /// first SdcaEpoch::visits elements receive the rows in the order of their visits.
   SdcaEpoch epoch(std::span<Real> weights, const Epoch& epoch, bool measure_gap, std::span<std::int64_t> visited);
 
   /// Makes the dual variables feasible and the weights exactly theirs, without what rounding left; returns D. With an
