@@ -293,7 +293,7 @@ class Network {
       case Worker::At::reduce:
         // Whoever takes part is in the same clock.
         if (worker.at == Worker::At::reduce) {
-          violations_ += std::get<1>(answer.values->data)[0] != static_cast<double>(client.own_clock()) ? 1 : 0;
+          violations_ += std::get<1>(answer.values->data)[0] != static_cast<double>(client.own_clock()) ? 1U : 0U;
         }
         worker.at = Worker::At::clock;
         worker.waits_for = client.clock(now_, {});
@@ -329,8 +329,8 @@ class Network {
       std::size_t below = 0;
       for (const Entry& entry : worker.ledger) {
         const bool certain = entry.settled || entry.sequence <= worker.client->acknowledged(shard_of(other));
-        least += certain && tau && entry.clock + *tau + 1 <= clock ? 1 : 0;
-        below += entry.clock < clock ? 1 : 0;
+        least += certain && tau && entry.clock + *tau + 1 <= clock ? 1U : 0U;
+        below += entry.clock < clock ? 1U : 0U;
       }
       const auto value = static_cast<std::size_t>(values[other]);
       const std::size_t all = worker.ledger.size();

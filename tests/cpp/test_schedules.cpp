@@ -59,7 +59,7 @@ TEST_CASE("a gate that does not hold pulls back is caught") {
   std::size_t caught = 0;
   for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
     Network network({.seed = seed, .staleness = 1, .chances = kRough, .broken_gate = true});
-    caught += network.run() > 0 ? 1 : 0;
+    caught += network.run() > 0 ? 1U : 0U;
   }
   CHECK(caught > 80);
 }

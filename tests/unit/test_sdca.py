@@ -125,6 +125,7 @@ def test_several_classes_stop_when_the_gap_of_each_is_closed() -> None:
     gap = result.history[-1].gap
     assert gap is not None
     alone = []
+    assert result.classes_ is not None
     for k, name in enumerate(result.classes_):
         own = fit(y=np.where(labels == name, 1.0, -1.0), gap_tol=1e-7, max_epochs=20_000)
         value = np.mean(np.maximum(0, 1 - np.where(labels == name, 1, -1) * result.decision_function(X)[:, k]))
