@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "DataError", "DivergedError", "DsgdError"]
+__all__ = [
+    "ClusterError",
+    "ConfigError",
+    "DataError",
+    "DeadlineError",
+    "DivergedError",
+    "DsgdError",
+    "ProtocolError",
+    "WorkerLostError",
+]
 
 
 class DsgdError(Exception):
@@ -38,3 +47,19 @@ class DataError(DsgdError, ValueError):
 
 class DivergedError(DsgdError):
     """The weights became infinite or not a number; no model is returned."""
+
+
+class ClusterError(DsgdError):
+    """A distributed run cannot go on."""
+
+
+class WorkerLostError(ClusterError):
+    """A worker that the run cannot do without is gone."""
+
+
+class DeadlineError(ClusterError, TimeoutError):
+    """Something was waited for as long as was allowed."""
+
+
+class ProtocolError(ClusterError):
+    """A peer sent what the protocol does not know."""

@@ -119,8 +119,8 @@ class Problem:
         with np.errstate(over="ignore"):
             return float(np.mean(importance * self.loss.value(value, self.target)))
 
-    def objective(self, n_threads: int) -> _core.LinearObjective:
-        """Return the objective for the core, its feature frequencies counted on `n_threads` threads."""
+    def objective(self, n_threads: int, inverse_frequency: NDArray[Any] | None = None) -> _core.LinearObjective:
+        """Return the objective for the core, its feature frequencies counted on `n_threads` threads unless given."""
         return _core.LinearObjective(
             self.matrix,
             self.target,
@@ -131,6 +131,7 @@ class Problem:
             fit_intercept=self.fit_intercept,
             intercept_rate=self.scale.intercept_rate,
             n_threads=n_threads,
+            inverse_frequency=inverse_frequency,
         )
 
 

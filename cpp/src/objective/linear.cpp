@@ -65,13 +65,19 @@ std::vector<typename Data::Real> inverse_frequencies(const Data& X, std::size_t 
 
 template <typename Data>
 LinearObjective<Data>::LinearObjective(Data X, std::span<const Real> y, std::span<const Real> sample_weight,
-                                       LinearConfig config, std::size_t n_threads)
+                                       LinearConfig config, std::size_t n_threads,
+                                       std::span<const Real> inverse_frequency)
     : X_(X), y_(y), sample_weight_(sample_weight), config_(std::move(config)) {
   check_length("y", y_.size());
   if (!sample_weight_.empty()) check_length("sample_weight", sample_weight_.size());
   visit_loss(config_.loss, [](auto) {});
+  if (!inverse_frequency.empty() && inverse_frequency.size() != (Data::kSparse ? X_.features() : 0)) {
+    wrong_size("inverse_frequency", inverse_frequency.size(), Data::kSparse ? X_.features() : 0);
+  }
   if constexpr (Data::kSparse) {
-    inverse_frequency_ = std::make_shared<const std::vector<Real>>(inverse_frequencies(X_, n_threads));
+    inverse_frequency_ = std::make_shared<const std::vector<Real>>(
+        inverse_frequency.empty() ? inverse_frequencies(X_, n_threads)
+                                  : std::vector<Real>(inverse_frequency.begin(), inverse_frequency.end()));
   }
 }
 
