@@ -111,7 +111,6 @@ def minibatch_epoch(
     drift: NDArray[np.float64] | None = None,
     averaged: int = 0,
 ) -> None: ...
-
 def rows_gradient(
     objective: LinearObjective,
     weights: NDArray[Any],

@@ -8,9 +8,13 @@ from typing import Any
 
 from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task
 from dsgd.algorithms.batch import Batch
+from dsgd.algorithms.dissvrg import DisSvrg
+from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.algorithms.hogwild import Hogwild
 from dsgd.algorithms.minibatch import Minibatch
 from dsgd.algorithms.sgd import Sgd
+from dsgd.algorithms.ssp import Ssp
+from dsgd.algorithms.sync import Sync
 from dsgd.checks import shown, unknown_name
 from dsgd.errors import ConfigError
 
@@ -19,15 +23,21 @@ __all__ = [
     "Algorithm",
     "Batch",
     "Capabilities",
+    "DisSvrg",
+    "DistributedAlgorithm",
     "EpochEnd",
     "Hogwild",
     "Minibatch",
     "Sgd",
+    "Ssp",
+    "Sync",
     "Task",
     "resolve_algorithm",
 ]
 
-REGISTRY: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in (Sgd, Hogwild, Minibatch, Batch)}
+REGISTRY: dict[str, type[Algorithm]] = {
+    algorithm.name: algorithm for algorithm in (Sgd, Hogwild, Minibatch, Batch, Ssp, DisSvrg, Sync)
+}
 
 
 def resolve_algorithm(algo: Any, options: dict[str, Any], other_parameters: Iterable[str] = ()) -> Algorithm:

@@ -34,12 +34,15 @@ class Capabilities:
         Steps on some of the rows, whose size has to be searched for.
     shares : bool
         A sample may take a share of its step, as the passive-aggressive schedules want it.
+    distributed : bool
+        Runs on a cluster, and nowhere else.
     """
 
     threads: bool
     deterministic: bool
     stochastic: bool = True
     shares: bool = False
+    distributed: bool = False
 
 
 class EpochEnd(NamedTuple):

@@ -6,11 +6,12 @@ import math
 from abc import abstractmethod
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dsgd.algorithms.base import Algorithm, EpochEnd, Task
 from dsgd.cluster.commands import Command
 from dsgd.errors import ConfigError
+from dsgd.problem import Problem
 
 if TYPE_CHECKING:
     from dsgd.cluster.worker_task import WorkerTask
@@ -27,8 +28,8 @@ class Table:
     Parameters
     ----------
     name : str
-        The one that is called ``"weights"`` begins with the weights to start from and ends with the result; others begin
-        with zeros.
+        The one that is called ``"weights"`` begins with the weights to start from and ends with the result; others
+        begin with zeros.
     rule : {"add", "add_scaled", "replace_mean", "average", "adagrad"}
         What a push does (docs/server.md).
     """
@@ -43,8 +44,6 @@ class DistributedAlgorithm(Algorithm):
 
     Attributes
     ----------
-    staleness : float
-        Clocks that a worker may be ahead of the slowest: 0 is BSP, infinity is asynchronous.
     has_coordinator : bool
         Whether rank 0 of the group runs `coordinator` and has no data.
     tables : tuple of Table
@@ -52,10 +51,14 @@ class DistributedAlgorithm(Algorithm):
         What ``schedule="auto"`` stands for.
     """
 
-    staleness: float = 0
     has_coordinator: ClassVar[bool] = False
     tables: ClassVar[tuple[Table, ...]] = (Table(),)
     default_schedule: ClassVar[str] = "constant"
+
+    @property
+    def clock_bound(self) -> float:
+        """Clocks that a worker may be ahead of the slowest: 0 is BSP, infinity is asynchronous."""
+        return 0.0
 
     @abstractmethod
     def worker(self, task: WorkerTask) -> Program:
@@ -69,15 +72,16 @@ class DistributedAlgorithm(Algorithm):
     def clocks(self, max_epochs: int, n_rows: int) -> int:
         """Return how many clocks a run of `max_epochs` has, where a worker has at most `n_rows`."""
 
-    @abstractmethod
-    def choose_step(self, task: Task, n_workers: int) -> float:
-        """Return the first step size where nobody chose one."""
+    def step_trial(self, n_workers: int) -> Algorithm | None:  # noqa: ARG002
+        """Return the algorithm of one machine that a step size is tried with; None: `natural_step`."""
+        return None
+
+    def natural_step(self, problem: Problem) -> float:
+        """Return the step size where nobody chose one and none is tried."""
+        return 1 / (problem.loss.curvature * problem.scale.largest)
 
     def epochs(self, task: Task) -> Iterator[EpochEnd]:  # noqa: ARG002
         """Refuse to run without a cluster."""
-        return self._needs_cluster()
-
-    def _needs_cluster(self) -> NoReturn:
         raise ConfigError(
             f"algo {self.name!r} is distributed and needs a cluster, such as cluster=dsgd.Simulation(nodes=4)"
         )

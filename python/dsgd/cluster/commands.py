@@ -1,7 +1,7 @@
 """What a worker program may ask for, and what it is answered.
 
-A distributed algorithm is a generator: it yields commands and receives their answers. It does no I/O and reads no clock but
-`task.now()`, so that the same program runs in simulation, in processes of this machine and on other hosts.
+A distributed algorithm is a generator: it yields commands and receives their answers. It does no I/O and reads no clock
+but `task.now()`, so that the same program runs in simulation, in processes of this machine and on other hosts.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ class Receive:
     wait : bool
         Wait for a message if there is none.
     deadline : float or None
-        Seconds to wait at most; the answer is then an empty list. None: without an end, as where a `Send` cannot be lost.
+        Seconds to wait at most; the answer is then an empty list. None: without an end, as where a `Send` cannot be
+        lost.
     group : str
     """
 
@@ -190,12 +191,12 @@ class Clocks(NamedTuple):
 class Signals(NamedTuple):
     """How often a signal was given so far, and who gave it last, at which clock (-1 where nobody did)."""
 
-    count: int = 0
+    times: int = 0
     worker: int = -1
     clock: int = -1
 
     def __bool__(self) -> bool:
-        return self.count > 0
+        return self.times > 0
 
 
 class Message(NamedTuple):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from dsgd import _core
-from dsgd.cluster.commands import EVERYONE, Clock, Pull, Wait
+from dsgd.cluster.commands import EVERYONE
 from dsgd.cluster.kernels import Kernels
 from dsgd.cluster.nodes import SpeedProfile
 from dsgd.cluster.program import ProgramRun, Status
-from dsgd.errors import ClusterError, ConfigError, DeadlineError, ProtocolError, WorkerLostError
+from dsgd.errors import ConfigError, DeadlineError, ProtocolError, WorkerLostError
 
 if TYPE_CHECKING:
     from dsgd.cluster.run import SimulatedRun
@@ -220,9 +221,12 @@ class SimulatedWorker:
             for shard in range(len(group.servers)):
                 self._connect(self._life, name, shard)
 
-    def crash(self) -> None:
+    def crash(self, for_good: bool) -> None:
         """End at once; the servers find out when their connections break."""
         self._life += 1
+        if for_good:
+            self.done = True
+            self._run.worker_done()
         self._stop_program()
         self.clients = {}
         for connection in self._connections.values():
@@ -254,6 +258,15 @@ class SimulatedWorker:
         if answer is not None and self._program is not None:
             self._program.take(group, answer)
             self._go_on()
+
+    def pull_delays(self) -> Counter[int]:
+        """Return what the program that runs has observed."""
+        return Counter() if self._program is None else self._program.pull_delays
+
+    def waits_for(self) -> str:
+        """Return the name of the command that the program waits for."""
+        command = None if self._program is None else self._program.command
+        return "a connection" if command is None else type(command).__name__
 
     def lose(self, connection: Connection) -> None:
         """Learn that a connection is closed, and open a new one."""
@@ -343,10 +356,13 @@ class SimulatedWorker:
                 self.clock = answer.clock
                 if self._trace is not None:
                     self._trace.clock(self.node, self._queue.now, answer.clock, answer.slowest)
-            self._program.take(group, answer)
+            asked = self._program.take(group, answer)
+            if asked is not None and self._trace is not None:
+                self._trace.pull(self.node, self._queue.now, self._queue.now, asked, answer.slowest)
 
     def _finish(self) -> None:
         self.done = True
+        self._run.worker_done()
         for connection in self._connections.values():
             self._close(connection)
         self._connections.clear()
@@ -429,6 +445,7 @@ class SimulatedWorker:
         end = self._profile.finish(now, self._run.config.kernel_cost.seconds(work))
         if work.calls and self._trace is not None:
             self._trace.compute(self.node, now, end, work.entries, work.elements)
+        self._run.last_progress = max(self._run.last_progress, end)
         if status is Status.WORKED:
             self._queue.at(end, self._worked, self._era)
         else:

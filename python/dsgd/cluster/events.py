@@ -29,7 +29,7 @@ class EventQueue:
         heapq.heappush(self._heap, (max(time, self.now), self._sequence, action, arguments))
 
     def run(self, until: Callable[[], bool], deadline: float) -> bool:
-        """Let things happen until the condition holds; return False where nothing happens any more before `deadline`."""
+        """Let things happen until the condition holds; return False if nothing happens before `deadline`."""
         heap, pop = self._heap, heapq.heappop
         while not until():
             if not heap or heap[0][0] > deadline:

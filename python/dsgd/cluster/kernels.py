@@ -75,8 +75,8 @@ class Kernels:
     problem : Problem
         The worker's rows, with the `scale` of the whole.
     inverse_frequency : ndarray of shape (n_features,) or None
-        n / d_j of the whole data, counted once: with those of its own rows only, a worker would regularise rare features
-        too little, and the limit would be wrong. None for dense data.
+        n / d_j of the whole data, counted once: with those of its own rows only, a worker would regularise rare
+        features too little, and the limit would be wrong. None for dense data.
     n_threads : int
     """
 
@@ -184,6 +184,13 @@ class Kernels:
         coef /= 1 + step * alpha_l2
         self.work.add(elements=2 * len(moved))
         return moved
+
+    def proximal_step(self, weights: NDArray[Any], gradient: NDArray[Any], step: float) -> NDArray[Any]:
+        """Return prox(w - step gradient), the step of the intercept multiplied by its rate."""
+        move = step * gradient
+        if self.problem.fit_intercept:
+            move[-1] *= self.problem.scale.intercept_rate
+        return self.prox((weights - move).astype(weights.dtype, copy=False), step)
 
     def sample_loss(self, weights: NDArray[Any]) -> float:
         """Return the mean loss, without the penalty, of some rows of this worker: always the same, at most 1,000."""

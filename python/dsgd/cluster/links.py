@@ -16,9 +16,9 @@ __all__ = ["Network"]
 class Network:
     """Carries frames between nodes.
 
-    A frame leaves when those before it have left, at the bandwidth of the sender's link; its first byte arrives a latency
-    (and jitter) later, and its last when the receiver's link has taken those that arrived before it. Frames of one pair of
-    nodes arrive in the order in which they were sent, unless the failure plan delays them.
+    A frame leaves when those before it have left, at the bandwidth of the sender's link; its first byte arrives a
+    latency (and jitter) later, and its last when the receiver's link has taken those that arrived before it. Frames of
+    one pair of nodes arrive in the order in which they were sent, unless the failure plan delays them.
 
     Parameters
     ----------
@@ -81,7 +81,9 @@ class Network:
         for delay in self._plan.fate(now, self._plan_name(source), self._plan_name(target)).delays:
             # The last byte cannot arrive before it has left.
             not_before = gone + (first_byte - begin) + delay
-            self._queue.at(first_byte + delay, self._arrive, source, target, size, begin, not_before, deliver, arguments)
+            self._queue.at(
+                first_byte + delay, self._arrive, source, target, size, begin, not_before, deliver, arguments
+            )
 
     def _plan_name(self, node: int) -> int:
         """Return how failures call a node: all shards of the server, which are the last, are one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class SpeedProfile:
     def __init__(self, speed: float | Sequence[tuple[float, float]], stops: Sequence[tuple[float, float]] = ()) -> None:
         steps = [(0.0, speed)] if isinstance(speed, int | float) else [(float(t), float(v)) for t, v in speed]
         times = [time for time, _ in steps]
-        if not steps or times[0] != 0 or any(a >= b for a, b in zip(times, times[1:], strict=False)):
+        if not steps or times[0] != 0 or any(a >= b for a, b in itertools.pairwise(times)):
             raise ConfigError(f"a speed that varies is pairs (time, speed), times rising from 0, not {shown(speed)}")
         for _, value in steps:
             check_real("speed", value, 0, low_open=True)

@@ -1,7 +1,7 @@
 """One life of a worker program: its commands become calls of the client state machines, their answers its own.
 
-No I/O and no clock: a driver gives `now`, moves the clients' frames, and says when answers have come. The simulator and the
-TCP worker run programs through this same class.
+No I/O and no clock: a driver gives `now`, moves the clients' frames, and says when answers have come. The simulator and
+the TCP worker run programs through this same class.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ Observer = Callable[[Command, Any], None]
 class Status(enum.Enum):
     """Why a program stopped running.
 
-    WORKED: it has computed something and goes on when that is done. WAITING: for an answer, or until `wake_at`. ENDED: it
-    has returned.
+    WORKED: it has computed something and goes on when that is done. WAITING: for an answer, or until `wake_at`. ENDED:
+    it has returned.
     """
 
     WORKED = 1
@@ -112,14 +112,16 @@ class ProgramRun:
                 self._observer(self.command, self._answer)
             self.command = None
 
-    def take(self, group: str, answer: _core.Answer) -> None:
-        """Keep an answer of a client, until the program asks for it."""
+    def take(self, group: str, answer: _core.Answer) -> int | None:
+        """Keep an answer of a client until the program asks for it; return the clock that a pull was asked at."""
         kind = answer.kind
         if kind == "pull":
             key = (group, answer.request)
-            self.pull_delays[max(self._pulls.pop(key) - answer.slowest, 0)] += 1
+            clock = self._pulls.pop(key)
+            self.pull_delays[max(clock - answer.slowest, 0)] += 1
             self._ready[key] = answer.values
-        elif kind == "clock":
+            return clock
+        if kind == "clock":
             self._ready[group, answer.request] = Clocks(answer.clock, answer.slowest, answer.fastest)
         elif kind == "all_reduce":
             self._ready[group, answer.request] = answer.values
@@ -128,12 +130,19 @@ class ProgramRun:
         elif kind == "letter":
             message = Message(answer.worker, answer.values, answer.keys, answer.name, answer.count)
             self._mailbox[group].append(message)
+        return None
+
+    def close(self) -> None:
+        """End the program where it stands."""
+        self._program.close()
 
     def _issue(self, now: float, command: Command) -> bool:
         """Give a command to its client, once; return whether there is an answer."""
         handler = self._HANDLERS.get(type(command))
         if handler is None:
-            raise ConfigError(f"a worker program yielded {shown(command)}, which is no command of dsgd.cluster.commands")
+            raise ConfigError(
+                f"a worker program yielded {shown(command)}, which is no command of dsgd.cluster.commands"
+            )
         return handler(self, now, command)
 
     def _client(self, command: Any) -> _core.Client:
@@ -141,7 +150,9 @@ class ProgramRun:
             return self._clients[command.group]
         except KeyError:
             groups = ", ".join(sorted(self._clients))
-            raise ConfigError(f"worker {self._task.rank} is not in group {command.group!r}; it is in: {groups}") from None
+            raise ConfigError(
+                f"worker {self._task.rank} is not in group {command.group!r}; it is in: {groups}"
+            ) from None
 
     def _await(self, group: str, request: int) -> bool:
         """Whether the request has been answered; the program waits for it otherwise."""
@@ -163,7 +174,7 @@ class ProgramRun:
             return True
         return self._await(command.group, request)
 
-    def _wait(self, now: float, command: Wait) -> bool:
+    def _wait(self, now: float, command: Wait) -> bool:  # noqa: ARG002
         key = (command.ticket.group, command.ticket.number)
         if key not in self._pulls and key not in self._ready:
             raise ConfigError(f"{command.ticket} was waited for before, or given in an earlier life of the worker")
@@ -187,7 +198,7 @@ class ProgramRun:
         request = client.all_reduce(now, value.reshape(-1), mean=command.mean, weight=command.weight)
         return self._await(command.group, request)
 
-    def _letter(self, now: float, command: Send) -> bool:
+    def _letter(self, now: float, command: Send) -> bool:  # noqa: ARG002
         frames = self._client(command).letter(command.value, command.keys, command.name)
         self._send(command.group, command.peer, frames)
         self._answer = None
@@ -210,7 +221,7 @@ class ProgramRun:
         self._answer = None
         return True
 
-    def _poll(self, now: float, command: Poll) -> bool:
+    def _poll(self, now: float, command: Poll) -> bool:  # noqa: ARG002
         self._client(command)
         self._answer = self._signals.get((command.group, command.name), Signals())
         return True

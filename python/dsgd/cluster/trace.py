@@ -25,9 +25,9 @@ class Kind(IntEnum):
     """What a row of a trace says; `begin` and `end` are virtual seconds.
 
     COMPUTE: `node` computed; a entries, b elements. WAIT: it waited for an answer; a the place of the command's name in
-    `Trace.COMMANDS`. TRANSFER: a frame of a bytes from `node` to `peer`. PULL: a pull at clock a was answered, the slowest
-    worker having finished clock b. CLOCK: clock a was finished, the slowest having finished b. DOWN: a node was down, or
-    stood still.
+    `Trace.COMMANDS`. TRANSFER: a frame of a bytes from `node` to `peer`. PULL: a pull at clock a was answered, the
+    slowest worker having finished clock b. CLOCK: clock a was finished, the slowest having finished b. DOWN: a node was
+    down, or stood still.
     """
 
     COMPUTE = 0

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import safetensors.numpy
-from numpy.typing import NDArray
 
 from dsgd.checks import shown
 from dsgd.cluster.kernels import Kernels, Rows
@@ -124,7 +123,7 @@ class WorkerTask:
         self.minibatch_step = kernels.minibatch_step
         self.sgd_steps = kernels.sgd_steps
         self.svrg_steps = kernels.svrg_steps
-        self.prox = kernels.prox
+        self.proximal_step = kernels.proximal_step
         self.sample_loss = kernels.sample_loss
         self.penalty = kernels.penalty
 
@@ -157,7 +156,7 @@ class WorkerTask:
         return np.random.Generator(np.random.Philox(key=[self.seed, (self.rank << 40) + clock]))
 
     def draw(self, clock: int, size: int) -> Rows:
-        """Return the rows of mini-batch `clock`: pass after pass without replacement, each in a random order of its own."""
+        """Return the rows of mini-batch `clock`: pass after pass without replacement, in new random orders."""
         n = self.n_samples
         first, parts = clock * size, []
         while size > 0:

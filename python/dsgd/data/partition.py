@@ -41,7 +41,8 @@ def part(problem: Problem, rows: NDArray[np.intp]) -> Problem:
     """Return the problem on some of its rows, copied, with all features and the scale of the whole."""
     arrays = problem.matrix.arrays
     if isinstance(arrays, tuple):
-        chosen = csr_in_place(*arrays, problem.matrix.n_features)[rows]
+        indptr, indices, data = arrays
+        chosen = csr_in_place(indptr, indices, data, problem.matrix.n_features)[rows]
     else:
         chosen = np.ascontiguousarray(arrays[rows])
     weight = problem.sample_weight
