@@ -69,6 +69,7 @@ class SimulatedServer:
                 self.core.assign(spec.name, np.ascontiguousarray(run.start[begin:end]))
         self._saved = self.core.checkpoint()
         self._next_checkpoint = run.config.checkpoint_every
+        self._live = self.core.live
         self.notices_clocks = shard == 0 and group.name == EVERYONE
 
     def _new(self, checkpoint: dict[str, Any] | None) -> _core.Server:
@@ -104,10 +105,13 @@ class SimulatedServer:
         if goes_on > now:
             self._queue.at(goes_on, self.deliver, connection, frame)
             return
-        self._effects(self.core.receive(now, connection.number, frame))
-        if self.core.slowest >= self._next_checkpoint:
+        effects = self.core.receive(now, connection.number, frame)
+        # A worker that is told that it has left never comes back, to whatever life of the server.
+        if self.core.slowest >= self._next_checkpoint or self.core.live < self._live:
             self._saved = self.core.checkpoint()
             self._next_checkpoint = self.core.slowest + self._run.config.checkpoint_every
+        self._live = self.core.live
+        self._effects(effects)
         if self.notices_clocks:
             self._run.notice_clock(self.core.slowest)
 
@@ -130,6 +134,7 @@ class SimulatedServer:
         self._incarnation += 1
         self.core = self._new(self._saved)
         self._next_checkpoint = self.core.slowest + self._run.config.checkpoint_every
+        self._live = self.core.live
         self._arm()
 
     def _effects(self, effects: list[tuple[int, bytes | None]]) -> None:

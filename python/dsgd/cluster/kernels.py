@@ -87,6 +87,7 @@ class Kernels:
         self._objective = problem.objective(n_threads, inverse_frequency)
         self._local_inverse: NDArray[Any] | None = None
         self._n_parameters = problem.matrix.n_features + int(problem.fit_intercept)
+        self._scratch = np.empty((2, self._n_parameters))  # new pages from the system would cost more than the work
         self._sample: tuple[_core.LinearObjective, int, int] | None = None
         self._entries = entries_of(problem.matrix)
 
@@ -102,17 +103,19 @@ class Kernels:
 
     def gradient(self, weights: NDArray[Any], rows: Rows) -> NDArray[Any]:
         """Return the mean over `rows` of the gradient of the loss, without the penalty."""
-        total = np.zeros(self._n_parameters)
+        total = self._scratch[0]
+        total.fill(0)
         entries = _core.rows_gradient(self._objective, weights, rows, total)
         self.work.add(entries=entries, elements=2 * self._n_parameters, samples=len(rows))
-        return (total / len(rows)).astype(weights.dtype, copy=False)
+        total /= len(rows)
+        return total.astype(weights.dtype)
 
     def full_gradient(self, weights: NDArray[Any]) -> NDArray[Any]:
         """Return the mean over all rows of this worker of the gradient of the loss, without the penalty."""
-        mean = np.empty(self._n_parameters)
+        mean = self._scratch[0]
         self._objective.loss_gradient(weights, mean, self._threads)
         self.work.add(entries=self._entries, elements=2 * self._n_parameters, samples=self.n_samples)
-        return mean.astype(weights.dtype, copy=False)
+        return mean.astype(weights.dtype)
 
     def minibatch_step(self, weights: NDArray[Any], rows: Rows, step: float) -> NDArray[Any]:
         """Return the change of the weights by one proximal step on the mean gradient of `rows`.
@@ -120,17 +123,23 @@ class Kernels:
         The penalty falls on their features only, by the degree split (docs/design.md), so that the change is zero
         elsewhere.
         """
-        gradient, due = np.zeros(self._n_parameters), np.zeros(self._n_parameters)
+        gradient, due = self._scratch
+        self._scratch.fill(0)
         entries = _core.rows_gradient(self._objective, weights, rows, gradient, due)
         self.work.add(entries=entries, elements=4 * self._n_parameters, samples=len(rows))
         alpha_l1, alpha_l2 = self.problem.alphas
         if self.problem.fit_intercept:
             gradient[-1] *= self.problem.scale.intercept_rate
+        gradient *= step / len(rows)
         due *= step / len(rows)
-        moved = weights - step / len(rows) * gradient
+        moved = np.subtract(weights, gradient, out=gradient)
         if alpha_l1:
-            moved = np.sign(moved) * np.maximum(0, np.abs(moved) - alpha_l1 * due)
-        return np.asarray(moved / (1 + alpha_l2 * due) - weights).astype(weights.dtype, copy=False)
+            moved[:] = np.sign(moved) * np.maximum(0, np.abs(moved) - alpha_l1 * due)
+        due *= alpha_l2
+        due += 1
+        moved /= due
+        moved -= weights
+        return moved.astype(weights.dtype)
 
     def sgd_steps(self, weights: NDArray[Any], rows: Rows, step: float) -> NDArray[Any]:
         """Return the weights after a step of stochastic gradient descent on each of `rows`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd.algorithms.distributed import DistributedAlgorithm
-from dsgd.cluster.commands import EVERYONE
+from dsgd.cluster.commands import EVERYONE, Command
 from dsgd.cluster.driver import Group, SimulatedServer, SimulatedWorker
 from dsgd.cluster.events import EventQueue
 from dsgd.cluster.failures import SERVER, Crash, FailurePlan
@@ -22,9 +21,10 @@ from dsgd.cluster.kernels import Kernels
 from dsgd.cluster.links import Network
 from dsgd.cluster.nodes import SpeedProfile
 from dsgd.cluster.program import Observer, Program
+from dsgd.cluster.replay import start_of_life, summary_of
 from dsgd.cluster.trace import Trace
 from dsgd.cluster.worker_task import WorkerTask
-from dsgd.errors import ConfigError, DeadlineError
+from dsgd.errors import DeadlineError
 from dsgd.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -258,7 +258,9 @@ class SimulatedRun:
         )
 
     def program(self, node: int, task: WorkerTask) -> Program:
-        """Return the program of a node."""
+        """Return the program of a node's life."""
+        if self.trace is not None and self.config.record_answers:
+            self.trace.answers.setdefault(node, []).append(start_of_life(task.start_clock, task.saved))
         algorithm = self._assignment.algorithm
         coordinates = algorithm.has_coordinator and node == 0
         return algorithm.coordinator(task) if coordinates else algorithm.worker(task)
@@ -269,8 +271,8 @@ class SimulatedRun:
             return None
         answers = self.trace.answers.setdefault(node, [])
 
-        def observe(command: Any, answer: Any) -> None:
-            answers.append(recorded(command, answer))
+        def observe(command: Command, answer: Any) -> None:
+            answers.append(summary_of(command, answer))
 
         return observe
 
@@ -336,30 +338,3 @@ class SimulatedRun:
             worker.crash(for_good=until == math.inf)
             if until < math.inf:
                 self.queue.at(until, worker.start)
-
-
-def recorded(command: Any, answer: Any) -> tuple[str, NDArray[Any]]:
-    """Return a command's name with a digest of what it says, and the numbers of its answer."""
-    digest = 0
-    for value in vars(command).values():
-        data = value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
-        digest = zlib.crc32(data, digest)
-    if isinstance(answer, list):
-        parts = [np.asarray(message.value).ravel() for message in answer]
-        numbers: Any = np.concatenate(parts) if parts else np.empty(0)
-    elif answer is None:
-        numbers = np.empty(0)
-    else:
-        numbers = answer if isinstance(answer, np.ndarray) else np.asarray(_numbers(answer))
-    return f"{type(command).__name__}:{digest:08x}", numbers
-
-
-def _numbers(answer: Any) -> list[float]:
-    return [float(value) for value in answer if isinstance(value, int | float)]
-
-
-def check_algorithm(algorithm: Any) -> DistributedAlgorithm:
-    """Return the algorithm; refuse one that is not distributed."""
-    if not isinstance(algorithm, DistributedAlgorithm):
-        raise ConfigError(f"algo {algorithm.name!r} runs on one machine; leave out cluster=")
-    return algorithm

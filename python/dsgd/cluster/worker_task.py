@@ -113,7 +113,7 @@ class WorkerTask:
             alpha=sum(kernels.problem.alphas),
         )
         self._schedule = schedule.core(step_size, run)
-        self._saved = saved
+        self.saved = saved
         self._state = State({})
         self._chunk_rows = chunk_rows
         self._order: tuple[int, Rows] | None = None
@@ -144,7 +144,7 @@ class WorkerTask:
 
     def state(self, **defaults: Any) -> State:
         """Return what must survive a restart: as it was at the last Clock, or as given here in a first life."""
-        self._state = State({**defaults, **State.decode(self._saved)})
+        self._state = State({**defaults, **State.decode(self.saved)})
         return self._state
 
     def saved_state(self) -> bytes:
