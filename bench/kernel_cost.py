@@ -1,9 +1,9 @@
-"""Measure what kernels cost on one core, fit the rates of `dsgd.cluster.KernelCost`, and compare each with its estimate.
+"""Measure what kernels cost on one core, and compare with what `dsgd.cluster.KernelCost` says.
 
     python bench/kernel_cost.py
 
-Three kernels on three sizes of data; a line each with measured and virtual seconds. The last line has the rates. The exit
-status is 1 if an estimate by the default rates is more than 30 % off.
+Three kernels on three sizes of data; a line each with measured and virtual seconds. The last line has the rates that
+fit best. The exit status is 1 if an estimate by the default rates is more than 30 % off.
 """
 
 from __future__ import annotations

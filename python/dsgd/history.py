@@ -172,8 +172,10 @@ def _checked(record: Record) -> Record:
             lists[name] = tuple(check_integer(name, count, 0) for count in counts)
     if record.waiting is not None:
         lists["waiting"] = tuple(check_real("waiting", seconds, 0) for seconds in record.waiting)
-    for name, value in asdict(replace(record, **dict.fromkeys((*_COUNTS, "waiting")))).items():
-        absent = value is None and name in (*_OPTIONAL, *_COUNTS, "waiting")
+    for name, value in asdict(record).items():
+        if name in (*_COUNTS, "waiting"):
+            continue
+        absent = value is None and name in _OPTIONAL
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not absent and not (number and abs(value) <= sys.float_info.max):
             raise DataError(f"{name} is {shown(value)}, not a finite number")

@@ -140,7 +140,8 @@ class DisSvrg(DistributedAlgorithm):
         """Return the weights after the inner steps (Algorithm 1, with the corrections)."""
         rows = task.sample(clock, state.inner_steps)
         piece = max(task.n_samples // _WINDOW, 1) if self.window else len(rows)
-        weights, done, losses = anchor, 0, []
+        weights, done = anchor, 0
+        losses: list[float] = []
         while done < len(rows):
             for part in task.chunks(rows[done : done + piece]):
                 weights = task.svrg_steps(weights, anchor, mean, part, step, local=self.gradient == "local")

@@ -103,7 +103,7 @@ class Kernels:
 
     def gradient(self, weights: NDArray[Any], rows: Rows) -> NDArray[Any]:
         """Return the mean over `rows` of the gradient of the loss, without the penalty."""
-        total = self._scratch[0]
+        total: NDArray[Any] = self._scratch[0]
         total.fill(0)
         entries = _core.rows_gradient(self._objective, weights, rows, total)
         self.work.add(entries=entries, elements=2 * self._n_parameters, samples=len(rows))
@@ -112,7 +112,7 @@ class Kernels:
 
     def full_gradient(self, weights: NDArray[Any]) -> NDArray[Any]:
         """Return the mean over all rows of this worker of the gradient of the loss, without the penalty."""
-        mean = self._scratch[0]
+        mean: NDArray[Any] = self._scratch[0]
         self._objective.loss_gradient(weights, mean, self._threads)
         self.work.add(entries=self._entries, elements=2 * self._n_parameters, samples=self.n_samples)
         return mean.astype(weights.dtype)
@@ -132,7 +132,7 @@ class Kernels:
             gradient[-1] *= self.problem.scale.intercept_rate
         gradient *= step / len(rows)
         due *= step / len(rows)
-        moved = np.subtract(weights, gradient, out=gradient)
+        moved: NDArray[Any] = np.subtract(weights, gradient, out=gradient)
         if alpha_l1:
             moved[:] = np.sign(moved) * np.maximum(0, np.abs(moved) - alpha_l1 * due)
         due *= alpha_l2

@@ -127,7 +127,7 @@ class ProgramRun:
             self._ready[group, answer.request] = answer.values
         elif kind == "signal":
             self._signals[group, answer.name] = Signals(answer.count, answer.worker, answer.clock)
-        elif kind == "letter":
+        elif kind == "letter" and answer.values is not None:
             message = Message(answer.worker, answer.values, answer.keys, answer.name, answer.count)
             self._mailbox[group].append(message)
         return None

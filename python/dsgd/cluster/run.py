@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from dsgd import _core
 from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.cluster.commands import EVERYONE, Command
-from dsgd.cluster.driver import Group, SimulatedServer, SimulatedWorker
 from dsgd.cluster.events import EventQueue
 from dsgd.cluster.failures import SERVER, Crash, FailurePlan
 from dsgd.cluster.kernels import Kernels
@@ -22,6 +21,8 @@ from dsgd.cluster.links import Network
 from dsgd.cluster.nodes import SpeedProfile
 from dsgd.cluster.program import Observer, Program
 from dsgd.cluster.replay import start_of_life, summary_of
+from dsgd.cluster.simulated_server import Group, SimulatedServer
+from dsgd.cluster.simulated_worker import SimulatedWorker
 from dsgd.cluster.trace import Trace
 from dsgd.cluster.worker_task import WorkerTask
 from dsgd.errors import DeadlineError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,8 @@ from dsgd.schedules import Run, Schedule
 __all__ = ["State", "WorkerTask"]
 
 
-class State:
+class State(SimpleNamespace):
     """Named numbers and arrays that survive a restart of the worker or the server: sent along with every `Clock`."""
-
-    def __init__(self, values: dict[str, Any]) -> None:
-        self.__dict__.update(values)
 
     def encode(self) -> bytes:
         """Return the values as safetensors bytes; `ConfigError` for one that is not a number or an array."""
@@ -114,7 +112,7 @@ class WorkerTask:
         )
         self._schedule = schedule.core(step_size, run)
         self.saved = saved
-        self._state = State({})
+        self._state = State()
         self._chunk_rows = chunk_rows
         self._order: tuple[int, Rows] | None = None
 
@@ -144,7 +142,7 @@ class WorkerTask:
 
     def state(self, **defaults: Any) -> State:
         """Return what must survive a restart: as it was at the last Clock, or as given here in a first life."""
-        self._state = State({**defaults, **State.decode(self.saved)})
+        self._state = State(**{**defaults, **State.decode(self.saved)})
         return self._state
 
     def saved_state(self) -> bytes:
