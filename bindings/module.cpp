@@ -12,4 +12,5 @@ PYBIND11_MODULE(_core, m) {
   dsgd::python::register_data(m);
   dsgd::python::register_objective(m);
   dsgd::python::register_solver(m);
+  dsgd::python::register_server(m);
 }

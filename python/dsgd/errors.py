@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "AuthenticationError",
     "ClusterError",
     "ConfigError",
     "DataError",
@@ -50,16 +51,32 @@ class DivergedError(DsgdError):
 
 
 class ClusterError(DsgdError):
-    """A distributed run cannot go on."""
+    """A run over several workers cannot go on."""
 
 
 class WorkerLostError(ClusterError):
-    """A worker that the run cannot do without is gone."""
+    """A worker is gone, and the algorithm does not go on without it.
+
+    Parameters
+    ----------
+    message : str
+        Who was lost and why.
+    worker : int, optional
+        Its rank.
+    """
+
+    def __init__(self, message: str, *, worker: int | None = None) -> None:
+        super().__init__(message)
+        self.worker = worker
 
 
 class DeadlineError(ClusterError, TimeoutError):
-    """Something was waited for as long as was allowed."""
+    """A peer did not answer in time."""
 
 
 class ProtocolError(ClusterError):
-    """A peer sent what the protocol does not know."""
+    """The bytes of a peer are no message of dsgd, or one that means nothing."""
+
+
+class AuthenticationError(ClusterError):
+    """A peer could not prove that it belongs to this run."""

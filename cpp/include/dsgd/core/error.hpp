@@ -10,9 +10,10 @@
 namespace dsgd {
 
 enum class ErrorCode {
-  config,  // a parameter has an impossible value
-  data,    // the data cannot be trained on or parsed
-  io,      // the operating system refused a file operation
+  config,    // a parameter has an impossible value
+  data,      // the data cannot be trained on or parsed
+  io,        // the operating system refused a file operation
+  protocol,  // bytes of a peer are no frame, or mean nothing
 };
 
 /// Where in a text file an error was found; both count from 1.

@@ -1,0 +1,375 @@
+// The parameter server's state machines; see docs/server.md. A machine belongs to one thread at a time, and calls are
+// short: the GIL is kept, and is what sees to that.
+#include <cmath>     // for isinf
+#include <optional>  // for optional
+
+#include "dsgd/server/client.hpp"
+#include "dsgd/server/server.hpp"
+#include "pybind.hpp"
+
+namespace dsgd::python {
+namespace {
+
+using server::Answer;
+using server::Checkpoint;
+using server::Client;
+using server::ParameterServer;
+using server::TableSpec;
+
+/// Numbers of the enumerations as Python writes them, in their order.
+template <typename Enum, std::size_t Size>
+Enum named(const char* const (&names)[Size], const std::string& name, const char* what) {
+  std::string all;
+  for (std::size_t k = 0; k < Size; ++k) {
+    if (name == names[k]) return static_cast<Enum>(k);
+    all += (k > 0 ? ", '" : "'") + std::string(names[k]) + "'";
+  }
+  throw Error(ErrorCode::config, "unknown " + std::string(what) + " '" + name + "'; possible are " + all);
+}
+
+constexpr const char* kDTypes[] = {"float32", "float64"};
+constexpr const char* kRules[] = {"add", "add_scaled", "replace_mean", "average", "adagrad"};
+constexpr const char* kStatuses[] = {"unknown", "expected", "live", "lost", "left"};
+constexpr const char* kLost[] = {"continue", "fail"};
+constexpr const char* kKinds[] = {"joined", "rewound", "pull",    "clock",  "all_reduce",
+                                  "left",   "signal",  "members", "letter", "failed"};
+
+template <std::size_t Size, typename Enum>
+const char* name_of(const char* const (&names)[Size], Enum value) {
+  return names[static_cast<std::size_t>(value)];
+}
+
+net::ByteSpan bytes_of(const py::buffer_info& info) {
+  if (info.ndim != 1 || info.itemsize != 1 || (info.size > 1 && info.strides[0] != 1)) {
+    throw Error(ErrorCode::config, "a frame is bytes");
+  }
+  return {static_cast<const std::byte*>(info.ptr), static_cast<std::size_t>(info.size)};
+}
+
+py::bytes to_python(net::ByteSpan bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};  // NOLINT: that is how Python counts bytes
+}
+
+net::Bytes from_python(const std::string_view bytes) {
+  const auto span = std::as_bytes(std::span(bytes));
+  return {span.begin(), span.end()};
+}
+
+template <typename T>
+py::array_t<T> to_array(const std::vector<T>& values) {
+  return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+py::array to_array(const net::Numbers& numbers) {
+  return std::visit([](const auto& values) -> py::array { return to_array(values); }, numbers);
+}
+
+template <typename T>
+std::vector<T> copied(const py::array& array, const char* name) {
+  const auto span = array_span<const T>(array, name);
+  return {span.begin(), span.end()};
+}
+
+net::Numbers numbers_of(const py::array& array, const char* name) {
+  if (py::isinstance<py::array_t<float>>(array)) return copied<float>(array, name);
+  return copied<double>(array, name);
+}
+
+std::optional<net::Keys> keys_of(const std::optional<py::array>& keys) {
+  if (!keys) return std::nullopt;
+  return copied<std::uint64_t>(*keys, "keys");
+}
+
+net::Values values_of(const py::array& values, const std::optional<py::array>& keys) {
+  auto list = keys_of(keys);
+  const bool sparse = list.has_value();
+  return {sparse, sparse ? std::move(*list) : net::Keys(), numbers_of(values, "values")};
+}
+
+/// (connection, frame) pairs; None closes the connection.
+template <typename Items, typename Target>
+py::list frames_of(const Items& items, Target&& target) {
+  py::list list;
+  for (const auto& item : items) {
+    py::object frame = py::none();
+    if (item.frame) frame = to_python(*item.frame);
+    list.append(py::make_tuple(target(item), std::move(frame)));
+  }
+  return list;
+}
+
+py::list effects_of(const server::Effects& effects) {
+  return frames_of(effects, [](const server::Effect& effect) { return effect.connection; });
+}
+
+py::dict dict_of(const Checkpoint& checkpoint) {
+  py::dict dict;
+  for (const auto& [name, array] : checkpoint) {
+    dict[py::str(name)] = std::visit(
+        []<typename T>(const std::vector<T>& values) -> py::array {
+          if constexpr (std::same_as<T, std::byte>) {
+            return py::array_t<std::uint8_t>(static_cast<py::ssize_t>(values.size()),
+                                             reinterpret_cast<const std::uint8_t*>(values.data()));  // NOLINT
+          } else {
+            return to_array(values);
+          }
+        },
+        array);
+  }
+  return dict;
+}
+
+Checkpoint checkpoint_of(const py::dict& dict) {
+  Checkpoint checkpoint;
+  for (const auto& [key, value] : dict) {
+    const auto name = key.cast<std::string>();
+    const auto array = value.cast<py::array>();
+    if (py::isinstance<py::array_t<float>>(array)) {
+      checkpoint[name] = copied<float>(array, name.c_str());
+    } else if (py::isinstance<py::array_t<double>>(array)) {
+      checkpoint[name] = copied<double>(array, name.c_str());
+    } else if (py::isinstance<py::array_t<std::uint8_t>>(array)) {
+      const auto bytes = std::as_bytes(array_span<const std::uint8_t>(array, name.c_str()));
+      checkpoint[name] = std::vector<std::byte>(bytes.begin(), bytes.end());
+    } else {
+      checkpoint[name] = copied<std::uint64_t>(array, name.c_str());
+    }
+  }
+  return checkpoint;
+}
+
+/// Infinity means asynchronous.
+std::optional<std::uint64_t> staleness_of(double staleness) {
+  if (std::isinf(staleness) && staleness > 0) return std::nullopt;
+  constexpr double kMost = 1e9;
+  if (!(staleness >= 0) || staleness > kMost || staleness != std::floor(staleness)) {
+    throw Error(ErrorCode::config,
+                "staleness must be a whole number of clocks, or infinite; not " + std::to_string(staleness));
+  }
+  return static_cast<std::uint64_t>(staleness);
+}
+
+std::unique_ptr<ParameterServer> make_server(double now, std::vector<TableSpec> tables, std::uint32_t n_workers,
+                                             double staleness, std::size_t shard, std::size_t n_shards,
+                                             std::uint64_t incarnation, double heartbeat_deadline, double join_deadline,
+                                             const std::string& on_lost, bool payload_checksum,
+                                             const std::optional<py::dict>& checkpoint) {
+  server::ServerConfig config{std::move(tables), n_workers,     staleness_of(staleness),
+                              shard,             n_shards,      incarnation,
+                              heartbeat_deadline, join_deadline, named<int>(kLost, on_lost, "on_lost") == 1,
+                              payload_checksum};
+  if (!checkpoint) return std::make_unique<ParameterServer>(now, std::move(config));
+  return std::make_unique<ParameterServer>(now, std::move(config), checkpoint_of(*checkpoint));
+}
+
+void register_table_spec(py::module_& m) {
+  py::class_<TableSpec>(m, "TableSpec", "What a table is; see table_spec.hpp.")
+      .def(py::init([](std::string name, std::uint64_t size, const std::string& dtype, const std::string& rule,
+                       std::uint64_t width, double step_size) {
+             TableSpec spec{std::move(name), size, named<net::DType>(kDTypes, dtype, "dtype"),
+                            named<server::Rule>(kRules, rule, "rule"), width, step_size};
+             server::check_tables(std::span<const TableSpec>(&spec, 1));
+             return spec;
+           }),
+           py::arg("name"), py::arg("size"), py::kw_only(), py::arg("dtype") = "float64", py::arg("rule") = "add",
+           py::arg("width") = 1, py::arg("step_size") = 1.0)
+      .def_readonly("name", &TableSpec::name)
+      .def_readonly("size", &TableSpec::size)
+      .def_property_readonly("dtype", [](const TableSpec& self) { return name_of(kDTypes, self.dtype); })
+      .def_property_readonly("rule", [](const TableSpec& self) { return name_of(kRules, self.rule); })
+      .def_readonly("width", &TableSpec::width)
+      .def_readonly("step_size", &TableSpec::step_size);
+}
+
+void register_records(py::module_& m) {
+  py::class_<net::MemberState>(m, "Member", "A worker as the server sees it.")
+      .def_readonly("worker", &net::MemberState::worker)
+      .def_property_readonly("status", [](const net::MemberState& self) { return name_of(kStatuses, self.status); })
+      .def_readonly("clock", &net::MemberState::clock)
+      .def_readonly("address", &net::MemberState::address);
+
+  py::class_<server::ReportEntry>(m, "Report", "What a worker has reported.")
+      .def_readonly("worker", &server::ReportEntry::worker)
+      .def_readonly("clock", &server::ReportEntry::clock)
+      .def_readonly("time", &server::ReportEntry::time)
+      .def_property_readonly("metrics", [](const server::ReportEntry& self) { return to_python(self.metrics); });
+
+  py::class_<Answer>(m, "Answer", "What a client has to say to its program; `kind` says which fields count.")
+      .def_property_readonly("kind", [](const Answer& self) { return name_of(kKinds, self.kind); })
+      .def_readonly("request", &Answer::request)
+      .def_property_readonly(
+          "values",
+          [](const Answer& self) -> std::optional<py::array> {
+            if (!self.values) return std::nullopt;
+            return to_array(self.values->data);
+          })
+      .def_property_readonly("keys",
+                             [](const Answer& self) -> std::optional<py::array> {
+                               if (!self.values || !self.values->sparse) return std::nullopt;
+                               return to_array(self.values->keys);
+                             })
+      .def_property_readonly("clock", [](const Answer& self) { return self.clocks.own; })
+      .def_property_readonly("slowest", [](const Answer& self) { return self.clocks.slowest; })
+      .def_property_readonly("fastest", [](const Answer& self) { return self.clocks.fastest; })
+      .def_property_readonly("live", [](const Answer& self) { return self.clocks.live; })
+      .def_readonly("worker", &Answer::worker)
+      .def_readonly("name", &Answer::name)
+      .def_readonly("count", &Answer::count)
+      .def_property_readonly("state", [](const Answer& self) { return to_python(self.state); })
+      .def_readonly("members", &Answer::members)
+      .def_readonly("message", &Answer::message);
+}
+
+void register_machine(py::module_& m) {
+  py::class_<ParameterServer>(m, "Server", "One shard of the parameter server; see server.hpp.")
+      .def(py::init(&make_server), py::arg("now"), py::arg("tables"), py::kw_only(), py::arg("n_workers"),
+           py::arg("staleness") = 0.0, py::arg("shard") = 0, py::arg("n_shards") = 1, py::arg("incarnation") = 1,
+           py::arg("heartbeat_deadline") = 30.0, py::arg("join_deadline") = 60.0, py::arg("on_lost") = "continue",
+           py::arg("payload_checksum") = false, py::arg("checkpoint") = py::none())
+      .def(
+          "connected",
+          [](ParameterServer& self, double now, std::uint64_t connection) {
+            return effects_of(self.connected(now, connection));
+          },
+          py::arg("now"), py::arg("connection"))
+      .def(
+          "disconnected",
+          [](ParameterServer& self, double now, std::uint64_t connection) {
+            return effects_of(self.disconnected(now, connection));
+          },
+          py::arg("now"), py::arg("connection"))
+      .def(
+          "receive",
+          [](ParameterServer& self, double now, std::uint64_t connection, const py::buffer& frame) {
+            const auto info = frame.request();
+            return effects_of(self.receive(now, connection, bytes_of(info)));
+          },
+          py::arg("now"), py::arg("connection"), py::arg("frame"))
+      .def(
+          "tick", [](ParameterServer& self, double now) { return effects_of(self.tick(now)); }, py::arg("now"))
+      .def("next_deadline", &ParameterServer::next_deadline)
+      .def(
+          "range",
+          [](ParameterServer& self, const std::string& table) {
+            const auto range = self.table(table).range();
+            return std::pair(range.begin, range.end);
+          },
+          py::arg("table"))
+      .def(
+          "assign",
+          [](ParameterServer& self, const std::string& table, const py::array& values) {
+            self.table(table).assign(numbers_of(values, "values"));
+          },
+          py::arg("table"), py::arg("values"))
+      .def(
+          "snapshot",
+          [](ParameterServer& self, const std::string& table) {
+            return to_array(self.table(table).read(std::nullopt));
+          },
+          py::arg("table"))
+      .def("checkpoint", [](const ParameterServer& self) { return dict_of(self.checkpoint()); })
+      .def("take_reports", &ParameterServer::take_reports)
+      .def_property_readonly("members", &ParameterServer::members)
+      .def_property_readonly("slowest", [](const ParameterServer& self) { return self.clock().slowest(); })
+      .def_property_readonly("fastest", [](const ParameterServer& self) { return self.clock().fastest(); })
+      .def_property_readonly("live", [](const ParameterServer& self) { return self.clock().size(); })
+      .def_property_readonly("finished", &ParameterServer::finished)
+      .def_property_readonly("failed",
+                             [](const ParameterServer& self) -> std::optional<std::string> {
+                               if (!self.failure()) return std::nullopt;
+                               return self.failure()->message;
+                             })
+      .def_property_readonly("incarnation", &ParameterServer::incarnation);
+}
+
+void register_client(py::module_& m) {
+  using Array = py::array;
+  using Keys = std::optional<py::array>;
+  py::class_<Client>(m, "Client", "One worker's side of the parameter server; see client.hpp.")
+      .def(py::init([](double now, std::uint32_t worker, std::vector<TableSpec> tables, std::size_t n_shards,
+                       std::string address, double heartbeat_interval, double resend_after, double deadline,
+                       bool payload_checksum) {
+             return Client(now, {worker, std::move(tables), n_shards, std::move(address), heartbeat_interval,
+                                 resend_after, deadline, payload_checksum});
+           }),
+           py::arg("now"), py::arg("worker"), py::arg("tables"), py::kw_only(), py::arg("n_shards") = 1,
+           py::arg("address") = "", py::arg("heartbeat_interval") = 5.0, py::arg("resend_after") = 1.0,
+           py::arg("deadline") = 60.0, py::arg("payload_checksum") = false)
+      .def("connected", &Client::connected, py::arg("now"), py::arg("shard"))
+      .def("disconnected", &Client::disconnected, py::arg("now"), py::arg("shard"))
+      .def(
+          "receive",
+          [](Client& self, double now, std::size_t shard, const py::buffer& frame) {
+            const auto info = frame.request();
+            self.receive(now, shard, bytes_of(info));
+          },
+          py::arg("now"), py::arg("shard"), py::arg("frame"))
+      .def("tick", &Client::tick, py::arg("now"))
+      .def("next_deadline", &Client::next_deadline)
+      .def("take_frames",
+           [](Client& self) {
+             return frames_of(self.take_outgoing(), [](const server::Outgoing& out) { return out.shard; });
+           })
+      .def("take_answers", &Client::take_answers)
+      .def(
+          "pull",
+          [](Client& self, double now, std::uint64_t clock, const std::string& table, const Keys& keys) {
+            return self.pull(now, clock, table, keys_of(keys));
+          },
+          py::arg("now"), py::arg("clock"), py::arg("table"), py::arg("keys") = py::none())
+      .def(
+          "push",
+          [](Client& self, double now, const std::string& table, const Array& values, const Keys& keys,
+             double weight) { self.push(now, table, values_of(values, keys), weight); },
+          py::arg("now"), py::arg("table"), py::arg("values"), py::arg("keys") = py::none(), py::arg("weight") = 1.0)
+      .def(
+          "clock",
+          [](Client& self, double now, const py::bytes& state) {
+            return self.clock(now, from_python(std::string_view(state)));
+          },
+          py::arg("now"), py::arg("state") = py::bytes())
+      .def(
+          "all_reduce",
+          [](Client& self, double now, const Array& values, bool mean, double weight) {
+            return self.all_reduce(now, values_of(values, std::nullopt), mean, weight);
+          },
+          py::arg("now"), py::arg("values"), py::kw_only(), py::arg("mean") = false, py::arg("weight") = 1.0)
+      .def("signal", &Client::signal, py::arg("now"), py::arg("name"))
+      .def(
+          "report",
+          [](Client& self, double now, const py::bytes& metrics) {
+            self.report(now, from_python(std::string_view(metrics)));
+          },
+          py::arg("now"), py::arg("metrics"))
+      .def("leave", &Client::leave, py::arg("now"))
+      .def(
+          "letter",
+          [](Client& self, const Array& values, const Keys& keys, const std::string& name) {
+            py::list frames;
+            for (const auto& frame : self.letter(values_of(values, keys), name)) frames.append(to_python(*frame));
+            return frames;
+          },
+          py::arg("values"), py::arg("keys") = py::none(), py::arg("name") = "")
+      .def(
+          "receive_letter",
+          [](Client& self, std::uint32_t peer, const py::buffer& frame) {
+            const auto info = frame.request();
+            return self.receive_letter(peer, bytes_of(info));
+          },
+          py::arg("peer"), py::arg("frame"))
+      .def_property_readonly("worker", &Client::worker)
+      .def_property_readonly("own_clock", &Client::own_clock)
+      .def_property_readonly("unacknowledged", &Client::unacknowledged)
+      .def_property_readonly("ready", &Client::ready);
+}
+
+}  // namespace
+
+void register_server(py::module_& m) {
+  register_table_spec(m);
+  register_records(m);
+  register_machine(m);
+  register_client(m);
+}
+
+}  // namespace dsgd::python

@@ -1,0 +1,164 @@
+// Frames: what goes over a connection. Little-endian; a header of 32 bytes, then a piece of a message of at most 4 MB, so
+// that a heartbeat need not wait for a large message to pass. No sockets here.
+//
+//   0 magic "DSGD"   4 version   5 type   6 flags (bit 0: the payload has a checksum)   8 request id
+//  16 piece         18 pieces   20 length of the payload   24 CRC32C of the payload, or 0   28 CRC32C of the 28 bytes before
+#pragma once
+
+#include <bit>          // for endian
+#include <cstddef>      // for byte, size_t
+#include <cstdint>      // for uint16_t, uint32_t, uint64_t, uint8_t
+#include <cstring>      // for memcpy
+#include <map>          // for map
+#include <memory>       // for shared_ptr
+#include <optional>     // for optional
+#include <span>         // for span
+#include <string>       // for string
+#include <string_view>  // for string_view
+#include <type_traits>  // for is_trivially_copyable_v
+#include <utility>      // for pair
+#include <vector>       // for vector
+
+#include "dsgd/core/error.hpp"
+
+namespace dsgd::net {
+
+static_assert(std::endian::native == std::endian::little, "frames are little-endian, and copied as they are");
+
+using Bytes = std::vector<std::byte>;
+using ByteSpan = std::span<const std::byte>;
+/// One frame, header and payload; shared, since what is not acknowledged is kept to be sent again.
+using Frame = std::shared_ptr<const Bytes>;
+
+inline constexpr std::uint8_t kVersion = 1;
+inline constexpr std::size_t kHeaderBytes = 32;
+inline constexpr std::size_t kPieceBytes = std::size_t{4} << 20U;
+
+/// The meaning of a message; see messages.hpp.
+enum class MessageType : std::uint8_t {
+  hello = 1,
+  welcome,
+  push,
+  clock,
+  all_reduce,
+  signal,
+  report,
+  leave,
+  acknowledge,
+  pull,
+  pull_answer,
+  collect,
+  collect_answer,
+  heartbeat,
+  signals,
+  members,
+  letter,
+  failure,
+};
+inline constexpr auto kLastType = static_cast<std::uint8_t>(MessageType::failure);
+
+[[noreturn]] inline void malformed(const std::string& what) { throw Error(ErrorCode::protocol, what); }
+
+struct FrameHeader {
+  MessageType type = MessageType::hello;
+  bool checksum = false;
+  std::uint64_t request = 0;
+  std::uint16_t piece = 0;
+  std::uint16_t pieces = 1;
+  std::uint32_t length = 0;
+  std::uint32_t payload_crc = 0;
+};
+
+/// Reads and checks a header. Throws Error(protocol) for anything but a frame of this version with a possible length.
+[[nodiscard]] FrameHeader parse_header(ByteSpan header);
+
+/// A header, and the payload that follows it in `frame`. Throws Error(protocol) unless `frame` is one whole frame.
+struct FrameView {
+  FrameHeader header;
+  ByteSpan payload;
+};
+[[nodiscard]] FrameView parse_frame(ByteSpan frame);
+
+/// Writes one message into as many frames as it needs.
+class MessageWriter {
+ public:
+  MessageWriter(MessageType type, std::uint64_t request, bool checksum);
+
+  template <typename T>
+  void put(T value) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    put_bytes(std::as_bytes(std::span<const T, 1>(&value, 1)));
+  }
+  void put_bytes(ByteSpan bytes);
+  /// A length of two bytes, then the text.
+  void put_text(std::string_view text);
+  /// A length of eight bytes, then the bytes.
+  void put_blob(ByteSpan bytes);
+
+  /// The frames, in order; the writer is spent.
+  [[nodiscard]] std::vector<Frame> finish();
+
+ private:
+  FrameHeader header_;
+  std::vector<Bytes> pieces_;
+};
+
+/// Reads the body of a message; every length is checked against the bytes that are there.
+class MessageReader {
+ public:
+  explicit MessageReader(ByteSpan body) : left_(body) {}
+
+  template <typename T>
+  [[nodiscard]] T take() {
+    static_assert(std::is_trivially_copyable_v<T>);
+    T value;
+    std::memcpy(&value, take_bytes(sizeof(T)).data(), sizeof(T));
+    return value;
+  }
+  [[nodiscard]] bool take_flag();
+  /// A finite number: what is not would poison every sum it is part of.
+  [[nodiscard]] double take_finite(const char* name);
+  [[nodiscard]] ByteSpan take_bytes(std::size_t count);
+  [[nodiscard]] std::string take_text();
+  [[nodiscard]] ByteSpan take_blob();
+  [[nodiscard]] std::size_t left() const noexcept { return left_.size(); }
+  void expect_end() const;
+
+ private:
+  ByteSpan left_;
+};
+
+/// One whole message.
+struct Message {
+  MessageType type = MessageType::hello;
+  std::uint64_t request = 0;
+  ByteSpan body;  // of the frame itself, or of `joined`
+  Bytes joined;
+};
+
+/// Joins the pieces of messages, which may come in any order, more than once, or not at all. One a connection.
+class Assembler {
+ public:
+  /// Pieces of at most `limit` bytes wait for others; a message beyond that is refused.
+  explicit Assembler(std::size_t limit) : limit_(limit) {}
+
+  /// The message that `frame` completes. The body may lie in `frame`. Throws Error(protocol).
+  [[nodiscard]] std::optional<Message> add(ByteSpan frame);
+
+ private:
+  struct Partial {
+    std::uint16_t pieces;
+    std::uint64_t age;
+    std::map<std::uint16_t, Bytes> arrived;
+  };
+  using Key = std::pair<std::uint8_t, std::uint64_t>;
+
+  void make_room(std::size_t bytes, const Key& keep);
+
+  std::size_t limit_;
+  std::size_t waiting_bytes_ = 0;
+  std::uint64_t next_age_ = 0;
+  std::map<Key, Partial> partial_;
+};
+
+}  // namespace dsgd::net

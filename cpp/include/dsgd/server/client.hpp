@@ -1,0 +1,212 @@
+// One worker's side of the parameter server, as a state machine: commands become frames for every shard, frames become
+// answers; what is not acknowledged or answered is sent again. No socket, clock or thread; see docs/server.md.
+#pragma once
+
+#include <cstdint>   // for uint32_t, uint64_t
+#include <deque>     // for deque
+#include <map>       // for map
+#include <optional>  // for optional
+#include <set>       // for set
+#include <string>    // for string
+#include <utility>   // for pair
+#include <vector>    // for vector
+
+#include "dsgd/net/messages.hpp"
+#include "dsgd/server/table_spec.hpp"
+
+namespace dsgd::server {
+
+struct ClientConfig {
+  std::uint32_t worker = 0;
+  std::vector<TableSpec> tables;
+  std::size_t n_shards = 1;
+  std::string address;              // where other workers reach this one
+  double heartbeat_interval = 5.0;  // seconds without sending after which a sign of life is sent
+  double resend_after = 1.0;        // seconds; doubles up to kMaxBackoff times that
+  double deadline = 60.0;           // seconds without a word of a shard after which the client fails
+  bool payload_checksum = false;
+};
+
+/// What a command, or the server of its own accord, has led to; docs/server.md says which fields count.
+enum class AnswerKind : std::uint8_t {
+  joined,
+  rewound,
+  pull,
+  clock,
+  all_reduce,
+  left,
+  signal,
+  members,
+  letter,
+  failed,
+};
+
+struct Answer {
+  explicit Answer(AnswerKind of, std::uint64_t to = 0) : kind(of), request(to) {}
+
+  AnswerKind kind;
+  std::uint64_t request;
+  std::optional<net::Values> values;
+  net::Clocks clocks;
+  std::uint32_t worker = 0;
+  std::uint64_t count = 0;
+  std::string name;
+  std::string message;
+  net::Bytes state;
+  std::vector<net::MemberState> members;
+};
+
+/// A frame for a shard, or, without a frame, a connection to be closed.
+struct Outgoing {
+  std::size_t shard;
+  net::Frame frame;
+};
+
+class Client {
+ public:
+  static constexpr double kMaxBackoff = 32;
+
+  Client(double now, ClientConfig config);
+
+  void connected(double now, std::size_t shard);
+  void disconnected(double now, std::size_t shard);
+  void receive(double now, std::size_t shard, net::ByteSpan frame);
+  void tick(double now);
+  /// When `tick` wants to be called at the latest.
+  [[nodiscard]] double next_deadline() const;
+  [[nodiscard]] std::vector<Outgoing> take_outgoing();
+  [[nodiscard]] std::vector<Answer> take_answers();
+
+  // Commands; those with an answer return its request. They throw Error(config) before `joined` and after `failed`.
+  std::uint64_t pull(double now, std::uint64_t clock, const std::string& table, const std::optional<net::Keys>& keys);
+  void push(double now, const std::string& table, net::Values values, double weight);
+  std::uint64_t clock(double now, net::Bytes state);
+  std::uint64_t all_reduce(double now, net::Values values, bool mean, double weight);
+  void signal(double now, const std::string& name);
+  void report(double now, net::Bytes metrics);
+  std::uint64_t leave(double now);
+
+  /// The frames of a letter to another worker, which the driver carries there, and a letter that has come.
+  [[nodiscard]] std::vector<net::Frame> letter(net::Values values, const std::string& name);
+  [[nodiscard]] std::optional<Answer> receive_letter(std::uint32_t peer, net::ByteSpan frame);
+
+  [[nodiscard]] std::uint32_t worker() const noexcept { return config_.worker; }
+  [[nodiscard]] std::uint64_t own_clock() const noexcept { return own_clock_; }
+  /// Joined, and not on the way back after a rewind.
+  [[nodiscard]] bool ready() const noexcept { return running_; }
+  [[nodiscard]] std::size_t unacknowledged() const;
+  /// The last operation that a shard has acknowledged, and the last that was sent to it.
+  [[nodiscard]] std::uint64_t acknowledged(std::size_t shard) const { return links_.at(shard).acknowledged; }
+  [[nodiscard]] std::uint64_t sent(std::size_t shard) const { return links_.at(shard).next_sequence - 1; }
+
+ private:
+  /// Something on the way that may have to be sent again.
+  struct Pending {
+    std::uint64_t number;  // sequence of an operation, or id of a request
+    std::vector<net::Frame> frames;
+    double due;
+    double wait;
+  };
+
+  enum class LinkState : std::uint8_t { closed, greeting, ready };
+
+  /// The way to one shard.
+  struct Link {
+    explicit Link(std::size_t message_limit) : assembler(message_limit) {}
+
+    LinkState state = LinkState::closed;
+    net::Assembler assembler;
+    std::uint64_t hello_request = 0;
+    std::uint64_t incarnation = 0;
+    std::uint64_t session = 0;
+    bool welcomed = false;  // in the life that is being begun, or goes on
+    std::uint64_t next_sequence = 1;
+    std::uint64_t acknowledged = 0;
+    std::uint64_t start_clock = 0;
+    net::Bytes start_state;
+    net::Clocks clocks;
+    double last_heard = 0;
+    double last_sent = 0;
+    std::optional<Pending> hello;
+    std::deque<Pending> operations;
+    std::deque<Pending> requests;
+  };
+
+  struct WaitingPull {
+    net::DType dtype;
+    std::vector<std::size_t> sizes;  // of the parts
+    std::vector<std::optional<net::Numbers>> parts;  // of the shards
+    std::size_t missing;
+    net::Clocks clocks;
+  };
+
+  /// A clock or a leave: done when every shard has acknowledged it.
+  struct WaitingOperation {
+    AnswerKind kind;
+    std::vector<std::uint64_t> sequences;  // of the shards; 0: acknowledged
+    std::size_t missing;
+    net::Clocks clocks;
+  };
+
+  // client.cpp: commands
+  [[nodiscard]] bool begin_command(double now);
+  [[nodiscard]] std::size_t table_number(const std::string& name) const;
+  [[nodiscard]] RowRange range(std::size_t table, std::size_t shard) const;
+  template <typename Body>
+  std::uint64_t operate(std::size_t shard, Body body);
+  template <typename Body>
+  void request(std::size_t shard, std::uint64_t id, const Body& body);
+  [[nodiscard]] net::Stamp stamp(std::size_t shard) const;
+  template <typename MakeBody>
+  std::uint64_t operate_on_all(AnswerKind kind, MakeBody&& make_body);
+
+  // client_link.cpp: connections, sending again
+  void send(std::size_t shard, Pending& pending);
+  void send_hello(std::size_t shard);
+  void send_all_again(std::size_t shard);
+  void close(std::size_t shard);
+  void dispatch(std::size_t shard, const net::Message& message);
+  void on_welcome(std::size_t shard, std::uint64_t request, net::Welcome welcome);
+  void begin_again(std::size_t shard);
+  void finish_joining();
+  void on_acknowledge(std::size_t shard, const net::Acknowledge& acknowledge);
+  void on_pull_answer(std::size_t shard, std::uint64_t request, net::PullAnswer answer);
+  void on_collect_answer(std::size_t shard, std::uint64_t request, net::CollectAnswer answer);
+  void on_signals(const net::Signals& signals);
+  void tell(const net::SignalState& signal);
+  void on_members(const net::Members& members);
+  void on_failure(std::size_t shard, const net::Failure& failure);
+  void fail(const std::string& kind, std::uint32_t worker, const std::string& message);
+
+  ClientConfig config_;
+  std::uint64_t layout_;
+  std::size_t message_limit_;
+  double now_;
+  std::vector<Link> links_;
+  std::uint64_t next_request_ = 1;
+  std::uint64_t own_clock_ = 0;
+  std::uint64_t round_ = 0;
+  bool joined_ = false;
+  bool running_ = false;
+  bool left_ = false;
+  std::optional<std::string> failed_;
+  std::string last_fault_;
+  std::map<std::uint64_t, WaitingPull> pulls_;
+  std::map<std::uint64_t, WaitingOperation> waiting_;
+  std::optional<std::uint64_t> reducing_;
+  std::uint64_t signals_seen_ = 0;
+  std::map<std::string, net::SignalState> signals_;
+  std::uint64_t members_seen_ = 0;
+  std::map<std::uint32_t, net::MemberState> members_;
+  std::uint64_t next_letter_ = 1;
+  struct Mailbox {
+    net::Assembler assembler;
+    std::pair<std::uint64_t, std::uint64_t> life;
+    std::set<std::uint64_t> numbers;  // of the last letters, to know a repetition
+  };
+  std::map<std::uint32_t, Mailbox> mailboxes_;
+  std::vector<Outgoing> outgoing_;
+  std::vector<Answer> answers_;
+};
+
+}  // namespace dsgd::server

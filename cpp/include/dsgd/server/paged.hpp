@@ -1,0 +1,72 @@
+// A long array of numbers in pages: those never written take no memory, and a copy shares all pages until one side writes.
+#pragma once
+
+#include <algorithm>  // for copy_n, fill_n, min
+#include <array>      // for array
+#include <cstddef>    // for size_t
+#include <memory>     // for make_shared, shared_ptr
+#include <span>       // for span
+#include <vector>     // for vector
+
+namespace dsgd::server {
+
+template <typename T>
+class Paged {
+ public:
+  static constexpr std::size_t kPage = 4096;
+
+  explicit Paged(std::size_t size) : size_(size), pages_((size + kPage - 1) / kPage) {}
+
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+  /// The elements [begin, begin + out.size()).
+  template <typename U>
+  void read(std::size_t begin, std::span<U> out) const {
+    for_pieces(begin, out.size(), [&](std::size_t page, std::size_t offset, std::size_t count, std::size_t done) {
+      if (pages_[page]) {
+        const T* from = pages_[page]->data() + offset;
+        for (std::size_t k = 0; k < count; ++k) out[done + k] = static_cast<U>(from[k]);
+      } else {
+        std::fill_n(out.data() + done, count, U{0});
+      }
+    });
+  }
+
+  /// Calls `change(element, k)` on the elements [begin, begin + count), k from 0.
+  template <typename Change>
+  void update(std::size_t begin, std::size_t count, Change&& change) {
+    for_pieces(begin, count, [&](std::size_t page, std::size_t offset, std::size_t n, std::size_t done) {
+      T* to = writable(page) + offset;
+      for (std::size_t k = 0; k < n; ++k) change(to[k], done + k);
+    });
+  }
+
+ private:
+  using Page = std::array<T, kPage>;
+
+  template <typename Piece>
+  static void for_pieces(std::size_t begin, std::size_t count, Piece&& piece) {
+    for (std::size_t done = 0; done < count;) {
+      const std::size_t offset = (begin + done) % kPage;
+      const std::size_t n = std::min(count - done, kPage - offset);
+      piece((begin + done) / kPage, offset, n, done);
+      done += n;
+    }
+  }
+
+  /// A page that no copy shares.
+  T* writable(std::size_t page) {
+    auto& own = pages_[page];
+    if (!own) {
+      own = std::make_shared<Page>();
+    } else if (own.use_count() > 1) {
+      own = std::make_shared<Page>(*own);
+    }
+    return own->data();
+  }
+
+  std::size_t size_;
+  std::vector<std::shared_ptr<Page>> pages_;
+};
+
+}  // namespace dsgd::server

@@ -1,0 +1,167 @@
+// What a push does to a table. One type a rule; each holds the numbers that it needs.
+#pragma once
+
+#include <cmath>    // for sqrt
+#include <cstddef>  // for size_t
+#include <cstdint>  // for uint32_t, uint64_t
+#include <map>      // for map
+#include <memory>   // for shared_ptr
+#include <span>     // for span
+#include <vector>   // for vector
+
+#include "dsgd/net/values.hpp"
+#include "dsgd/server/paged.hpp"
+
+namespace dsgd::server {
+
+/// One push, with local keys. Shared: it may wait for the end of its clock, and stay as a worker's last one.
+struct Update {
+  std::uint32_t worker;
+  double weight;
+  std::shared_ptr<const net::Values> values;
+};
+
+/// Calls `change(element, value)` on every element of `into` that `values` holds one for.
+template <typename Real, typename T, typename Change>
+void for_each_value(const net::Values& values, std::size_t width, Paged<T>& into, Change&& change) {
+  const auto& data = std::get<std::vector<Real>>(values.data);
+  if (!values.sparse) {
+    into.update(0, data.size(), [&](T& element, std::size_t k) { change(element, data[k]); });
+    return;
+  }
+  for (std::size_t row = 0; row < values.keys.size(); ++row) {
+    into.update(values.keys[row] * width, width,
+                [&](T& element, std::size_t k) { change(element, data[row * width + k]); });
+  }
+}
+
+/// table += factor * values (Petuum, Downpour); with `scaled` the factor is 1 / live workers (DisSVRG).
+template <typename Real>
+struct AddRule {
+  bool scaled;
+  std::size_t width;
+  Paged<Real> values;
+
+  void apply(const Update& update, std::size_t live) {
+    const double factor = scaled ? update.weight / static_cast<double>(live) : update.weight;
+    for_each_value<Real>(*update.values, width, values, [&](Real& element, Real value) {
+      element += static_cast<Real>(factor * static_cast<double>(value));
+    });
+  }
+  void finish_clock() {}
+  void forget(std::uint32_t /*worker*/) {}
+  template <typename U>
+  void read(std::size_t begin, std::span<U> out) const {
+    values.read(begin, out);
+  }
+};
+
+/// Server-side Adagrad (Dean et al. 2012): squares += g^2; table -= step_size g / sqrt(squares).
+template <typename Real>
+struct AdagradRule {
+  double step_size;
+  std::size_t width;
+  Paged<Real> values;
+  Paged<double> squares;
+
+  void apply(const Update& update, std::size_t /*live*/) {
+    std::vector<double> steps;  // in the order of the pushed values
+    steps.reserve(update.values->size());
+    for_each_value<Real>(*update.values, width, squares, [&](double& square, Real value) {
+      const double gradient = update.weight * static_cast<double>(value);
+      square += gradient * gradient;
+      steps.push_back(square > 0 ? step_size * gradient / std::sqrt(square) : 0);
+    });
+    std::size_t next = 0;
+    for_each_value<Real>(*update.values, width, values, [&](Real& element, Real /*value*/) {
+      element = static_cast<Real>(static_cast<double>(element) - steps[next++]);
+    });
+  }
+  void finish_clock() {}
+  void forget(std::uint32_t /*worker*/) {}
+  template <typename U>
+  void read(std::size_t begin, std::span<U> out) const {
+    values.read(begin, out);
+  }
+};
+
+/// The weighted mean of the last push of every worker, added up in the order of ranks.
+template <typename Real>
+struct ReplaceMeanRule {
+  ReplaceMeanRule(std::size_t row_width, std::size_t size) : width(row_width), initial(size) {}
+
+  std::size_t width;
+  Paged<Real> initial;  // until the first push
+  std::map<std::uint32_t, Update> last;
+
+  void apply(const Update& update, std::size_t /*live*/) {
+    last.insert_or_assign(update.worker, update);
+    sum_.reset();
+  }
+  void finish_clock() {}
+  void forget(std::uint32_t worker) {
+    if (last.erase(worker) > 0) sum_.reset();
+  }
+  template <typename U>
+  void read(std::size_t begin, std::span<U> out) const {
+    if (last.empty()) {
+      initial.read(begin, out);
+      return;
+    }
+    if (!sum_) sum_ = std::make_shared<const Paged<double>>(sum());
+    double total = 0;
+    for (const auto& [_, update] : last) total += update.weight;
+    std::vector<double> sums(out.size());
+    sum_->read(begin, std::span(sums));
+    for (std::size_t k = 0; k < out.size(); ++k) out[k] = static_cast<U>(sums[k] / total);
+  }
+
+ private:
+  [[nodiscard]] Paged<double> sum() const {
+    Paged<double> sums(initial.size());
+    for (const auto& [_, update] : last) {
+      const double weight = update.weight;
+      for_each_value<Real>(*update.values, width, sums,
+                           [&](double& element, Real value) { element += weight * static_cast<double>(value); });
+    }
+    return sums;
+  }
+
+  mutable std::shared_ptr<const Paged<double>> sum_;  // as of the last read, if nothing changed since
+};
+
+/// The weighted mean of what was pushed in one clock becomes the table when all have finished it (model averaging).
+template <typename Real>
+struct AverageRule {
+  std::size_t width;
+  Paged<Real> values;
+  Paged<double> sum;
+  double total = 0;
+
+  void apply(const Update& update, std::size_t /*live*/) {
+    total += update.weight;
+    for_each_value<Real>(*update.values, width, sum, [&](double& element, Real value) {
+      element += update.weight * static_cast<double>(value);
+    });
+  }
+  void finish_clock() {
+    if (total == 0) return;
+    std::vector<double> page(Paged<double>::kPage);
+    for (std::size_t begin = 0; begin < values.size(); begin += page.size()) {
+      const auto part = std::span(page).first(std::min(page.size(), values.size() - begin));
+      sum.read(begin, part);
+      values.update(begin, part.size(), [&](Real& element, std::size_t k) {
+        element = static_cast<Real>(part[k] / total);
+      });
+    }
+    sum = Paged<double>(values.size());
+    total = 0;
+  }
+  void forget(std::uint32_t /*worker*/) {}
+  template <typename U>
+  void read(std::size_t begin, std::span<U> out) const {
+    values.read(begin, out);
+  }
+};
+
+}  // namespace dsgd::server

@@ -1,0 +1,132 @@
+#include "dsgd/net/messages.hpp"
+
+#include <algorithm>  // for min
+
+namespace dsgd::net {
+namespace {
+
+class Encoder {
+ public:
+  explicit Encoder(MessageWriter& writer) : writer_(writer) {}
+
+  template <typename... Fields>
+  void operator()(const Fields&... fields) {
+    (put(fields), ...);
+  }
+
+ private:
+  void put(bool flag) { writer_.put(static_cast<std::uint8_t>(flag)); }
+  void put(double value) { writer_.put(value); }
+  void put(std::uint16_t value) { writer_.put(value); }
+  void put(std::uint32_t value) { writer_.put(value); }
+  void put(std::uint64_t value) { writer_.put(value); }
+  void put(Status status) { writer_.put(status); }
+  void put(FailureKind kind) { writer_.put(kind); }
+  void put(const std::string& text) { writer_.put_text(text); }
+  void put(const Bytes& bytes) { writer_.put_blob(bytes); }
+  void put(const Keys& keys) { put_keys(writer_, keys); }
+  void put(const Values& values) { put_values(writer_, values); }
+  template <typename Item>
+  void put(const std::vector<Item>& items) {
+    writer_.put(static_cast<std::uint32_t>(items.size()));
+    for (const Item& item : items) put(item);
+  }
+  template <typename Group>
+    requires requires(Group& group, Encoder& encoder) { group.fields(encoder); }
+  void put(const Group& group) {
+    const_cast<Group&>(group).fields(*this);  // NOLINT: one list of fields serves both ways; this way only reads
+  }
+
+  MessageWriter& writer_;
+};
+
+class Decoder {
+ public:
+  explicit Decoder(MessageReader& reader) : reader_(reader) {}
+
+  template <typename... Fields>
+  void operator()(Fields&... fields) {
+    (take(fields), ...);
+  }
+
+ private:
+  void take(bool& flag) { flag = reader_.take_flag(); }
+  void take(double& value) { value = reader_.take_finite("weight"); }
+  void take(std::uint16_t& value) { value = reader_.take<std::uint16_t>(); }
+  void take(std::uint32_t& value) { value = reader_.take<std::uint32_t>(); }
+  void take(std::uint64_t& value) { value = reader_.take<std::uint64_t>(); }
+  void take(Status& status) { status = static_cast<Status>(take_below(kLastStatus)); }
+  void take(FailureKind& kind) { kind = static_cast<FailureKind>(take_below(kLastFailureKind)); }
+  void take(std::string& text) { text = reader_.take_text(); }
+  void take(Bytes& bytes) {
+    const ByteSpan blob = reader_.take_blob();
+    bytes.assign(blob.begin(), blob.end());
+  }
+  void take(Keys& keys) { keys = take_keys(reader_); }
+  void take(Values& values) { values = take_values(reader_); }
+  template <typename Item>
+  void take(std::vector<Item>& items) {
+    // Grows with what is read: the announced number reserves nothing.
+    for (auto count = reader_.take<std::uint32_t>(); count > 0; --count) take(items.emplace_back());
+  }
+  template <typename Group>
+    requires requires(Group& group, Decoder& decoder) { group.fields(decoder); }
+  void take(Group& group) {
+    group.fields(*this);
+  }
+
+  std::uint8_t take_below(std::uint8_t last) {
+    const auto value = reader_.take<std::uint8_t>();
+    if (value > last) malformed("an unknown code " + std::to_string(value));
+    return value;
+  }
+
+  MessageReader& reader_;
+};
+
+}  // namespace
+
+template <typename Body>
+std::vector<Frame> encode(const Body& body, std::uint64_t request, bool checksum) {
+  MessageWriter writer(Body::kType, request, checksum);
+  Encoder encoder(writer);
+  encoder(body);
+  return writer.finish();
+}
+
+template <typename Body>
+Body decode(ByteSpan bytes) {
+  MessageReader reader(bytes);
+  Decoder decoder(reader);
+  Body body;
+  decoder(body);
+  reader.expect_end();
+  return body;
+}
+
+#define DSGD_INSTANTIATE(Body)                                              \
+  template std::vector<Frame> encode(const Body&, std::uint64_t, bool); \
+  template Body decode<Body>(ByteSpan);
+
+DSGD_INSTANTIATE(Hello)
+DSGD_INSTANTIATE(Welcome)
+DSGD_INSTANTIATE(Push)
+DSGD_INSTANTIATE(ClockTick)
+DSGD_INSTANTIATE(AllReduce)
+DSGD_INSTANTIATE(Signal)
+DSGD_INSTANTIATE(Report)
+DSGD_INSTANTIATE(Leave)
+DSGD_INSTANTIATE(Acknowledge)
+DSGD_INSTANTIATE(Pull)
+DSGD_INSTANTIATE(PullAnswer)
+DSGD_INSTANTIATE(Collect)
+DSGD_INSTANTIATE(CollectAnswer)
+DSGD_INSTANTIATE(Heartbeat)
+DSGD_INSTANTIATE(Signals)
+DSGD_INSTANTIATE(Members)
+DSGD_INSTANTIATE(Letter)
+DSGD_INSTANTIATE(Failure)
+
+#undef DSGD_INSTANTIATE
+
+}  // namespace dsgd::net

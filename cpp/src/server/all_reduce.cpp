@@ -1,0 +1,50 @@
+#include "dsgd/server/all_reduce.hpp"
+
+namespace dsgd::server {
+namespace {
+
+template <typename Real>
+net::Values reduce(const std::map<std::uint32_t, net::AllReduce>& contributions, std::size_t size, bool mean) {
+  std::vector<double> sum(size, 0.0);
+  double total = 0;
+  for (const auto& [_, contribution] : contributions) {
+    const auto& values = std::get<std::vector<Real>>(contribution.values.data);
+    for (std::size_t k = 0; k < size; ++k) sum[k] += contribution.weight * static_cast<double>(values[k]);
+    total += contribution.weight;
+  }
+  std::vector<Real> result(size);
+  for (std::size_t k = 0; k < size; ++k) result[k] = static_cast<Real>(mean ? sum[k] / total : sum[k]);
+  return {false, {}, std::move(result)};
+}
+
+}  // namespace
+
+std::optional<std::string> AllReducer::mismatch() const {
+  if (contributions_.empty()) return std::nullopt;
+  const auto& [first_worker, first] = *contributions_.begin();
+  double total = 0;
+  for (const auto& [worker, other] : contributions_) {
+    if (other.values.dtype() != first.values.dtype() || other.values.size() != first.values.size() ||
+        other.mean != first.mean) {
+      return "all-reduce " + std::to_string(round_) + ": worker " + std::to_string(worker) + " gave " +
+             std::to_string(other.values.size()) + " values, worker " + std::to_string(first_worker) + " gave " +
+             std::to_string(first.values.size()) + "; length, dtype and `mean` must be the same";
+    }
+    total += other.weight;
+  }
+  if (first.mean && !(total > 0)) {
+    return "all-reduce " + std::to_string(round_) + ": the weights of a mean add up to " + std::to_string(total);
+  }
+  return std::nullopt;
+}
+
+void AllReducer::complete() {
+  const net::AllReduce& first = contributions_.begin()->second;
+  const std::size_t size = first.values.size();
+  last_ = first.values.dtype() == net::DType::float32 ? reduce<float>(contributions_, size, first.mean)
+                                                      : reduce<double>(contributions_, size, first.mean);
+  contributions_.clear();
+  ++round_;
+}
+
+}  // namespace dsgd::server

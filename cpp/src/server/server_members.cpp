@@ -1,0 +1,149 @@
+// Who is there: sessions, late joins, losses.
+#include <utility>  // for exchange
+
+#include "server_send.hpp"
+
+namespace dsgd::server {
+
+using net::Status;
+
+void ParameterServer::on_hello(ConnectionId id, Connection& connection, std::uint64_t request, const net::Hello& hello) {
+  if (hello.worker >= kMaxWorkers) {
+    net::malformed("worker " + std::to_string(hello.worker) + "; ranks are below " + std::to_string(kMaxWorkers));
+  }
+  if (connection.worker && *connection.worker != hello.worker) net::malformed("one connection, two workers");
+  if (hello.layout != layout_) {
+    send(id, net::Failure{net::FailureKind::config, hello.worker,
+                          "worker " + std::to_string(hello.worker) + " was given other tables or another number of " +
+                              "shards than the server"}, 0);
+    return close(id);
+  }
+  if (request < connection.last_hello) return;  // late repetition of one that another has followed
+  Worker& worker = workers_[hello.worker];
+  const bool known = hello.session != 0 && hello.incarnation == config_.incarnation;
+  const bool current = known && hello.session == worker.session;
+  if (current && (worker.status == Status::live || worker.status == Status::left)) {
+    if (worker.connection && *worker.connection != id) close(*worker.connection);
+    connection.worker = hello.worker;
+    connection.last_hello = request;
+    worker.connection = id;
+    worker.last_heard = now_;
+    return welcome(hello.worker, id, request, worker.applied);
+  }
+  if (request == connection.last_hello && worker.connection == id) {
+    return welcome(hello.worker, id, request, worker.applied);  // the first welcome was lost
+  }
+  if (known && !current && worker.status == Status::live && worker.connection) {
+    send(id, net::Failure{net::FailureKind::config, hello.worker,
+                          "worker " + std::to_string(hello.worker) + " was taken over by another process"}, 0);
+    return close(id);
+  }
+  if (worker.connection && *worker.connection != id) close(*worker.connection);
+  // A new life of a worker that has taken part in all-reduces of this clock would repeat those, of which the others
+  // are past: it comes back at the next clock, like one that was lost.
+  if (worker.status == Status::live && worker.rounds_in_clock > 0) {
+    worker.connection.reset();  // this one stays open
+    lose(hello.worker, "began anew");
+  }
+  if (failure_) return send(id, *failure_, 0);
+  connection.worker = hello.worker;
+  connection.last_hello = request;
+  if (!worker.counts() && join_must_wait()) {
+    joiners_.insert_or_assign(hello.worker, Joiner{id, request, hello});
+  } else {
+    begin_life(hello.worker, id, request, hello);
+  }
+  settle();
+}
+
+bool ParameterServer::join_must_wait() const {
+  return rounds_in_clock_ > 0 && clock_.slowest() > 0 && !clock_.empty();
+}
+
+void ParameterServer::admit_joiners() {
+  for (const auto& [rank, joiner] : std::exchange(joiners_, {})) {
+    begin_life(rank, joiner.connection, joiner.request, joiner.hello);
+  }
+}
+
+void ParameterServer::begin_life(std::uint32_t rank, ConnectionId id, std::uint64_t request, const net::Hello& hello) {
+  Worker& worker = workers_.at(rank);
+  const std::uint64_t applied = worker.applied;
+  if (worker.status == Status::expected) {
+    --expected_;
+  } else if (worker.status != Status::live) {
+    if (worker.status == Status::left && --left_at_[worker.clock] == 0) left_at_.erase(worker.clock);
+    worker.clock = std::max(worker.clock, clock_.slowest());
+    clock_.add(worker.clock);
+  }
+  if (worker.status != Status::live) {
+    worker.status = Status::live;
+    urgent_change_ = true;
+  }
+  joined_any_ = true;
+  worker.session = next_session_++;
+  worker.applied = hello.next_sequence == 0 ? 0 : hello.next_sequence - 1;
+  worker.connection = id;
+  worker.last_heard = now_;
+  worker.rounds_in_clock = 0;
+  worker.pulls.clear();
+  worker.collecting.reset();
+  worker.address = hello.address;
+  changed(worker);
+  deadline_ = std::min(deadline_, now_ + config_.heartbeat_deadline);
+  welcome(rank, id, request, applied);
+}
+
+void ParameterServer::welcome(std::uint32_t rank, ConnectionId id, std::uint64_t request, std::uint64_t applied) {
+  const Worker& worker = workers_.at(rank);
+  send(id,
+       net::Welcome{config_.incarnation, worker.session, applied, clocks_of(worker), reducer_.round(), worker.state},
+       request);
+  if (config_.shard != 0) return;
+  if (expected_ == 0) send(id, members_since(0), 0);
+  if (signals_.version() > 0) send(id, signals_.since(0), 0);
+}
+
+void ParameterServer::lose(std::uint32_t rank, const std::string& why) {
+  Worker& worker = workers_.at(rank);
+  if (worker.status == Status::expected) --expected_;
+  worker.status = Status::lost;
+  worker.pulls.clear();
+  worker.collecting.reset();
+  clock_.remove(worker.clock);
+  for (Table& table : tables_) table.forget(rank);
+  if (worker.connection) close(*worker.connection);
+  changed(worker);
+  urgent_change_ = true;
+  if (config_.fail_on_lost) {
+    fail(net::FailureKind::worker_lost, rank, "worker " + std::to_string(rank) + " is lost: it " + why);
+  }
+}
+
+void ParameterServer::leave(std::uint32_t rank) {
+  Worker& worker = workers_.at(rank);
+  worker.status = Status::left;
+  worker.pulls.clear();
+  worker.collecting.reset();
+  clock_.remove(worker.clock);
+  ++left_at_[worker.clock];
+  changed(worker);
+}
+
+void ParameterServer::announce_members() {
+  // Not each time that one of a thousand comes, or leaves at the end: who waits for that hears it with the next heartbeat.
+  if (!urgent_change_ || expected_ > 0 || config_.shard != 0) return;
+  urgent_change_ = false;
+  broadcast(members_since(announced_version_));
+  announced_version_ = members_version_;
+}
+
+net::Members ParameterServer::members_since(std::uint64_t since) const {
+  net::Members message{since, {}};
+  for (auto& member : members()) {
+    if (member.version > since) message.changed.push_back(std::move(member));
+  }
+  return message;
+}
+
+}  // namespace dsgd::server
