@@ -143,7 +143,7 @@ def test_evaluation_costs_no_virtual_time_and_changes_nothing() -> None:
 
 def test_a_run_ends_early() -> None:
     assert fit(max_epochs=50, tol=0.05).stop_reason == "tol"
-    stopped = fit(max_epochs=50, callbacks=[lambda record, model: record.epoch >= 2])
+    stopped = fit(max_epochs=50, callbacks=[lambda record, _: record.epoch >= 2])
     assert stopped.stop_reason == "callback"
     assert len(stopped.history) == 2
     assert fit(max_epochs=50, early_stopping=True, eval_set=(X, Y)).stop_reason == "early_stopping"
