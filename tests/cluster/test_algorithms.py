@@ -11,7 +11,7 @@ from problems import make_problem
 
 import dsgd
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp, Sync, resolve_algorithm
-from dsgd.cluster import Crash, Simulation
+from dsgd.cluster import Crash, KernelCost, Simulation
 from dsgd.cluster.kernels import Kernels
 from dsgd.cluster.run import Assignment, SimulatedRun
 from dsgd.data.inputs import as_matrix
@@ -119,8 +119,8 @@ def test_a_barrier_algorithm_gives_the_same_bits_on_every_cluster() -> None:
     [
         (Ssp(batch_size=2), 150, 1e-2),
         (Sync(batch_size=4), 150, 1e-2),
-        (DisSvrg(gradient="global"), 80, 1e-3),
-        (DisSvrg(gradient="exact"), 80, 1e-3),
+        (DisSvrg(gradient="global", inner_steps=60), 120, 1e-3),
+        (DisSvrg(gradient="exact", inner_steps=60), 120, 1e-3),
     ],
     ids=["ssp", "sync", "global", "exact"],
 )
@@ -196,9 +196,10 @@ def test_options_that_need_others_change_the_result(options: dict[str, Any], cha
     results = []
     for more in ({}, changed):
         work = assignment(DisSvrg(staleness=2, **options, **more), 3, 30, 1.0)
-        # The last node is slow at first only, so that there are lags, and an end of them.
-        slow = [(0.0, 0.05), (0.01, 1.0)]
-        results.append(simulate(work, speeds=[1.0, 1.0, slow]).tobytes())
+        # The last node is slow at first and fast later, so that there are lags, and an end of them.
+        slow = [(0.0, 0.05), (0.4, 10.0)]
+        cost = KernelCost(call=1e-3)
+        results.append(simulate(work, speeds=[1.0, 1.0, slow], kernel_cost=cost).tobytes())
     assert results[0] != results[1]
 
 

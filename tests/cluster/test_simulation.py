@@ -64,7 +64,7 @@ def test_a_large_table_takes_its_time_on_the_wire() -> None:
     fast = Simulation(nodes=3, bandwidth=1e7, server_bandwidth=1e9)
     assert run_toy(pull_once, fast, clocks=1, size=1_000_000).record.virtual_seconds == pytest.approx(0.824, rel=0.01)
     sharded = Simulation(nodes=3, bandwidth=1e7, servers=3)
-    assert run_toy(pull_once, sharded, clocks=1, size=1_000_000).record.virtual_seconds < 1.1
+    assert run_toy(pull_once, sharded, clocks=1, size=1_000_000).record.virtual_seconds < 1.4
 
 
 def test_bytes_sent_are_bytes_received() -> None:
@@ -78,7 +78,11 @@ def test_bytes_sent_are_bytes_received() -> None:
 
 
 def test_a_slow_node_makes_the_others_wait() -> None:
-    waiting = fit(cluster=Simulation(nodes=3, speeds=[1, 1, 0.1]), staleness=0).history[-1].waiting
+    waiting = (
+        fit(cluster=Simulation(nodes=3, speeds=[1, 1, 0.1], kernel_cost=KernelCost(call=0.01)), staleness=0)
+        .history[-1]
+        .waiting
+    )
     assert waiting is not None
     assert min(waiting[:2]) > 3 * waiting[2]
 

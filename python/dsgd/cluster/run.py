@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -130,13 +130,14 @@ class SimulatedRun:
     config : Simulation
     assignment : Assignment
     on_clock : callable, optional
-        Called with the state of the cluster and the weights of the server whenever the slowest worker has finished
-        another `every` clocks; the virtual clock stands still meanwhile. One that returns True ends the run.
-    every : int
+        Called with the state of the cluster and the weights of the server when the slowest worker has finished one of
+        `notices`; the virtual clock stands still meanwhile. One that returns True ends the run.
+    notices : sequence of int
+        Clocks, rising.
     """
 
     def __init__(
-        self, config: Simulation, assignment: Assignment, on_clock: OnClock | None = None, every: int = 1
+        self, config: Simulation, assignment: Assignment, on_clock: OnClock | None = None, notices: Sequence[int] = ()
     ) -> None:
         self.config = config
         self.start = assignment.start
@@ -146,8 +147,7 @@ class SimulatedRun:
         self.last_progress = 0.0
         self._assignment = assignment
         self._on_clock = on_clock
-        self._every = every
-        self._next_notice = every
+        self._notices = deque(notices)
         self._stopped = False
         self._delays: Counter[int] = Counter()
         self._reports: list[tuple[int, float, bytes]] = []
@@ -287,9 +287,10 @@ class SimulatedRun:
 
     def notice_clock(self, slowest: int) -> None:
         """Show the weights where the slowest worker has come far enough."""
-        if slowest < self._next_notice:
+        if not self._notices or slowest < self._notices[0]:
             return
-        self._next_notice = slowest + self._every
+        while self._notices and self._notices[0] <= slowest:
+            self._notices.popleft()
         self._collect_reports()
         if self._on_clock is not None and self._on_clock(self.record(), self._table("weights")):
             self._stopped = True

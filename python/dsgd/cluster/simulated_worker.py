@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dsgd import _core
 from dsgd.cluster.commands import EVERYONE
-from dsgd.cluster.kernels import Kernels
+from dsgd.cluster.kernels import Kernels, Work
 from dsgd.cluster.nodes import SpeedProfile
 from dsgd.cluster.program import ProgramRun, Status
 from dsgd.cluster.simulated_server import Connection
@@ -55,6 +55,7 @@ class SimulatedWorker:
         self._era = 0  # of the program: work that an earlier one began has no effect
         self._waiting_since = math.nan
         self._resumed_at = 0.0
+        self._computing: tuple[float, float, Work] | None = None
         self._worked_before = kernels.work.copy()
 
     def start(self) -> None:
@@ -243,6 +244,7 @@ class SimulatedWorker:
 
     def _stop_program(self) -> None:
         self._era += 1
+        self._note_computed()
         if self._program is not None:
             self._program.close()
             self._run.keep_delays(self._program.pull_delays)
@@ -268,6 +270,7 @@ class SimulatedWorker:
     def _worked(self, era: int) -> None:
         """Go on after a kernel."""
         if era == self._era:
+            self._note_computed()
             self._waiting_since = math.nan
             self._go_on(after_work=True)
 
@@ -301,8 +304,8 @@ class SimulatedWorker:
         """See to it that the program goes on when its work is done, or leave."""
         work = self.kernels.work.since(self._worked_before)
         end = self._profile.finish(now, self._run.config.kernel_cost.seconds(work))
-        if work.calls and self._trace is not None:
-            self._trace.compute(self.node, now, end, work.entries, work.elements)
+        if work.calls:
+            self._computing = (now, end, work)
         self._run.last_progress = max(self._run.last_progress, end)
         if status is Status.WORKED:
             self._queue.at(end, self._worked, self._era)
@@ -322,6 +325,13 @@ class SimulatedWorker:
         self.waited += now - since
         if self._trace is not None:
             self._trace.wait(self.node, since, now, type(command).__name__)
+
+    def _note_computed(self) -> None:
+        """Put the kernel that has ended, or was cut off, into the trace."""
+        if self._computing is not None and self._trace is not None:
+            begin, end, work = self._computing
+            self._trace.compute(self.node, begin, min(end, self._queue.now), work.entries, work.elements)
+        self._computing = None
 
     def _stop_waiting(self) -> None:
         if not math.isnan(self._waiting_since):

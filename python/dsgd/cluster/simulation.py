@@ -56,7 +56,7 @@ class Simulation:
         Whether the others go on without a worker that is lost.
     heartbeat_deadline : float, default=30.0
         Seconds of silence after which a worker counts as lost.
-    resend_after : float, default=1.0
+    resend_after : float, default=5.0
         Seconds without an acknowledgement after which a client sends again.
     reconnect_after : float, default=0.1
         Seconds between attempts to connect.
@@ -85,7 +85,7 @@ class Simulation:
     checkpoint_every: int = 10
     on_lost: str = "continue"
     heartbeat_deadline: float = 30.0
-    resend_after: float = 1.0
+    resend_after: float = 5.0
     reconnect_after: float = 0.1
     stall_deadline: float = 3600.0
     max_seconds: float = math.inf

@@ -216,8 +216,9 @@ def train_on_cluster(
     """
     work = assignment(algorithm, task, cluster.nodes)
     recorder = _Recorder(work, task, model, evaluation, stopping, callbacks, report, evaluate_every > 0, begin)
-    every = max(1, round(evaluate_every / work.passes_per_clock)) if evaluate_every else work.max_clocks
-    outcome = SimulatedRun(cluster, work, recorder, every).run()
+    epochs = [*range(evaluate_every, task.max_epochs, evaluate_every)] if evaluate_every else []
+    notices = [*(math.ceil(epoch / work.passes_per_clock - 1e-9) for epoch in epochs), work.max_clocks]
+    outcome = SimulatedRun(cluster, work, recorder, notices).run()
     history = recorder.history
     if recorder.reason is None and (not history or not np.array_equal(model.weights[0], outcome.weights)):
         recorder(outcome.record, outcome.weights)
