@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +63,7 @@ class Work:
 
     def copy(self) -> Work:
         """Return the numbers as they are."""
-        return dataclasses.replace(self)
+        return Work(self.entries, self.elements, self.calls, self.samples)
 
 
 class Kernels:
