@@ -38,13 +38,15 @@ std::optional<std::string> AllReducer::mismatch() const {
   return std::nullopt;
 }
 
-void AllReducer::complete() {
+const net::Values& AllReducer::complete() {
   const net::AllReduce& first = contributions_.begin()->second;
   const std::size_t size = first.values.size();
-  last_ = first.values.dtype() == net::DType::float32 ? reduce<float>(contributions_, size, first.mean)
-                                                      : reduce<double>(contributions_, size, first.mean);
+  net::Values& result = last_.emplace();
+  result = first.values.dtype() == net::DType::float32 ? reduce<float>(contributions_, size, first.mean)
+                                                       : reduce<double>(contributions_, size, first.mean);
   contributions_.clear();
   ++round_;
+  return result;
 }
 
 }  // namespace dsgd::server

@@ -201,10 +201,8 @@ void ParameterServer::complete_all_reduce() {
     fail(net::FailureKind::config, 0, *mismatch);
     return;
   }
-  const std::uint64_t round = reducer_.round();
-  reducer_.complete();
+  const net::CollectAnswer result{reducer_.complete()};
   ++rounds_in_clock_;
-  const net::CollectAnswer result{*reducer_.result(round)};
   for (auto& [_, worker] : workers_) {
     if (!worker.collecting) continue;
     send_to(worker, result, *worker.collecting);

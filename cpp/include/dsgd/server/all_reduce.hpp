@@ -29,8 +29,8 @@ class AllReducer {
   /// What does not match the contribution of the lowest rank, in words.
   [[nodiscard]] std::optional<std::string> mismatch() const;
 
-  /// Everybody has contributed: begins the next round.
-  void complete();
+  /// Everybody has contributed: the result. Begins the next round.
+  const net::Values& complete();
 
   /// The result of the last complete round. Those before it are wanted by nobody: who contributes to a round has got
   /// the one before it.
