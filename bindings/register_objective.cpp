@@ -22,8 +22,7 @@ Objective linear_objective(const Matrix& X, const py::array& y, const std::optio
         py::tuple arrays = py::make_tuple(X.arrays, y, sample_weight);
         const py::gil_scoped_release release;
         return {LinearObjective<Data>(view, targets, importance,
-                                      {loss, alpha_l1, alpha_l2, fit_intercept, intercept_rate}, n_threads,
-                                      inverse),
+                                      {loss, alpha_l1, alpha_l2, fit_intercept, intercept_rate}, n_threads, inverse),
                 std::move(arrays)};
       },
       X.view);

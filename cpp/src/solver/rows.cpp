@@ -11,8 +11,8 @@ namespace {
 
 void check_size(const char* what, std::size_t size, std::size_t expected) {
   if (size != expected) {
-    throw Error(ErrorCode::config, std::string(what) + " has " + std::to_string(size) + " elements; expected " +
-                                       std::to_string(expected));
+    throw Error(ErrorCode::config,
+                std::string(what) + " has " + std::to_string(size) + " elements; expected " + std::to_string(expected));
   }
 }
 
@@ -95,12 +95,11 @@ std::size_t rows_descend(const LinearObjective<Data>& objective, std::span<typen
   return entries;
 }
 
-#define DSGD_INSTANTIATE(Data)                                                                                   \
-  template std::size_t rows_gradient(const LinearObjective<Data>&, std::span<const Data::Real>,                  \
-                                     std::span<const std::int64_t>, std::span<double>, std::span<double>);       \
-  template std::size_t rows_descend(const LinearObjective<Data>&, std::span<Data::Real>,                         \
-                                    std::span<const Data::Real>, std::span<const Data::Real>,                    \
-                                    std::span<const std::int64_t>, double);
+#define DSGD_INSTANTIATE(Data)                                                                                        \
+  template std::size_t rows_gradient(const LinearObjective<Data>&, std::span<const Data::Real>,                       \
+                                     std::span<const std::int64_t>, std::span<double>, std::span<double>);            \
+  template std::size_t rows_descend(const LinearObjective<Data>&, std::span<Data::Real>, std::span<const Data::Real>, \
+                                    std::span<const Data::Real>, std::span<const std::int64_t>, double);
 DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 

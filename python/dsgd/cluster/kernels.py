@@ -18,6 +18,9 @@ Rows = NDArray[np.int64]
 
 _SAMPLE_ROWS = 1000
 
+# Entries of 16 bytes that stay in a cache of 8 MiB.
+_CACHE_ENTRIES = 2**19
+
 
 def entries_of(matrix: _core.Matrix) -> int:
     """Return how many entries the rows of a matrix have, those of a dense one all counted."""
@@ -32,30 +35,27 @@ class Work:
     Attributes
     ----------
     entries : int
-        Entries of rows.
+        Entries of sparse rows, each as often as a kernel reads or writes for it.
+    far_entries : int
+        Of these, the share of rows that a cache does not hold.
     elements : int
-        Elements of dense vectors.
+        Elements of dense vectors and rows.
     calls : int
     samples : int
         Gradients of single samples evaluated.
     """
 
     entries: int = 0
+    far_entries: int = 0
     elements: int = 0
     calls: int = 0
     samples: int = 0
-
-    def add(self, *, entries: int = 0, elements: int = 0, samples: int = 0) -> None:
-        """Count one call."""
-        self.entries += entries
-        self.elements += elements
-        self.calls += 1
-        self.samples += samples
 
     def since(self, before: Work) -> Work:
         """Return what was added since a copy was made."""
         return Work(
             self.entries - before.entries,
+            self.far_entries - before.far_entries,
             self.elements - before.elements,
             self.calls - before.calls,
             self.samples - before.samples,
@@ -63,7 +63,7 @@ class Work:
 
     def copy(self) -> Work:
         """Return the numbers as they are."""
-        return Work(self.entries, self.elements, self.calls, self.samples)
+        return Work(self.entries, self.far_entries, self.elements, self.calls, self.samples)
 
 
 class Kernels:
@@ -89,6 +89,8 @@ class Kernels:
         self._scratch = np.empty((2, self._n_parameters))  # new pages from the system would cost more than the work
         self._sample: tuple[_core.LinearObjective, int, int] | None = None
         self._entries = entries_of(problem.matrix)
+        self._sparse = problem.sparse
+        self._far = max(0.0, 1 - _CACHE_ENTRIES / max(self._entries, 1))
 
     @property
     def n_samples(self) -> int:
@@ -100,12 +102,24 @@ class Kernels:
         """Length of the parameter vector."""
         return self._n_parameters
 
+    def count(self, *, entries: int = 0, elements: int = 0, samples: int = 0) -> None:
+        """Count one call of a kernel, or of anything else that a program computes."""
+        work = self.work
+        if self._sparse:
+            work.entries += entries
+            work.far_entries += int(entries * self._far)
+        else:
+            elements += entries
+        work.elements += elements
+        work.calls += 1
+        work.samples += samples
+
     def gradient(self, weights: NDArray[Any], rows: Rows) -> NDArray[Any]:
         """Return the mean over `rows` of the gradient of the loss, without the penalty."""
         total: NDArray[Any] = self._scratch[0]
         total.fill(0)
         entries = _core.rows_gradient(self._objective, weights, rows, total)
-        self.work.add(entries=entries, elements=2 * self._n_parameters, samples=len(rows))
+        self.count(entries=entries, elements=2 * self._n_parameters, samples=len(rows))
         total /= len(rows)
         return total.astype(weights.dtype)
 
@@ -113,7 +127,7 @@ class Kernels:
         """Return the mean over all rows of this worker of the gradient of the loss, without the penalty."""
         mean: NDArray[Any] = self._scratch[0]
         self._objective.loss_gradient(weights, mean, self._threads)
-        self.work.add(entries=self._entries, elements=2 * self._n_parameters, samples=self.n_samples)
+        self.count(entries=self._entries, elements=2 * self._n_parameters, samples=self.n_samples)
         return mean.astype(weights.dtype)
 
     def minibatch_step(self, weights: NDArray[Any], rows: Rows, step: float) -> NDArray[Any]:
@@ -125,7 +139,7 @@ class Kernels:
         gradient, due = self._scratch
         self._scratch.fill(0)
         entries = _core.rows_gradient(self._objective, weights, rows, gradient, due)
-        self.work.add(entries=entries, elements=4 * self._n_parameters, samples=len(rows))
+        self.count(entries=entries, elements=4 * self._n_parameters, samples=len(rows))
         alpha_l1, alpha_l2 = self.problem.alphas
         if self.problem.fit_intercept:
             gradient[-1] *= self.problem.scale.intercept_rate
@@ -144,7 +158,7 @@ class Kernels:
         """Return the weights after a step of stochastic gradient descent on each of `rows`."""
         moved = weights.copy()
         entries = _core.rows_descend(self._objective, moved, rows, step)
-        self.work.add(entries=2 * entries, elements=len(moved), samples=len(rows))
+        self.count(entries=2 * entries, elements=len(moved), samples=len(rows))
         return moved
 
     def svrg_steps(
@@ -179,7 +193,7 @@ class Kernels:
         moved = weights.copy()
         pull = self._pull(mean_gradient, local)
         entries = _core.rows_descend(self._objective, moved, rows, step, anchor, pull)
-        self.work.add(entries=2 * entries, elements=2 * len(moved), samples=2 * len(rows))
+        self.count(entries=2 * entries, elements=2 * len(moved), samples=2 * len(rows))
         return moved
 
     def prox(self, weights: NDArray[Any], step: float) -> NDArray[Any]:
@@ -190,7 +204,7 @@ class Kernels:
         if alpha_l1:
             coef[:] = np.sign(coef) * np.maximum(0, np.abs(coef) - step * alpha_l1)
         coef /= 1 + step * alpha_l2
-        self.work.add(elements=2 * len(moved))
+        self.count(elements=2 * len(moved))
         return moved
 
     def proximal_step(self, weights: NDArray[Any], gradient: NDArray[Any], step: float) -> NDArray[Any]:
@@ -207,14 +221,14 @@ class Kernels:
             problem = part(self.problem, rows)
             self._sample = (problem.objective(1), entries_of(problem.matrix), len(rows))
         objective, entries, n_rows = self._sample
-        self.work.add(entries=entries, samples=n_rows)
+        self.count(entries=entries, samples=n_rows)
         return objective.mean_loss(weights, 1)
 
     def penalty(self, weights: NDArray[Any]) -> float:
         """Return the penalty."""
         alpha_l1, alpha_l2 = self.problem.alphas
         coef = weights[: self.problem.matrix.n_features].astype(np.float64)
-        self.work.add(elements=len(coef))
+        self.count(elements=len(coef))
         return float(alpha_l2 / 2 * np.square(coef).sum() + alpha_l1 * np.abs(coef).sum())
 
     def _pull(self, mean_gradient: NDArray[Any], local: bool) -> NDArray[Any]:

@@ -24,24 +24,32 @@ class KernelCost:
     Parameters
     ----------
     entry : float
-        Of an entry of a row.
+        Of an entry of a sparse row.
+    far_entry : float
+        What it takes longer if no cache holds the row.
     element : float
-        Of an element of a dense vector.
+        Of an element of a dense vector or row.
     call : float
         Of every kernel.
     """
 
-    entry: float = 2.0e-9
+    entry: float = 1.1e-9
+    far_entry: float = 3.0e-9
     element: float = 1.0e-9
-    call: float = 1.0e-5
+    call: float = 2.0e-6
 
     def __post_init__(self) -> None:
-        for name in ("entry", "element", "call"):
+        for name in ("entry", "far_entry", "element", "call"):
             check_real(f"KernelCost.{name}", getattr(self, name), 0)
 
     def seconds(self, work: Work) -> float:
         """Return what the work takes at speed 1."""
-        return work.entries * self.entry + work.elements * self.element + work.calls * self.call
+        return (
+            work.entries * self.entry
+            + work.far_entries * self.far_entry
+            + work.elements * self.element
+            + work.calls * self.call
+        )
 
 
 class SpeedProfile:

@@ -17,8 +17,8 @@ template <typename Data>
 std::size_t rows_gradient(const LinearObjective<Data>& objective, std::span<const typename Data::Real> weights,
                           std::span<const std::int64_t> rows, std::span<double> gradient, std::span<double> due);
 
-/// Steps of stochastic gradient descent of one size, one a row, the penalty on every one; reduced in variance where there
-/// is an anchor. With r_i(w) = s_i loss'(w.x_i + b, y_i),
+/// Steps of stochastic gradient descent of one size, one a row, the penalty on every one; reduced in variance where
+/// there is an anchor. With r_i(w) = s_i loss'(w.x_i + b, y_i),
 ///
 ///   w_j <- prox_j( w_j - step ((r_i(w) - r_i(anchor)) x_ij + pull_j) )   for the features j of row i,
 ///   b <- b - intercept_rate step (r_i(w) - r_i(anchor) + pull_b)
