@@ -189,6 +189,7 @@ class Network {
       }
       if (workers_[rank].left) start(rank);  // was there when the checkpoint was made: is needed again
       workers_[rank].left = false;
+      workers_[rank].waits_for = workers_[rank].at == Worker::At::leave ? workers_[rank].waits_for : 0;  // is void
       workers_[rank].client->disconnected(now_, shard);
       connect(rank, shard);
     }

@@ -28,7 +28,7 @@ net::Numbers join(const std::vector<std::optional<net::Numbers>>& parts) {
 
 void Client::connected(double now, std::size_t shard) {
   now_ = std::max(now_, now);
-  if (failed_) return;
+  if (failed_ || left_) return;
   Link& link = links_.at(shard);
   link.state = LinkState::greeting;
   link.assembler = net::Assembler(message_limit_);
@@ -43,7 +43,7 @@ void Client::disconnected(double now, std::size_t shard) {
 void Client::receive(double now, std::size_t shard, net::ByteSpan frame) {
   now_ = std::max(now_, now);
   Link& link = links_.at(shard);
-  if (link.state == LinkState::closed || failed_) return;
+  if (link.state == LinkState::closed || failed_ || left_) return;
   try {
     const auto message = link.assembler.add(frame);
     link.last_heard = now_;
@@ -109,7 +109,7 @@ void Client::send(std::size_t shard, Pending& pending) {
 void Client::send_hello(std::size_t shard) {
   Link& link = links_[shard];
   link.hello_request = next_request_++;
-  const net::Hello hello{link.incarnation, link.session, config_.worker, link.next_sequence, layout_, config_.address};
+  const net::Hello hello{link.incarnation, link.session, link.fresh, config_.worker, link.next_sequence, layout_, config_.address};
   link.hello = Pending{0, net::encode(hello, link.hello_request, config_.payload_checksum), 0, config_.resend_after};
   send(shard, *link.hello);
 }
@@ -170,6 +170,7 @@ void Client::on_welcome(std::size_t shard, std::uint64_t request, net::Welcome w
   link.clocks = welcome.clocks;
   link.start_state = std::move(welcome.state);
   link.welcomed = true;
+  link.fresh = false;
   if (shard == 0) round_ = welcome.round;
   finish_joining();
 }
@@ -189,7 +190,7 @@ void Client::begin_again(std::size_t shard) {
     link.requests.clear();
     if (other == shard) continue;
     link.welcomed = false;
-    link.session = 0;
+    link.fresh = true;
     if (link.state == LinkState::closed) continue;
     link.state = LinkState::greeting;
     send_hello(other);

@@ -20,7 +20,9 @@ void check(const ServerConfig& config) {
   if (config.n_shards == 0 || config.n_shards > ParameterServer::kMaxWorkers || config.shard >= config.n_shards) {
     refuse("shard " + std::to_string(config.shard) + " of " + std::to_string(config.n_shards) + " is not possible");
   }
-  if (config.incarnation == 0) refuse("incarnation must be at least 1");
+  if (config.incarnation == 0 || config.incarnation >= std::uint64_t{1} << 31U) {
+    refuse("incarnation must be in [1, 2^31), not " + std::to_string(config.incarnation));
+  }
   const std::pair<const char*, double> deadlines[] = {{"heartbeat_deadline", config.heartbeat_deadline},
                                                       {"join_deadline", config.join_deadline}};
   for (const auto& [name, seconds] : deadlines) {

@@ -19,8 +19,8 @@ std::string held_name(std::size_t index) { return "held/" + std::to_string(index
 
 Checkpoint ParameterServer::checkpoint() const {
   Checkpoint checkpoint;
-  checkpoint["server"] = Words{config_.incarnation, layout_,       config_.shard, applied_clock_, reducer_.round(),
-                               next_session_,       next_arrival_, held_.size()};
+  checkpoint["server"] = Words{config_.incarnation, layout_,       config_.shard, applied_clock_,
+                               reducer_.round(),    next_arrival_, held_.size()};
   for (const Table& table : tables_) table.save(checkpoint);
   Words ranks;
   for (const auto& [rank, worker] : workers_) {
@@ -45,7 +45,7 @@ Checkpoint ParameterServer::checkpoint() const {
 }
 
 void ParameterServer::restore(const Checkpoint& checkpoint) {
-  const Words& server = saved<std::uint64_t>(checkpoint, "server", 8);
+  const Words& server = saved<std::uint64_t>(checkpoint, "server", 7);
   if (server[1] != layout_ || server[2] != config_.shard) {
     throw Error(ErrorCode::config, "the checkpoint is of other tables, or of another shard, than this server's");
   }
@@ -55,8 +55,7 @@ void ParameterServer::restore(const Checkpoint& checkpoint) {
   }
   applied_clock_ = server[3];
   reducer_.start_at(server[4]);
-  next_session_ = server[5];
-  next_arrival_ = server[6];
+  next_arrival_ = server[5];
   for (Table& table : tables_) table.restore(checkpoint);
 
   workers_.clear();
@@ -81,7 +80,7 @@ void ParameterServer::restore(const Checkpoint& checkpoint) {
     ++expected_;
     clock_.add(worker.clock);
   }
-  for (std::size_t index = 0; index < server[7]; ++index) {
+  for (std::size_t index = 0; index < server[6]; ++index) {
     const Words& words = saved<std::uint64_t>(checkpoint, held_name(index), 4);
     Update update = restore_update(checkpoint, held_name(index));
     if (words[1] >= kMaxWorkers || words[3] >= tables_.size()) {

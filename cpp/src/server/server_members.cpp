@@ -22,18 +22,18 @@ void ParameterServer::on_hello(ConnectionId id, Connection& connection, std::uin
   Worker& worker = workers_[hello.worker];
   const bool known = hello.session != 0 && hello.incarnation == config_.incarnation;
   const bool current = known && hello.session == worker.session;
-  if (current && (worker.status == Status::live || worker.status == Status::left)) {
+  if (current && !hello.fresh && (worker.status == Status::live || worker.status == Status::left)) {
     if (worker.connection && *worker.connection != id) close(*worker.connection);
     connection.worker = hello.worker;
     connection.last_hello = request;
     worker.connection = id;
     worker.last_heard = now_;
-    return welcome(hello.worker, id, request, worker.applied);
+    return welcome(hello.worker, id, request, worker.reached());
   }
   if (request == connection.last_hello && worker.connection == id) {
     return welcome(hello.worker, id, request, worker.applied);  // the first welcome was lost
   }
-  if (known && !current && worker.status == Status::live && worker.connection) {
+  if (known && !worker.owns(hello.session) && worker.status == Status::live && worker.connection) {
     send(id, net::Failure{net::FailureKind::config, hello.worker,
                           "worker " + std::to_string(hello.worker) + " was taken over by another process"}, 0);
     return close(id);
@@ -68,7 +68,9 @@ void ParameterServer::admit_joiners() {
 
 void ParameterServer::begin_life(std::uint32_t rank, ConnectionId id, std::uint64_t request, const net::Hello& hello) {
   Worker& worker = workers_.at(rank);
-  const std::uint64_t applied = worker.applied;
+  if (!worker.owns(hello.session)) worker.applied = 0;  // another process numbers its operations anew
+  worker.former_session = hello.session;
+  worker.confirmed = false;
   if (worker.status == Status::expected) {
     --expected_;
   } else if (worker.status != Status::live) {
@@ -81,8 +83,9 @@ void ParameterServer::begin_life(std::uint32_t rank, ConnectionId id, std::uint6
     urgent_change_ = true;
   }
   joined_any_ = true;
-  worker.session = next_session_++;
-  worker.applied = hello.next_sequence == 0 ? 0 : hello.next_sequence - 1;
+  // Unlike any of another incarnation, too.
+  worker.session = (config_.incarnation << 32U) + next_session_++;
+  worker.first_sequence = std::max<std::uint64_t>(hello.next_sequence, 1);
   worker.connection = id;
   worker.last_heard = now_;
   worker.rounds_in_clock = 0;
@@ -91,7 +94,7 @@ void ParameterServer::begin_life(std::uint32_t rank, ConnectionId id, std::uint6
   worker.address = hello.address;
   changed(worker);
   deadline_ = std::min(deadline_, now_ + config_.heartbeat_deadline);
-  welcome(rank, id, request, applied);
+  welcome(rank, id, request, worker.applied);
 }
 
 void ParameterServer::welcome(std::uint32_t rank, ConnectionId id, std::uint64_t request, std::uint64_t applied) {

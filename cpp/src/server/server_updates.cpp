@@ -14,12 +14,13 @@ void ParameterServer::on_operation(std::uint32_t rank, const Body& body) {
   // Of a former life of the server, or from before this worker was lost: it was told, or will be.
   if (body.stamp.incarnation != config_.incarnation) return;
   if (worker.status != Status::live && worker.status != Status::left) return;
-  if (body.stamp.sequence == worker.applied + 1 && worker.status == Status::live) {
+  if (body.stamp.sequence == worker.reached() + 1 && worker.status == Status::live) {
     perform(rank, body);
+    worker.confirmed = true;
     worker.applied = body.stamp.sequence;
     acknowledge(worker);
+    settle();  // first: a clock that moves brings pushes into the tables that its pulls must see
     answer_ready(rank);
-    settle();
   } else {
     acknowledge(worker);  // a repetition, or one that has overtaken another
   }
@@ -80,6 +81,7 @@ void ParameterServer::perform(std::uint32_t rank, const net::Leave& /*leave*/) {
 void ParameterServer::on_pull(std::uint32_t rank, std::uint64_t request, net::Pull pull) {
   Worker& worker = workers_.at(rank);
   if (pull.incarnation != config_.incarnation || pull.session != worker.session) return;
+  worker.confirmed = true;
   if (worker.status != Status::live) return;
   if (pull.table >= tables_.size()) net::malformed("there is no table number " + std::to_string(pull.table));
   if (pull.sparse) tables_[pull.table].check_keys(pull.keys);
@@ -92,7 +94,7 @@ void ParameterServer::on_pull(std::uint32_t rank, std::uint64_t request, net::Pu
 }
 
 bool ParameterServer::ready(const Worker& worker, const net::Pull& pull) const {
-  return worker.applied >= pull.after && clock_.admits(pull.clock);
+  return worker.reached() >= pull.after && clock_.admits(pull.clock);
 }
 
 void ParameterServer::answer(std::uint32_t rank, const WaitingPull& waiting) {
@@ -154,8 +156,9 @@ void ParameterServer::on_collect(std::uint32_t rank, std::uint64_t request, cons
 }
 
 void ParameterServer::on_heartbeat(std::uint32_t rank, const net::Heartbeat& heartbeat) {
-  const Worker& worker = workers_.at(rank);
+  Worker& worker = workers_.at(rank);
   if (heartbeat.incarnation != config_.incarnation || heartbeat.session != worker.session) return;
+  worker.confirmed = true;
   acknowledge(worker);
   if (config_.shard != 0) return;
   if (heartbeat.signals_seen < signals_.version()) send_to(worker, signals_.since(heartbeat.signals_seen), 0);
@@ -222,7 +225,7 @@ net::Clocks ParameterServer::clocks_of(const Worker& worker) const {
 }
 
 void ParameterServer::acknowledge(const Worker& worker) {
-  send_to(worker, net::Acknowledge{config_.incarnation, worker.session, worker.applied, clocks_of(worker)}, 0);
+  send_to(worker, net::Acknowledge{config_.incarnation, worker.session, worker.reached(), clocks_of(worker)}, 0);
 }
 
 void ParameterServer::coordinating_shard_only() const {

@@ -40,12 +40,13 @@ struct Stamp {
   }
 };
 
-/// The first message of a connection. With the session of a former connection it goes on with that one; with session 0
-/// it begins a new life of the worker, whose operations are numbered from `next_sequence`.
+/// The first message of a connection. With the session of a former connection it goes on with that one. Without, or
+/// `fresh`, it begins a new life of the worker, whose operations are numbered from `next_sequence`.
 struct Hello {
   static constexpr MessageType kType = MessageType::hello;
   std::uint64_t incarnation = 0;
   std::uint64_t session = 0;
+  bool fresh = false;
   std::uint32_t worker = 0;
   std::uint64_t next_sequence = 1;
   std::uint64_t layout = 0;  // of the tables and shards: both sides must mean the same
@@ -53,7 +54,7 @@ struct Hello {
 
   template <typename Archive>
   void fields(Archive& archive) {
-    archive(incarnation, session, worker, next_sequence, layout, address);
+    archive(incarnation, session, fresh, worker, next_sequence, layout, address);
   }
 };
 
@@ -61,7 +62,7 @@ struct Welcome {
   static constexpr MessageType kType = MessageType::welcome;
   std::uint64_t incarnation = 0;
   std::uint64_t session = 0;
-  std::uint64_t applied = 0;  // the last operation that the tables contain
+  std::uint64_t applied = 0;  // the last operation of the session that the hello named which the tables contain
   Clocks clocks;
   std::uint64_t round = 0;  // of the next all-reduce
   Bytes state;

@@ -120,6 +120,7 @@ class Client {
     std::uint64_t incarnation = 0;
     std::uint64_t session = 0;
     bool welcomed = false;  // in the life that is being begun, or goes on
+    bool fresh = false;     // a new life is to be begun, since another shard has begun one
     std::uint64_t next_sequence = 1;
     std::uint64_t acknowledged = 0;
     std::uint64_t start_clock = 0;

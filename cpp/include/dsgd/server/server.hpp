@@ -2,7 +2,8 @@
 // send. No socket, clock or thread. docs/server.md states what it promises; messages.hpp what it speaks.
 #pragma once
 
-#include <cstdint>   // for uint32_t, uint64_t
+#include <algorithm>  // for max
+#include <cstdint>    // for uint32_t, uint64_t
 #include <map>       // for map
 #include <optional>  // for optional
 #include <string>    // for string
@@ -84,8 +85,11 @@ class ParameterServer {
   struct Worker {
     net::Status status = net::Status::unknown;
     std::uint64_t clock = 0;    // finished
-    std::uint64_t applied = 0;  // sequence number of the last operation
+    std::uint64_t applied = 0;  // sequence number of the last operation in the tables
     std::uint64_t session = 0;
+    std::uint64_t former_session = 0;  // of the same process, which may not know the new one yet
+    bool confirmed = false;            // it does: it has sent something in the new one
+    std::uint64_t first_sequence = 1;  // of this life; those before it never will be applied
     std::optional<ConnectionId> connection;
     double last_heard = 0;
     std::uint64_t rounds_in_clock = 0;  // contributions to all-reduces since its last clock
@@ -95,6 +99,12 @@ class ParameterServer {
     std::vector<WaitingPull> pulls;
     std::optional<std::uint64_t> collecting;  // request of the one that waits for the open round
 
+    /// The last operation that is applied, or never will be.
+    [[nodiscard]] std::uint64_t reached() const { return std::max(applied, first_sequence - 1); }
+    /// Whether a hello with this session comes from the process that has the present one.
+    [[nodiscard]] bool owns(std::uint64_t hello) const {
+      return hello != 0 && (hello == session || (hello == former_session && !confirmed));
+    }
     [[nodiscard]] bool counts() const { return status == net::Status::live || status == net::Status::expected; }
   };
 
