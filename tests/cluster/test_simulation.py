@@ -12,7 +12,9 @@ from cluster.toys import run_toy, toy_assignment
 from problems import make_problem
 
 import dsgd
+from dsgd.algorithms import Ssp
 from dsgd.algorithms.distributed import Program
+from dsgd.cli import app
 from dsgd.cluster import Crash, Delay, Duplication, KernelCost, Kind, Loss, Partition, Pause, Simulation, Trace
 from dsgd.cluster.commands import AllReduce, Clock, Poll, Pull, Push, Receive, Send, Signal, Wait
 from dsgd.cluster.description import load_simulation
@@ -50,6 +52,14 @@ def test_work_ends_when_the_speed_says(profile: SpeedProfile, begin: float, seco
 def test_a_kernel_costs_what_it_counts() -> None:
     cost = KernelCost(entry=2.0, far_entry=7.0, element=3.0, call=5.0)
     assert cost.seconds(Work(entries=10, far_entries=1, elements=100, calls=2)) == 337
+
+
+class Interrupted(Ssp):
+    """Ctrl-C before the first record."""
+
+    def worker(self, task: WorkerTask) -> Program:
+        yield Pull(0)
+        raise KeyboardInterrupt
 
 
 def pull_once(task: WorkerTask) -> Program:
@@ -151,6 +161,19 @@ def test_a_run_ends_early() -> None:
     assert stopped.stop_reason == "callback"
     assert len(stopped.history) == 2
     assert fit(max_epochs=50, early_stopping=True, eval_set=(X, Y)).stop_reason == "early_stopping"
+
+
+def test_ctrl_c_ends_a_run_with_the_model_so_far() -> None:
+    def interrupt(record: dsgd.Record, _: dsgd.LinearModel) -> None:
+        if record.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.warns(RuntimeWarning, match="interrupted in epoch 3"):
+        result = fit(max_epochs=50, callbacks=[interrupt])
+    assert result.stop_reason == "interrupted"
+    assert len(result.history) == 2
+    with pytest.raises(KeyboardInterrupt):
+        fit(cluster=Simulation(nodes=3), algo=Interrupted())
 
 
 def test_a_divergence_is_an_error() -> None:
@@ -310,6 +333,30 @@ def test_a_wrong_description_is_refused(tmp_path: Path, text: str, message: str)
     path.write_text(text)
     with pytest.raises((ConfigError, DataError), match=message):
         load_simulation(path)
+
+
+def test_the_command_line_simulates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib").use("Agg")
+    dsgd.data.save_libsvm(tmp_path / "train.svm", X, Y)
+    (tmp_path / "cluster.toml").write_text(TOML)
+    outputs = {name: tmp_path / name for name in ("model", "history", "trace", "gantt.png")}
+    with pytest.raises(SystemExit) as end:
+        app(
+            [
+                *("simulate", str(tmp_path / "train.svm"), "--cluster", str(tmp_path / "cluster.toml")),
+                *("--algo", "ssp", "--option", "batch_size=8", "--max-epochs", "3", "--seed", "1", "--quiet"),
+                *(f"--{name.split('.')[0]}={path}" for name, path in outputs.items()),
+            ]
+        )
+    assert end.value.code == 0
+    printed = capsys.readouterr().out
+    assert "3.0 passes in" in printed
+    assert "on 3 nodes" in printed
+    expected = fit(cluster=load_simulation(tmp_path / "cluster.toml"), batch_size=8, random_state=1)
+    assert np.array_equal(dsgd.load(outputs["model"]).coef_, expected.coef_)
+    assert Trace.load(outputs["trace"]).about["nodes"] == 3
+    assert len(dsgd.History.from_json(outputs["history"].read_text())) == 3
+    assert outputs["gantt.png"].read_bytes().startswith(b"\x89PNG")
 
 
 def test_rows_are_dealt_out_evenly() -> None:

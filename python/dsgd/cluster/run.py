@@ -209,10 +209,19 @@ class SimulatedRun:
         servers = self._groups[0].servers
         if any(server.core is None for server in servers):
             raise DeadlineError("the server crashed for good before the run had ended; give its Crash a restart_after")
+        return self.outcome()
+
+    def outcome(self) -> Outcome:
+        """Return what there is now."""
         tables = {spec.name: self._table(spec.name) for spec in self._groups[0].tables}
         self._collect_reports()
-        weights = tables.get("weights", self.start)
-        return Outcome(weights=weights, tables=tables, record=self.record(), reports=self._reports, trace=self.trace)
+        return Outcome(
+            weights=tables.get("weights", self.start),
+            tables=tables,
+            record=self.record(),
+            reports=self._reports,
+            trace=self.trace,
+        )
 
     def record(self) -> ClusterRecord:
         """Return the state of the cluster now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -213,13 +214,24 @@ def train_on_cluster(
         If the run could not go on, as with a worker lost and ``on_lost="fail"``.
     DivergedError
         If weights or objective are not finite, or explode.
+    KeyboardInterrupt
+        If there is no record yet.
     """
     work = assignment(algorithm, task, cluster.nodes)
     recorder = _Recorder(work, task, model, evaluation, stopping, callbacks, report, evaluate_every > 0, begin)
     epochs = [*range(evaluate_every, task.max_epochs, evaluate_every)] if evaluate_every else []
     notices = [*(math.ceil(epoch / work.passes_per_clock - 1e-9) for epoch in epochs), work.max_clocks]
-    outcome = SimulatedRun(cluster, work, recorder, notices).run()
-    history = recorder.history
+    run, history = SimulatedRun(cluster, work, recorder, notices), recorder.history
+    try:
+        outcome = run.run()
+    except KeyboardInterrupt:
+        if not history:
+            raise
+        recorder.reason = "interrupted"
+        outcome = run.outcome()
+        warnings.warn(
+            f"interrupted in epoch {history[-1].epoch + 1}; the model so far is returned", RuntimeWarning, stacklevel=3
+        )
     if recorder.reason is None and (not history or not np.array_equal(model.weights[0], outcome.weights)):
         recorder(outcome.record, outcome.weights)
     if recorder.best is not None:
