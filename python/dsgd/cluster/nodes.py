@@ -33,10 +33,10 @@ class KernelCost:
         Of every kernel.
     """
 
-    entry: float = 8.0e-10
-    far_entry: float = 2.2e-9
+    entry: float = 1.0e-9
+    far_entry: float = 2.8e-9
     element: float = 1.0e-9
-    call: float = 2.5e-6
+    call: float = 1.5e-6
 
     def __post_init__(self) -> None:
         for name in ("entry", "far_entry", "element", "call"):
