@@ -34,7 +34,7 @@ class KernelCost:
     """
 
     entry: float = 1.0e-9
-    far_entry: float = 2.8e-9
+    far_entry: float = 1.6e-9
     element: float = 1.0e-9
     call: float = 1.5e-6
 
