@@ -187,7 +187,10 @@ class Network {
         workers_[rank].ledger = saved_ledgers_[rank];
         for (Entry& entry : workers_[rank].ledger) entry.settled = true;
       }
-      if (workers_[rank].left) start(rank);  // was there when the checkpoint was made: is needed again
+      if (workers_[rank].left) {  // was there when the checkpoint was made: is needed again
+        settle(rank, applied(rank));
+        start(rank);
+      }
       workers_[rank].left = false;
       workers_[rank].waits_for = workers_[rank].at == Worker::At::leave ? workers_[rank].waits_for : 0;  // is void
       workers_[rank].client->disconnected(now_, shard);

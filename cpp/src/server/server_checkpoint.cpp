@@ -11,7 +11,7 @@ namespace {
 
 using Words = std::vector<std::uint64_t>;
 
-constexpr std::size_t kWorkerWords = 4;  // status, finished clocks, last operation, session
+constexpr std::size_t kWorkerWords = 5;  // status, finished clocks, last operation, session, the one before if it may still be used
 
 std::string held_name(std::size_t index) { return "held/" + std::to_string(index); }
 
@@ -27,7 +27,8 @@ Checkpoint ParameterServer::checkpoint() const {
     if (worker.status == Status::unknown) continue;
     ranks.push_back(rank);
     const std::string name = "worker/" + std::to_string(rank);
-    checkpoint[name] = Words{static_cast<std::uint64_t>(worker.status), worker.clock, worker.applied, worker.session};
+    checkpoint[name] = Words{static_cast<std::uint64_t>(worker.status), worker.clock, worker.applied, worker.session,
+                             worker.confirmed ? 0 : worker.former_session};
     checkpoint[name + "/state"] = worker.state;
   }
   checkpoint["workers"] = std::move(ranks);
@@ -72,6 +73,7 @@ void ParameterServer::restore(const Checkpoint& checkpoint) {
     worker.clock = words[1];
     worker.applied = words[2];
     worker.session = words[3];
+    worker.former_session = words[4];
     worker.state = saved<std::byte>(checkpoint, name + "/state");
     changed(worker);
     if (worker.status == Status::left) ++left_at_[worker.clock];
