@@ -72,7 +72,7 @@ def draw_gantt(trace: Trace, *, begin: float = 0.0, end: float | None = None, ax
     axes.set_ylim(rows - 0.4, -0.6)
     axes.set_xlim(begin, until)
     axes.set_xlabel("virtual seconds")
-    axes.legend(
-        handles=[Patch(color=colour, label=name) for name, colour in _COLOURS.items()], loc="upper right", ncols=4
-    )
+    patches = [Patch(color=colour, label=name) for name, colour in _COLOURS.items()]
+    axes.legend(handles=patches, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(patches), frameon=False)
+
     return axes

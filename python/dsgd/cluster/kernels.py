@@ -21,8 +21,8 @@ _SAMPLE_ROWS = 1000
 # Entries of 16 bytes that stay in a cache of 8 MiB.
 _CACHE_ENTRIES = 2**19
 
-# What bench/kernel_cost.py measured: the share of rows that are waited for although they come in the order of memory; and
-# a proximal step on a weight, which divides, in additions to a gradient.
+# What bench/kernel_cost.py measured: the share of rows that are waited for although they come in the order of memory,
+# and a proximal step on a weight, which divides, in additions to a gradient.
 _FETCHED_LATE, _STEP = 0.5, 1.25
 
 
@@ -134,9 +134,7 @@ class Kernels:
         """Return the mean over all rows of this worker of the gradient of the loss, without the penalty."""
         mean: NDArray[Any] = self._scratch[0]
         self._objective.loss_gradient(weights, mean, self._threads)
-        self.count(
-            entries=self._entries, elements=2 * self._n_parameters, samples=self.n_samples, in_order=True
-        )
+        self.count(entries=self._entries, elements=2 * self._n_parameters, samples=self.n_samples, in_order=True)
         return mean.astype(weights.dtype)
 
     def minibatch_step(self, weights: NDArray[Any], rows: Rows, step: float) -> NDArray[Any]:
