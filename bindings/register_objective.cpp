@@ -8,7 +8,8 @@ namespace {
 
 Objective linear_objective(const Matrix& X, const py::array& y, const std::optional<py::array>& sample_weight,
                            const LossConfig& loss, double alpha_l1, double alpha_l2, bool fit_intercept,
-                           double intercept_rate, std::size_t n_threads) {
+                           double intercept_rate, std::size_t n_threads,
+                           const std::optional<py::array>& inverse_frequency) {
   return std::visit(
       [&](const auto& view) -> Objective {
         using Data = std::remove_cvref_t<decltype(view)>;
@@ -16,10 +17,12 @@ Objective linear_objective(const Matrix& X, const py::array& y, const std::optio
         const auto targets = array_span<const Real>(y, "y");
         std::span<const Real> importance;
         if (sample_weight) importance = array_span<const Real>(*sample_weight, "sample_weight");
+        std::span<const Real> inverse;
+        if (inverse_frequency) inverse = array_span<const Real>(*inverse_frequency, "inverse_frequency");
         py::tuple arrays = py::make_tuple(X.arrays, y, sample_weight);
         const py::gil_scoped_release release;
         return {LinearObjective<Data>(view, targets, importance,
-                                      {loss, alpha_l1, alpha_l2, fit_intercept, intercept_rate}, n_threads),
+                                      {loss, alpha_l1, alpha_l2, fit_intercept, intercept_rate}, n_threads, inverse),
                 std::move(arrays)};
       },
       X.view);
@@ -79,6 +82,16 @@ py::array_t<std::int64_t> order_of(const Objective& self) {
       self.objective);
 }
 
+py::object inverse_frequency_of(const Objective& self) {
+  return std::visit(
+      []<typename Data>(const LinearObjective<Data>& objective) -> py::object {
+        const auto inverse = objective.inverse_frequency();
+        if constexpr (!Data::kSparse) return py::none();
+        return py::array_t<typename Data::Real>(static_cast<py::ssize_t>(inverse.size()), inverse.data());
+      },
+      self.objective);
+}
+
 Objective renumbered(const Objective& self, const Matrix& X, const py::array& order) {
   const auto features = array_span<const std::int64_t>(order, "order");
   const auto make = [&]<typename From, typename To>(const LinearObjective<From>& objective,
@@ -117,7 +130,8 @@ void register_objective(py::module_& m) {
   py::class_<Objective>(m, "LinearObjective", "Mean loss of a linear model on some rows, plus the penalty.")
       .def(py::init(&linear_objective), py::arg("X"), py::arg("y"), py::arg("sample_weight"), py::kw_only(),
            py::arg("loss"), py::arg("alpha_l1"), py::arg("alpha_l2"), py::arg("fit_intercept"),
-           py::arg("intercept_rate") = 1.0, py::arg("n_threads"))
+           py::arg("intercept_rate") = 1.0, py::arg("n_threads"), py::arg("inverse_frequency") = py::none())
+      .def_property_readonly("inverse_frequency", &inverse_frequency_of)
       .def("frequency_order", &order_of)
       .def("renumbered", &renumbered, py::arg("X"), py::arg("order"))
       .def("with_target", &with_target, py::arg("y"))

@@ -3,6 +3,7 @@
 
 #include "dsgd/solver/hogwild.hpp"
 #include "dsgd/solver/minibatch.hpp"
+#include "dsgd/solver/rows.hpp"
 #include "dsgd/solver/sdca.hpp"
 #include "dsgd/solver/sgd.hpp"
 #include "dsgd/solver/svrg.hpp"
@@ -72,6 +73,36 @@ Share share_of(const std::string& name) {
   throw Error(ErrorCode::config, "unknown share '" + name + "'");
 }
 
+std::size_t gradient_of_rows(const Objective& objective, const py::array& weights, const py::array& rows,
+                             const py::array& gradient, const std::optional<py::array>& due) {
+  return std::visit(
+      [&](const auto& f) {
+        using Real = typename std::remove_cvref_t<decltype(f)>::Real;
+        const auto w = array_span<const Real>(weights, "weights");
+        const auto which = array_span<const std::int64_t>(rows, "rows");
+        const auto sum = array_span<double>(gradient, "gradient");
+        const auto share = optional_span<double>(due, "due");
+        const py::gil_scoped_release release;
+        return rows_gradient(f, w, which, sum, share);
+      },
+      objective.objective);
+}
+
+std::size_t descend_rows(const Objective& objective, const py::array& weights, const py::array& rows, double step,
+                         const std::optional<py::array>& anchor, const std::optional<py::array>& pull) {
+  return std::visit(
+      [&](const auto& f) {
+        using Real = typename std::remove_cvref_t<decltype(f)>::Real;
+        const auto w = array_span<Real>(weights, "weights");
+        const auto which = array_span<const std::int64_t>(rows, "rows");
+        const auto from = optional_span<const Real>(anchor, "anchor");
+        const auto mean = optional_span<const Real>(pull, "pull");
+        const py::gil_scoped_release release;
+        return rows_descend(f, w, from, mean, which, step);
+      },
+      objective.objective);
+}
+
 }  // namespace
 
 void register_solver(py::module_& m) {
@@ -118,6 +149,11 @@ void register_solver(py::module_& m) {
       },
       py::arg("objective"), py::arg("weights"), py::arg("epoch"), py::arg("batch_size"), py::arg("n_threads"),
       py::arg("visited") = py::none(), py::arg("drift") = py::none(), py::arg("averaged") = 0);
+
+  m.def("rows_gradient", &gradient_of_rows, py::arg("objective"), py::arg("weights"), py::arg("rows"),
+        py::arg("gradient"), py::arg("due") = py::none());
+  m.def("rows_descend", &descend_rows, py::arg("objective"), py::arg("weights"), py::arg("rows"), py::arg("step"),
+        py::arg("anchor") = py::none(), py::arg("pull") = py::none());
 
   py::class_<HogwildSolver>(m, "Hogwild", "Hogwild! on an objective; see hogwild.hpp.")
       .def(py::init([](const Objective& objective, std::size_t n_threads, const std::string& write,

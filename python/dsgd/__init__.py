@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from dsgd import algorithms, callbacks, data, errors, losses, schedules
+from dsgd import algorithms, callbacks, cluster, data, errors, losses, schedules
 from dsgd._core import __version__
 from dsgd.api import fit
+from dsgd.cluster import Simulation
 from dsgd.history import History, Record
 from dsgd.result import FitResult, LinearModel
 
@@ -20,9 +21,11 @@ __all__ = [
     "Record",
     "SGDClassifier",
     "SGDRegressor",
+    "Simulation",
     "__version__",
     "algorithms",
     "callbacks",
+    "cluster",
     "data",
     "errors",
     "fit",

@@ -65,7 +65,10 @@ class LinearObjective:
         fit_intercept: bool,
         intercept_rate: float = 1.0,
         n_threads: int,
+        inverse_frequency: NDArray[Any] | None = None,
     ) -> None: ...
+    @property
+    def inverse_frequency(self) -> NDArray[Any] | None: ...
     def frequency_order(self) -> NDArray[np.int64]: ...
     def renumbered(self, X: Matrix, order: NDArray[np.int64]) -> LinearObjective: ...
     def with_target(self, y: NDArray[Any]) -> LinearObjective: ...
@@ -108,6 +111,21 @@ def minibatch_epoch(
     drift: NDArray[np.float64] | None = None,
     averaged: int = 0,
 ) -> None: ...
+def rows_gradient(
+    objective: LinearObjective,
+    weights: NDArray[Any],
+    rows: NDArray[np.int64],
+    gradient: NDArray[np.float64],
+    due: NDArray[np.float64] | None = None,
+) -> int: ...
+def rows_descend(
+    objective: LinearObjective,
+    weights: NDArray[Any],
+    rows: NDArray[np.int64],
+    step: float,
+    anchor: NDArray[Any] | None = None,
+    pull: NDArray[Any] | None = None,
+) -> int: ...
 
 class SdcaEpoch:
     @property

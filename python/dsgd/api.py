@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import time
@@ -11,9 +12,11 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from dsgd.algorithms import Algorithm, resolve_algorithm
+from dsgd.algorithms import Algorithm, DistributedAlgorithm, resolve_algorithm
 from dsgd.callbacks import Callback
 from dsgd.checks import check_flag, check_integer, check_real, check_seed, shown
+from dsgd.cluster import Simulation
+from dsgd.cluster.training import check_cluster, choose_step, train_on_cluster
 from dsgd.data.dataset import Dataset
 from dsgd.data.inputs import as_matrix, real_dtype
 from dsgd.data.reading import common_base, load
@@ -22,6 +25,7 @@ from dsgd.errors import ConfigError, DataError
 from dsgd.job import Job, penalty_strengths, threads_of
 from dsgd.losses import Loss, resolve_loss
 from dsgd.problem import measure
+from dsgd.progress import ProgressReport
 from dsgd.result import Evaluation, FitResult, LinearModel
 from dsgd.schedules import Schedule, resolve_schedule
 from dsgd.stopping import Stopping
@@ -49,6 +53,8 @@ def fit(
     early_stopping: bool = False,
     max_seconds: float | None = None,
     n_threads: int | None = None,
+    workers: int | None = None,
+    cluster: Simulation | None = None,
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[Any, float] | str | None = None,
     eval_set: tuple[Any, ArrayLike] | Dataset | None = None,
@@ -116,6 +122,10 @@ def fit(
         Stop after the first epoch that ends later than this, in wall seconds, evaluations included.
     n_threads : int, optional
         By default all processors that the process may use, for an algorithm that runs on several, else 1.
+    workers : int, optional
+        How many train, for a distributed algorithm; by default as many as the cluster has nodes for.
+    cluster : Simulation, optional
+        What a distributed algorithm (``"ssp"``, ``"dissvrg"``, ``"sync"``) runs on; two classes or a regression.
     sample_weight : array-like of shape (n_samples,), optional
         s_i, at least 0; not renormalised.
     class_weight : dict or "balanced", optional
@@ -174,9 +184,12 @@ def fit(
         tol=tol, patience=patience, early_stopping=early_stopping, max_seconds=max_seconds, gap_tol=gap_tol
     )
     stopping.check(evaluate_every, eval_set)
+    cluster = check_cluster(algorithm, cluster, workers)
     named_schedule = not (isinstance(schedule, str) and schedule == "auto")
     if not named_schedule:
         schedule = algorithm.capabilities.schedule or ("inverse-time" if stopping.may_end_early else "linear")
+        if isinstance(algorithm, DistributedAlgorithm):
+            schedule = algorithm.default_schedule
     # A sequence: an iterator would be used up by the check.
     if not isinstance(callbacks, Sequence) or not all(callable(callback) for callback in callbacks):
         raise ConfigError(f"callbacks must be a sequence of callables, such as a list, not {shown(callbacks)}")
@@ -210,6 +223,31 @@ def fit(
     scale = measure(matrix, importance, threads)
     job = job.settle(matrix, scale)
     tasks = job.tasks(matrix, targets, importance, weights, scale=scale, fresh=init is None)
+    if cluster is not None and isinstance(algorithm, DistributedAlgorithm):
+        if len(tasks) > 1:
+            raise ConfigError(f"algo {algorithm.name!r} trains two classes or a regression, not {len(tasks)} classes")
+        choose_step(algorithm, tasks[0], cluster.nodes - int(algorithm.has_coordinator))
+        with ProgressReport(max_epochs) if progress else contextlib.nullcontext() as report:
+            history, reason, outcome = train_on_cluster(
+                algorithm,
+                tasks[0],
+                model,
+                cluster,
+                evaluation,
+                stopping,
+                evaluate_every,
+                tuple(callbacks),
+                report,
+                begin,
+            )
+        return FitResult(
+            model=model,
+            history=history,
+            algorithm=algorithm,
+            stop_reason=reason,
+            index_base=index_base,
+            trace=outcome.trace,
+        )
     job.choose_steps(tasks)
     history, reason = train(
         job.algorithm, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin

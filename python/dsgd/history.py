@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, overload
 
-from dsgd.checks import check_integer, shown
+from dsgd.checks import check_integer, check_real, shown
 from dsgd.errors import DataError
 from dsgd.files import replacing
 
@@ -40,6 +40,13 @@ class Record:
     delay : tuple of int or None
         Element d: updates so far that others had overtaken d times, where the algorithm was told to count them; with
         several classes those of the first.
+    virtual_seconds : float or None
+        Time of a simulated cluster; None elsewhere.
+    clocks, waiting, bytes_sent, bytes_received : tuple or None
+        Of every node of a cluster, by rank, so far: clocks finished, seconds waited for answers, bytes on the wire.
+    staleness : tuple of int or None
+        Element d: pulls of a cluster's workers so far that were answered while the slowest worker was d clocks behind
+        the one that pulled.
     """
 
     epoch: int
@@ -50,6 +57,16 @@ class Record:
     score: float | None = None
     gap: float | None = None
     delay: tuple[int, ...] | None = None
+    virtual_seconds: float | None = None
+    clocks: tuple[int, ...] | None = None
+    waiting: tuple[float, ...] | None = None
+    staleness: tuple[int, ...] | None = None
+    bytes_sent: tuple[int, ...] | None = None
+    bytes_received: tuple[int, ...] | None = None
+
+
+_OPTIONAL = ("objective", "score", "gap", "virtual_seconds")
+_COUNTS = ("delay", "clocks", "staleness", "bytes_sent", "bytes_received")
 
 
 class History(Sequence[Record]):
@@ -140,7 +157,7 @@ class History(Sequence[Record]):
         except ImportError as error:
             raise ImportError("History.to_frame needs pandas: pip install pandas") from error
         frame = pd.DataFrame([asdict(record) for record in self], columns=[field.name for field in fields(Record)])
-        return frame.astype({"objective": float, "score": float, "gap": float})
+        return frame.astype(dict.fromkeys(_OPTIONAL, float))
 
     @classmethod
     def from_json(cls, text: str) -> History:
@@ -153,11 +170,17 @@ class History(Sequence[Record]):
 
 def _checked(record: Record) -> Record:
     """Return the record; `DataError` for a field that `to_json` would not have written."""
-    if record.delay is not None:
-        record = replace(record, delay=tuple(check_integer("delay", count, 0) for count in record.delay))
-    for name, value in asdict(replace(record, delay=None)).items():
-        absent = value is None and name in ("objective", "score", "gap", "delay")
+    lists: dict[str, Any] = {}
+    for name in _COUNTS:
+        if (counts := getattr(record, name)) is not None:
+            lists[name] = tuple(check_integer(name, count, 0) for count in counts)
+    if record.waiting is not None:
+        lists["waiting"] = tuple(check_real("waiting", seconds, 0) for seconds in record.waiting)
+    for name, value in asdict(record).items():
+        if name in (*_COUNTS, "waiting"):
+            continue
+        absent = value is None and name in _OPTIONAL
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not absent and not (number and abs(value) <= sys.float_info.max):
             raise DataError(f"{name} is {shown(value)}, not a finite number")
-    return record
+    return replace(record, **lists)

@@ -120,8 +120,8 @@ class Problem:
         with np.errstate(over="ignore"):
             return float(np.mean(importance * self.loss.value(value, self.target)))
 
-    def objective(self, n_threads: int) -> _core.LinearObjective:
-        """Return the objective for the core, its feature frequencies counted on `n_threads` threads."""
+    def objective(self, n_threads: int, inverse_frequency: NDArray[Any] | None = None) -> _core.LinearObjective:
+        """Return the objective for the core, its feature frequencies counted on `n_threads` threads unless given."""
         return _core.LinearObjective(
             self.matrix,
             self.target,
@@ -132,6 +132,7 @@ class Problem:
             fit_intercept=self.fit_intercept,
             intercept_rate=self.scale.intercept_rate,
             n_threads=worth_waking(n_threads, stored_entries(self.matrix)),
+            inverse_frequency=inverse_frequency,
         )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from dsgd import _core
 from dsgd.algorithms import Algorithm, resolve_algorithm
 from dsgd.checks import check_flag, shown
+from dsgd.cluster.trace import Trace
 from dsgd.data.inputs import as_matrix, as_real, check_features, real_dtype
 from dsgd.data.targets import as_labels, check_same_kind
 from dsgd.errors import ConfigError, DataError
@@ -200,6 +201,8 @@ class FitResult:
         ``"max_epochs"``, ``"tol"``, ``"early_stopping"``, ``"max_seconds"``, ``"callback"`` or ``"interrupted"``.
     index_base : {"zero", "one"} or None
         What the libsvm file that it was trained on calls the first feature; None if it was not trained on a file.
+    trace : dsgd.cluster.Trace or None
+        What happened in the simulated cluster that trained it; `save` leaves it out.
     """
 
     model: LinearModel
@@ -207,6 +210,7 @@ class FitResult:
     algorithm: Algorithm
     stop_reason: str
     index_base: str | None = None
+    trace: Trace | None = None
 
     @property
     def coef_(self) -> NDArray[Any]:

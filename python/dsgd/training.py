@@ -21,7 +21,7 @@ from dsgd.progress import ProgressReport
 from dsgd.result import Evaluation, LinearModel
 from dsgd.stopping import STANDSTILLS, StoppingRule
 
-__all__ = ["train"]
+__all__ = ["explosion_bound", "train"]
 
 _LOG = logging.getLogger("dsgd")
 
@@ -127,7 +127,7 @@ def _records(
     """
     max_epochs = tasks[0].max_epochs
     epoch, cuts, seconds = tasks[0].start_epoch, 0, time.perf_counter() - begin
-    bound = _explosion_bound(tasks) if evaluate_every > 0 else math.inf
+    bound = explosion_bound(tasks) if evaluate_every > 0 else math.inf
     diverged = True
     while diverged:
         diverged = False
@@ -182,7 +182,7 @@ def _exploded(tasks: Sequence[Task], objective: float, bound: float) -> bool:
     return not objective <= bound and not sum(task.value() for task in tasks) / len(tasks) <= bound
 
 
-def _explosion_bound(tasks: Sequence[Task]) -> float:
+def explosion_bound(tasks: Sequence[Task]) -> float:
     """Return the objective from which on a run has diverged."""
     problems = [task.problem for task in tasks]
     if any(problem.loss.scale_free for problem in problems):

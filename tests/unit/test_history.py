@@ -52,6 +52,12 @@ def test_to_frame() -> None:
         "score",
         "gap",
         "delay",
+        "virtual_seconds",
+        "clocks",
+        "waiting",
+        "staleness",
+        "bytes_sent",
+        "bytes_received",
     ]
     assert frame["epoch"].tolist() == [1, 2]
     assert np.isnan(frame["objective"][0])

@@ -63,11 +63,17 @@ std::vector<typename Data::Real> inverse_frequencies(const Data& X, std::size_t 
 
 template <typename Data>
 LinearObjective<Data>::LinearObjective(Data X, std::span<const Real> y, std::span<const Real> sample_weight,
-                                       LinearConfig config, std::size_t n_threads)
+                                       LinearConfig config, std::size_t n_threads,
+                                       std::span<const Real> inverse_frequency)
     : X_(X), y_(y), sample_weight_(sample_weight), config_(std::move(config)), n_threads_(n_threads) {
   check_length("y", y_.size());
   if (!sample_weight_.empty()) check_length("sample_weight", sample_weight_.size());
   visit_loss(config_.loss, [](auto) {});
+  if (inverse_frequency.empty()) return;
+  const std::size_t expected = Data::kSparse ? X_.features() : 0;
+  if (inverse_frequency.size() != expected) wrong_size("inverse_frequency", inverse_frequency.size(), expected);
+  std::call_once(frequencies_->once,
+                 [&] { frequencies_->inverse.assign(inverse_frequency.begin(), inverse_frequency.end()); });
 }
 
 template <typename Data>

@@ -109,6 +109,7 @@ void Client::send(std::size_t shard, Pending& pending) {
 void Client::send_hello(std::size_t shard) {
   Link& link = links_[shard];
   link.hello_request = next_request_++;
+  link.hello_sequence = link.next_sequence;
   const net::Hello hello{link.incarnation,   link.session, link.fresh,     config_.worker,
                          link.next_sequence, layout_,      config_.address};
   link.hello = Pending{0, net::encode(hello, link.hello_request, config_.payload_checksum), 0, config_.resend_after};
@@ -166,6 +167,9 @@ void Client::on_welcome(std::size_t shard, std::uint64_t request, net::Welcome w
   if (running_) begin_again(shard);
   link.incarnation = welcome.incarnation;
   link.session = welcome.session;
+  // What the program asked for since the hello has never been sent: the server waits for the number that the hello
+  // named.
+  link.next_sequence = link.hello_sequence;
   link.acknowledged = std::max(link.acknowledged, welcome.applied);
   link.start_clock = welcome.clocks.own;
   link.clocks = welcome.clocks;

@@ -9,11 +9,15 @@ from typing import Any
 from dsgd.algorithms.auto import Auto
 from dsgd.algorithms.base import Algorithm, Capabilities, Choice, EpochEnd, Facts, Task
 from dsgd.algorithms.batch import Batch
+from dsgd.algorithms.dissvrg import DisSvrg
+from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.algorithms.hogwild import Hogwild
 from dsgd.algorithms.minibatch import Minibatch
 from dsgd.algorithms.sdca import Sdca
 from dsgd.algorithms.sgd import Sgd
+from dsgd.algorithms.ssp import Ssp
 from dsgd.algorithms.svrg import Svrg
+from dsgd.algorithms.sync import Sync
 from dsgd.checks import shown, unknown_name
 from dsgd.errors import ConfigError
 
@@ -24,18 +28,22 @@ __all__ = [
     "Batch",
     "Capabilities",
     "Choice",
+    "DisSvrg",
+    "DistributedAlgorithm",
     "EpochEnd",
     "Facts",
     "Hogwild",
     "Minibatch",
     "Sdca",
     "Sgd",
+    "Ssp",
     "Svrg",
+    "Sync",
     "Task",
     "resolve_algorithm",
 ]
 
-_ALGORITHMS: tuple[type[Algorithm], ...] = (Auto, Sgd, Hogwild, Minibatch, Batch, Svrg, Sdca)
+_ALGORITHMS: tuple[type[Algorithm], ...] = (Auto, Sgd, Hogwild, Minibatch, Batch, Svrg, Sdca, Ssp, DisSvrg, Sync)
 REGISTRY: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in _ALGORITHMS}
 
 

@@ -41,6 +41,8 @@ class Capabilities:
         Regularises features that no row holds by itself, rather than have it done after every epoch.
     schedule : str or None
         What ``schedule="auto"`` is for it; None: what is best for stochastic gradient descent.
+    distributed : bool
+        Runs on a cluster, and nowhere else.
     """
 
     threads: bool
@@ -50,6 +52,7 @@ class Capabilities:
     dual: bool = False
     regularises_unseen: bool = False
     schedule: str | None = None
+    distributed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

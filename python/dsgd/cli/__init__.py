@@ -1,4 +1,4 @@
-"""The command line: ``dsgd fit``, ``dsgd predict``, ``dsgd convert``, ``dsgd algorithms``."""
+"""The command line: ``dsgd fit``, ``dsgd predict``, ``dsgd simulate``, ``dsgd convert``, ``dsgd algorithms``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dsgd.cli.algorithms import algorithms
 from dsgd.cli.convert import convert
 from dsgd.cli.fit import fit
 from dsgd.cli.predict import predict
+from dsgd.cli.simulate import simulate
 from dsgd.errors import DsgdError
 
 __all__ = ["app", "main"]
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.command()(fit)
 app.command()(predict)
+app.command()(simulate)
 app.command()(convert)
 app.command()(algorithms)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -14,11 +13,10 @@ from rich.console import Console
 import dsgd
 from dsgd.algorithms import resolve_algorithm
 from dsgd.cli.labels import against_the_rest
+from dsgd.cli.options import check_outputs, options_of, step_size_of
 from dsgd.data.inputs import match_features
 from dsgd.data.libsvm import ReadOptions
 from dsgd.data.reading import load_alike
-from dsgd.errors import ConfigError
-from dsgd.files import check_replaceable
 from dsgd.losses import LOSSES
 from dsgd.schedules import SCHEDULES
 
@@ -64,8 +62,8 @@ def fit(
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
 ) -> None:
     """Train a linear model on TRAIN."""
-    algorithm = resolve_algorithm(algo, _options(option or []))
-    _check_outputs(model, history)
+    algorithm = resolve_algorithm(algo, options_of(option or []))
+    check_outputs(model=model, history=history)
     paths = [train] if test is None else [train, test]
     how = ReadOptions(dtype=np.float32 if float32 else None, index_base=index_base, n_threads=threads)
     files = [replace(file, y=against_the_rest(file.y, positive or [])) for file in load_alike(paths, how)]
@@ -81,7 +79,7 @@ def fit(
         alpha=alpha,
         l1_ratio=l1_ratio,
         fit_intercept=intercept,
-        step_size=_step_size(step_size),
+        step_size=step_size_of(step_size),
         schedule=schedule,
         max_epochs=max_epochs,
         tol=tol,
@@ -99,37 +97,6 @@ def fit(
     if history is not None:
         result.history.to_json(history)
     _summarise(result, data)
-
-
-def _check_outputs(model: Path | None, history: Path | None) -> None:
-    """Refuse what could not be written, before the work is done."""
-    if model is not None and history is not None and model.resolve() == history.resolve():
-        raise ConfigError(f"--model and --history both name {model}")
-    for output in (model, history):
-        if output is not None:
-            check_replaceable(output)
-
-
-def _step_size(text: str) -> float | str:
-    """Return the number, or the text where it is none, which `dsgd.fit` checks."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _options(pairs: list[str]) -> dict[str, Any]:
-    """Return the options; a value that is not a Python literal is a string."""
-    options: dict[str, Any] = {}
-    for pair in pairs:
-        key, separator, value = pair.partition("=")
-        if not separator or not key:
-            raise ConfigError(f"--option takes KEY=VALUE, not {pair!r}")
-        try:
-            options[key] = ast.literal_eval(value)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # all that it documents
-            options[key] = value
-    return options
 
 
 def _summarise(result: dsgd.FitResult, data: dsgd.data.Dataset) -> None:

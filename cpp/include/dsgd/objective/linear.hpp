@@ -38,10 +38,12 @@ class LinearObjective {
  public:
   using Real = typename Data::Real;
 
-  /// How often each feature occurs is counted on `n_threads` threads when somebody first asks. `sample_weight` may be
-  /// empty: every s_i is 1. Throws Error(data) when lengths differ and Error(config) for an unknown loss.
+  /// How often each feature occurs is counted on `n_threads` threads when somebody first asks, unless
+  /// `inverse_frequency` says so: on a shard of the data the penalty needs the frequencies of the whole.
+  /// `sample_weight` may be empty: every s_i is 1. Throws Error(data) when lengths differ and Error(config) for an
+  /// unknown loss, and for inverse frequencies of dense data.
   LinearObjective(Data X, std::span<const Real> y, std::span<const Real> sample_weight, LinearConfig config,
-                  std::size_t n_threads);
+                  std::size_t n_threads, std::span<const Real> inverse_frequency = {});
 
   /// The same objective with features in another order, by falling frequency (renumber.hpp): feature r of `X`, which
   /// has the rows of `other`, is feature order[r] there. Throws Error(config) when sizes differ.

@@ -117,6 +117,7 @@ class Client {
     LinkState state = LinkState::closed;
     net::Assembler assembler;
     std::uint64_t hello_request = 0;
+    std::uint64_t hello_sequence = 1;  // the next operation's, as that hello said
     std::uint64_t incarnation = 0;
     std::uint64_t session = 0;
     bool welcomed = false;  // in the life that is being begun, or goes on

@@ -1,0 +1,186 @@
+"""Distributed SVRG with asynchronous communication: DisSVRG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dsgd.algorithms.base import Capabilities
+from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table, check_staleness
+from dsgd.checks import check_choice, check_flag, check_integer, check_real
+from dsgd.cluster.commands import AllReduce, Clock, Clocks, Command, Pull, Push
+from dsgd.problem import Problem
+
+if TYPE_CHECKING:
+    from dsgd.cluster.worker_task import State, WorkerTask
+
+__all__ = ["DisSvrg"]
+
+# The window rule: values that are kept, and the relative fall from its older half to its newer below which it ends.
+_WINDOW, _LEAST_FALL = 10, 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisSvrg(DistributedAlgorithm):
+    """Distributed SVRG on a parameter server whose workers may be `staleness` clocks apart.
+
+    An epoch is one clock of every worker: a gradient of all its rows at the weights it pulled (the anchor), and
+    `inner_steps` variance-reduced steps, whose sum it pushes.
+
+    Parameters
+    ----------
+    staleness : int or inf, default=3
+        How many clocks a worker may be ahead of the slowest: 0 is BSP, ``math.inf`` is asynchronous.
+    gradient : {"global", "exact", "local"}, default="global"
+        The mean gradient of the inner steps. ``"global"``: the mean of the latest gradients of all workers, as stale as
+        the gate allows. ``"exact"``: of all workers at this clock, which is a barrier. ``"local"``: of the worker's own
+        rows, as in the paper; the limit is then biased towards the average of the workers' own optima, the more the
+        longer the inner loop.
+    inner_steps : int, optional
+        Of a worker's first clock. By default as many as it has rows.
+    inner_steps_increment : int, default=0
+        How many more a worker makes after a clock in which another lags; 0: never more.
+    max_inner_steps : int, optional
+        By default five times the first.
+    decay : bool, default=False
+        Make as many fewer again after `staleness` clocks without a lag, down to the first number.
+    window : bool, default=False
+        End an inner loop early when the loss on a fixed sample of rows no longer falls, and make so many steps next
+        time.
+    max_sigma : float, default=0.0
+        The accelerated factor: steps are 1 + sigma times as long, sigma = min(max_sigma, norm of the mean gradient,
+        divided by that of the first); 0: no factor. The paper's is 1.
+    safe : bool, default=True
+        Keep steps below 0.9 / (4 L), L = c max ||x||^2 + alpha, beyond which the theory promises nothing.
+
+    References
+    ----------
+    Ming, Zhao, Guo, Yin, "Accelerate distributed stochastic gradient descent with asynchronous communication protocol",
+    Algorithms 1 to 3; docs/algorithms/dissvrg.md lists what is corrected in their listings.
+    """
+
+    name = "dissvrg"
+    summary = "variance-reduced SGD on a parameter server, workers a few clocks apart"
+    capabilities = Capabilities(threads=True, deterministic=True, distributed=True)
+    tables = (Table(rule="add_scaled"), Table(name="gradient", rule="replace_mean"))
+
+    staleness: float = 3
+    gradient: str = "global"
+    inner_steps: int | None = None
+    inner_steps_increment: int = 0
+    max_inner_steps: int | None = None
+    decay: bool = False
+    window: bool = False
+    max_sigma: float = 0.0
+    safe: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "staleness", check_staleness(self.staleness))
+        check_choice("gradient", self.gradient, ("global", "exact", "local"))
+        for option in ("inner_steps", "max_inner_steps"):
+            if getattr(self, option) is not None:
+                object.__setattr__(self, option, check_integer(option, getattr(self, option), 1))
+        check_integer("inner_steps_increment", self.inner_steps_increment, 0)
+        check_real("max_sigma", self.max_sigma, 0)
+        for option in ("decay", "window", "safe"):
+            check_flag(option, getattr(self, option))
+
+    @property
+    def clock_bound(self) -> float:
+        """Clocks that a worker may be ahead of the slowest."""
+        return self.staleness
+
+    def worker(self, task: WorkerTask) -> Program:
+        """One trainer (Algorithm 3)."""
+        first = self.inner_steps or task.n_samples
+        state = task.state(inner_steps=first, first_norm=0.0, calm=0)
+        for clock in range(task.start_clock, task.max_clocks):
+            anchor = yield Pull(clock)  # answered when clock - slowest <= staleness
+            mean = yield from self._mean_gradient(task, clock, task.full_gradient(anchor))
+            step = self._step(task, state, clock, mean)
+            weights = self._inner_loop(task, state, clock, anchor, mean, step)
+            yield Push(weights - anchor)  # the server divides by the number of live workers
+            clocks = yield Clock()
+            self._adapt(state, clocks, first)
+
+    def _mean_gradient(
+        self, task: WorkerTask, clock: int, own: np.ndarray[Any, Any]
+    ) -> Generator[Command, Any, np.ndarray[Any, Any]]:
+        """Return the mean gradient that the inner steps go by."""
+        if self.gradient == "exact":
+            mean: np.ndarray[Any, Any] = yield AllReduce(own, mean=True, weight=task.n_samples)
+            return mean
+        if self.gradient == "local":
+            return own
+        yield Push(own, table="gradient", weight=task.n_samples)  # in place of this worker's last one
+        latest: np.ndarray[Any, Any] = yield Pull(clock, table="gradient")
+        return latest
+
+    def _step(self, task: WorkerTask, state: State, clock: int, mean: np.ndarray[Any, Any]) -> float:
+        """Return the step size of a clock, with the accelerated factor."""
+        norm = float(np.linalg.norm(mean))
+        state.first_norm = state.first_norm or norm
+        sigma = min(self.max_sigma, norm / state.first_norm) if norm > 0 else 0.0
+        step = task.step_size_at(clock) * (1 + sigma)
+        return min(step, self._longest(task.kernels.problem)) if self.safe else step
+
+    def _inner_loop(
+        self,
+        task: WorkerTask,
+        state: State,
+        clock: int,
+        anchor: np.ndarray[Any, Any],
+        mean: np.ndarray[Any, Any],
+        step: float,
+    ) -> np.ndarray[Any, Any]:
+        """Return the weights after the inner steps (Algorithm 1, with the corrections)."""
+        rows = task.sample(clock, state.inner_steps)
+        piece = max(task.n_samples // _WINDOW, 1) if self.window else len(rows)
+        weights, done = anchor, 0
+        losses: list[float] = []
+        while done < len(rows):
+            for part in task.chunks(rows[done : done + piece]):
+                weights = task.svrg_steps(weights, anchor, mean, part, step, local=self.gradient == "local")
+                done += len(part)
+            if self.window:
+                losses = [*losses[1 - _WINDOW :], task.sample_loss(weights)]
+                if _stands_still(losses):
+                    break
+        state.inner_steps = done
+        return weights
+
+    def _adapt(self, state: State, clocks: Clocks, first: int) -> None:
+        """Do more work in a clock while another worker lags behind."""
+        if clocks.slowest < clocks.own - max(self.staleness / 2, 1):
+            most = max(self.max_inner_steps or 5 * first, first)
+            state.inner_steps = min(state.inner_steps + self.inner_steps_increment, most)
+            state.calm = 0
+            return
+        state.calm += 1
+        if self.decay and state.calm >= max(self.staleness, 1):
+            state.inner_steps = max(first, state.inner_steps - self.inner_steps_increment)
+
+    def clocks(self, max_epochs: int, n_rows: int) -> int:  # noqa: ARG002
+        """Return how many clocks a run of `max_epochs` has, where a worker has at most `n_rows`."""
+        return max_epochs
+
+    def natural_step(self, problem: Problem) -> float:
+        """Return the step size where nobody chose one: the longest that is safe with the whole factor."""
+        return self._longest(problem) / (1 + self.max_sigma)
+
+    @staticmethod
+    def _longest(problem: Problem) -> float:
+        return 0.9 / (4 * (problem.loss.curvature * problem.scale.largest + problem.alphas[1]))
+
+
+def _stands_still(losses: list[float]) -> bool:
+    """Whether the newer half of a full window is hardly below the older, or its best above the older one's."""
+    if len(losses) < _WINDOW or not math.isfinite(losses[-1]):
+        return False
+    older, newer = losses[: _WINDOW // 2], losses[_WINDOW // 2 :]
+    fall = sum(older) - sum(newer)
+    return fall < _LEAST_FALL * abs(sum(older)) or min(newer) > min(older)

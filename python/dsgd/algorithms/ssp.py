@@ -1,0 +1,75 @@
+"""Mini-batch SGD under stale synchronous parallel: PetuumSGD."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dsgd.algorithms.base import Capabilities
+from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table, check_staleness
+from dsgd.algorithms.minibatch import Minibatch
+from dsgd.checks import check_integer
+from dsgd.cluster.commands import Clock, Pull, Push
+
+if TYPE_CHECKING:
+    from dsgd.cluster.worker_task import WorkerTask
+
+__all__ = ["Ssp"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ssp(DistributedAlgorithm):
+    """Mini-batch SGD on a parameter server whose workers may be `staleness` clocks apart; a clock is one mini-batch.
+
+    Parameters
+    ----------
+    staleness : int or inf, default=3
+        How many clocks a worker may be ahead of the slowest: 0 is BSP, ``math.inf`` is asynchronous.
+    batch_size : int, default=16
+        Rows of a worker's step. The server adds the steps of P workers divided by P, so that a clock of all is a step
+        on P * `batch_size` rows.
+
+    Notes
+    -----
+    The step falls as 1/sqrt(t) (``schedule="inverse-sqrt"``, t in passes), as the regret bound of the paper wants it.
+    The penalty falls on the features of the mini-batch, by the degree split with the frequencies of the whole data.
+
+    References
+    ----------
+    Ho, Cipar, Cui, Lee, Kim, Gibbons, Gibson, Ganger, Xing (2013), "More effective distributed ML via a stale
+    synchronous parallel parameter server". "PetuumSGD" of Ming, Zhao, Guo, Yin is this.
+    """
+
+    name = "ssp"
+    summary = "mini-batch SGD on a parameter server, workers a few clocks apart"
+    capabilities = Capabilities(threads=True, deterministic=True, distributed=True)
+    tables = (Table(rule="add_scaled"),)
+    default_schedule = "inverse-sqrt"
+
+    staleness: float = 3
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "staleness", check_staleness(self.staleness))
+        object.__setattr__(self, "batch_size", check_integer("batch_size", self.batch_size, 1, 2**31 - 1))
+
+    @property
+    def clock_bound(self) -> float:
+        """Clocks that a worker may be ahead of the slowest."""
+        return self.staleness
+
+    def worker(self, task: WorkerTask) -> Program:
+        """One that trains."""
+        for clock in range(task.start_clock, task.max_clocks):
+            weights = yield Pull(clock)  # answered when clock - slowest <= staleness
+            rows = task.draw(clock, self.batch_size)
+            yield Push(task.minibatch_step(weights, rows, task.step_size_at(clock)))
+            yield Clock()
+
+    def clocks(self, max_epochs: int, n_rows: int) -> int:
+        """Return how many clocks a run of `max_epochs` has, where a worker has at most `n_rows`."""
+        return -(-max_epochs * n_rows // self.batch_size)
+
+    def step_trial(self, n_workers: int) -> Minibatch:
+        """Return the algorithm of one machine that a step size is tried with."""
+        return Minibatch(batch_size=self.batch_size * n_workers)

@@ -1,0 +1,45 @@
+"""What the options of several commands mean."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+from dsgd.errors import ConfigError
+from dsgd.files import check_replaceable
+
+__all__ = ["check_outputs", "options_of", "step_size_of"]
+
+
+def check_outputs(**outputs: Path | None) -> None:
+    """Refuse files that could not be written, before the work is done, and two options that name one file."""
+    seen: dict[Path, str] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        if (other := seen.setdefault(path.resolve(), option)) != option:
+            raise ConfigError(f"--{other} and --{option} both name {path}")
+        check_replaceable(path)
+
+
+def step_size_of(text: str) -> float | str:
+    """Return the number, or the text where it is none, which `dsgd.fit` checks."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def options_of(pairs: list[str]) -> dict[str, Any]:
+    """Return the options; a value that is not a Python literal is a string."""
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"--option takes KEY=VALUE, not {pair!r}")
+        try:
+            options[key] = ast.literal_eval(value)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # all that it documents
+            options[key] = value
+    return options

@@ -1,0 +1,90 @@
+"""A simulated cluster described in TOML."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from dsgd.checks import shown, unknown_name
+from dsgd.cluster import failures
+from dsgd.cluster.nodes import KernelCost
+from dsgd.cluster.simulation import Simulation
+from dsgd.errors import ConfigError, DataError
+
+__all__ = ["load_simulation"]
+
+_FAILURES = {
+    name.lower(): getattr(failures, name) for name in ("Crash", "Delay", "Duplication", "Loss", "Partition", "Pause")
+}
+
+
+def load_simulation(path: str | os.PathLike[str]) -> Simulation:
+    """Read the parameters of a `Simulation` from a TOML file.
+
+    The keys are those of `Simulation`; ``[kernel_cost]`` is a table of `KernelCost`, and every ``[[failures]]`` a table
+    of a failure with its name in lower case as ``kind``; the server is node -1.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Simulation
+
+    Raises
+    ------
+    DataError
+        If the file is not TOML.
+    ConfigError
+        For an unknown key (it names the nearest valid one) or an impossible value.
+
+    Examples
+    --------
+    A cluster of four nodes, one at half speed and one that crashes::
+
+        nodes = 4
+        speeds = [1.0, 1.0, 1.0, 0.5]
+        bandwidth = 1.25e8
+
+        [[failures]]
+        kind = "crash"
+        node = 1
+        at = 0.5
+        restart_after = 0.2
+    """
+    try:
+        given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"not TOML: {error}", file=str(path)) from error
+    _check_names("key of a simulation", given, Simulation)
+    if "kernel_cost" in given:
+        _check_names("key of kernel_cost", given["kernel_cost"], KernelCost)
+        given["kernel_cost"] = KernelCost(**given["kernel_cost"])
+    if "failures" in given:
+        given["failures"] = [_failure(table) for table in given["failures"]]
+    return Simulation(**given)
+
+
+def _failure(table: Any) -> failures.Failure:
+    kind = table.pop("kind", None) if isinstance(table, dict) else None
+    if kind not in _FAILURES:
+        raise unknown_name("kind of failure", kind, _FAILURES)
+    _check_names(f"key of a {kind}", table, _FAILURES[kind])
+    try:
+        failure: failures.Failure = _FAILURES[kind](**table)
+    except TypeError as error:  # a parameter without a default is missing
+        raise ConfigError(f"a failure of kind {kind!r}: {error}") from error
+    return failure
+
+
+def _check_names(what: str, given: Any, kind: Any) -> None:
+    if not isinstance(given, dict):
+        raise ConfigError(f"a table was expected, not {shown(given)}")
+    valid = [field.name for field in dataclasses.fields(kind)]
+    for name in given:
+        if name not in valid:
+            raise unknown_name(what, name, valid)

@@ -1,0 +1,239 @@
+"""`dsgd.fit` on a cluster: from a checked problem to the runs of a distributed algorithm, and their history."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd.algorithms import Task
+from dsgd.algorithms.distributed import DistributedAlgorithm
+from dsgd.callbacks import Callback
+from dsgd.checks import check_integer, shown
+from dsgd.cluster.kernels import Kernels
+from dsgd.cluster.run import Assignment, ClusterRecord, Outcome, SimulatedRun
+from dsgd.cluster.simulation import Simulation
+from dsgd.data.partition import deal, part
+from dsgd.errors import ConfigError, DivergedError
+from dsgd.history import History, Record
+from dsgd.progress import ProgressReport
+from dsgd.result import Evaluation, LinearModel
+from dsgd.step_search import choose_steps
+from dsgd.stopping import Stopping
+from dsgd.training import explosion_bound
+
+__all__ = ["assignment", "check_cluster", "choose_step", "train_on_cluster"]
+
+
+def check_cluster(algorithm: Any, cluster: Any, workers: Any) -> Simulation | None:
+    """Return the cluster that an algorithm runs on, None for one machine; refuse what does not go together."""
+    if not isinstance(algorithm, DistributedAlgorithm):
+        if cluster is not None or workers is not None:
+            raise ConfigError(f"algo {algorithm.name!r} runs on one machine: leave out cluster and workers")
+        return None
+    if not isinstance(cluster, Simulation):
+        given = "" if cluster is None else f", not {shown(cluster)}"
+        raise ConfigError(f"algo {algorithm.name!r} needs a cluster, such as dsgd.Simulation(nodes=4){given}")
+    least = 1 + int(algorithm.has_coordinator)
+    if cluster.nodes < least:
+        raise ConfigError(f"algo {algorithm.name!r} has a coordinator on node 0 and needs at least {least} nodes")
+    if workers is not None:
+        have = cluster.nodes - int(algorithm.has_coordinator)
+        if check_integer("workers", workers, 1) != have:
+            raise ConfigError(f"workers={workers}, but the cluster has nodes for {have}; leave out workers")
+    return cluster
+
+
+def choose_step(algorithm: DistributedAlgorithm, task: Task, n_workers: int) -> None:
+    """Set the first step of a task where it was not given."""
+    trial = algorithm.step_trial(n_workers)
+    if not math.isnan(task.step_size):
+        return
+    if trial is None:
+        task.step_size = algorithm.natural_step(task.problem)
+    else:
+        choose_steps(trial, [task])
+
+
+def assignment(algorithm: DistributedAlgorithm, task: Task, n_nodes: int) -> Assignment:
+    """Deal the rows of a task out to the workers of a cluster.
+
+    Parameters
+    ----------
+    algorithm : DistributedAlgorithm
+    task : Task
+    n_nodes : int
+        With that of a coordinator, where there is one.
+
+    Returns
+    -------
+    Assignment
+    """
+    has_coordinator = int(algorithm.has_coordinator)
+    n_workers = n_nodes - has_coordinator
+    problem = task.problem
+    inverse = task.objective.inverse_frequency  # counted once, of the whole data
+    shards = deal(problem.matrix.n_rows, n_workers, task.seed)
+    parts = [problem if len(rows) == problem.matrix.n_rows else part(problem, rows) for rows in shards]
+    if has_coordinator:
+        parts.insert(0, part(problem, np.zeros(1, np.intp)))
+    max_clocks = algorithm.clocks(task.max_epochs, max(map(len, shards)))
+    return Assignment(
+        algorithm=algorithm,
+        kernels=[Kernels(mine, inverse, task.n_threads) for mine in parts],
+        start=task.weights.copy(),
+        max_clocks=max_clocks,
+        passes_per_clock=task.max_epochs / max_clocks,
+        schedule=task.schedule,
+        step_size=task.step_size,
+        seed=task.seed,
+        n_total=problem.matrix.n_rows,
+    )
+
+
+class _Recorder:
+    """Makes a record of what the server holds, and asks whether to go on; the virtual clock stands still meanwhile."""
+
+    def __init__(
+        self,
+        work: Assignment,
+        task: Task,
+        model: LinearModel,
+        evaluation: Evaluation | None,
+        stopping: Stopping,
+        callbacks: Sequence[Callback],
+        report: ProgressReport | None,
+        evaluates: bool,
+        begin: float,
+    ) -> None:
+        self.history = History()
+        self.reason: str | None = None
+        self.best: NDArray[Any] | None = None
+        self._work = work
+        self._task = task
+        self._model = model
+        self._evaluation = evaluation
+        self._stopping = stopping
+        self._callbacks = callbacks
+        self._report = report
+        self._evaluates = evaluates
+        self._begin = begin
+        self._evaluating = 0.0
+        self._bound = explosion_bound([task]) if evaluates else math.inf
+
+    def __call__(self, state: ClusterRecord, weights: NDArray[Any]) -> bool:
+        """Add a record; return whether the run is to end."""
+        now = time.perf_counter()
+        if not np.isfinite(weights).all():
+            raise DivergedError(self._diverged(state, "the weights are not finite"))
+        np.copyto(self._model.weights[0], weights)
+        objective = self._task.value() if self._evaluates else None
+        if objective is not None and not objective <= self._bound:
+            raise DivergedError(self._diverged(state, f"the objective is {objective:g}"))
+        score = self._evaluation.score(self._model) if self._evaluates and self._evaluation is not None else None
+        epochs = state.clock * self._work.passes_per_clock
+        self.history.append(
+            Record(
+                epoch=max(1, round(epochs)),
+                effective_passes=state.samples / self._work.n_total,
+                seconds=now - self._begin - self._evaluating,
+                step_size=self._task.step_size_at(max(round(epochs) - 1, 0)),
+                objective=objective,
+                score=score,
+                virtual_seconds=state.virtual_seconds,
+                clocks=state.clocks,
+                waiting=state.waiting,
+                staleness=state.staleness,
+                bytes_sent=state.bytes_sent,
+                bytes_received=state.bytes_received,
+            )
+        )
+        if self._stopping.is_best(self.history):
+            self.best = self._model.weights.copy()
+        if self._report is not None:
+            self._report.show(self.history[-1])
+        self.reason = self._stopping.reason(self.history, time.perf_counter() - self._begin)
+        stop = [callback(self.history[-1], self._model) for callback in self._callbacks]
+        if self.reason is None and any(stop):
+            self.reason = "callback"
+        self._evaluating += time.perf_counter() - now
+        return self.reason is not None
+
+    def _diverged(self, state: ClusterRecord, what: str) -> str:
+        return (
+            f"{what} after clock {state.clock} with step size {self._task.step_size:g}: use a smaller step_size or "
+            "scale the data"
+        )
+
+
+def train_on_cluster(
+    algorithm: DistributedAlgorithm,
+    task: Task,
+    model: LinearModel,
+    cluster: Simulation,
+    evaluation: Evaluation | None,
+    stopping: Stopping,
+    evaluate_every: int,
+    callbacks: Sequence[Callback],
+    report: ProgressReport | None,
+    begin: float,
+) -> tuple[History, str, Outcome]:
+    """Train the binary problem, or the regression, of a model on a cluster.
+
+    Parameters
+    ----------
+    algorithm : DistributedAlgorithm
+    task : Task
+        Trained in place.
+    model : LinearModel
+        Whose only row of weights the task trains.
+    cluster : Simulation
+    evaluation : Evaluation or None
+    stopping : Stopping
+    evaluate_every : int
+        Epochs between records; 0: one at the end, not evaluated.
+    callbacks : sequence of Callback
+    report : ProgressReport or None
+    begin : float
+        The clock (`time.perf_counter`) when the work began.
+
+    Returns
+    -------
+    history : History
+    stop_reason : str
+    outcome : Outcome
+
+    Raises
+    ------
+    ClusterError
+        If the run could not go on, as with a worker lost and ``on_lost="fail"``.
+    DivergedError
+        If weights or objective are not finite, or explode.
+    KeyboardInterrupt
+        If there is no record yet.
+    """
+    work = assignment(algorithm, task, cluster.nodes)
+    recorder = _Recorder(work, task, model, evaluation, stopping, callbacks, report, evaluate_every > 0, begin)
+    epochs = [*range(evaluate_every, task.max_epochs, evaluate_every)] if evaluate_every else []
+    notices = [*(math.ceil(epoch / work.passes_per_clock - 1e-9) for epoch in epochs), work.max_clocks]
+    run, history = SimulatedRun(cluster, work, recorder, notices), recorder.history
+    try:
+        outcome = run.run()
+    except KeyboardInterrupt:
+        if not history:
+            raise
+        recorder.reason = "interrupted"
+        outcome = run.outcome()
+        warnings.warn(
+            f"interrupted in epoch {history[-1].epoch + 1}; the model so far is returned", RuntimeWarning, stacklevel=3
+        )
+    if recorder.reason is None and (not history or not np.array_equal(model.weights[0], outcome.weights)):
+        recorder(outcome.record, outcome.weights)
+    if recorder.best is not None:
+        np.copyto(model.weights, recorder.best)
+    return history, recorder.reason or "max_epochs", outcome

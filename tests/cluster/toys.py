@@ -1,0 +1,83 @@
+"""Small programs for the tests of the drivers, and clusters to run them on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dsgd.algorithms.base import Capabilities
+from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table
+from dsgd.cluster import Simulation
+from dsgd.cluster.kernels import Kernels
+from dsgd.cluster.run import Assignment, Outcome, SimulatedRun
+from dsgd.cluster.worker_task import WorkerTask
+from dsgd.data.inputs import as_matrix
+from dsgd.losses import resolve_loss
+from dsgd.problem import Problem, measure
+from dsgd.schedules import Constant
+
+Body = Callable[[WorkerTask], Program]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toy(DistributedAlgorithm):
+    """A program given as a function."""
+
+    name = "toy"
+    summary = "for tests"
+    capabilities = Capabilities(threads=True, deterministic=True, distributed=True)
+
+    body: Body
+    staleness: float = 0
+    rules: dict[str, str]
+
+    @property
+    def tables(self) -> tuple[Table, ...]:  # type: ignore[override]  # each toy has its own
+        return tuple(Table(name=name, rule=rule) for name, rule in self.rules.items())
+
+    @property
+    def clock_bound(self) -> float:
+        return self.staleness
+
+    def worker(self, task: WorkerTask) -> Program:
+        return self.body(task)
+
+    def clocks(self, max_epochs: int, n_rows: int) -> int:
+        return max_epochs
+
+
+def toy_assignment(
+    body: Body, *, nodes: int, clocks: int, size: int = 4, staleness: float = 0, rules: dict[str, str] | None = None
+) -> Assignment:
+    """Return work for `body` on tables of `size` numbers."""
+    random = np.random.default_rng(0)
+    matrix = as_matrix(random.standard_normal((4, size)), 1)
+    problem = Problem(
+        matrix=matrix,
+        target=np.array([-1.0, 1.0, 1.0, -1.0]),
+        sample_weight=None,
+        loss=resolve_loss("logistic"),
+        alphas=(0.0, 1e-4),
+        fit_intercept=False,
+        scale=measure(matrix, None, 1),
+    )
+    return Assignment(
+        algorithm=Toy(body=body, staleness=staleness, rules=rules or {"weights": "add"}),
+        kernels=[Kernels(problem, None, 1) for _ in range(nodes)],
+        start=np.zeros(size),
+        max_clocks=clocks,
+        passes_per_clock=1.0,
+        schedule=Constant(),
+        step_size=0.1,
+        seed=7,
+        n_total=4 * nodes,
+    )
+
+
+def run_toy(body: Body, cluster: Simulation | None = None, **work: Any) -> Outcome:
+    """Run `body` on every node of a cluster."""
+    cluster = Simulation(nodes=3) if cluster is None else cluster
+    return SimulatedRun(cluster, toy_assignment(body, nodes=cluster.nodes, **work)).run()
