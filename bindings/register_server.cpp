@@ -154,9 +154,15 @@ std::unique_ptr<ParameterServer> make_server(double now, std::vector<TableSpec> 
                                              std::uint64_t incarnation, double heartbeat_deadline, double join_deadline,
                                              const std::string& on_lost, bool payload_checksum,
                                              const std::optional<py::dict>& checkpoint) {
-  server::ServerConfig config{std::move(tables), n_workers,     staleness_of(staleness),
-                              shard,             n_shards,      incarnation,
-                              heartbeat_deadline, join_deadline, named<int>(kLost, on_lost, "on_lost") == 1,
+  server::ServerConfig config{std::move(tables),
+                              n_workers,
+                              staleness_of(staleness),
+                              shard,
+                              n_shards,
+                              incarnation,
+                              heartbeat_deadline,
+                              join_deadline,
+                              named<int>(kLost, on_lost, "on_lost") == 1,
                               payload_checksum};
   if (!checkpoint) return std::make_unique<ParameterServer>(now, std::move(config));
   return std::make_unique<ParameterServer>(now, std::move(config), checkpoint_of(*checkpoint));
@@ -166,8 +172,12 @@ void register_table_spec(py::module_& m) {
   py::class_<TableSpec>(m, "TableSpec", "What a table is; see table_spec.hpp.")
       .def(py::init([](std::string name, std::uint64_t size, const std::string& dtype, const std::string& rule,
                        std::uint64_t width, double step_size) {
-             TableSpec spec{std::move(name), size, named<net::DType>(kDTypes, dtype, "dtype"),
-                            named<server::Rule>(kRules, rule, "rule"), width, step_size};
+             TableSpec spec{std::move(name),
+                            size,
+                            named<net::DType>(kDTypes, dtype, "dtype"),
+                            named<server::Rule>(kRules, rule, "rule"),
+                            width,
+                            step_size};
              server::check_tables(std::span<const TableSpec>(&spec, 1));
              return spec;
            }),
@@ -197,12 +207,11 @@ void register_records(py::module_& m) {
   py::class_<Answer>(m, "Answer", "What a client has to say to its program; `kind` says which fields count.")
       .def_property_readonly("kind", [](const Answer& self) { return name_of(kKinds, self.kind); })
       .def_readonly("request", &Answer::request)
-      .def_property_readonly(
-          "values",
-          [](const Answer& self) -> std::optional<py::array> {
-            if (!self.values) return std::nullopt;
-            return to_array(self.values->data);
-          })
+      .def_property_readonly("values",
+                             [](const Answer& self) -> std::optional<py::array> {
+                               if (!self.values) return std::nullopt;
+                               return to_array(self.values->data);
+                             })
       .def_property_readonly("keys",
                              [](const Answer& self) -> std::optional<py::array> {
                                if (!self.values || !self.values->sparse) return std::nullopt;
@@ -319,8 +328,9 @@ void register_client(py::module_& m) {
           py::arg("now"), py::arg("clock"), py::arg("table"), py::arg("keys") = py::none())
       .def(
           "push",
-          [](Client& self, double now, const std::string& table, const Array& values, const Keys& keys,
-             double weight) { self.push(now, table, values_of(values, keys), weight); },
+          [](Client& self, double now, const std::string& table, const Array& values, const Keys& keys, double weight) {
+            self.push(now, table, values_of(values, keys), weight);
+          },
           py::arg("now"), py::arg("table"), py::arg("values"), py::arg("keys") = py::none(), py::arg("weight") = 1.0)
       .def(
           "clock",

@@ -1,6 +1,6 @@
 // Servers and workers joined by links that lose, repeat and reorder frames, break, and whose ends crash: all drawn from
-// one seed. Each worker has an element of the table to itself, to which it adds 1 with each push; a ledger knows what must
-// be in the table.
+// one seed. Each worker has an element of the table to itself, to which it adds 1 with each push; a ledger knows what
+// must be in the table.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -147,7 +147,8 @@ class Network {
   void apply(std::size_t shard, const server::Effects& effects) {
     for (const auto& effect : effects) {
       for (std::uint32_t rank = 0; rank < workers_.size(); ++rank) {
-        if (workers_[rank].connections.size() <= shard || workers_[rank].connections[shard] != effect.connection) continue;
+        if (workers_[rank].connections.size() <= shard || workers_[rank].connections[shard] != effect.connection)
+          continue;
         if (effect.frame) {
           flying_.push_back({effect.connection, rank, shard, false, effect.frame});
         } else {
@@ -181,7 +182,8 @@ class Network {
     ++restarts_;
     const std::uint64_t incarnation = servers_[shard]->incarnation() + 1;
     std::erase_if(flying_, [&](const Flying& f) { return f.shard == shard; });
-    servers_[shard] = std::make_unique<server::ParameterServer>(now_, server_config(shard, incarnation), *saved_[shard]);
+    servers_[shard] =
+        std::make_unique<server::ParameterServer>(now_, server_config(shard, incarnation), *saved_[shard]);
     for (std::uint32_t rank = 0; rank < workers_.size(); ++rank) {
       if (shard_of(rank) == shard) {
         workers_[rank].ledger = saved_ledgers_[rank];

@@ -1,5 +1,5 @@
-// Any bytes as frames: to the decoder, and to a server and a client in the middle of a run. The first byte says how the rest
-// is read: as raw frames, or as a list of small orders that build valid frames in odd sequences.
+// Any bytes as frames: to the decoder, and to a server and a client in the middle of a run. The first byte says how the
+// rest is read: as raw frames, or as a list of small orders that build valid frames in odd sequences.
 #include <algorithm>  // for min
 #include <cstddef>    // for size_t
 #include <cstdint>    // for uint64_t, uint8_t
@@ -104,7 +104,8 @@ Values values_of(Source& source, bool single) {
   Values values;
   values.sparse = source.next() % 2 == 1;
   std::uint64_t key = 0;
-  for (auto count = source.next() % 4; values.sparse && count > 0; --count) values.keys.push_back(key += 1 + source.next() % 4);
+  for (auto count = source.next() % 4; values.sparse && count > 0; --count)
+    values.keys.push_back(key += 1 + source.next() % 4);
   const std::size_t size = source.next() % 3 == 0 ? source.next() % 16 : (values.sparse ? values.keys.size() : kRows);
   if (single) {
     values.data = std::vector<float>(size * 2, 1.0F);
@@ -135,22 +136,42 @@ class OddPeer {
     const std::uint32_t rank = source.next() % 3;
     const Stamp stamp{1, rank, source.next() % 8U, source.next() % 16U};
     switch (what % 14) {
-      case 0: return take(server_.connected(now_, id));
-      case 1: return take(server_.disconnected(now_, id));
-      case 2: return hello(id, rank, source);
-      case 3: return give(id, Push{stamp, static_cast<std::uint16_t>(source.next() % 4), 1.0, values_of(source, source.next() % 2 == 0)});
-      case 4: return give(id, ClockTick{stamp, Bytes(source.next() % 3)});
-      case 5: return give(id, AllReduce{stamp, source.next() % 3U, source.next() % 2 == 0, 1.0, values_of(source, false)});
-      case 6: return give(id, Signal{stamp, "s"});
-      case 7: return give(id, Report{stamp, {}});
-      case 8: return give(id, Leave{stamp});
-      case 9: return give(id, Pull{1, session_[rank], stamp.clock, stamp.sequence, static_cast<std::uint16_t>(source.next() % 4), source.next() % 2 == 1, {source.next() % 8U}});
-      case 10: return give(id, Collect{1, session_[rank], source.next() % 3U});
-      case 11: return give(id, Heartbeat{1, session_[rank], 0, 0});
+      case 0:
+        return take(server_.connected(now_, id));
+      case 1:
+        return take(server_.disconnected(now_, id));
+      case 2:
+        return hello(id, rank, source);
+      case 3:
+        return give(id, Push{stamp, static_cast<std::uint16_t>(source.next() % 4), 1.0,
+                             values_of(source, source.next() % 2 == 0)});
+      case 4:
+        return give(id, ClockTick{stamp, Bytes(source.next() % 3)});
+      case 5:
+        return give(id, AllReduce{stamp, source.next() % 3U, source.next() % 2 == 0, 1.0, values_of(source, false)});
+      case 6:
+        return give(id, Signal{stamp, "s"});
+      case 7:
+        return give(id, Report{stamp, {}});
+      case 8:
+        return give(id, Leave{stamp});
+      case 9:
+        return give(id, Pull{1,
+                             session_[rank],
+                             stamp.clock,
+                             stamp.sequence,
+                             static_cast<std::uint16_t>(source.next() % 4),
+                             source.next() % 2 == 1,
+                             {source.next() % 8U}});
+      case 10:
+        return give(id, Collect{1, session_[rank], source.next() % 3U});
+      case 11:
+        return give(id, Heartbeat{1, session_[rank], 0, 0});
       case 12:
         now_ += source.next();
         return take(server_.tick(now_));
-      default: return take(server_.receive(now_, id, source.take(source.next())));
+      default:
+        return take(server_.receive(now_, id, source.take(source.next())));
     }
   }
 
@@ -160,8 +181,13 @@ class OddPeer {
   }
 
   void hello(ConnectionId id, std::uint32_t rank, Source& source) {
-    const Hello hello{1, source.next() % 2 == 0 ? 0 : session_[rank], source.next() % 2 == 0, rank, source.next() % 8U,
-                      layout_of(tables(), 1), ""};
+    const Hello hello{1,
+                      source.next() % 2 == 0 ? 0 : session_[rank],
+                      source.next() % 2 == 0,
+                      rank,
+                      source.next() % 8U,
+                      layout_of(tables(), 1),
+                      ""};
     const auto effects = server_.receive(now_, id, *encode(hello, next_request_++, false)[0]);
     if (const auto welcome = welcome_of(effects)) session_[rank] = welcome->session;
     take(effects);
@@ -205,7 +231,8 @@ void check_client(ByteSpan bytes) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0 || size > 4096) return 0;
-  const std::vector<std::uint8_t> bytes(data + 1, data + size);  // of exactly this size, so that a sanitizer sees its end
+  const std::vector<std::uint8_t> bytes(data + 1,
+                                        data + size);  // of exactly this size, so that a sanitizer sees its end
   if (data[0] % 2 == 0) {
     check_decoders(std::as_bytes(std::span(bytes)));
     check_client(std::as_bytes(std::span(bytes)));

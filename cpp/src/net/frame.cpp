@@ -54,8 +54,8 @@ FrameHeader parse_header(ByteSpan header) {
   const auto type = load<std::uint8_t>(header, 5);
   if (type == 0 || type > kLastType) malformed("unknown type of message " + std::to_string(type));
   const auto flags = load<std::uint16_t>(header, 6);
-  if ((flags & ~kChecksumFlag) != 0) malformed("unknown flags " + std::to_string(flags));
-  const FrameHeader parsed{static_cast<MessageType>(type),    flags == kChecksumFlag,
+  if (flags > kChecksumFlag) malformed("unknown flags " + std::to_string(flags));
+  const FrameHeader parsed{static_cast<MessageType>(type),  flags == kChecksumFlag,
                            load<std::uint64_t>(header, 8),  load<std::uint16_t>(header, 16),
                            load<std::uint16_t>(header, 18), load<std::uint32_t>(header, 20),
                            load<std::uint32_t>(header, 24)};

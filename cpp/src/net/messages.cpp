@@ -89,22 +89,20 @@ class Decoder {
 template <typename Body>
 std::vector<Frame> encode(const Body& body, std::uint64_t request, bool checksum) {
   MessageWriter writer(Body::kType, request, checksum);
-  Encoder encoder(writer);
-  encoder(body);
+  Encoder{writer}(body);
   return writer.finish();
 }
 
 template <typename Body>
 Body decode(ByteSpan bytes) {
   MessageReader reader(bytes);
-  Decoder decoder(reader);
   Body body;
-  decoder(body);
+  Decoder{reader}(body);
   reader.expect_end();
   return body;
 }
 
-#define DSGD_INSTANTIATE(Body)                                              \
+#define DSGD_INSTANTIATE(Body)                                          \
   template std::vector<Frame> encode(const Body&, std::uint64_t, bool); \
   template Body decode<Body>(ByteSpan);
 

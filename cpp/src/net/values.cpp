@@ -53,7 +53,8 @@ void put_keys(MessageWriter& writer, std::span<const std::uint64_t> keys) {
 Keys take_keys(MessageReader& reader) {
   const auto count = reader.take<std::uint64_t>();
   const ByteSpan packed = reader.take_blob();
-  if (count > packed.size()) malformed(std::to_string(count) + " keys announced in " + std::to_string(packed.size()) + " bytes");
+  if (count > packed.size())
+    malformed(std::to_string(count) + " keys announced in " + std::to_string(packed.size()) + " bytes");
   Keys keys;
   keys.reserve(static_cast<std::size_t>(count));
   std::size_t at = 0;

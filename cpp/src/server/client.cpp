@@ -16,7 +16,8 @@ void check(const ClientConfig& config) {
   if (config.n_shards == 0 || config.n_shards > std::numeric_limits<std::uint16_t>::max()) {
     refuse("n_shards must be in [1, 65535], not " + std::to_string(config.n_shards));
   }
-  if (config.address.size() > 256) refuse("an address of " + std::to_string(config.address.size()) + " bytes; at most 256");
+  if (config.address.size() > 256)
+    refuse("an address of " + std::to_string(config.address.size()) + " bytes; at most 256");
   const std::pair<const char*, double> times[] = {{"heartbeat_interval", config.heartbeat_interval},
                                                   {"resend_after", config.resend_after},
                                                   {"deadline", config.deadline}};
@@ -141,7 +142,8 @@ template <typename MakeBody>
 std::uint64_t Client::operate_on_all(AnswerKind kind, MakeBody&& make_body) {
   const std::uint64_t id = next_request_++;
   WaitingOperation waiting{kind, {}, config_.n_shards, {}};
-  waiting.clocks = {own_clock_, std::numeric_limits<std::uint64_t>::max(), 0, std::numeric_limits<std::uint32_t>::max()};
+  waiting.clocks = {own_clock_, std::numeric_limits<std::uint64_t>::max(), 0,
+                    std::numeric_limits<std::uint32_t>::max()};
   for (std::size_t shard = 0; shard < config_.n_shards; ++shard) {
     waiting.sequences.push_back(operate(shard, make_body(shard)));
   }
@@ -158,12 +160,13 @@ std::uint64_t Client::pull(double now, std::uint64_t clock, const std::string& t
   const std::uint64_t id = next_request_++;
   if (!goes_out) return id;
   WaitingPull waiting{spec.dtype, {}, {}, config_.n_shards, {}};
-  waiting.clocks = {own_clock_, std::numeric_limits<std::uint64_t>::max(), 0, std::numeric_limits<std::uint32_t>::max()};
+  waiting.clocks = {own_clock_, std::numeric_limits<std::uint64_t>::max(), 0,
+                    std::numeric_limits<std::uint32_t>::max()};
   waiting.parts.resize(config_.n_shards);
   for (std::size_t shard = 0; shard < config_.n_shards; ++shard) {
     const RowRange rows = range(number, shard);
-    net::Pull message{links_[shard].incarnation, links_[shard].session, clock, links_[shard].next_sequence - 1,
-                      static_cast<std::uint16_t>(number), keys.has_value(), {}};
+    net::Pull message{links_[shard].incarnation,          links_[shard].session, clock, links_[shard].next_sequence - 1,
+                      static_cast<std::uint16_t>(number), keys.has_value(),      {}};
     if (keys) message.keys = part_of(*keys, rows).keys;
     waiting.sizes.push_back((keys ? message.keys.size() : rows.end - rows.begin) * spec.width);
     request(shard, id, message);
@@ -189,8 +192,9 @@ void Client::push(double now, const std::string& table, net::Values values, doub
   }
   if (!begin_command(now)) return;
   for (std::size_t shard = 0; shard < config_.n_shards; ++shard) {
-    net::Values part = config_.n_shards == 1 ? std::move(values)
-                                             : slice(values, range(number, shard), static_cast<std::size_t>(spec.width));
+    net::Values part = config_.n_shards == 1
+                           ? std::move(values)
+                           : slice(values, range(number, shard), static_cast<std::size_t>(spec.width));
     // Without rows here nothing changes; a replaced push must become empty, though.
     if (part.size() == 0 && spec.rule != Rule::replace_mean) continue;
     operate(shard, net::Push{stamp(shard), static_cast<std::uint16_t>(number), weight, std::move(part)});

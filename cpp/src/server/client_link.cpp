@@ -110,7 +110,8 @@ void Client::send_hello(std::size_t shard) {
   Link& link = links_[shard];
   link.hello_request = next_request_++;
   link.hello_sequence = link.next_sequence;
-  const net::Hello hello{link.incarnation, link.session, link.fresh, config_.worker, link.next_sequence, layout_, config_.address};
+  const net::Hello hello{link.incarnation,   link.session, link.fresh,     config_.worker,
+                         link.next_sequence, layout_,      config_.address};
   link.hello = Pending{0, net::encode(hello, link.hello_request, config_.payload_checksum), 0, config_.resend_after};
   send(shard, *link.hello);
 }
@@ -166,7 +167,7 @@ void Client::on_welcome(std::size_t shard, std::uint64_t request, net::Welcome w
   if (running_) begin_again(shard);
   link.incarnation = welcome.incarnation;
   link.session = welcome.session;
-  // What the program asked for since the hello has never been sent: the server waits for the number that the hello named.
+  // What the program asked for since the hello was never sent: the server waits for the number that the hello named.
   link.next_sequence = link.hello_sequence;
   link.acknowledged = std::max(link.acknowledged, welcome.applied);
   link.start_clock = welcome.clocks.own;
@@ -266,7 +267,7 @@ void Client::on_pull_answer(std::size_t shard, std::uint64_t request, net::PullA
   if (--waiting.missing > 0) return;
   Answer answer(AnswerKind::pull, request);
   answer.clocks = waiting.clocks;
-  net::Numbers numbers = waiting.parts.size() == 1                   ? std::move(*waiting.parts[0])
+  net::Numbers numbers = waiting.parts.size() == 1              ? std::move(*waiting.parts[0])
                          : waiting.dtype == net::DType::float32 ? join<float>(waiting.parts)
                                                                 : join<double>(waiting.parts);
   answer.values = net::Values{false, {}, std::move(numbers)};

@@ -11,7 +11,8 @@ namespace {
 
 using Words = std::vector<std::uint64_t>;
 
-constexpr std::size_t kWorkerWords = 5;  // status, finished clocks, last operation, session, the one before if it may still be used
+constexpr std::size_t kWorkerWords =
+    5;  // status, finished clocks, last operation, session, the one before if it may still be used
 
 std::string held_name(std::size_t index) { return "held/" + std::to_string(index); }
 
@@ -19,8 +20,8 @@ std::string held_name(std::size_t index) { return "held/" + std::to_string(index
 
 Checkpoint ParameterServer::checkpoint() const {
   Checkpoint checkpoint;
-  checkpoint["server"] = Words{config_.incarnation, layout_,       config_.shard, applied_clock_,
-                               reducer_.round(),    next_arrival_, held_.size()};
+  checkpoint["server"] =
+      Words{config_.incarnation, layout_, config_.shard, applied_clock_, reducer_.round(), next_arrival_, held_.size()};
   for (const Table& table : tables_) table.save(checkpoint);
   Words ranks;
   for (const auto& [rank, worker] : workers_) {
@@ -96,7 +97,8 @@ void ParameterServer::restore(const Checkpoint& checkpoint) {
   for (auto at = checkpoint.lower_bound(std::string(kSignal)); at != checkpoint.end(); ++at) {
     if (!at->first.starts_with(kSignal)) break;
     const Words& words = saved<std::uint64_t>(checkpoint, at->first, 4);
-    signals_.restore({at->first.substr(kSignal.size()), words[0], static_cast<std::uint32_t>(words[1]), words[2], words[3]});
+    signals_.restore(
+        {at->first.substr(kSignal.size()), words[0], static_cast<std::uint32_t>(words[1]), words[2], words[3]});
   }
 }
 

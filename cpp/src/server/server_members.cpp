@@ -7,15 +7,18 @@ namespace dsgd::server {
 
 using net::Status;
 
-void ParameterServer::on_hello(ConnectionId id, Connection& connection, std::uint64_t request, const net::Hello& hello) {
+void ParameterServer::on_hello(ConnectionId id, Connection& connection, std::uint64_t request,
+                               const net::Hello& hello) {
   if (hello.worker >= kMaxWorkers) {
     net::malformed("worker " + std::to_string(hello.worker) + "; ranks are below " + std::to_string(kMaxWorkers));
   }
   if (connection.worker && *connection.worker != hello.worker) net::malformed("one connection, two workers");
   if (hello.layout != layout_) {
-    send(id, net::Failure{net::FailureKind::config, hello.worker,
-                          "worker " + std::to_string(hello.worker) + " was given other tables or another number of " +
-                              "shards than the server"}, 0);
+    send(id,
+         net::Failure{net::FailureKind::config, hello.worker,
+                      "worker " + std::to_string(hello.worker) + " was given other tables or another number of " +
+                          "shards than the server"},
+         0);
     return close(id);
   }
   if (request < connection.last_hello) return;  // late repetition of one that another has followed
@@ -34,8 +37,10 @@ void ParameterServer::on_hello(ConnectionId id, Connection& connection, std::uin
     return welcome(hello.worker, id, request, worker.applied);  // the first welcome was lost
   }
   if (known && !worker.owns(hello.session) && worker.status == Status::live && worker.connection) {
-    send(id, net::Failure{net::FailureKind::config, hello.worker,
-                          "worker " + std::to_string(hello.worker) + " was taken over by another process"}, 0);
+    send(id,
+         net::Failure{net::FailureKind::config, hello.worker,
+                      "worker " + std::to_string(hello.worker) + " was taken over by another process"},
+         0);
     return close(id);
   }
   if (worker.connection && *worker.connection != id) close(*worker.connection);
@@ -56,9 +61,7 @@ void ParameterServer::on_hello(ConnectionId id, Connection& connection, std::uin
   settle();
 }
 
-bool ParameterServer::join_must_wait() const {
-  return rounds_in_clock_ > 0 && clock_.slowest() > 0 && !clock_.empty();
-}
+bool ParameterServer::join_must_wait() const { return rounds_in_clock_ > 0 && clock_.slowest() > 0 && !clock_.empty(); }
 
 void ParameterServer::admit_joiners() {
   for (const auto& [rank, joiner] : std::exchange(joiners_, {})) {
@@ -134,7 +137,8 @@ void ParameterServer::leave(std::uint32_t rank) {
 }
 
 void ParameterServer::announce_members() {
-  // Not each time that one of a thousand comes, or leaves at the end: who waits for that hears it with the next heartbeat.
+  // Not each time that one of a thousand comes, or leaves at the end: who waits for that hears it with the next
+  // heartbeat.
   if (!urgent_change_ || expected_ > 0 || config_.shard != 0) return;
   urgent_change_ = false;
   broadcast(members_since(announced_version_));

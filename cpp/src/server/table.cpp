@@ -109,8 +109,9 @@ void Table::assign(const net::Numbers& values) {
   const std::size_t size = std::visit([](const auto& numbers) { return numbers.size(); }, values);
   if (values.index() != static_cast<std::size_t>(dtype_) || size != n_values_) {
     throw Error(ErrorCode::config, "table '" + name_ + "' takes " + std::to_string(n_values_) + " values of " +
-                                       (dtype_ == net::DType::float32 ? "float32" : "float64") + " on this shard; got " +
-                                       std::to_string(size) + " of " + (values.index() == 0 ? "float32" : "float64"));
+                                       (dtype_ == net::DType::float32 ? "float32" : "float64") +
+                                       " on this shard; got " + std::to_string(size) + " of " +
+                                       (values.index() == 0 ? "float32" : "float64"));
   }
   std::visit(
       [&]<typename Real>(const std::vector<Real>& array) {
@@ -169,7 +170,8 @@ Update restore_update(const Checkpoint& checkpoint, const std::string& prefix) {
   values->sparse = worker[1] == 1;
   values->keys = saved<std::uint64_t>(checkpoint, prefix + "/keys");
   for (std::size_t k = 1; k < values->keys.size(); ++k) {
-    if (values->keys[k - 1] >= values->keys[k]) throw Error(ErrorCode::data, "keys of '" + prefix + "' do not increase");
+    if (values->keys[k - 1] >= values->keys[k])
+      throw Error(ErrorCode::data, "keys of '" + prefix + "' do not increase");
   }
   const auto data = checkpoint.find(prefix + "/values");
   if (data != checkpoint.end() && std::holds_alternative<std::vector<float>>(data->second)) {

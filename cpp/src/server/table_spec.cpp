@@ -1,8 +1,8 @@
 #include "dsgd/server/table_spec.hpp"
 
-#include <cmath>    // for isfinite
-#include <limits>   // for numeric_limits
-#include <set>      // for set
+#include <cmath>   // for isfinite
+#include <limits>  // for numeric_limits
+#include <set>     // for set
 
 #include "dsgd/net/crc32c.hpp"
 

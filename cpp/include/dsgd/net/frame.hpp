@@ -1,8 +1,9 @@
-// Frames: what goes over a connection. Little-endian; a header of 32 bytes, then a piece of a message of at most 4 MB, so
-// that a heartbeat need not wait for a large message to pass. No sockets here.
+// Frames: what goes over a connection. Little-endian; a header of 32 bytes, then a piece of a message of at most 4 MB,
+// so that a heartbeat need not wait for a large message to pass. No sockets here.
 //
 //   0 magic "DSGD"   4 version   5 type   6 flags (bit 0: the payload has a checksum)   8 request id
-//  16 piece         18 pieces   20 length of the payload   24 CRC32C of the payload, or 0   28 CRC32C of the 28 bytes before
+//  16 piece         18 pieces   20 length of the payload   24 CRC32C of the payload, or 0   28 CRC32C of the 28 bytes
+//  before
 #pragma once
 
 #include <bit>          // for endian

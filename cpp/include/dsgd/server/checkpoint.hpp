@@ -12,7 +12,8 @@
 
 namespace dsgd::server {
 
-using SavedArray = std::variant<std::vector<float>, std::vector<double>, std::vector<std::uint64_t>, std::vector<std::byte>>;
+using SavedArray =
+    std::variant<std::vector<float>, std::vector<double>, std::vector<std::uint64_t>, std::vector<std::byte>>;
 using Checkpoint = std::map<std::string, SavedArray>;
 
 /// An array of the checkpoint. Throws Error(data) if there is none of this name and type.

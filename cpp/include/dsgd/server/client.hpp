@@ -136,7 +136,7 @@ class Client {
 
   struct WaitingPull {
     net::DType dtype;
-    std::vector<std::size_t> sizes;  // of the parts
+    std::vector<std::size_t> sizes;                  // of the parts
     std::vector<std::optional<net::Numbers>> parts;  // of the shards
     std::size_t missing;
     net::Clocks clocks;

@@ -1,4 +1,5 @@
-// A long array of numbers in pages: those never written take no memory, and a copy shares all pages until one side writes.
+// A long array of numbers in pages: those never written take no memory, and a copy shares all pages until one side
+// writes.
 #pragma once
 
 #include <algorithm>  // for copy_n, fill_n, min

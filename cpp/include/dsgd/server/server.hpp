@@ -4,11 +4,11 @@
 
 #include <algorithm>  // for max
 #include <cstdint>    // for uint32_t, uint64_t
-#include <map>       // for map
-#include <optional>  // for optional
-#include <string>    // for string
-#include <tuple>     // for tuple
-#include <vector>    // for vector
+#include <map>        // for map
+#include <optional>   // for optional
+#include <string>     // for string
+#include <tuple>      // for tuple
+#include <vector>     // for vector
 
 #include "dsgd/net/messages.hpp"
 #include "dsgd/server/all_reduce.hpp"

@@ -3,9 +3,9 @@
 
 #include <algorithm>  // for max
 #include <cstddef>    // for size_t
-#include <cstdint>   // for uint64_t
-#include <map>       // for map
-#include <optional>  // for optional
+#include <cstdint>    // for uint64_t
+#include <map>        // for map
+#include <optional>   // for optional
 
 namespace dsgd::server {
 

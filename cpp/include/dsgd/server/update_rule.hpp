@@ -140,9 +140,8 @@ struct AverageRule {
 
   void apply(const Update& update, std::size_t /*live*/) {
     total += update.weight;
-    for_each_value<Real>(*update.values, width, sum, [&](double& element, Real value) {
-      element += update.weight * static_cast<double>(value);
-    });
+    for_each_value<Real>(*update.values, width, sum,
+                         [&](double& element, Real value) { element += update.weight * static_cast<double>(value); });
   }
   void finish_clock() {
     if (total == 0) return;
@@ -150,9 +149,8 @@ struct AverageRule {
     for (std::size_t begin = 0; begin < values.size(); begin += page.size()) {
       const auto part = std::span(page).first(std::min(page.size(), values.size() - begin));
       sum.read(begin, part);
-      values.update(begin, part.size(), [&](Real& element, std::size_t k) {
-        element = static_cast<Real>(part[k] / total);
-      });
+      values.update(begin, part.size(),
+                    [&](Real& element, std::size_t k) { element = static_cast<Real>(part[k] / total); });
     }
     sum = Paged<double>(values.size());
     total = 0;
