@@ -167,8 +167,7 @@ void Client::on_welcome(std::size_t shard, std::uint64_t request, net::Welcome w
   if (running_) begin_again(shard);
   link.incarnation = welcome.incarnation;
   link.session = welcome.session;
-  // What the program asked for since the hello has never been sent: the server waits for the number that the hello
-  // named.
+  // What the program asked for since the hello was never sent: the server waits for the number that the hello named.
   link.next_sequence = link.hello_sequence;
   link.acknowledged = std::max(link.acknowledged, welcome.applied);
   link.start_clock = welcome.clocks.own;

@@ -1,6 +1,7 @@
 #include "dsgd/solver/rows.hpp"
 
-#include <string>  // for string, to_string
+#include <string>   // for string, to_string
+#include <utility>  // for cmp_greater_equal
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/error.hpp"
@@ -18,7 +19,7 @@ void check_size(const char* what, std::size_t size, std::size_t expected) {
 
 void check_rows(std::span<const std::int64_t> rows, std::size_t n_rows) {
   for (const std::int64_t row : rows) {
-    if (row < 0 || static_cast<std::size_t>(row) >= n_rows) {
+    if (row < 0 || std::cmp_greater_equal(row, n_rows)) {
       throw Error(ErrorCode::config, "row " + std::to_string(row) + " is not one of " + std::to_string(n_rows));
     }
   }
