@@ -52,6 +52,7 @@ def test_the_comparison_of_the_hogwild_paper_is_drawn(tmp_path: Path) -> None:
 
 
 def test_the_gaps_of_dual_coordinate_ascent_are_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("numba", reason="finds the optimum")
     figure = tmp_path / "sdca.png"
     kept = ["--optima", str(tmp_path / "optima.json"), "--output", str(figure)]
     sdca.main(["--set", "documents-20000", "--rows", "400", "--epochs", "3", *kept])

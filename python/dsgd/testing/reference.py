@@ -327,7 +327,7 @@ def dual_step(loss: str, z: float, beta: float, q: float, y: float) -> float:
     """
 
     def slope(at: float) -> float:
-        return float(DERIVATIVES[loss](np.float64(at), np.float64(y)))
+        return float(DERIVATIVES[loss](np.asarray(at), np.asarray(y)))
 
     low, high = sorted((beta, -slope(z)))
     while high - low > 1e-17 and low < (middle := (low + high) / 2) < high:
