@@ -75,7 +75,7 @@ class Sdca(Algorithm):
             raise ConfigError(f"algo 'sdca' has no dual of loss {loss.name!r}; use loss='hinge', or algo='sgd'")
         alpha_l1, alpha_l2 = alphas
         if alpha_l1 > 0 or not alpha_l2 > 0:
-            raise ConfigError("algo 'sdca' needs penalty='l2' and alpha above 0; use algo='sgd' or 'svrg' without")
+            raise ConfigError("algo 'sdca' needs penalty='l2' and alpha above 0; use algo='sgd' without")
 
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
