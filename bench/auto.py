@@ -4,8 +4,9 @@
 
 The threshold of ``algo="auto"`` rests on this: mean ||x||^2 / (alpha d), the average condition number. The real sets,
 binary, in float32, with an intercept, on one thread. SGD as it is by default, with the fewest of so many epochs that
-reach the target; its time includes the search for a step. Dual coordinate ascent until it reaches the target, or for
---patience times SGD's time: then the ratio is a lower bound. The optimum is the least that either finds in a long run.
+reach the target, or the most of them: then the ratio is an upper bound; its time includes the search for a step. Dual
+coordinate ascent until it reaches the target, or for --patience times SGD's time: then the ratio is a lower bound. The
+optimum is the least that either finds in a long run.
 Draws --output, and writes the same as JSON beside it.
 """
 
@@ -56,7 +57,8 @@ def compare(data: Workload, loss: str, patience: int, seconds: float, rounds: in
     bound = (1 + TARGET) * min(map(lowest, long))
     for epochs in EPOCHS:
         last = train(data, "sgd", loss, max_epochs=epochs, evaluate_every=epochs).history[-1]
-        if last.objective is not None and last.objective <= bound:
+        reached = last.objective is not None and last.objective <= bound
+        if reached:
             break
     sgd = [train(data, "sgd", loss, max_epochs=epochs, evaluate_every=0).history[-1].seconds for _ in range(rounds)]
     limit = patience * float(np.median(sgd))
@@ -73,7 +75,12 @@ def compare(data: Workload, loss: str, patience: int, seconds: float, rounds: in
         "sdca": float(np.median(sdca or late)),
         "ratio": float(np.median(sdca or late) / np.median(sgd)),
         "lower bound": not sdca,
+        "upper bound": not reached,
     }
+
+
+def _kind(point: dict[str, Any]) -> str:
+    return next((kind for kind in ("lower bound", "upper bound") if point[kind]), "")
 
 
 def draw(path: Path, points: Sequence[dict[str, Any]]) -> None:
@@ -82,17 +89,19 @@ def draw(path: Path, points: Sequence[dict[str, Any]]) -> None:
     axes = figure.subplots()
     for k, name in enumerate(dict.fromkeys(point["set"] for point in points)):
         for loss, filled in zip(LOSSES, (True, False), strict=True):
-            for bound, marker in ((False, "o"), (True, "^")):
-                some = [p for p in points if (p["set"], p["loss"], p["lower bound"]) == (name, loss, bound)]
+            for kind, marker in (("", "o"), ("lower bound", "^"), ("upper bound", "v")):
+                some = [p for p in points if p["set"] == name and p["loss"] == loss and _kind(p) == kind]
                 colour = f"C{k}"
                 axes.plot(
                     [p["condition"] for p in some], [p["ratio"] for p in some], marker, color=colour,
-                    markerfacecolor=colour if filled else "none", label=name if filled and not bound else None,
+                    markerfacecolor=colour if filled else "none", label=name if filled and not kind else None,
                 )  # fmt: skip
     axes.axhline(1, color="0.7")
     axes.axvline(_CONDITION, color="0.7", linestyle="--", label="threshold of auto")
     axes.set(xscale="log", yscale="log", xlabel="average condition number, mean ||x||² / (alpha d)")
-    axes.set(ylabel="sdca's time over sgd's to 1 %", title="filled: hinge, empty: logistic; triangles: at least")
+    axes.set(
+        ylabel="sdca's time over sgd's to 1 %", title="filled: hinge, empty: logistic; triangles: at least, or at most"
+    )
     axes.legend(fontsize="small")
     with replacing(path) as beside:
         figure.savefig(beside, format="png", dpi=150)

@@ -6,15 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import auto
 import hogwild_checks
 import numpy as np
 import pytest
-from papers import hogwild
+from papers import hogwild, sdca
 from peers import time_to_accuracy
 from peers.optimum import optimum
 from peers.passes import Solver, snap_ml, xgboost
 from peers.problems import SETS
 from peers.solvers import PEERS
+from real_sets import present
 from workloads import Workload
 
 import dsgd
@@ -47,6 +49,30 @@ def test_the_comparison_of_the_hogwild_paper_is_drawn(tmp_path: Path) -> None:
     assert {point["method"] for point in written["points"]} == set(hogwild.METHODS)
     assert sum(written["delay"].values()) == 2 * 2000
     assert "the paper's order" in written["ordering"]
+
+
+def test_the_gaps_of_dual_coordinate_ascent_are_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("numba", reason="finds the optimum")
+    figure = tmp_path / "sdca.png"
+    kept = ["--optima", str(tmp_path / "optima.json"), "--output", str(figure)]
+    sdca.main(["--set", "documents-20000", "--rows", "400", "--epochs", "3", *kept])
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    written = json.loads(figure.with_suffix(".json").read_text())["results"]
+    assert len(written) == len(sdca.CONFIGURATIONS)
+    for curve in written.values():
+        assert len(curve["points"]) == 3
+        assert all(0 < point["suboptimality"] <= point["gap"] * (1 + 1e-9) for point in curve["points"])
+
+
+def test_what_auto_rests_on_is_drawn(tmp_path: Path) -> None:
+    if not present():
+        pytest.skip("the real data sets are not there")
+    figure = tmp_path / "auto.png"
+    auto.main(["--sets", "a9a", "--rows", "400", "--rounds", "1", "--output", str(figure)])
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    points = json.loads(figure.with_suffix(".json").read_text())["points"]
+    assert len(points) == len(auto.LOSSES) * len(auto.ALPHAS)
+    assert all(point["ratio"] > 0 for point in points)
 
 
 def reach(tmp_path: Path, *arguments: str) -> Any:

@@ -124,6 +124,7 @@ def test_several_classes_stop_when_the_gap_of_each_is_closed() -> None:
     assert result.coef_.shape == (3, 20)
     gap = result.history[-1].gap
     assert gap is not None
+    assert result.classes_ is not None
     alone = []
     assert result.classes_ is not None
     for k, name in enumerate(result.classes_):
