@@ -105,7 +105,7 @@ Values values_of(Source& source, bool single) {
   values.sparse = source.next() % 2 == 1;
   std::uint64_t key = 0;
   for (auto count = source.next() % 4; values.sparse && count > 0; --count)
-    values.keys.push_back(key += 1 + source.next() % 4);
+    values.keys.push_back(key += 1U + source.next() % 4U);
   const std::size_t size = source.next() % 3 == 0 ? source.next() % 16 : (values.sparse ? values.keys.size() : kRows);
   if (single) {
     values.data = std::vector<float>(size * 2, 1.0F);
