@@ -27,6 +27,8 @@ _LOG = logging.getLogger("dsgd")
 
 # An objective so many times that of the best constant (and of the starting weights) is taken for a divergence.
 _EXPLOSION = 10.0
+# An epoch that is begun anew may go so far above where it begins.
+_REGAIN = 1.5
 # Ten cuts make the step a million times smaller.
 _STEP_CUT, _MAX_CUTS = 0.25, 10
 
@@ -148,6 +150,8 @@ def _records(
                 np.copyto(model.weights, recorded)
                 cuts += 1
                 _cut_step(tasks, epoch, cuts, ends[0].step_size)
+                # The losses of an epoch may be small where its end is not: where the next one begins is no explosion.
+                bound = max(bound, _REGAIN * _value(tasks)) if evaluate_every > 0 else bound
                 break
             epoch += 1
             yield Record(
@@ -179,7 +183,12 @@ def _objective(tasks: Sequence[Task], ends: Sequence[EpochEnd]) -> float:
 
 def _exploded(tasks: Sequence[Task], objective: float, bound: float) -> bool:
     """Whether an objective is that of a divergence; losses of an epoch may be large where its end is not."""
-    return not objective <= bound and not sum(task.value() for task in tasks) / len(tasks) <= bound
+    return not objective <= bound and not _value(tasks) <= bound
+
+
+def _value(tasks: Sequence[Task]) -> float:
+    """Return the mean objective of the problems at the weights as they are."""
+    return sum(task.value() for task in tasks) / len(tasks)
 
 
 def explosion_bound(tasks: Sequence[Task]) -> float:

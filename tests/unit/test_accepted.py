@@ -225,8 +225,14 @@ def test_labels_of_any_kind(given: Any, tmp_path: Path) -> None:
         ({"average": np.int32(40)}, {"average": 40}),
         ({"algo": "minibatch", "batch_size": np.uint8(8)}, {"algo": "minibatch", "batch_size": 8}),
         (
-            {"algo": "svrg", "inner_steps": np.uint8(80), "max_sigma": np.float32(0.5), "safe": np.bool_(True)},
-            {"algo": "svrg", "inner_steps": 80, "max_sigma": 0.5, "safe": True},
+            {
+                "inner_steps": np.uint8(80),
+                "max_sigma": np.float32(0.5),
+                "safe": np.bool_(True),
+                "algo": "svrg",
+                "n_threads": 1,
+            },
+            {"inner_steps": 80, "max_sigma": 0.5, "safe": True, "algo": "svrg", "n_threads": 1},
         ),
         ({"step_size": np.int64(1)}, {"step_size": 1.0}),
         (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import warnings
 from typing import Any
 
 import numpy as np
@@ -352,3 +353,16 @@ def test_the_estimators_are_found_in_the_package() -> None:
     assert dsgd.SGDClassifier is SGDClassifier
     with pytest.raises(AttributeError, match="SGDClasifier"):
         dsgd.SGDClasifier  # noqa: B018
+
+
+@pytest.mark.parametrize("algo", ["sgd", "hogwild"])
+def test_a_rough_start_on_few_rows_is_no_divergence(algo: str) -> None:
+    # The first steps of "optimal" on six rows of norm 1 to 3 throw the objective about near the bound of an explosion.
+    few = np.array([[3, 0], [0, 1], [0, 2], [1, 1], [1, 2], [2, 1.0]])
+    labels = [1, 1, 1, 2, 2, 2]
+    for seed in range(40):
+        model = SGDClassifier(algo=algo, loss="log_loss", max_iter=20, tol=1e-3, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(few, labels)
+        assert np.isfinite(model.coef_).all()
