@@ -36,7 +36,7 @@ std::size_t limit_of(const std::vector<TableSpec>& tables) {
 
 void check_keys(const TableSpec& table, const net::Keys& keys) {
   const auto not_less = [](std::uint64_t a, std::uint64_t b) { return a >= b; };
-  if (std::adjacent_find(keys.begin(), keys.end(), not_less) != keys.end()) {
+  if (std::ranges::adjacent_find(keys, not_less) != keys.end()) {
     refuse("keys of table '" + table.name + "' must increase: sort them, and add up the values of equal ones");
   }
   if (!keys.empty() && keys.back() >= table.size) {
@@ -52,7 +52,7 @@ struct KeyPart {
 };
 
 KeyPart part_of(const net::Keys& keys, RowRange range) {
-  const auto begin = std::lower_bound(keys.begin(), keys.end(), range.begin);
+  const auto begin = std::ranges::lower_bound(keys, range.begin);
   const auto end = std::lower_bound(begin, keys.end(), range.end);
   KeyPart part{net::Keys(begin, end), static_cast<std::size_t>(begin - keys.begin())};
   for (auto& key : part.keys) key -= range.begin;
@@ -62,8 +62,8 @@ KeyPart part_of(const net::Keys& keys, RowRange range) {
 net::Values slice(const net::Values& values, RowRange range, std::size_t width) {
   net::Values part;
   part.sparse = values.sparse;
-  std::size_t first = static_cast<std::size_t>(range.begin);
-  std::size_t rows = static_cast<std::size_t>(range.end - range.begin);
+  auto first = static_cast<std::size_t>(range.begin);
+  auto rows = static_cast<std::size_t>(range.end - range.begin);
   if (values.sparse) {
     auto keys = part_of(values.keys, range);
     first = keys.first;
@@ -123,7 +123,7 @@ net::Stamp Client::stamp(std::size_t shard) const {
 
 /// Sends an operation and keeps it until it is acknowledged. Returns its sequence number.
 template <typename Body>
-std::uint64_t Client::operate(std::size_t shard, Body body) {
+std::uint64_t Client::operate(std::size_t shard, const Body& body) {
   Link& link = links_[shard];
   const std::uint64_t sequence = link.next_sequence++;
   auto frames = net::encode(body, next_request_++, config_.payload_checksum);
@@ -191,13 +191,14 @@ void Client::push(double now, const std::string& table, net::Values values, doub
            std::to_string(weight));
   }
   if (!begin_command(now)) return;
-  for (std::size_t shard = 0; shard < config_.n_shards; ++shard) {
-    net::Values part = config_.n_shards == 1
-                           ? std::move(values)
-                           : slice(values, range(number, shard), static_cast<std::size_t>(spec.width));
+  const auto push_part = [&](std::size_t shard, net::Values part) {
     // Without rows here nothing changes; a replaced push must become empty, though.
-    if (part.size() == 0 && spec.rule != Rule::replace_mean) continue;
+    if (part.size() == 0 && spec.rule != Rule::replace_mean) return;
     operate(shard, net::Push{stamp(shard), static_cast<std::uint16_t>(number), weight, std::move(part)});
+  };
+  if (config_.n_shards == 1) return push_part(0, std::move(values));
+  for (std::size_t shard = 0; shard < config_.n_shards; ++shard) {
+    push_part(shard, slice(values, range(number, shard), static_cast<std::size_t>(spec.width)));
   }
 }
 

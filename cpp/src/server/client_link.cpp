@@ -18,6 +18,7 @@ template <typename Real>
 net::Numbers join(const std::vector<std::optional<net::Numbers>>& parts) {
   std::vector<Real> all;
   for (const auto& part : parts) {
+    if (!part) continue;
     const auto& numbers = std::get<std::vector<Real>>(*part);
     all.insert(all.end(), numbers.begin(), numbers.end());
   }
@@ -218,8 +219,8 @@ void Client::finish_joining() {
   for (std::size_t shard = 0; shard < links_.size(); ++shard) {
     Link& link = links_[shard];
     if (link.start_clock == start) continue;
-    net::ClockTick tick{{link.incarnation, config_.worker, start, link.next_sequence},
-                        shard == 0 ? link.start_state : net::Bytes()};
+    const net::ClockTick tick{{link.incarnation, config_.worker, start, link.next_sequence},
+                              shard == 0 ? link.start_state : net::Bytes()};
     auto frames = net::encode(tick, next_request_++, config_.payload_checksum);
     const std::uint64_t sequence = link.next_sequence++;
     send(shard, link.operations.emplace_back(Pending{sequence, std::move(frames), 0, config_.resend_after}));
@@ -267,9 +268,13 @@ void Client::on_pull_answer(std::size_t shard, std::uint64_t request, net::PullA
   if (--waiting.missing > 0) return;
   Answer answer(AnswerKind::pull, request);
   answer.clocks = waiting.clocks;
-  net::Numbers numbers = waiting.parts.size() == 1              ? std::move(*waiting.parts[0])
-                         : waiting.dtype == net::DType::float32 ? join<float>(waiting.parts)
-                                                                : join<double>(waiting.parts);
+  net::Numbers numbers;
+  if (auto& first = waiting.parts.front(); waiting.parts.size() == 1 && first) {
+    numbers = std::move(*first);
+  } else {
+    numbers = waiting.dtype == net::DType::float32 ? net::Numbers(join<float>(waiting.parts))
+                                                   : net::Numbers(join<double>(waiting.parts));
+  }
   answer.values = net::Values{false, {}, std::move(numbers)};
   pulls_.erase(at);
   answers_.push_back(std::move(answer));

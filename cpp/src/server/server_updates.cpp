@@ -86,7 +86,7 @@ void ParameterServer::on_pull(std::uint32_t rank, std::uint64_t request, net::Pu
   if (pull.table >= tables_.size()) net::malformed("there is no table number " + std::to_string(pull.table));
   if (pull.sparse) tables_[pull.table].check_keys(pull.keys);
   const auto same = [&](const WaitingPull& waiting) { return waiting.request == request; };
-  if (std::any_of(worker.pulls.begin(), worker.pulls.end(), same)) return;
+  if (std::ranges::any_of(worker.pulls, same)) return;
   constexpr std::size_t kMaxWaiting = 1024;
   if (worker.pulls.size() == kMaxWaiting) net::malformed("more than 1024 pulls wait for one worker");
   worker.pulls.push_back({next_arrival_++, request, std::move(pull)});
@@ -140,7 +140,7 @@ void ParameterServer::answer_all_ready() {
       if (ready(worker, waiting.pull)) order.emplace_back(waiting.arrival, rank);
     }
   }
-  std::sort(order.begin(), order.end());
+  std::ranges::sort(order);
   for (const auto& [_, rank] : order) answer_ready(rank);
 }
 

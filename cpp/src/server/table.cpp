@@ -166,7 +166,7 @@ void save_update(Checkpoint& checkpoint, const std::string& prefix, const Update
 
 Update restore_update(const Checkpoint& checkpoint, const std::string& prefix) {
   const auto& worker = saved<std::uint64_t>(checkpoint, prefix + "/worker", 2);
-  auto values = std::make_shared<net::Values>();
+  const auto values = std::make_shared<net::Values>();
   values->sparse = worker[1] == 1;
   values->keys = saved<std::uint64_t>(checkpoint, prefix + "/keys");
   for (std::size_t k = 1; k < values->keys.size(); ++k) {

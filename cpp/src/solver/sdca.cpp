@@ -17,7 +17,7 @@
 // additions cost more than copies, and whose racy ones lose that).
 #include "dsgd/solver/sdca.hpp"
 
-#include <algorithm>  // for max, min
+#include <algorithm>  // for fill, max, min
 #include <limits>     // for numeric_limits
 #include <optional>   // for optional
 
@@ -165,7 +165,7 @@ SdcaEpoch Sdca<Data>::epoch(std::span<Real> weights, const Epoch& epoch, bool me
 /// The intercept is centre + rate/(alpha n) sum_i s_i beta_i; it becomes the centre, and moves on as far again.
 template <typename Data>
 void Sdca<Data>::move_centre(std::span<Real> weights) {
-  const double intercept = static_cast<double>(weights.back());
+  const auto intercept = static_cast<double>(weights.back());
   const double moved = intercept - centre_;
   centre_ = intercept;
   weights.back() = static_cast<Real>(intercept + moved);
@@ -214,7 +214,7 @@ double Sdca<Data>::rebuild(std::span<Real> weights) {
 
 template <typename Data>
 void Sdca<Data>::wake() {
-  std::fill(rest_.begin(), rest_.end(), std::uint8_t{0});
+  std::ranges::fill(rest_, std::uint8_t{0});
 }
 
 #define DSGD_INSTANTIATE(Data) template class Sdca<Data>;

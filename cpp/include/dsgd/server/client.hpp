@@ -155,7 +155,7 @@ class Client {
   [[nodiscard]] std::size_t table_number(const std::string& name) const;
   [[nodiscard]] RowRange range(std::size_t table, std::size_t shard) const;
   template <typename Body>
-  std::uint64_t operate(std::size_t shard, Body body);
+  std::uint64_t operate(std::size_t shard, const Body& body);
   template <typename Body>
   void request(std::size_t shard, std::uint64_t id, const Body& body);
   [[nodiscard]] net::Stamp stamp(std::size_t shard) const;
