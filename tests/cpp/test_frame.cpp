@@ -94,7 +94,8 @@ TEST_CASE("a frame that is cut short or has a tail is refused") {
 }
 
 TEST_CASE("a body that announces more than it holds is refused before memory is taken for it") {
-  const auto body = parse_frame(*encode(a_push(5), 1, false)[0]).payload;
+  const auto frame = encode(a_push(5), 1, false)[0];
+  const auto body = parse_frame(*frame).payload;
   for (std::size_t size = 0; size < body.size(); ++size) {
     CHECK(refused([&] { static_cast<void>(decode<Push>(body.first(size))); }));
   }
