@@ -167,7 +167,8 @@ def test_the_losses_of_an_epoch_are_those_of_sgd_on_one_thread_and_like_them_on_
     expected = mean_loss(0, dense=dense)
     assert mean_loss(1, dense=dense, **options) == expected
     for n_threads in (2, 3):
-        assert mean_loss(n_threads, dense=dense, **options) == pytest.approx(expected, rel=0.02)
+        # At most 0.024 in 60 runs of each on a busy machine; without one thread's part it would be 0.3 or more.
+        assert mean_loss(n_threads, dense=dense, **options) == pytest.approx(expected, rel=0.1)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
