@@ -17,7 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
 
 import numpy as np
-from papers.year import Curve, data_sets, finish, options, show_skipped, svrg
+from papers.year import Curve, data_sets, finish, options, svrg
 from rich.console import Console
 
 from dsgd.algorithms import Svrg
@@ -45,10 +45,7 @@ def main(arguments: Sequence[str]) -> None:
     asked = options(__doc__ or "", arguments, "dissvrg_fig2.png")
     console = Console(width=120)
     results: dict[str, dict[str, Any]] = {}
-    for name, data in data_sets(asked.rows):
-        if data is None:
-            show_skipped(console)
-            continue
+    for name, data in data_sets(asked.rows, console):
         rows = len(data.y)
         curves = {
             label(share): svrg(

@@ -22,7 +22,7 @@ from dsgd.algorithms import Svrg
 from dsgd.data import make_like
 from dsgd.files import check_replaceable, replacing
 
-__all__ = ["ALPHA", "Curve", "YearData", "data_sets", "finish", "options", "show_skipped", "svrg"]
+__all__ = ["ALPHA", "Curve", "YearData", "data_sets", "finish", "options", "svrg"]
 
 ALPHA = 1e-5
 _FLOOR = 1e-13  # nearer than that is rounding
@@ -60,13 +60,13 @@ class Curve(NamedTuple):
         return np.interp(passes, self.passes, np.log10(np.maximum(self.gaps, _FLOOR)))
 
 
-def data_sets(rows: int) -> Iterator[tuple[str, YearData | None]]:
-    """Yield the slice of the real set, None if it is not there, and generated data of the full set's shape."""
+def data_sets(rows: int, console: Console) -> Iterator[tuple[str, YearData]]:
+    """Yield the slice of the real set, if it is there, and generated data of the full set's shape."""
     try:
         parts = SETS["year"]()
         yield "slice", YearData.of(np.vstack([parts.X, parts.X_test]), np.concatenate([parts.y, parts.y_test]))
     except FileNotFoundError:
-        yield "slice", None
+        console.print("the slice of YearPredictionMSD is not there: skipped; set DSGD_DATA to the folder of real data")
     made = make_like("yearprediction", n_samples=rows, random_state=0)
     yield "generated", YearData.of(made.X, made.y)
 
@@ -108,11 +108,6 @@ def options(description: str, arguments: Sequence[str], figure: str) -> argparse
     for path in (parsed.output, parsed.output.with_suffix(".json")):
         check_replaceable(path)
     return parsed
-
-
-def show_skipped(console: Console) -> None:
-    """Say that the real set is not there."""
-    console.print("the slice of YearPredictionMSD is not there: skipped; set DSGD_DATA to the folder of real data")
 
 
 def finish(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import os
 import time
@@ -16,7 +15,7 @@ from dsgd.algorithms import Algorithm, DistributedAlgorithm, resolve_algorithm
 from dsgd.callbacks import Callback
 from dsgd.checks import check_flag, check_integer, check_real, check_seed, shown
 from dsgd.cluster import Simulation
-from dsgd.cluster.training import check_cluster, choose_step, train_on_cluster
+from dsgd.cluster.training import check_cluster, train_on_cluster
 from dsgd.data.dataset import Dataset
 from dsgd.data.inputs import as_matrix, real_dtype
 from dsgd.data.reading import common_base, load
@@ -25,7 +24,6 @@ from dsgd.errors import ConfigError, DataError
 from dsgd.job import Job, penalty_strengths, threads_of
 from dsgd.losses import Loss, resolve_loss
 from dsgd.problem import measure
-from dsgd.progress import ProgressReport
 from dsgd.result import Evaluation, FitResult, LinearModel
 from dsgd.schedules import Schedule, resolve_schedule
 from dsgd.stopping import Stopping
@@ -188,8 +186,6 @@ def fit(
     named_schedule = not (isinstance(schedule, str) and schedule == "auto")
     if not named_schedule:
         schedule = algorithm.capabilities.schedule or ("inverse-time" if stopping.may_end_early else "linear")
-        if isinstance(algorithm, DistributedAlgorithm):
-            schedule = algorithm.default_schedule
     # A sequence: an iterator would be used up by the check.
     if not isinstance(callbacks, Sequence) or not all(callable(callback) for callback in callbacks):
         raise ConfigError(f"callbacks must be a sequence of callables, such as a list, not {shown(callbacks)}")
@@ -224,37 +220,25 @@ def fit(
     job = job.settle(matrix, scale)
     tasks = job.tasks(matrix, targets, importance, weights, scale=scale, fresh=init is None)
     if cluster is not None and isinstance(algorithm, DistributedAlgorithm):
-        if len(tasks) > 1:
-            raise ConfigError(f"algo {algorithm.name!r} trains two classes or a regression, not {len(tasks)} classes")
-        choose_step(algorithm, tasks[0], cluster.nodes - int(algorithm.has_coordinator))
-        with ProgressReport(max_epochs) if progress else contextlib.nullcontext() as report:
-            history, reason, outcome = train_on_cluster(
-                algorithm,
-                tasks[0],
-                model,
-                cluster,
-                evaluation,
-                stopping,
-                evaluate_every,
-                tuple(callbacks),
-                report,
-                begin,
-            )
-        return FitResult(
-            model=model,
-            history=history,
-            algorithm=algorithm,
-            stop_reason=reason,
-            index_base=index_base,
-            trace=outcome.trace,
+        history, reason, trace = train_on_cluster(
+            algorithm, cluster, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin
         )
-    job.choose_steps(tasks)
-    history, reason = train(
-        job.algorithm, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin
+    else:
+        job.choose_steps(tasks)
+        history, reason = train(
+            job.algorithm, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin
+        )
+        trace = None
+        if gap_tol is not None and reason == "max_epochs":
+            _warn_of_gap(history[-1].gap, gap_tol, max_epochs)
+    return FitResult(
+        model=model,
+        history=history,
+        algorithm=job.algorithm,
+        stop_reason=reason,
+        index_base=index_base,
+        trace=trace,
     )
-    if gap_tol is not None and reason == "max_epochs":
-        _warn_of_gap(history[-1].gap, gap_tol, max_epochs)
-    return FitResult(model=model, history=history, algorithm=job.algorithm, stop_reason=reason, index_base=index_base)
 
 
 def _default_epochs(gap_tol: float | None) -> int:

@@ -110,6 +110,21 @@ class Problem:
             alike = not float(np.mean(np.diff(y) ** 2)) > float(np.var(y)) if len(y) > 1 else True
         return 1 if alike else int(np.clip(len(y) // _BLOCKS, 1, _LARGEST_BLOCK))
 
+    def penalty(self, coef: NDArray[Any]) -> float:
+        """Return alpha R(w)."""
+        alpha_l1, alpha_l2 = self.alphas
+        # Not a dot product: a BLAS may wake threads for it, and wait for them.
+        value = alpha_l2 / 2 * float(np.square(coef).sum(dtype=np.float64)) if alpha_l2 else 0.0
+        return value + (alpha_l1 * float(np.abs(coef).sum(dtype=np.float64)) if alpha_l1 else 0.0)
+
+    def shrink(self, coef: NDArray[Any], step: float | NDArray[Any]) -> None:
+        """Make the proximal step of the penalty in place: argmin_v ||v - w||^2 / (2 step) + alpha R(v)."""
+        alpha_l1, alpha_l2 = self.alphas
+        if alpha_l1:
+            coef[:] = np.sign(coef) * np.maximum(0, np.abs(coef) - step * alpha_l1)
+        if alpha_l2:
+            coef /= 1 + step * alpha_l2
+
     def best_constant(self) -> float:
         """Return the intercept that predicts best alone, which a run starts from; 0 without an intercept."""
         return self.loss.best_constant(self.target, self.sample_weight) if self.fit_intercept else 0.0

@@ -11,6 +11,7 @@ from problems import make_problem
 
 import dsgd
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp, Sync, resolve_algorithm
+from dsgd.algorithms.variance_reduction import longest_safe_step
 from dsgd.cluster import Crash, KernelCost, Simulation
 from dsgd.cluster.kernels import Kernels
 from dsgd.cluster.run import Assignment, SimulatedRun
@@ -92,7 +93,7 @@ def test_dissvrg_on_one_node_is_a_plain_loop(gradient: str) -> None:
     work = assignment(DisSvrg(gradient=gradient), 1, 10, 0.1)
     kernels = Kernels(problem_of(X), None, 1)
     weights = np.zeros(21)
-    step = min(0.1, DisSvrg._longest(problem_of(X)))
+    step = min(0.1, longest_safe_step(problem_of(X)))
     for clock in range(10):
         rows = np.random.Generator(np.random.Philox(key=[5, clock])).integers(240, size=240)
         end = kernels.svrg_steps(weights, weights, kernels.full_gradient(weights), rows, step)

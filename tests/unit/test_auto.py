@@ -91,11 +91,6 @@ def test_the_condition_number_knows_sample_weights() -> None:
     assert dsgd.fit(X, Y, **settings, sample_weight=np.full(300, 100.0)).algorithm == Sgd()
 
 
-def test_it_does_not_train_itself() -> None:
-    with pytest.raises(NotImplementedError, match="call pick"):
-        Auto().epochs(None)  # type: ignore[arg-type]
-
-
 def test_the_estimators_have_another_auto() -> None:
     with pytest.raises(ConfigError, match=r"Auto\(\) is for dsgd.fit; the estimators' algo='auto' is 'sgd', or"):
         dsgd.SGDClassifier(algo=Auto()).fit(X, Y)

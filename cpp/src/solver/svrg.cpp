@@ -2,8 +2,7 @@
 //
 //   for s = 1, 2, ...:
 //     anchor = w,   mu = (1/n) sum_i s_i loss'(anchor.x_i, y_i) x_i                      all threads, exact
-//     for t = 1..m:   draw i                                                            every thread on its own, no
-//     lock
+//     for t = 1..m:   draw i                                                            no lock
 //                     g = s_i (loss'(w.x_i, y_i) - loss'(anchor.x_i, y_i))
 //                     w <- prox(w - eta (g x_i + mu))
 //

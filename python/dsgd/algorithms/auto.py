@@ -9,6 +9,7 @@ from dsgd.algorithms.base import Algorithm, Capabilities, Choice, EpochEnd, Fact
 from dsgd.algorithms.hogwild import Hogwild
 from dsgd.algorithms.sdca import Sdca
 from dsgd.algorithms.sgd import Sgd
+from dsgd.errors import ConfigError
 
 __all__ = ["Auto"]
 
@@ -60,9 +61,9 @@ class Auto(Algorithm):
             return f"the average condition number, {condition:.3g}, is above {_CONDITION:g}"
         return None
 
-    def epochs(self, task: Task) -> Iterator[EpochEnd]:
-        """Train by what suits the task."""
-        raise NotImplementedError("auto does not train itself: call pick")
+    def epochs(self, task: Task) -> Iterator[EpochEnd]:  # noqa: ARG002
+        """Refuse to train: the estimators, which do not let it pick, have an ``algo="auto"`` of their own."""
+        raise ConfigError("Auto() is for dsgd.fit; the estimators' algo='auto' is 'sgd', or 'hogwild' with n_jobs > 1")
 
 
 def _size(facts: Facts, threads: int) -> str:

@@ -181,11 +181,7 @@ class Task:
 
     def penalty(self) -> float:
         """Return the penalty of the weights as they are."""
-        coef = self.weights[: self.problem.matrix.n_features]
-        alpha_l1, alpha_l2 = self.problem.alphas
-        # Not a dot product: a BLAS may wake threads for it, and wait for them.
-        value = alpha_l2 / 2 * float(np.square(coef).sum(dtype=np.float64)) if alpha_l2 else 0.0
-        return value + (alpha_l1 * float(np.abs(coef).sum(dtype=np.float64)) if alpha_l1 else 0.0)
+        return self.problem.penalty(self.weights[: self.problem.matrix.n_features])
 
     def mean_loss(self) -> float:
         """Return the mean loss, without the penalty, at the weights as they are."""
@@ -200,14 +196,8 @@ class Task:
     def prox(self, weights: NDArray[np.float64], step: float) -> NDArray[np.float64]:
         """Return argmin_v ||v - w||^2 / (2 step) + alpha R(v); the intercept is not regularised."""
         w = weights.copy()
-        coef = w[:-1] if self.problem.fit_intercept else w
-        coef[:] = self._shrunk(coef, step)
+        self.problem.shrink(w[: self.problem.matrix.n_features], step)
         return w
-
-    def _shrunk(self, coef: NDArray[Any], step: float) -> NDArray[Any]:
-        alpha_l1, alpha_l2 = self.problem.alphas
-        left = np.maximum(0, np.abs(coef) - step * alpha_l1)
-        return np.asarray(np.sign(coef) * left / (1 + step * alpha_l2))
 
     def shrink_unseen(self, index: int, batch_rows: int) -> None:
         """Regularise after epoch `index` what no sample of it could, by all steps of the epoch at once."""
@@ -223,7 +213,8 @@ class Task:
         if len(self.unseen) == 0:
             return
         weights = self.weights if self.average is None else self.average.iterate
-        shrunk = self._shrunk(weights[self.unseen], total)
+        shrunk = weights[self.unseen]
+        self.problem.shrink(shrunk, total)
         if self.average is None:
             self.weights[self.unseen] = shrunk
         else:

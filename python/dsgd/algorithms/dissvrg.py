@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from dsgd.algorithms.base import Capabilities
 from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table, check_staleness
+from dsgd.algorithms.variance_reduction import WINDOW, longest_safe_step, stands_still
 from dsgd.checks import check_choice, check_flag, check_integer, check_real
 from dsgd.cluster.commands import AllReduce, Clock, Clocks, Command, Pull, Push
 from dsgd.problem import Problem
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from dsgd.cluster.worker_task import State, WorkerTask
 
 __all__ = ["DisSvrg"]
-
-# The window rule: values that are kept, and the relative fall from its older half to its newer below which it ends.
-_WINDOW, _LEAST_FALL = 10, 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +62,7 @@ class DisSvrg(DistributedAlgorithm):
 
     name = "dissvrg"
     summary = "variance-reduced SGD on a parameter server, workers a few clocks apart"
-    capabilities = Capabilities(threads=True, deterministic=True, distributed=True)
+    capabilities = Capabilities(threads=True, deterministic=True, distributed=True, schedule="constant")
     tables = (Table(rule="add_scaled"), Table(name="gradient", rule="replace_mean"))
 
     staleness: float = 3
@@ -126,7 +123,7 @@ class DisSvrg(DistributedAlgorithm):
         state.first_norm = state.first_norm or norm
         sigma = min(self.max_sigma, norm / state.first_norm) if norm > 0 else 0.0
         step = task.step_size_at(clock) * (1 + sigma)
-        return min(step, self._longest(task.kernels.problem)) if self.safe else step
+        return min(step, longest_safe_step(task.kernels.problem)) if self.safe else step
 
     def _inner_loop(
         self,
@@ -139,7 +136,7 @@ class DisSvrg(DistributedAlgorithm):
     ) -> np.ndarray[Any, Any]:
         """Return the weights after the inner steps (Algorithm 1, with the corrections)."""
         rows = task.sample(clock, state.inner_steps)
-        piece = max(task.n_samples // _WINDOW, 1) if self.window else len(rows)
+        piece = max(task.n_samples // WINDOW, 1) if self.window else len(rows)
         weights, done = anchor, 0
         losses: list[float] = []
         while done < len(rows):
@@ -147,8 +144,8 @@ class DisSvrg(DistributedAlgorithm):
                 weights = task.svrg_steps(weights, anchor, mean, part, step, local=self.gradient == "local")
                 done += len(part)
             if self.window:
-                losses = [*losses[1 - _WINDOW :], task.sample_loss(weights)]
-                if _stands_still(losses):
+                losses = [*losses[1 - WINDOW :], task.sample_loss(weights)]
+                if stands_still(losses):
                     break
         state.inner_steps = done
         return weights
@@ -170,17 +167,4 @@ class DisSvrg(DistributedAlgorithm):
 
     def natural_step(self, problem: Problem) -> float:
         """Return the step size where nobody chose one: the longest that is safe with the whole factor."""
-        return self._longest(problem) / (1 + self.max_sigma)
-
-    @staticmethod
-    def _longest(problem: Problem) -> float:
-        return 0.9 / (4 * (problem.loss.curvature * problem.scale.largest + problem.alphas[1]))
-
-
-def _stands_still(losses: list[float]) -> bool:
-    """Whether the newer half of a full window is hardly below the older, or its best above the older one's."""
-    if len(losses) < _WINDOW or not math.isfinite(losses[-1]):
-        return False
-    older, newer = losses[: _WINDOW // 2], losses[_WINDOW // 2 :]
-    fall = sum(older) - sum(newer)
-    return fall < _LEAST_FALL * abs(sum(older)) or min(newer) > min(older)
+        return longest_safe_step(problem) / (1 + self.max_sigma)

@@ -16,7 +16,7 @@ from dsgd.problem import Problem
 if TYPE_CHECKING:
     from dsgd.cluster.worker_task import WorkerTask
 
-__all__ = ["DistributedAlgorithm", "Program", "Table"]
+__all__ = ["CoordinatedAlgorithm", "DistributedAlgorithm", "Program", "Table"]
 
 Program = Generator[Command, Any, None]
 
@@ -44,16 +44,10 @@ class DistributedAlgorithm(Algorithm):
 
     Attributes
     ----------
-    has_coordinator : bool
-        Whether rank 0 of the group runs `coordinator` and has no data.
     tables : tuple of Table
-    default_schedule : str
-        What ``schedule="auto"`` stands for.
     """
 
-    has_coordinator: ClassVar[bool] = False
     tables: ClassVar[tuple[Table, ...]] = (Table(),)
-    default_schedule: ClassVar[str] = "constant"
 
     @property
     def clock_bound(self) -> float:
@@ -64,9 +58,10 @@ class DistributedAlgorithm(Algorithm):
     def worker(self, task: WorkerTask) -> Program:
         """One that trains."""
 
-    def coordinator(self, task: WorkerTask) -> Program:
-        """Rank 0, where the algorithm has a coordinator."""
-        raise NotImplementedError
+    @property
+    def has_coordinator(self) -> bool:
+        """Whether rank 0 of the group is a coordinator, which has no data."""
+        return isinstance(self, CoordinatedAlgorithm)
 
     @abstractmethod
     def clocks(self, max_epochs: int, n_rows: int) -> int:
@@ -85,6 +80,15 @@ class DistributedAlgorithm(Algorithm):
         raise ConfigError(
             f"algo {self.name!r} is distributed and needs a cluster, such as cluster=dsgd.Simulation(nodes=4)"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoordinatedAlgorithm(DistributedAlgorithm):
+    """A distributed algorithm whose rank 0 has a program of its own."""
+
+    @abstractmethod
+    def coordinator(self, task: WorkerTask) -> Program:
+        """Rank 0."""
 
 
 def check_staleness(staleness: Any) -> float:

@@ -42,9 +42,8 @@ class Ssp(DistributedAlgorithm):
 
     name = "ssp"
     summary = "mini-batch SGD on a parameter server, workers a few clocks apart"
-    capabilities = Capabilities(threads=True, deterministic=True, distributed=True)
+    capabilities = Capabilities(threads=True, deterministic=True, distributed=True, schedule="inverse-sqrt")
     tables = (Table(rule="add_scaled"),)
-    default_schedule = "inverse-sqrt"
 
     staleness: float = 3
     batch_size: int = 16

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
+from dsgd.algorithms.variance_reduction import WINDOW, longest_safe_step, stands_still
 from dsgd.checks import check_choice, check_flag, check_integer, check_real
 from dsgd.errors import ConfigError
 from dsgd.problem import Sample
@@ -22,12 +23,8 @@ __all__ = ["Svrg"]
 
 # Parts of an inner loop: an average is that of their ends, a window looks at the objective there.
 _PARTS = 10
-# inner_steps="window": rows that are looked at, part of a pass between two looks, looks of a window, and most passes.
-_SEEN_ROWS, _LOOKS_A_PASS, _WINDOW, _MOST_PASSES = 1000, 10, 10, 5
-# The window's rule: the mean of its newer half must be lower by this part.
-_LEAST_GAIN = 1e-3
-# The part of 1 / (4 L), where the proofs of linear convergence end, that is safe.
-_SAFETY = 0.9
+# inner_steps="window": rows that are looked at, part of a pass between two looks, and most passes.
+_SEEN_ROWS, _LOOKS_A_PASS, _MOST_PASSES = 1000, 10, 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,9 +167,7 @@ class Svrg(Algorithm):
         """Return the longest step that the accelerated factor may make."""
         if self.accelerated is None:
             return math.inf
-        problem = task.problem
-        largest = problem.loss.curvature * problem.scale.largest + problem.alphas[1]
-        bound = _SAFETY / (4 * largest)
+        bound = longest_safe_step(task.problem)
         if self.safe:
             return bound
         step = task.step_size_at(task.start_epoch)
@@ -201,12 +196,8 @@ class _Window:
 
     def stands_still(self, weights: NDArray[Any]) -> bool:
         """Look once more; return whether ten looks say that it is enough."""
-        self._values = [*self._values, self._value(weights)][-_WINDOW:]
-        if len(self._values) < _WINDOW:
-            return False
-        older, newer = self._values[: _WINDOW // 2], self._values[_WINDOW // 2 :]
-        before, now = float(np.mean(older)), float(np.mean(newer))
-        return before - now < _LEAST_GAIN * abs(before) or min(newer) > min(older)
+        self._values = [*self._values, self._value(weights)][-WINDOW:]
+        return stands_still(self._values)
 
     def _value(self, weights: NDArray[Any]) -> float:
         return self._objective.value(self._sample.weights(weights), 1)

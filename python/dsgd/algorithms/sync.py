@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsgd.algorithms.base import Capabilities
-from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table
+from dsgd.algorithms.distributed import CoordinatedAlgorithm, Program, Table
 from dsgd.algorithms.minibatch import Minibatch
 from dsgd.checks import check_integer, check_real
 from dsgd.cluster.commands import AllReduce, Clock, Poll, Pull, Push, Signal
@@ -21,7 +21,7 @@ __all__ = ["Sync"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sync(DistributedAlgorithm):
+class Sync(CoordinatedAlgorithm):
     """A coordinator on rank 0 averages the stochastic gradients of all workers and makes the step; then the next round.
 
     Parameters
@@ -47,11 +47,9 @@ class Sync(DistributedAlgorithm):
 
     name = "sync"
     summary = "synchronous SGD: a coordinator averages the workers' gradients"
-    capabilities = Capabilities(threads=True, deterministic=True, distributed=True)
-    has_coordinator = True
+    capabilities = Capabilities(threads=True, deterministic=True, distributed=True, schedule="inverse-sqrt")
     # Of one that pushes and others that do not, the mean is what it pushes: to the bit, as a sum of steps would not be.
     tables = (Table(rule="average"),)
-    default_schedule = "inverse-sqrt"
 
     batch_size: int = 100
     stop_change: float | None = None

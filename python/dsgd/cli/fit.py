@@ -13,7 +13,7 @@ from rich.console import Console
 import dsgd
 from dsgd.algorithms import resolve_algorithm
 from dsgd.cli.labels import against_the_rest
-from dsgd.cli.options import check_outputs, options_of, step_size_of
+from dsgd.cli.options import check_outputs, options_of, save_outputs, step_size_of
 from dsgd.data.inputs import match_features
 from dsgd.data.libsvm import ReadOptions
 from dsgd.data.reading import load_alike
@@ -92,10 +92,7 @@ def fit(
         progress=not quiet,
         random_state=seed,
     )
-    if model is not None:
-        result.save(model)
-    if history is not None:
-        result.history.to_json(history)
+    save_outputs(result, model, history)
     _summarise(result, data)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from dsgd.errors import ConfigError
 from dsgd.files import check_replaceable
+from dsgd.result import FitResult
 
-__all__ = ["check_outputs", "options_of", "step_size_of"]
+__all__ = ["check_outputs", "options_of", "save_outputs", "step_size_of"]
 
 
 def check_outputs(**outputs: Path | None) -> None:
@@ -21,6 +22,14 @@ def check_outputs(**outputs: Path | None) -> None:
         if (other := seen.setdefault(path.resolve(), option)) != option:
             raise ConfigError(f"--{other} and --{option} both name {path}")
         check_replaceable(path)
+
+
+def save_outputs(result: FitResult, model: Path | None, history: Path | None) -> None:
+    """Write what was asked for."""
+    if model is not None:
+        result.save(model)
+    if history is not None:
+        result.history.to_json(history)
 
 
 def step_size_of(text: str) -> float | str:

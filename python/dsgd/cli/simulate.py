@@ -12,7 +12,7 @@ from rich.console import Console
 import dsgd
 from dsgd.algorithms import resolve_algorithm
 from dsgd.cli.labels import against_the_rest
-from dsgd.cli.options import check_outputs, options_of, step_size_of
+from dsgd.cli.options import check_outputs, options_of, save_outputs, step_size_of
 from dsgd.cluster.description import load_simulation
 from dsgd.data.reading import load
 
@@ -67,10 +67,7 @@ def simulate(
         progress=not quiet,
         random_state=seed,
     )
-    if model is not None:
-        result.save(model)
-    if history is not None:
-        result.history.to_json(history)
+    save_outputs(result, model, history)
     if trace is not None and result.trace is not None:
         result.trace.save(trace)
     if gantt is not None and result.trace is not None:

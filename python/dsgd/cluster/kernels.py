@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
+from dsgd.data.inputs import stored_entries
 from dsgd.data.partition import part
 from dsgd.problem import Problem
 
@@ -24,12 +25,6 @@ _CACHE_ENTRIES = 2**19
 # What bench/kernel_cost.py measured: the share of rows that are waited for although they come in the order of memory,
 # and a proximal step on a weight, which divides, in additions to a gradient.
 _FETCHED_LATE, _STEP = 0.5, 1.25
-
-
-def entries_of(matrix: _core.Matrix) -> int:
-    """Return how many entries the rows of a matrix have, those of a dense one all counted."""
-    arrays = matrix.arrays
-    return len(arrays[1]) if isinstance(arrays, tuple) else int(arrays.size)
 
 
 @dataclass
@@ -92,7 +87,7 @@ class Kernels:
         self._n_parameters = problem.matrix.n_features + int(problem.fit_intercept)
         self._scratch = np.empty((2, self._n_parameters))  # new pages from the system would cost more than the work
         self._sample: tuple[_core.LinearObjective, int, int] | None = None
-        self._entries = entries_of(problem.matrix)
+        self._entries = stored_entries(problem.matrix)
         self._sparse = problem.sparse
         self._far = max(0.0, 1 - _CACHE_ENTRIES / max(self._entries, 1))
 
@@ -147,17 +142,12 @@ class Kernels:
         self._scratch.fill(0)
         entries = _core.rows_gradient(self._objective, weights, rows, gradient, due)
         self.count(entries=entries, elements=4 * self._n_parameters, samples=len(rows))
-        alpha_l1, alpha_l2 = self.problem.alphas
         if self.problem.fit_intercept:
             gradient[-1] *= self.problem.scale.intercept_rate
         gradient *= step / len(rows)
         due *= step / len(rows)
         moved: NDArray[Any] = np.subtract(weights, gradient, out=gradient)
-        if alpha_l1:
-            moved[:] = np.sign(moved) * np.maximum(0, np.abs(moved) - alpha_l1 * due)
-        due *= alpha_l2
-        due += 1
-        moved /= due
+        self.problem.shrink(moved, due)  # by 0 the intercept
         moved -= weights
         return moved.astype(weights.dtype)
 
@@ -205,12 +195,8 @@ class Kernels:
 
     def prox(self, weights: NDArray[Any], step: float) -> NDArray[Any]:
         """Return argmin_v ||v - w||^2 / (2 step) + alpha R(v); the intercept is not regularised."""
-        alpha_l1, alpha_l2 = self.problem.alphas
         moved = weights.copy()
-        coef = moved[: self.problem.matrix.n_features]
-        if alpha_l1:
-            coef[:] = np.sign(coef) * np.maximum(0, np.abs(coef) - step * alpha_l1)
-        coef /= 1 + step * alpha_l2
+        self.problem.shrink(moved[: self.problem.matrix.n_features], step)
         self.count(elements=2 * len(moved))
         return moved
 
@@ -226,17 +212,16 @@ class Kernels:
         if self._sample is None:
             rows = np.linspace(0, self.n_samples - 1, min(self.n_samples, _SAMPLE_ROWS)).astype(np.intp)
             problem = part(self.problem, rows)
-            self._sample = (problem.objective(1), entries_of(problem.matrix), len(rows))
+            self._sample = (problem.objective(1), stored_entries(problem.matrix), len(rows))
         objective, entries, n_rows = self._sample
         self.count(entries=entries, samples=n_rows)
         return objective.mean_loss(weights, 1)
 
     def penalty(self, weights: NDArray[Any]) -> float:
         """Return the penalty."""
-        alpha_l1, alpha_l2 = self.problem.alphas
-        coef = weights[: self.problem.matrix.n_features].astype(np.float64)
+        coef = weights[: self.problem.matrix.n_features]
         self.count(elements=len(coef))
-        return float(alpha_l2 / 2 * np.square(coef).sum() + alpha_l1 * np.abs(coef).sum())
+        return self.problem.penalty(coef)
 
     def _pull(self, mean_gradient: NDArray[Any], local: bool) -> NDArray[Any]:
         """Return mu_j / p_j; the intercept is in every row."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.algorithms.distributed import DistributedAlgorithm
+from dsgd.algorithms.distributed import CoordinatedAlgorithm, DistributedAlgorithm
 from dsgd.cluster.commands import EVERYONE, Command
 from dsgd.cluster.events import EventQueue
 from dsgd.cluster.failures import SERVER, Crash, FailurePlan
@@ -272,8 +272,9 @@ class SimulatedRun:
         if self.trace is not None and self.config.record_answers:
             self.trace.answers.setdefault(node, []).append(start_of_life(task.start_clock, task.saved))
         algorithm = self._assignment.algorithm
-        coordinates = algorithm.has_coordinator and node == 0
-        return algorithm.coordinator(task) if coordinates else algorithm.worker(task)
+        if isinstance(algorithm, CoordinatedAlgorithm) and node == 0:
+            return algorithm.coordinator(task)
+        return algorithm.worker(task)
 
     def observer(self, node: int) -> Observer | None:
         """Return what keeps the answers of a node, where the trace is to be replayed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 import warnings
@@ -18,6 +19,7 @@ from dsgd.checks import check_integer, shown
 from dsgd.cluster.kernels import Kernels
 from dsgd.cluster.run import Assignment, ClusterRecord, Outcome, SimulatedRun
 from dsgd.cluster.simulation import Simulation
+from dsgd.cluster.trace import Trace
 from dsgd.data.partition import deal, part
 from dsgd.errors import ConfigError, DivergedError
 from dsgd.history import History, Record
@@ -126,6 +128,12 @@ class _Recorder:
         self._evaluating = 0.0
         self._bound = explosion_bound([task]) if evaluates else math.inf
 
+    @property
+    def weights(self) -> NDArray[Any]:
+        """Those of the last record."""
+        mine: NDArray[Any] = self._model.weights[0]
+        return mine
+
     def __call__(self, state: ClusterRecord, weights: NDArray[Any]) -> bool:
         """Add a record; return whether the run is to end."""
         now = time.perf_counter()
@@ -173,32 +181,33 @@ class _Recorder:
 
 def train_on_cluster(
     algorithm: DistributedAlgorithm,
-    task: Task,
-    model: LinearModel,
     cluster: Simulation,
+    tasks: Sequence[Task],
+    model: LinearModel,
     evaluation: Evaluation | None,
     stopping: Stopping,
     evaluate_every: int,
     callbacks: Sequence[Callback],
-    report: ProgressReport | None,
+    progress: bool,
     begin: float,
-) -> tuple[History, str, Outcome]:
+) -> tuple[History, str, Trace | None]:
     """Train the binary problem, or the regression, of a model on a cluster.
 
     Parameters
     ----------
     algorithm : DistributedAlgorithm
-    task : Task
-        Trained in place.
+    cluster : Simulation
+    tasks : sequence of Task
+        One, which is trained in place.
     model : LinearModel
         Whose only row of weights the task trains.
-    cluster : Simulation
     evaluation : Evaluation or None
     stopping : Stopping
     evaluate_every : int
         Epochs between records; 0: one at the end, not evaluated.
     callbacks : sequence of Callback
-    report : ProgressReport or None
+    progress : bool
+        Whether to show every record.
     begin : float
         The clock (`time.perf_counter`) when the work began.
 
@@ -206,10 +215,12 @@ def train_on_cluster(
     -------
     history : History
     stop_reason : str
-    outcome : Outcome
+    trace : Trace or None
 
     Raises
     ------
+    ConfigError
+        If there is more than one task.
     ClusterError
         If the run could not go on, as with a worker lost and ``on_lost="fail"``.
     DivergedError
@@ -217,11 +228,24 @@ def train_on_cluster(
     KeyboardInterrupt
         If there is no record yet.
     """
-    work = assignment(algorithm, task, cluster.nodes)
-    recorder = _Recorder(work, task, model, evaluation, stopping, callbacks, report, evaluate_every > 0, begin)
-    epochs = [*range(evaluate_every, task.max_epochs, evaluate_every)] if evaluate_every else []
-    notices = [*(math.ceil(epoch / work.passes_per_clock - 1e-9) for epoch in epochs), work.max_clocks]
-    run, history = SimulatedRun(cluster, work, recorder, notices), recorder.history
+    if len(tasks) > 1:
+        raise ConfigError(f"algo {algorithm.name!r} trains two classes or a regression, not {len(tasks)} classes")
+    choose_step(algorithm, tasks[0], cluster.nodes - int(algorithm.has_coordinator))
+    work = assignment(algorithm, tasks[0], cluster.nodes)
+    with ProgressReport(tasks[0].max_epochs) if progress else contextlib.nullcontext() as report:
+        recorder = _Recorder(work, tasks[0], model, evaluation, stopping, callbacks, report, evaluate_every > 0, begin)
+        outcome = _run(cluster, work, recorder, evaluate_every)
+    if recorder.best is not None:
+        np.copyto(model.weights, recorder.best)
+    return recorder.history, recorder.reason or "max_epochs", outcome.trace
+
+
+def _run(cluster: Simulation, work: Assignment, recorder: _Recorder, evaluate_every: int) -> Outcome:
+    """Let the workers work; the last record is that of the weights that are left."""
+    clocks = work.max_clocks
+    every = evaluate_every / work.passes_per_clock  # clocks between two records
+    notices = [math.ceil(k * every - 1e-9) for k in range(1, math.ceil(clocks / every - 1e-9))] if every else []
+    run, history = SimulatedRun(cluster, work, recorder, [*notices, clocks]), recorder.history
     try:
         outcome = run.run()
     except KeyboardInterrupt:
@@ -230,10 +254,8 @@ def train_on_cluster(
         recorder.reason = "interrupted"
         outcome = run.outcome()
         warnings.warn(
-            f"interrupted in epoch {history[-1].epoch + 1}; the model so far is returned", RuntimeWarning, stacklevel=3
+            f"interrupted in epoch {history[-1].epoch + 1}; the model so far is returned", RuntimeWarning, stacklevel=4
         )
-    if recorder.reason is None and (not history or not np.array_equal(model.weights[0], outcome.weights)):
+    if recorder.reason is None and (not history or not np.array_equal(recorder.weights, outcome.weights)):
         recorder(outcome.record, outcome.weights)
-    if recorder.best is not None:
-        np.copyto(model.weights, recorder.best)
-    return history, recorder.reason or "max_epochs", outcome
+    return outcome

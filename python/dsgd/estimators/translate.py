@@ -7,7 +7,7 @@ from typing import Any
 
 from sklearn.utils import check_random_state
 
-from dsgd.algorithms import Algorithm, Auto, resolve_algorithm
+from dsgd.algorithms import Algorithm, resolve_algorithm
 from dsgd.errors import ConfigError
 from dsgd.job import Job, penalty_strengths, threads_of
 from dsgd.losses import LOSSES, SKLEARN_NAMES, Loss
@@ -102,8 +102,6 @@ def _algorithm(estimator: Any, threads: int, n_rows: int) -> Algorithm:
     if isinstance(algo, str) and algo == "auto":
         algo = "sgd" if threads == 1 else "hogwild"
     algorithm = resolve_algorithm(algo, {})
-    if isinstance(algorithm, Auto):
-        raise ConfigError("Auto() is for dsgd.fit; the estimators' algo='auto' is 'sgd', or 'hogwild' with n_jobs > 1")
     options = {field.name for field in dataclasses.fields(algorithm)}
     chosen: dict[str, Any] = {}
     if estimator.average:

@@ -101,7 +101,7 @@ class ParameterServer {
 
     /// The last operation that is applied, or never will be.
     [[nodiscard]] std::uint64_t reached() const { return std::max(applied, first_sequence - 1); }
-    /// Whether a hello with this session comes from the process that has the present one.
+    /// Whether a hello that carries this number is from the process that is known, rather than from a newer one.
     [[nodiscard]] bool owns(std::uint64_t hello) const {
       return hello != 0 && (hello == session || (hello == former_session && !confirmed));
     }

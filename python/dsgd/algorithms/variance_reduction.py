@@ -1,0 +1,35 @@
+"""What variance-reduced algorithms share: how long a step is safe, and when an inner loop has done enough."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from dsgd.problem import Problem
+
+__all__ = ["WINDOW", "longest_safe_step", "stands_still"]
+
+WINDOW = 10
+"""Looks at the loss that the rule for the number of inner steps goes by."""
+
+# The newer half of the looks must be lower than the older by this part of it.
+_LEAST_FALL = 1e-3
+# The part of 1 / (4 L), where the proofs of linear convergence end, that is safe.
+_SAFETY = 0.9
+
+
+def longest_safe_step(problem: Problem) -> float:
+    """Return 0.9 / (4 L), where L is the largest curvature of one sample's loss and L2."""
+    return _SAFETY / (4 * (problem.loss.curvature * problem.scale.largest + problem.alphas[1]))
+
+
+def stands_still(losses: Sequence[float]) -> bool:
+    """Whether the newer half of a full window is hardly below the older, or its best above the older one's.
+
+    The rule of DisSVRG's section 6 for the number of inner steps m.
+    """
+    if len(losses) < WINDOW or not math.isfinite(losses[-1]):
+        return False
+    older, newer = losses[: WINDOW // 2], losses[WINDOW // 2 :]
+    fall = sum(older) - sum(newer)
+    return fall < _LEAST_FALL * abs(sum(older)) or min(newer) > min(older)
