@@ -27,13 +27,21 @@ def make_objective(data: Any, *, loss: str, sample_weight: Any = None, **config:
 
 
 def train(
-    objective: _core.LinearObjective, weights: NDArray[np.float64], schedule: _core.Schedule, seed: int = 7
+    objective: _core.LinearObjective,
+    weights: NDArray[np.float64],
+    schedule: _core.Schedule,
+    seed: int = 7,
+    algo: str = "sgd",
 ) -> list[int]:
     """Train for N_EPOCHS in place; return the rows in the order in which the core visited them."""
     visited = np.empty((N_EPOCHS, N_ROWS), np.int64)
+    hogwild = _core.Hogwild(objective, n_threads=1, write="racy")
     for index in range(N_EPOCHS):
         epoch = _core.Epoch(index=index, schedule=schedule, block_size=1, seed=seed)
-        _core.sgd_epoch(objective, weights, epoch, visited[index])
+        # On one thread hogwild visits the rows in the order of sgd.
+        _core.sgd_epoch(objective, weights if algo == "sgd" else weights.copy(), epoch, visited[index])
+        if algo == "hogwild":
+            hogwild.epoch(weights, epoch)
     return [int(row) for row in visited.ravel()]
 
 
@@ -46,8 +54,9 @@ def train(
     ids=["none", "l2", "strong", "l1", "both"],
 )
 @pytest.mark.parametrize("weighted", [False, True])
-def test_sgd_equals_the_reference(
-    loss: str, layout: str, fit_intercept: bool, alpha_l1: float, alpha_l2: float, weighted: bool
+@pytest.mark.parametrize("algo", ["sgd", "hogwild"])
+def test_sgd_and_hogwild_equal_the_reference(
+    loss: str, layout: str, fit_intercept: bool, alpha_l1: float, alpha_l2: float, weighted: bool, algo: str
 ) -> None:
     data, stored = (X, DENSE != 0) if layout == "sparse" else (DENSE, None)
     sample_weight = WEIGHTS if weighted else None
@@ -63,9 +72,10 @@ def test_sgd_equals_the_reference(
         intercept_rate=rate,
     )
     weights = np.zeros(N_FEATURES + fit_intercept)
-    order = train(objective, weights, schedule)
+    order = train(objective, weights, schedule, algo=algo)
     steps = [0.02 * 0.8 ** (t // N_ROWS) / (t + 1) ** 0.1 for t in range(len(order))]
-    w, b = reference.sgd(
+    run = reference.sgd_iterates if algo == "sgd" else reference.hogwild_iterates
+    *_, (w, b) = run(
         DENSE,
         Y,
         order,
@@ -117,8 +127,8 @@ def test_the_loss_of_an_epoch_is_that_of_its_samples_before_their_steps() -> Non
     visited = np.empty(N_ROWS, np.int64)
     epoch = _core.Epoch(index=0, schedule=_core.Schedule(step_size=0.1), block_size=1, seed=7)
     loss = _core.sgd_epoch(objective, weights, epoch, visited, sum_loss=True)
-    path = reference.iterates(
-        DENSE, Y, [[int(i)] for i in visited], [0.1] * N_ROWS, loss="logistic", alpha=0.01, fit_intercept=True,
+    path = reference.sgd_iterates(
+        DENSE, Y, visited.tolist(), [0.1] * N_ROWS, loss="logistic", alpha=0.01, fit_intercept=True,
         stored=DENSE != 0, sample_weight=WEIGHTS,
     )  # fmt: skip
     before = [(np.zeros(N_FEATURES), 0.0), *path][:-1]
@@ -252,23 +262,21 @@ def test_svrg_equals_the_reference(
 
 @pytest.mark.parametrize("begin", [1, 100, 400])
 @pytest.mark.parametrize("layout", ["sparse", "dense"])
-def test_the_average_is_that_of_the_reference_from_the_given_sample_on(begin: int, layout: str) -> None:
+@pytest.mark.parametrize(("alpha", "alpha_l1"), [(0.0, 0.0), (0.01, 0.0), (2.0, 0.0), (0.01, 0.003)], ids=str)
+def test_the_average_is_that_of_the_reference_from_the_given_sample_on(
+    begin: int, layout: str, alpha: float, alpha_l1: float
+) -> None:
     data, stored = (X, DENSE != 0) if layout == "sparse" else (DENSE, None)
-    settings: dict[str, Any] = {"algo": "sgd", "loss": "logistic", "alpha": 0.01, "fit_intercept": False}
+    settings: dict[str, Any] = {"algo": "sgd", "loss": "logistic", "fit_intercept": False}
+    settings |= {"penalty": "elasticnet", "alpha": alpha + alpha_l1, "l1_ratio": alpha_l1 / max(alpha + alpha_l1, 1e-9)}
     settings |= {"random_state": 3, "step_size": 0.1, "schedule": "constant", "max_epochs": N_EPOCHS}
     result = dsgd.fit(data, Y, average=True if begin == 1 else begin, **settings)
-    objective = make_objective(data, loss="logistic", alpha_l1=0, alpha_l2=0.01, fit_intercept=False)
+    objective = make_objective(data, loss="logistic", alpha_l1=0, alpha_l2=0, fit_intercept=False)
     order = train(objective, np.zeros(N_FEATURES), _core.Schedule(step_size=0.1), seed=3)
-    path = reference.iterates(
-        DENSE,
-        Y,
-        [[i] for i in order],
-        [0.1] * len(order),
-        loss="logistic",
-        alpha=0.01,
-        fit_intercept=False,
+    path = reference.sgd_iterates(
+        DENSE, Y, order, [0.1] * len(order), loss="logistic", alpha=alpha, alpha_l1=alpha_l1, fit_intercept=False,
         stored=stored,
-    )
+    )  # fmt: skip
     expected = np.mean([w for w, _ in path][begin - 1 :], axis=0)
     np.testing.assert_allclose(result.coef_, expected, rtol=0, atol=1e-12)
 

@@ -40,7 +40,7 @@ double Hogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, std::siz
         const Real gradient = objective_.sample_weight(e) * loss.derivative(z, y);
         if (config_.sum_loss) losses += static_cast<double>(objective_.sample_weight(e) * loss.value(z, y));
         [[maybe_unused]] const auto turn = policy.turn();
-        w.descend(x, gradient, steps(t), rate, penalty, e + epoch.index);
+        w.descend(x, gradient, steps(t), rate, penalty, visit_number(e, epoch.index));
         if (delays != nullptr) delays->finish();
       }
       t += config_.n_threads;

@@ -71,7 +71,7 @@ void minibatch_epoch(const LinearObjective<Data>& objective, std::span<typename 
           const LinearWeights<Real, Policy> w(weights, fit_intercept && thread == 0, policy);
           for (std::size_t k = 0; k < batch.size(); ++k) {
             w.descend(X.row(batch[k]).between(edges[thread], edges[thread + 1]), gradient[k], share, rate, penalty,
-                      batch[k] + epoch.index);
+                      visit_number(batch[k], epoch.index));
           }
         });
         done += batch.size();

@@ -29,8 +29,8 @@ class Sgd(Algorithm):
     Notes
     -----
     The loop is ``cpp/src/solver/sgd.cpp``. Every epoch visits every row once, in an order drawn from
-    `random_state`. The penalty is applied to the support of each sample only, weighted by the inverse frequency of the
-    feature, in implicit form.
+    `random_state`. The penalty is applied in implicit form: L2 to all weights in every step, by way of a common
+    factor; L1 and the elastic net to the support of each sample only, by the inverse frequency of the features.
 
     References
     ----------
@@ -48,6 +48,10 @@ class Sgd(Algorithm):
     def __post_init__(self) -> None:
         object.__setattr__(self, "block_size", check_block_size(self.block_size))
         object.__setattr__(self, "average", check_average(self.average))
+
+    def regularises_unseen(self, alphas: tuple[float, float]) -> bool:
+        """Return whether there is no L1: a step of L2 is on all weights."""
+        return alphas[0] == 0
 
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""

@@ -76,7 +76,7 @@ class Svrg(Algorithm):
 
     name = "svrg"
     summary = "variance reduced SGD, lock-free on several threads"
-    capabilities = Capabilities(threads=True, deterministic=False, regularises_unseen=True, schedule="constant")
+    capabilities = Capabilities(threads=True, deterministic=False, schedule="constant")
 
     inner_steps: int | Literal["window"] | None = None
     anchor: str = "last"
@@ -99,6 +99,10 @@ class Svrg(Algorithm):
         object.__setattr__(self, "block_size", check_block_size(self.block_size))
         if self.mean_gradient == "scalar" and self.accelerated == "sample":
             raise ConfigError("accelerated='sample' needs mean_gradient='reweighted': two numbers keep one step size")
+
+    def regularises_unseen(self, alphas: tuple[float, float]) -> bool:  # noqa: ARG002
+        """Return True: what no row holds is regularised by the steps of the inner loop."""
+        return True
 
     def on_share(self, share: float) -> Svrg:
         """Return what does on that share of the rows as this does on all."""
