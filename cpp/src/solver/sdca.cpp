@@ -57,15 +57,7 @@ Sdca<Data>::Sdca(const LinearObjective<Data>& objective, SdcaConfig config)
   }
   visit_dual(objective.config().loss, [](auto) {});
   const Data& X = objective.X();
-  constexpr std::size_t kBlockRows = 256;
   curvature_.resize(X.rows());
-  parallel_blocks(X.rows(), kBlockRows, config.n_threads, [&](std::size_t, std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) {
-      const double norm = squared_norm(X.row(i)) + intercept_rate_;
-      const double curvature = static_cast<double>(objective.sample_weight(i)) * norm * scale_ * config.damping;
-      curvature_[i] = std::max(static_cast<Real>(curvature), std::numeric_limits<Real>::min());  // a divisor
-    }
-  });
   beta_.resize(X.rows());
   if (config.max_rest > 0) {
     rest_.resize(X.rows());
@@ -86,6 +78,19 @@ void Sdca<Data>::begin(std::span<Real> weights) {
     }
   });
   rebuild(weights);
+}
+
+/// The curvature of sample i, computed on the first visit, when its row is at hand: a pass for all would read the data
+/// once more.
+template <typename Data>
+template <typename Row>
+auto Sdca<Data>::curvature(std::size_t i, const Row& x) -> Real {
+  if (curvature_[i] == 0) {
+    const double norm = squared_norm(x) + intercept_rate_;
+    const double curvature = static_cast<double>(objective_.sample_weight(i)) * norm * scale_ * config_.damping;
+    curvature_[i] = std::max(static_cast<Real>(curvature), std::numeric_limits<Real>::min());  // a divisor
+  }
+  return curvature_[i];
 }
 
 /// Whether sample i is left out of this epoch, which counts.
@@ -120,7 +125,7 @@ SdcaEpoch Sdca<Data>::pass(const Loss& loss, std::span<Real> weights, const Epoc
       const double value = dual_value(loss, static_cast<double>(beta), static_cast<double>(y));
       done.gap += static_cast<double>(s) * (static_cast<double>(loss.value(z, y) + z * beta) - value);
     }
-    beta_[i] = dual_step(loss, z, beta, curvature_[i], y);
+    beta_[i] = dual_step(loss, z, beta, curvature(i, x), y);
     if (beta_[i] != beta) {
       w.descend(x, s * (beta - beta_[i]), step, rate, NoPenalty{}, 0);
     }

@@ -57,6 +57,8 @@ class Sdca {
   template <typename Loss, typename After>
   SdcaEpoch pass(const Loss& loss, std::span<Real> weights, const Epoch& epoch, std::size_t thread, bool measure_gap,
                  std::span<std::int64_t> visited, const After& after);
+  template <typename Row>
+  [[nodiscard]] Real curvature(std::size_t i, const Row& x);
   [[nodiscard]] bool at_rest(std::size_t i);
   void balance();
   void move_centre(std::span<Real> weights);
@@ -66,7 +68,7 @@ class Sdca {
   double scale_;                    // 1 / (alpha n)
   double intercept_rate_;           // the square of the constant feature that the intercept is the weight of
   double centre_ = 0;               // what the intercept is regularised towards
-  std::vector<Real> curvature_;     // s_i (||x_i||^2 + intercept_rate) / (alpha n)
+  std::vector<Real> curvature_;     // s_i (||x_i||^2 + intercept_rate) / (alpha n); 0: not computed yet
   std::vector<Real> beta_;          // dual variables
   std::vector<std::uint8_t> rest_;  // epochs that the sample is still left out
   std::vector<std::uint8_t> idle_;  // visits in a row that changed nothing
