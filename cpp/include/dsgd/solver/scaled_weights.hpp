@@ -53,18 +53,19 @@ class ScaledWeights {
                std::size_t /*visit*/) {
     const Real change = step * gradient;
     if (change != 0) {
-      const auto scaled = static_cast<Real>(change / scale_);
+      const auto scaled = static_cast<Real>(change * inverse_);
       v_.update(x, [&](Real v, Real value, std::size_t /*j*/) { return v - scaled * value; });
       b_.update_intercept([&](Real b) { return b - intercept_rate * change; });
     }
-    scale_ /= 1 + static_cast<double>(step) * alpha_;
+    inverse_ *= 1 + static_cast<double>(step) * alpha_;
+    scale_ = 1 / inverse_;
     if constexpr (averages) sum_ += average_.counts(done_) ? scale_ : 0;
-    if (scale_ < kLeast) fold(done_ + 1);
+    if (inverse_ > kMost) fold(done_ + 1);
   }
 
  private:
-  /// Below it v could overflow; an average, a difference of two sums of that size, loses digits much earlier.
-  static constexpr double kLeast = averages ? 1.0 / 64 : sizeof(Real) == sizeof(float) ? 1e-15 : 1e-100;
+  /// Above it v could overflow; an average, a difference of two sums of that size, loses digits much earlier.
+  static constexpr double kMost = averages ? 64 : sizeof(Real) == sizeof(float) ? 1e15 : 1e100;
 
   [[nodiscard]] auto make_policy() {
     if constexpr (averages) {
@@ -91,11 +92,12 @@ class ScaledWeights {
     const auto scale = static_cast<Real>(scale_);
     for (Real& w : weights_.first(n_features_)) w *= scale;
     if constexpr (averages) {
-      const double more = average_.counted(done) - sum_ / scale_;
+      const double more = average_.counted(done) - sum_ * inverse_;
       for (std::size_t j = 0; j < n_features_; ++j) average_.drift[j] += more * static_cast<double>(weights_[j]);
       sum_ = average_.counted(done);
     }
     scale_ = 1;
+    inverse_ = 1;
   }
 
   using Policy = std::conditional_t<averages, Averaged<Real, Sum>, Exclusive>;
@@ -107,6 +109,7 @@ class ScaledWeights {
   Average average_;
   const std::size_t& done_;
   double scale_ = 1;
+  double inverse_ = 1;  // of the scale: the chain from step to step is a product, and no division
   double sum_;  // A
   Policy policy_;
   InterceptPolicy intercept_policy_;
