@@ -180,11 +180,12 @@ void register_solver(py::module_& m) {
 
   py::class_<SdcaSolver>(m, "Sdca", "Stochastic dual coordinate ascent on an objective; see sdca.hpp.")
       .def(py::init([](const Objective& objective, std::size_t n_threads, std::size_t merge_visits, double damping,
-                       std::size_t max_rest) {
-             return std::make_unique<SdcaSolver>(objective, SdcaConfig{n_threads, merge_visits, damping, max_rest});
+                       std::size_t max_rest, bool sgd_first) {
+             return std::make_unique<SdcaSolver>(objective,
+                                                 SdcaConfig{n_threads, merge_visits, damping, max_rest, sgd_first});
            }),
            py::arg("objective"), py::kw_only(), py::arg("n_threads"), py::arg("merge_visits"), py::arg("damping"),
-           py::arg("max_rest"), py::keep_alive<1, 2>())
+           py::arg("max_rest"), py::arg("sgd_first"), py::keep_alive<1, 2>())
       .def(
           "begin",
           [](SdcaSolver& self, const py::array& weights) {

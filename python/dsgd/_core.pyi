@@ -135,7 +135,14 @@ class SdcaEpoch:
 
 class Sdca:
     def __init__(
-        self, objective: LinearObjective, *, n_threads: int, merge_visits: int, damping: float, max_rest: int
+        self,
+        objective: LinearObjective,
+        *,
+        n_threads: int,
+        merge_visits: int,
+        damping: float,
+        max_rest: int,
+        sgd_first: bool,
     ) -> None: ...
     def begin(self, weights: NDArray[Any]) -> None: ...
     def epoch(

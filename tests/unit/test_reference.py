@@ -284,8 +284,9 @@ def test_the_average_is_that_of_the_reference_from_the_given_sample_on(
 @pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "perceptron"])
 @pytest.mark.parametrize("fit_intercept", [True, False])
 @pytest.mark.parametrize(("weighted", "max_rest", "damping"), [(False, 0, 1.0), (True, 8, 1.0), (True, 1, 1.5)])
+@pytest.mark.parametrize("sgd_first", [False, True])
 def test_sdca_equals_the_reference(
-    loss: str, fit_intercept: bool, weighted: bool, max_rest: int, damping: float
+    loss: str, fit_intercept: bool, weighted: bool, max_rest: int, damping: float, sgd_first: bool
 ) -> None:
     """Sparse and dense data have one reference: there is no degree split in the dual."""
     sample_weight = WEIGHTS if weighted else None
@@ -299,13 +300,15 @@ def test_sdca_equals_the_reference(
     for data in (X, DENSE):
         objective = make_objective(data, alpha_l1=0, alpha_l2=0.03, **config)
         weights = np.zeros(N_FEATURES + fit_intercept)
-        options: dict[str, Any] = {"n_threads": 1, "merge_visits": 2, "damping": damping}
+        options: dict[str, Any] = {"n_threads": 1, "merge_visits": 2, "damping": damping, "sgd_first": sgd_first}
         solver = _core.Sdca(objective, max_rest=max_rest, **options)
         order = np.empty((N_EPOCHS, N_ROWS), np.int64)
         for epoch, rows in zip(epochs, order, strict=True):  # nobody rests: the order is that of every solver
             _core.Sdca(objective, max_rest=0, **options).epoch(weights.copy(), epoch, visited=rows)
         path = path or list(
-            dual_reference.sdca(DENSE, Y, order.tolist(), alpha=0.03, max_rest=max_rest, damping=damping, **config)
+            dual_reference.sdca(
+                DENSE, Y, order.tolist(), alpha=0.03, max_rest=max_rest, damping=damping, sgd_first=sgd_first, **config
+            )
         )
         for epoch, (w, b, beta, rows) in zip(epochs, path, strict=True):
             visited = np.empty(N_ROWS, np.int64)

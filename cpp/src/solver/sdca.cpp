@@ -5,6 +5,10 @@
 //          beta_i' <- argmax D along beta_i                      (dual.hpp)
 //          w <- w + 1/(alpha n) s_i (beta_i' - beta_i) x_i
 //
+// The first epoch is that of the paper's procedure Modified-SGD: the t-th step is the one that is best if the samples
+// so far were all there are, that is at n/t times w and with n/t times the curvature. As it is, w is the sum over all
+// samples, most of which have not had their say, and the first samples would take most of it on themselves.
+//
 // Rest. A sample whose step changes nothing, as that of a margin well above 1, will not have another one soon: it is
 // left out for one epoch, then for two, four, ... as long as its steps change nothing (the shrinking of Hsieh et al.
 // 2008, "A dual coordinate descent method for large-scale linear SVM", without their bounds).
@@ -50,6 +54,7 @@ template <typename Data>
 Sdca<Data>::Sdca(const LinearObjective<Data>& objective, SdcaConfig config)
     : objective_(objective),
       config_(config),
+      first_(config.sgd_first),
       scale_(1 / (objective.config().alpha_l2 * static_cast<double>(objective.X().rows()))),
       intercept_rate_(objective.config().fit_intercept ? objective.config().intercept_rate : 0) {
   if (!(objective.config().alpha_l2 > 0) || objective.config().alpha_l1 != 0) {
@@ -78,6 +83,14 @@ void Sdca<Data>::begin(std::span<Real> weights) {
     }
   });
   rebuild(weights);
+  first_ = false;
+}
+
+/// n / t, where a thread visits its `visits`-th sample.
+template <typename Data>
+auto Sdca<Data>::first_share(std::size_t visits) const -> Real {
+  const auto t = static_cast<double>(visits * config_.n_threads);
+  return static_cast<Real>(std::max(1.0, static_cast<double>(objective_.X().rows()) / t));
 }
 
 /// The curvature of sample i, computed on the first visit, when its row is at hand: a pass for all would read the data
@@ -125,7 +138,13 @@ SdcaEpoch Sdca<Data>::pass(const Loss& loss, std::span<Real> weights, const Epoc
       const double value = dual_value(loss, static_cast<double>(beta), static_cast<double>(y));
       done.gap += static_cast<double>(s) * (static_cast<double>(loss.value(z, y) + z * beta) - value);
     }
-    beta_[i] = dual_step(loss, z, beta, curvature(i, x), y);
+    if (first_) {
+      const Real share = first_share(done.visits);
+      const auto centre = static_cast<Real>(centre_);
+      beta_[i] = dual_step(loss, centre + share * (z - centre), beta, share * curvature(i, x), y);
+    } else {
+      beta_[i] = dual_step(loss, z, beta, curvature(i, x), y);
+    }
     if (beta_[i] != beta) {
       w.descend(x, s * (beta - beta_[i]), step, rate, NoPenalty{}, 0);
     }
@@ -158,6 +177,7 @@ SdcaEpoch Sdca<Data>::epoch(std::span<Real> weights, const Epoch& epoch, bool me
       replica.finish();
     });
   });
+  first_ = false;
   if (objective_.config().fit_intercept) move_centre(weights);
   SdcaEpoch total{0, 0};
   for (const SdcaEpoch& part : done) {
