@@ -87,6 +87,19 @@ def test_a_first_epoch_as_if_the_samples_so_far_were_all_comes_nearer() -> None:
         assert 0 <= first < 0.6 * plain, loss
 
 
+@pytest.mark.parametrize(
+    ("loss", "alpha", "sgd_first"), [("logistic", 1e-5, True), ("hinge", 1e-2, True), ("hinge", 1e-4, False)]
+)
+def test_by_default_it_does_so_for_smooth_losses_and_short_rows(loss: str, alpha: float, sgd_first: bool) -> None:
+    X, y = dsgd.data.make_text_classification(1000, n_features=500, random_state=0)  # rows of length 1
+    default, asked, other = (
+        dsgd.fit(X, y, algo="sdca", loss=loss, alpha=alpha, n_threads=1, random_state=0, max_epochs=2, **options).coef_
+        for options in ({}, {"sgd_first": sgd_first}, {"sgd_first": not sgd_first})
+    )
+    assert (default == asked).all()
+    assert (default != other).any()
+
+
 def test_rest_saves_visits_and_changes_the_optimum_by_nothing() -> None:
     rested, whole = (fit(max_rest=rest, max_epochs=100).history[-1] for rest in (8, 0))
     assert whole.effective_passes == 100
