@@ -6,17 +6,19 @@ import math
 from abc import abstractmethod
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from dsgd.algorithms.base import Algorithm, EpochEnd, Task
-from dsgd.cluster.commands import Command
+from dsgd.cluster.commands import Command, Push
 from dsgd.errors import ConfigError
 from dsgd.problem import Problem
 
 if TYPE_CHECKING:
     from dsgd.cluster.worker_task import WorkerTask
 
-__all__ = ["CoordinatedAlgorithm", "DistributedAlgorithm", "Program", "Table"]
+__all__ = ["CoordinatedAlgorithm", "DistributedAlgorithm", "Program", "StaleSynchronousAlgorithm", "Table"]
 
 Program = Generator[Command, Any, None]
 
@@ -30,7 +32,7 @@ class Table:
     name : str
         The one that is called ``"weights"`` begins with the weights to start from and ends with the result; others
         begin with zeros.
-    rule : {"add", "add_scaled", "replace_mean", "average", "adagrad"}
+    rule : {"add", "add_scaled", "blend", "replace_mean", "average", "adagrad"}
         What a push does (docs/server.md).
     """
 
@@ -40,14 +42,12 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class DistributedAlgorithm(Algorithm):
-    """The configuration of a distributed algorithm.
+    """The configuration of a distributed algorithm."""
 
-    Attributes
-    ----------
-    tables : tuple of Table
-    """
-
-    tables: ClassVar[tuple[Table, ...]] = (Table(),)
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables of the parameter server."""
+        return (Table(),)
 
     @property
     def clock_bound(self) -> float:
@@ -91,7 +91,44 @@ class CoordinatedAlgorithm(DistributedAlgorithm):
         """Rank 0."""
 
 
-def check_staleness(staleness: Any) -> float:
+@dataclass(frozen=True, kw_only=True)
+class StaleSynchronousAlgorithm(DistributedAlgorithm):
+    """A distributed algorithm whose workers push how far they have come, and may be `staleness` clocks apart."""
+
+    staleness: float = 3
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "staleness", _check_staleness(self.staleness))
+
+    @property
+    def clock_bound(self) -> float:
+        """Clocks that a worker may be ahead of the slowest."""
+        return self.staleness
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The weights, to which a worker's way is added, divided by the number of workers.
+
+        In BSP all set out from the same weights, and the server can take the difference itself: with one worker the
+        weights are then where that one has come to, to the bit, which w + (end - w) is not.
+        """
+        return (Table(rule="blend" if self.staleness == 0 else "add_scaled"),)
+
+    def push(self, task: WorkerTask, start: NDArray[Any], end: NDArray[Any]) -> Push:
+        """Return the push of the way from the weights that were pulled; only of those that moved where that is shorter.
+
+        Parameters
+        ----------
+        task : WorkerTask
+        start, end : ndarray of shape (n_parameters,)
+        """
+        keys = task.differing(start, end)
+        if keys is not None:
+            start, end = start[keys], end[keys]
+        return Push(end if self.staleness == 0 else end - start, keys)
+
+
+def _check_staleness(staleness: Any) -> float:
     """Return the bound as a float; refuse what is neither an integer of at least 0 nor infinity."""
     number = isinstance(staleness, int | float) and not isinstance(staleness, bool)
     if not number or not (staleness == math.inf or (staleness >= 0 and staleness == int(staleness))):
