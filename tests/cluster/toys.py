@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dsgd.algorithms.base import Capabilities
-from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table
+from dsgd.algorithms.distributed import DistributedAlgorithm, Mailbox, Program, Table
 from dsgd.cluster import Simulation
 from dsgd.cluster.kernels import Kernels
 from dsgd.cluster.run import Assignment, Outcome, SimulatedRun
@@ -33,6 +33,11 @@ class Toy(DistributedAlgorithm):
     body: Body
     staleness: float = 0
     rules: dict[str, str]
+    letters: Mailbox = Mailbox()  # noqa: RUF009  # frozen
+
+    @property
+    def mailbox(self) -> Mailbox:
+        return self.letters
 
     @property
     def tables(self) -> tuple[Table, ...]:  # type: ignore[override]  # each toy has its own
@@ -50,7 +55,14 @@ class Toy(DistributedAlgorithm):
 
 
 def toy_assignment(
-    body: Body, *, nodes: int, clocks: int, size: int = 4, staleness: float = 0, rules: dict[str, str] | None = None
+    body: Body,
+    *,
+    nodes: int,
+    clocks: int,
+    size: int = 4,
+    staleness: float = 0,
+    rules: dict[str, str] | None = None,
+    mailbox: Mailbox | None = None,
 ) -> Assignment:
     """Return work for `body` on tables of `size` numbers."""
     random = np.random.default_rng(0)
@@ -65,7 +77,9 @@ def toy_assignment(
         scale=measure(matrix, None, 1),
     )
     return Assignment(
-        algorithm=Toy(body=body, staleness=staleness, rules=rules or {"weights": "add"}),
+        algorithm=Toy(
+            body=body, staleness=staleness, rules=rules or {"weights": "add"}, letters=mailbox or Mailbox()
+        ),
         kernels=[Kernels(problem, None, 1) for _ in range(nodes)],
         start=np.zeros(size),
         max_clocks=clocks,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from dsgd.algorithms.base import Algorithm, EpochEnd, Task
+from dsgd.checks import check_choice, check_integer
 from dsgd.cluster.commands import Command, Push
 from dsgd.errors import ConfigError
 from dsgd.problem import Problem
@@ -18,7 +19,14 @@ from dsgd.problem import Problem
 if TYPE_CHECKING:
     from dsgd.cluster.worker_task import WorkerTask
 
-__all__ = ["CoordinatedAlgorithm", "DistributedAlgorithm", "Program", "StaleSynchronousAlgorithm", "Table"]
+__all__ = [
+    "CoordinatedAlgorithm",
+    "DistributedAlgorithm",
+    "Mailbox",
+    "Program",
+    "StaleSynchronousAlgorithm",
+    "Table",
+]
 
 Program = Generator[Command, Any, None]
 
@@ -41,6 +49,30 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mailbox:
+    """How the letters of a worker wait to be read.
+
+    Parameters
+    ----------
+    slots : int, optional
+        A letter of rank r goes into slot r mod `slots`, where every name has a place of its own. None: as many as there
+        are letters.
+    on_full : {"overwrite", "sum"}, default="overwrite"
+        What becomes of a letter whose place holds an unread one. ``"overwrite"``: it takes its place. ``"sum"``: it is
+        added to it; the sender, too, adds up what cannot go yet because earlier letters to that peer are still on its
+        link, so that a slow link carries fewer letters and nothing is dropped.
+    """
+
+    slots: int | None = None
+    on_full: str = "overwrite"
+
+    def __post_init__(self) -> None:
+        if self.slots is not None:
+            check_integer("slots", self.slots, 1, 2**31 - 1)
+        check_choice("on_full", self.on_full, ("overwrite", "sum"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class DistributedAlgorithm(Algorithm):
     """The configuration of a distributed algorithm."""
 
@@ -48,6 +80,11 @@ class DistributedAlgorithm(Algorithm):
     def tables(self) -> tuple[Table, ...]:
         """The tables of the parameter server."""
         return (Table(),)
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """The mailbox of every worker in every group."""
+        return Mailbox()
 
     @property
     def clock_bound(self) -> float:
