@@ -20,12 +20,14 @@ Rows = NDArray[np.int64]
 
 _SAMPLE_ROWS = 1000
 
-# Entries of 16 bytes that stay in a cache of 8 MiB.
-_CACHE_ENTRIES = 2**19
+# Bytes of data of which a cache that others use too holds half, when rows come in random order; of s times as many it
+# lacks s^3 / (1 + s^3). And the bytes that it fetches at a time.
+_CACHE, _LINE = 22e6, 64
 
-# What bench/kernel_cost.py measured: the share of rows that are waited for although they come in the order of memory,
-# and a proximal step on a weight, which divides, in additions to a gradient.
-_FETCHED_LATE, _STEP = 0.5, 1.25
+# Lines that are waited for although rows come in the order of memory, in those where they do not; what a step on an
+# entry of a sparse row costs (a dot product, then a weight that is read, changed, and written), in entries of a full
+# gradient, which bench/kernel_cost.py measures likewise.
+_FETCHED_LATE, _STEP = 0.15, 1.85
 
 # Of a key on the wire: its difference from the one before, seven bits a byte.
 _KEY_BYTES = 2
@@ -38,18 +40,18 @@ class Work:
     Attributes
     ----------
     entries : int
-        Entries of sparse rows, as often as a kernel works on them.
-    far_entries : int
-        Of these, the share of rows that a cache does not hold.
+        Entries of sparse rows, each once for a dot product and an addition.
+    far_lines : float
+        Cache lines of rows that are fetched from memory: fewer the smaller the data, and the likelier it is in a cache.
     elements : int
-        Elements of dense vectors and rows.
+        Elements of dense rows, twice each, and of vectors, once for two or three passes of vector instructions.
     calls : int
     samples : int
         Gradients of single samples evaluated.
     """
 
     entries: int = 0
-    far_entries: int = 0
+    far_lines: float = 0.0
     elements: int = 0
     calls: int = 0
     samples: int = 0
@@ -58,7 +60,7 @@ class Work:
         """Return what was added since a copy was made."""
         return Work(
             self.entries - before.entries,
-            self.far_entries - before.far_entries,
+            self.far_lines - before.far_lines,
             self.elements - before.elements,
             self.calls - before.calls,
             self.samples - before.samples,
@@ -66,7 +68,7 @@ class Work:
 
     def copy(self) -> Work:
         """Return the numbers as they are."""
-        return Work(self.entries, self.far_entries, self.elements, self.calls, self.samples)
+        return Work(self.entries, self.far_lines, self.elements, self.calls, self.samples)
 
 
 class Kernels:
@@ -92,7 +94,11 @@ class Kernels:
         self._sample: tuple[_core.LinearObjective, int, int] | None = None
         self._entries = stored_entries(problem.matrix)
         self._sparse = problem.sparse
-        self._far = max(0.0, 1 - _CACHE_ENTRIES / max(self._entries, 1))
+        arrays = problem.matrix.arrays
+        n_bytes = sum(array.nbytes for array in arrays) if isinstance(arrays, tuple) else arrays.nbytes
+        size = n_bytes / _CACHE
+        lines = n_bytes / _LINE / max(self._entries, 1)
+        self._far_lines = lines * size**3 / (1 + size**3)  # of an entry
 
     @property
     def n_samples(self) -> int:
@@ -104,17 +110,30 @@ class Kernels:
         """Length of the parameter vector."""
         return self._n_parameters
 
-    def count(self, *, entries: int = 0, elements: int = 0, samples: int = 0, in_order: bool = False) -> None:
+    def count(
+        self, *, entries: int = 0, cost: float = 1.0, elements: int = 0, samples: int = 0, in_order: bool = False
+    ) -> None:
         """Count one call of a kernel, or of anything else that a program computes.
 
-        Rows that are visited in their order in memory are fetched ahead, most of them.
+        Parameters
+        ----------
+        entries : int
+            Of rows.
+        cost : float
+            Of an entry of a sparse row, in those of a full gradient. Elements of dense rows are read twice whatever the
+            kernel.
+        elements : int
+            Of vectors.
+        samples : int
+        in_order : bool
+            Whether rows are visited in their order in memory, where most are fetched ahead.
         """
         work = self.work
         if self._sparse:
-            work.entries += entries
-            work.far_entries += int(entries * self._far * (_FETCHED_LATE if in_order else 1.0))
+            work.entries += int(cost * entries)
         else:
-            elements += entries
+            elements += 2 * entries
+        work.far_lines += entries * self._far_lines * (_FETCHED_LATE if in_order else 1.0)
         work.elements += elements
         work.calls += 1
         work.samples += samples
@@ -124,7 +143,7 @@ class Kernels:
         total: NDArray[Any] = self._scratch
         total.fill(0)
         _core.rows_gradient(self._objective, weights, rows, total)
-        self.count(entries=self._entries_of(rows), elements=2 * self._n_parameters, samples=len(rows))
+        self.count(entries=self._entries_of(rows), cost=_STEP, elements=self._n_parameters, samples=len(rows))
         total /= len(rows)
         return total.astype(weights.dtype)
 
@@ -132,13 +151,13 @@ class Kernels:
         """Return the mean over all rows of this worker of the gradient of the loss, without the penalty."""
         mean: NDArray[Any] = self._scratch
         self._objective.loss_gradient(weights, mean, self._threads)
-        self.count(entries=self._entries, elements=2 * self._n_parameters, samples=self.n_samples, in_order=True)
+        self.count(entries=self._entries, elements=self._n_parameters, samples=self.n_samples, in_order=True)
         return mean.astype(weights.dtype)
 
     def take_anchor(self, weights: NDArray[Any]) -> NDArray[Any]:
         """Return `full_gradient`, and keep the slope of every row's loss there, which `svrg_steps` takes off."""
         self._svrg.take_anchor(weights)
-        self.count(entries=self._entries, elements=3 * self._n_parameters, samples=self.n_samples, in_order=True)
+        self.count(entries=self._entries, elements=2 * self._n_parameters, samples=self.n_samples, in_order=True)
         return self._svrg.mean_gradient.astype(weights.dtype)
 
     def minibatch_step(
@@ -163,14 +182,14 @@ class Kernels:
         """
         moved = weights.copy()
         _core.minibatch_step(self._objective, moved, rows, step, batch_size, index, self._threads)
-        self.count(entries=2 * self._entries_of(rows), elements=len(moved), samples=len(rows))
+        self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(moved), samples=len(rows))
         return moved
 
     def sgd_steps(self, weights: NDArray[Any], rows: Rows, step: float) -> NDArray[Any]:
         """Return the weights after a step of stochastic gradient descent on each of `rows`."""
         moved = weights.copy()
         self._plain.descend_rows(moved, step, rows)
-        self.count(entries=int(_STEP * self._entries_of(rows)), elements=len(moved), samples=len(rows))
+        self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(moved), samples=len(rows))
         return moved
 
     def svrg_steps(
@@ -198,7 +217,7 @@ class Kernels:
         moved = weights.copy()
         self._svrg.use_mean(mean_gradient, self._local_frequencies if local else None)
         self._svrg.descend_rows(moved, step, rows)
-        self.count(entries=int(_STEP * self._entries_of(rows)), elements=2 * len(moved), samples=len(rows))
+        self.count(entries=self._entries_of(rows), cost=_STEP, elements=2 * len(moved), samples=len(rows))
         return moved
 
     def differing(self, a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.uint64] | None:
