@@ -126,9 +126,7 @@ def minibatch_step(
     index: int,
     n_threads: int,
 ) -> None: ...
-def draw_rows(
-    n_rows: int, count: int, *, block_size: int, seed: int, index: int, stream: int
-) -> NDArray[np.int64]: ...
+def draw_rows(n_rows: int, count: int, *, block_size: int, seed: int, index: int, stream: int) -> NDArray[np.int64]: ...
 
 class SdcaEpoch:
     @property

@@ -170,11 +170,13 @@ def test_options_that_need_others_change_the_result(options: dict[str, Any], cha
 
 
 def test_by_default_a_worker_grows_its_loop_by_a_tenth_of_its_rows_up_to_five_times_them() -> None:
-    slow = {"speeds": [1.0, 1.0, 0.01], "kernel_cost": KernelCost(call=1e-3)}
-    runs = [
-        simulate(assignment(DisSvrg(staleness=2, **options), 3, 80, 0.01), **slow)
-        for options in ({}, {"inner_steps_increment": 8, "max_inner_steps": 400}, {"max_inner_steps": 399})
-    ]
+    slow: dict[str, Any] = {"speeds": [1.0, 1.0, 0.01], "kernel_cost": KernelCost(call=1e-3)}
+    algorithms = (
+        DisSvrg(staleness=2),
+        DisSvrg(staleness=2, inner_steps_increment=8, max_inner_steps=400),
+        DisSvrg(staleness=2, max_inner_steps=399),
+    )
+    runs = [simulate(assignment(algorithm, 3, 80, 0.01), **slow) for algorithm in algorithms]
     assert np.array_equal(runs[0], runs[1])
     assert not np.array_equal(runs[0], runs[2])
 

@@ -115,7 +115,11 @@ def test_what_a_crashed_receiver_had_not_read_is_gone_and_the_senders_go_on() ->
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"slots": 0}, "slots must be"), ({"on_full": "drop"}, "unknown on_full 'drop'"), ({"slots": 2.5}, "slots must be")],
+    [
+        ({"slots": 0}, "slots must be"),
+        ({"on_full": "drop"}, "unknown on_full 'drop'"),
+        ({"slots": 2.5}, "slots must be"),
+    ],
 )
 def test_a_mailbox_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):

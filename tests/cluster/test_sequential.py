@@ -37,9 +37,7 @@ def test_dissvrg_is_svrg(data: Any, gradient: str) -> None:
 @pytest.mark.parametrize("penalty", ["l1", "elasticnet", "none"])
 def test_dissvrg_is_svrg_with_other_penalties(data: Any, penalty: str) -> None:
     alone = train(data, "dissvrg", inner_steps=100, penalty=penalty, safe=False, **BARRIER)
-    assert np.array_equal(
-        alone, train(data, "svrg", sgd_first=False, inner_steps=100, penalty=penalty, **SINGLE_ROWS)
-    )
+    assert np.array_equal(alone, train(data, "svrg", sgd_first=False, inner_steps=100, penalty=penalty, **SINGLE_ROWS))
 
 
 def test_the_accelerated_factor_of_dissvrg_is_that_of_svrg(data: Any) -> None:

@@ -40,7 +40,7 @@ class Toy(DistributedAlgorithm):
         return self.letters
 
     @property
-    def tables(self) -> tuple[Table, ...]:  # type: ignore[override]  # each toy has its own
+    def tables(self) -> tuple[Table, ...]:
         return tuple(Table(name=name, rule=rule) for name, rule in self.rules.items())
 
     @property
@@ -77,9 +77,7 @@ def toy_assignment(
         scale=measure(matrix, None, 1),
     )
     return Assignment(
-        algorithm=Toy(
-            body=body, staleness=staleness, rules=rules or {"weights": "add"}, letters=mailbox or Mailbox()
-        ),
+        algorithm=Toy(body=body, staleness=staleness, rules=rules or {"weights": "add"}, letters=mailbox or Mailbox()),
         kernels=[Kernels(problem, None, 1) for _ in range(nodes)],
         start=np.zeros(size),
         max_clocks=clocks,

@@ -15,6 +15,7 @@ from dsgd import _core, schedules
 from dsgd.data.inputs import as_matrix
 from dsgd.testing import reference
 
+
 def train(
     objective: _core.LinearObjective, weights: NDArray[np.float64], schedule: _core.Schedule, seed: int = 7
 ) -> list[int]:

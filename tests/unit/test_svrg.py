@@ -72,7 +72,7 @@ def test_steps_on_rows_that_are_named_are_those_of_an_epoch_that_draws_them(data
         else:
             solver.descend(weights, 0.05, 400)
         ends.append(weights)
-    assert np.array_equal(*ends)
+    assert np.array_equal(ends[0], ends[1])
 
 
 def test_rows_and_means_that_do_not_fit_are_refused() -> None:

@@ -27,9 +27,7 @@ def longest_safe_step(problem: Problem) -> float:
     return _SAFETY / (4 * (problem.loss.curvature * problem.scale.largest + problem.alphas[1]))
 
 
-def gradient_norm(
-    problem: Problem, weights: NDArray[Any], mean_gradient: NDArray[np.float64], step: float
-) -> float:
+def gradient_norm(problem: Problem, weights: NDArray[Any], mean_gradient: NDArray[np.float64], step: float) -> float:
     """Return ||w - prox(w - step g)|| / step, which is the norm of the objective's gradient where it has one.
 
     Parameters

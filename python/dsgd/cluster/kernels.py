@@ -277,5 +277,5 @@ class Kernels:
 
     @functools.cached_property
     def _local_frequencies(self) -> NDArray[Any] | None:
-        """n / d_j of this worker's rows."""
+        """N / d_j of this worker's rows."""
         return self.problem.objective(self._threads).inverse_frequency

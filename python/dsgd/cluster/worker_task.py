@@ -191,6 +191,6 @@ class WorkerTask:
         return self._order[1]
 
     def _rows(self, index: int, count: int) -> Rows:
-        """Return rows as thread 0 of a solver of one machine visits them in epoch `index`; other workers have others."""
+        """Return rows as the first thread of one machine visits them in epoch `index`, or as another worker does."""
         stream = self.rank - self.workers.start
         return _core.draw_rows(self.n_samples, count, block_size=1, seed=self.seed, index=index, stream=stream)
