@@ -396,12 +396,12 @@ void register_mailbox(py::module_& m) {
       .def(
           "put",
           [](Mailbox& self, std::uint32_t peer, const py::array& values, const std::optional<py::array>& keys,
-             std::string name, std::uint64_t number) {
-            self.put({peer, number, std::move(name), values_of(values, keys)});
-          },
+             std::string name,
+             std::uint64_t number) { self.put({peer, number, std::move(name), values_of(values, keys)}); },
           py::arg("peer"), py::arg("values"), py::arg("keys") = py::none(), py::arg("name") = "", py::arg("number") = 0)
       .def("drain", [](Mailbox& self) { return letters_of(self.drain()); })
-      .def("take", [](Mailbox& self, std::uint32_t slot) { return letters_of(self.take(slot)); }, py::arg("slot"))
+      .def(
+          "take", [](Mailbox& self, std::uint32_t slot) { return letters_of(self.take(slot)); }, py::arg("slot"))
       .def_property_readonly("empty", &Mailbox::empty);
 }
 

@@ -30,7 +30,7 @@ def optimum(name: str) -> float:
 @pytest.mark.parametrize(
     ("name", "nodes", "algorithm", "epochs", "passes", "bound"),
     [
-        ("reuters", 4, Ssp(), 30, 30, 1e-2),
+        ("reuters", 4, Ssp(), 50, 50, 1e-2),
         ("reuters", 16, Ssp(), 30, 30, 1e-2),
         ("reuters", 4, Sync(), 20, 20, 1e-2),
         ("reuters", 16, Sync(batch_size=25), 20, 20, 1e-2),

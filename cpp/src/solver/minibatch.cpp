@@ -137,9 +137,9 @@ void minibatch_step(const LinearObjective<Data>& objective, std::span<typename D
   });
 }
 
-#define DSGD_INSTANTIATE(Data)                                                                                  \
-  template void minibatch_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, std::size_t, \
-                                std::size_t, std::span<std::int64_t>, const Average&);                          \
+#define DSGD_INSTANTIATE(Data)                                                                                     \
+  template void minibatch_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, std::size_t,    \
+                                std::size_t, std::span<std::int64_t>, const Average&);                             \
   template void minibatch_step(const LinearObjective<Data>&, std::span<Data::Real>, std::span<const std::int64_t>, \
                                double, std::size_t, std::size_t, std::size_t);
 DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)

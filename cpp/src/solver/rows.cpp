@@ -39,8 +39,8 @@ void rows_gradient(const LinearObjective<Data>& objective, std::span<const typen
   });
 }
 
-#define DSGD_INSTANTIATE(Data)                                                                   \
-  template void rows_gradient(const LinearObjective<Data>&, std::span<const Data::Real>,         \
+#define DSGD_INSTANTIATE(Data)                                                           \
+  template void rows_gradient(const LinearObjective<Data>&, std::span<const Data::Real>, \
                               std::span<const std::int64_t>, std::span<double>);
 DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE

@@ -27,8 +27,8 @@ struct MailboxLetter {
 
 class Mailbox {
  public:
-  /// A letter of peer p goes into slot p mod `slots`, where every name has a place of its own; 0: letters are bounded by
-  /// nothing, and `on_full` never happens.
+  /// A letter of peer p goes into slot p mod `slots`, where every name has a place of its own; 0: letters are bounded
+  /// by nothing, and `on_full` never happens.
   Mailbox(std::size_t slots, OnFull on_full) : slots_(slots), on_full_(on_full) {}
 
   /// Throws Error(config) for letters that cannot be added up: of different dtypes, lengths or widths.

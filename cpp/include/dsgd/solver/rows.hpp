@@ -12,8 +12,8 @@ namespace dsgd {
 /// Throws Error(config) unless every row is one of `n_rows`.
 void check_rows(std::span<const std::int64_t> rows, std::size_t n_rows);
 
-/// Adds the sum over `rows` of s_i loss'(w.x_i + b, y_i) x_i to `gradient`. Throws Error(config) for wrong sizes and for
-/// a row that is not there.
+/// Adds the sum over `rows` of s_i loss'(w.x_i + b, y_i) x_i to `gradient`. Throws Error(config) for wrong sizes and
+/// for a row that is not there.
 template <typename Data>
 void rows_gradient(const LinearObjective<Data>& objective, std::span<const typename Data::Real> weights,
                    std::span<const std::int64_t> rows, std::span<double> gradient);

@@ -42,8 +42,8 @@ class Svrg {
   /// wrong sizes.
   void use_mean(std::span<const Real> mean, std::span<const Real> inverse_frequency = {});
 
-  /// Inner steps on these rows in turn, on one thread. Throws Error(config) for a row that is not there, wrong sizes, and
-  /// the form "scalar".
+  /// Inner steps on these rows in turn, on one thread. Throws Error(config) for a row that is not there, wrong sizes,
+  /// and the form "scalar".
   void descend_rows(std::span<Real> weights, double step, std::span<const std::int64_t> rows);
 
   /// The next `count` inner steps of all threads together. `visited`, if it is not empty, receives their rows, of one
