@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cluster.toys import run_toy
+from cluster.toys import compute, run_toy
 
 from dsgd.algorithms.distributed import Mailbox, Program
 from dsgd.cluster import Crash, Simulation
@@ -27,7 +27,7 @@ def to_rank_0(mailbox: Mailbox, *, size: int = 1, nodes: int = 3, **cluster: Any
                 yield Send(0, np.full(size, float(number * 100**task.rank)))
         else:
             yield Receive(wait=True, deadline=1.0)  # the first comes at once
-            task.kernels.count(elements=10_000_000_000)  # 10 s
+            compute(task, 10.0)
         yield Clock()
         read.extend((yield Receive()) if task.rank == 0 else ())
 
@@ -87,7 +87,7 @@ def test_letters_of_different_names_have_different_places() -> None:
         for name in ("a", "b", "a"):
             yield Send(1 - task.rank, np.ones(1), name=name)
         yield Clock()
-        task.kernels.count(elements=1_000_000_000)
+        compute(task, 1.0)
         yield Clock()
         read.extend((yield Receive()))
 
@@ -103,7 +103,7 @@ def test_what_a_crashed_receiver_had_not_read_is_gone_and_the_senders_go_on() ->
         lives.append(task.rank)
         for _ in range(task.start_clock, task.max_clocks):
             yield Send(1 - task.rank, np.ones(1))
-            task.kernels.count(elements=1_000_000_000)
+            compute(task, 1.0)
             yield Clock()
         yield Receive()
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dsgd.algorithms.base import Capabilities
 from dsgd.algorithms.distributed import DistributedAlgorithm, Mailbox, Program, Table
-from dsgd.cluster import Simulation
+from dsgd.cluster import KernelCost, Simulation
 from dsgd.cluster.kernels import Kernels
 from dsgd.cluster.run import Assignment, Outcome, SimulatedRun
 from dsgd.cluster.worker_task import WorkerTask
@@ -20,6 +20,11 @@ from dsgd.problem import Problem, measure
 from dsgd.schedules import Constant
 
 Body = Callable[[WorkerTask], Program]
+
+
+def compute(task: WorkerTask, seconds: float) -> None:
+    """Count as much work as a node of speed 1 does in that time."""
+    task.kernels.count(elements=round(seconds / KernelCost().element))
 
 
 @dataclass(frozen=True, kw_only=True)
