@@ -92,9 +92,9 @@ def test_a_first_epoch_as_if_the_samples_so_far_were_all_comes_nearer() -> None:
 )
 def test_by_default_it_does_so_for_smooth_losses_and_short_rows(loss: str, alpha: float, sgd_first: bool) -> None:
     X, y = dsgd.data.make_text_classification(1000, n_features=500, random_state=0)  # rows of length 1
+    settings: dict[str, Any] = {"loss": loss, "alpha": alpha, "n_threads": 1, "random_state": 0, "max_epochs": 2}
     default, asked, other = (
-        dsgd.fit(X, y, algo="sdca", loss=loss, alpha=alpha, n_threads=1, random_state=0, max_epochs=2, **options).coef_
-        for options in ({}, {"sgd_first": sgd_first}, {"sgd_first": not sgd_first})
+        dsgd.fit(X, y, algo=Sdca(sgd_first=first), **settings).coef_ for first in (None, sgd_first, not sgd_first)
     )
     assert (default == asked).all()
     assert (default != other).any()

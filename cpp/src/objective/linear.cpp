@@ -6,6 +6,7 @@
 #include <type_traits>  // for make_unsigned_t
 
 #include "dsgd/core/atomic.hpp"
+#include "dsgd/core/check_size.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
 #include "dsgd/objective/linear_weights.hpp"
@@ -54,11 +55,6 @@ std::vector<typename Data::Real> inverse_frequencies(const Data& X, std::size_t 
   return inverse;
 }
 
-[[noreturn]] void wrong_size(const std::string& what, std::size_t size, std::size_t expected) {
-  throw Error(ErrorCode::config,
-              what + " has " + std::to_string(size) + " elements; expected " + std::to_string(expected));
-}
-
 }  // namespace
 
 template <typename Data>
@@ -70,8 +66,7 @@ LinearObjective<Data>::LinearObjective(Data X, std::span<const Real> y, std::spa
   if (!sample_weight_.empty()) check_length("sample_weight", sample_weight_.size());
   visit_loss(config_.loss, [](auto) {});
   if (inverse_frequency.empty()) return;
-  const std::size_t expected = Data::kSparse ? X_.features() : 0;
-  if (inverse_frequency.size() != expected) wrong_size("inverse_frequency", inverse_frequency.size(), expected);
+  check_size("inverse_frequency", inverse_frequency.size(), Data::kSparse ? X_.features() : 0);
   std::call_once(frequencies_->once,
                  [&] { frequencies_->inverse.assign(inverse_frequency.begin(), inverse_frequency.end()); });
 }
@@ -102,7 +97,7 @@ void LinearObjective<Data>::check_length(const char* what, std::size_t size) con
 
 template <typename Data>
 void LinearObjective<Data>::check_weights(std::span<const Real> weights) const {
-  if (weights.size() != n_parameters()) wrong_size("weights", weights.size(), n_parameters());
+  check_size("weights", weights.size(), n_parameters());
 }
 
 template <typename Data>
@@ -164,10 +159,8 @@ template <typename Data>
 void LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::span<double> out, std::size_t n_threads,
                                           std::span<Real> derivatives) const {
   check_weights(weights);
-  if (out.size() != n_parameters()) wrong_size("out", out.size(), n_parameters());
-  if (!derivatives.empty() && derivatives.size() != X_.rows()) {
-    wrong_size("derivatives", derivatives.size(), X_.rows());
-  }
+  check_size("out", out.size(), n_parameters());
+  if (!derivatives.empty()) check_size("derivatives", derivatives.size(), X_.rows());
   Exclusive policy;
   const LinearWeights<const Real, Exclusive> w(weights, config_.fit_intercept, policy);
   visit_loss(config_.loss, [&](auto loss) {
@@ -183,9 +176,8 @@ template <typename Data>
 void decision_function(const Data& X, std::span<const typename Data::Real> weights, bool fit_intercept,
                        std::span<typename Data::Real> out, std::size_t n_threads) {
   using Real = typename Data::Real;
-  const std::size_t expected = X.features() + (fit_intercept ? 1 : 0);
-  if (weights.size() != expected) wrong_size("weights", weights.size(), expected);
-  if (out.size() != X.rows()) wrong_size("out", out.size(), X.rows());
+  check_size("weights", weights.size(), X.features() + (fit_intercept ? 1 : 0));
+  check_size("out", out.size(), X.rows());
   Exclusive policy;
   const LinearWeights<const Real, Exclusive> w(weights, fit_intercept, policy);
   parallel_blocks(X.rows(), kBlockRows, n_threads, [&](std::size_t /*block*/, std::size_t begin, std::size_t end) {

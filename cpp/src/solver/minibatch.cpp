@@ -9,13 +9,14 @@
 // batch size also where an epoch leaves fewer rows for its last batch: every row weighs the same.
 #include "dsgd/solver/minibatch.hpp"
 
-#include <algorithm>  // for clamp, min
+#include <algorithm>  // for clamp, max
 #include <vector>     // for vector
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
 #include "dsgd/objective/linear_weights.hpp"
+#include "dsgd/solver/rows.hpp"
 
 namespace dsgd {
 namespace {
@@ -32,6 +33,58 @@ std::size_t useful_threads(const Data& X, std::size_t batch_size, std::size_t n_
   return std::clamp<std::size_t>(entries / kThreadEntries, 1, n_threads);
 }
 
+/// The steps of one call, and what they share.
+template <typename Data>
+class BatchSteps {
+ public:
+  using Real = typename Data::Real;
+
+  BatchSteps(const LinearObjective<Data>& objective, std::span<Real> weights, std::size_t batch_size,
+             std::size_t n_threads)
+      : objective_(objective),
+        weights_(weights),
+        threads_(useful_threads(objective.X(), batch_size, n_threads)),
+        edges_(objective.feature_ranges(threads_)) {
+    objective.check_weights(weights);
+    if constexpr (Data::kSparse) {
+      if (!objective.X().canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
+    }
+  }
+
+  /// A step of the size `share` on every row of the batch; row i brings the penalty when its visit of epoch `index`
+  /// does.
+  template <typename Policy, typename Loss, typename Penalty, typename Row>
+  void step(Policy& policy, const Loss& loss, const Penalty& penalty, std::span<const Row> batch, Real share,
+            std::size_t index) {
+    const bool fit_intercept = objective_.config().fit_intercept;
+    const auto rate = static_cast<Real>(objective_.config().intercept_rate);
+    gradient_.resize(batch.size());
+    parallel_blocks(batch.size(), kBlockRows, threads_, [&](std::size_t, std::size_t begin, std::size_t end) {
+      const LinearWeights<Real, Policy> w(weights_, fit_intercept, policy);
+      for (std::size_t k = begin; k < end; ++k) {
+        const auto i = static_cast<std::size_t>(batch[k]);
+        gradient_[k] =
+            objective_.sample_weight(i) * loss.derivative(w.decision(objective_.X().row(i)), objective_.y()[i]);
+      }
+    });
+    parallel_region(threads_, [&](std::size_t thread) {
+      const LinearWeights<Real, Policy> w(weights_, fit_intercept && thread == 0, policy);
+      for (std::size_t k = 0; k < batch.size(); ++k) {
+        const auto i = static_cast<std::size_t>(batch[k]);
+        const auto x = objective_.X().row(i).between(edges_[thread], edges_[thread + 1]);
+        w.descend(x, gradient_[k], share, rate, penalty, visit_number(i, index));
+      }
+    });
+  }
+
+ private:
+  const LinearObjective<Data>& objective_;
+  std::span<Real> weights_;
+  std::size_t threads_;
+  std::vector<std::size_t> edges_;
+  std::vector<Real> gradient_;
+};
+
 }  // namespace
 
 template <typename Data>
@@ -40,40 +93,18 @@ void minibatch_epoch(const LinearObjective<Data>& objective, std::span<typename 
                      const Average& average) {
   using Real = typename Data::Real;
   const Data& X = objective.X();
-  objective.check_weights(weights);
   check_visited(visited, X.rows());
   average.check(weights.size());
-  if constexpr (Data::kSparse) {
-    if (!X.canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
-  }
   batch_size = std::clamp<std::size_t>(batch_size, 1, X.rows());
-  const std::size_t threads = useful_threads(X, batch_size, n_threads);
-  const std::vector<std::size_t> edges = objective.feature_ranges(threads);
+  BatchSteps<Data> batches(objective, weights, batch_size, n_threads);
   objective.visit([&](auto loss, auto penalty) {
-    const bool fit_intercept = objective.config().fit_intercept;
-    const auto rate = static_cast<Real>(objective.config().intercept_rate);
     const EpochSteps<Real> steps(epoch.schedule, epoch.index);
     std::size_t done = 0;
     const auto run = [&](auto policy) {
-      using Policy = decltype(policy);
       std::vector<std::size_t> batch;
-      std::vector<Real> gradient(batch_size);
       const auto step = [&] {
-        parallel_blocks(batch.size(), kBlockRows, threads, [&](std::size_t, std::size_t begin, std::size_t end) {
-          const LinearWeights<Real, Policy> w(weights, fit_intercept, policy);
-          for (std::size_t k = begin; k < end; ++k) {
-            const std::size_t i = batch[k];
-            gradient[k] = objective.sample_weight(i) * loss.derivative(w.decision(X.row(i)), objective.y()[i]);
-          }
-        });
         const Real share = steps(epoch.t(X.rows(), done)) / static_cast<Real>(batch_size);
-        parallel_region(threads, [&](std::size_t thread) {
-          const LinearWeights<Real, Policy> w(weights, fit_intercept && thread == 0, policy);
-          for (std::size_t k = 0; k < batch.size(); ++k) {
-            w.descend(X.row(batch[k]).between(edges[thread], edges[thread + 1]), gradient[k], share, rate, penalty,
-                      visit_number(batch[k], epoch.index));
-          }
-        });
+        batches.step(policy, loss, penalty, std::span<const std::size_t>(batch), share, epoch.index);
         done += batch.size();
         batch.clear();
       };
@@ -93,9 +124,25 @@ void minibatch_epoch(const LinearObjective<Data>& objective, std::span<typename 
   });
 }
 
-#define DSGD_INSTANTIATE(Data)                                                                                  \
-  template void minibatch_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, std::size_t, \
-                                std::size_t, std::span<std::int64_t>, const Average&);
+template <typename Data>
+void minibatch_step(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights,
+                    std::span<const std::int64_t> rows, double step, std::size_t batch_size, std::size_t index,
+                    std::size_t n_threads) {
+  using Real = typename Data::Real;
+  check_rows(rows, objective.X().rows());
+  BatchSteps<Data> batches(objective, weights, batch_size, n_threads);
+  const Real share = static_cast<Real>(step) / static_cast<Real>(std::max<std::size_t>(batch_size, 1));
+  objective.visit([&](auto loss, auto penalty) {
+    Exclusive policy;
+    batches.step(policy, loss, penalty, rows, share, index);
+  });
+}
+
+#define DSGD_INSTANTIATE(Data)                                                                                     \
+  template void minibatch_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, std::size_t,    \
+                                std::size_t, std::span<std::int64_t>, const Average&);                             \
+  template void minibatch_step(const LinearObjective<Data>&, std::span<Data::Real>, std::span<const std::int64_t>, \
+                               double, std::size_t, std::size_t, std::size_t);
 DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 

@@ -68,7 +68,10 @@ Sdca<Data>::Sdca(const LinearObjective<Data>& objective, SdcaConfig config)
     rest_.resize(X.rows());
     idle_.resize(X.rows());
   }
-  if (config.n_threads > 1) replicas_.resize(config.n_threads);
+  if (config.n_threads > 1) {
+    replicas_.resize(config.n_threads);
+    plan_ = plan_merges(objective, config.merge_visits, config.n_threads);
+  }
 }
 
 template <typename Data>
@@ -169,11 +172,10 @@ SdcaEpoch Sdca<Data>::epoch(std::span<Real> weights, const Epoch& epoch, bool me
       done[0] = pass(loss, weights, epoch, 0, measure_gap, visited, [] {});
       return;
     }
-    const MergePlan plan = plan_merges(objective_, config_.merge_visits, config_.n_threads);
     parallel_region(config_.n_threads, [&](std::size_t thread) {
       Replica<Real>& replica = replicas_[thread];
       replica.begin(weights, merging_);
-      done[thread] = pass(loss, replica.weights(), epoch, thread, measure_gap, {}, [&] { replica.advance(plan); });
+      done[thread] = pass(loss, replica.weights(), epoch, thread, measure_gap, {}, [&] { replica.advance(plan_); });
       replica.finish();
     });
   });

@@ -19,14 +19,17 @@
 // Features that no row holds have mu_j = 0; "scalar" regularises them, after "reweighted" the caller must.
 #include "dsgd/solver/svrg.hpp"
 
-#include <algorithm>  // for clamp, min
+#include <algorithm>  // for clamp, min, transform
 #include <cmath>      // for abs, exp, expm1, log1p, sqrt
 #include <utility>    // for move
 
 #include "dsgd/core/atomic.hpp"
+#include "dsgd/core/check_size.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
+#include "dsgd/data/squared_norms.hpp"
 #include "dsgd/objective/linear_weights.hpp"
+#include "dsgd/solver/rows.hpp"
 
 namespace dsgd {
 namespace {
@@ -67,47 +70,71 @@ void Svrg<Data>::begin(const Epoch& epoch) {
 template <typename Data>
 void Svrg<Data>::take_anchor(std::span<const Real> weights) {
   objective_.loss_gradient(weights, mean_, config_.n_threads, derivative_);
-  const bool scalar = config_.mean_gradient == "scalar";
-  for (std::size_t j = 0; j < mean_.size(); ++j) {
-    const bool whole = scalar || j >= objective_.X().features();  // the intercept is in every row
-    pull_[j] = static_cast<Real>(whole ? mean_[j] : mean_[j] * objective_.inverse_frequency(j));
+  std::ranges::transform(mean_, pull_.begin(), [](double mean) { return static_cast<Real>(mean); });
+  spread(pull_, objective_.inverse_frequency());
+}
+
+template <typename Data>
+void Svrg<Data>::use_mean(std::span<const Real> mean, std::span<const Real> inverse_frequency) {
+  check_size("mean_gradient", mean.size(), pull_.size());
+  if (!inverse_frequency.empty()) {
+    check_size("inverse_frequency", inverse_frequency.size(), Data::kSparse ? objective_.X().features() : 0);
   }
+  spread(mean, inverse_frequency.empty() ? objective_.inverse_frequency() : inverse_frequency);
+}
+
+/// Makes the mean gradient what a step on the support brings; the intercept is in every row.
+template <typename Data>
+void Svrg<Data>::spread(std::span<const Real> mean, std::span<const Real> inverse_frequency) {
+  const std::size_t scaled = config_.mean_gradient == "scalar" ? 0 : inverse_frequency.size();
+  for (std::size_t j = 0; j < mean.size(); ++j) pull_[j] = j < scaled ? mean[j] * inverse_frequency[j] : mean[j];
 }
 
 /// The accelerated factor by the sample's own gradient: step (1 + sigma), where sigma is its norm over the mean so far.
 template <typename Data>
 template <typename Row>
-auto Svrg<Data>::lengthened(Real step, Real derivative, const Row& x, Walk& walk) const -> Real {
-  double squares = objective_.config().fit_intercept ? 1 : 0;
-  for (std::size_t k = 0; k < x.size(); ++k) squares += static_cast<double>(x.value(k)) * x.value(k);
+auto Svrg<Data>::lengthened(Real step, Real derivative, const Row& x, Norms& norms) const -> Real {
+  const double squares = squared_norm(x) + (objective_.config().fit_intercept ? 1 : 0);
   const double norm = std::abs(static_cast<double>(derivative)) * std::sqrt(squares);
-  walk.norms += norm;
-  ++walk.samples;
-  const double mean = walk.norms / static_cast<double>(walk.samples);
+  norms.sum += norm;
+  ++norms.samples;
+  const double mean = norms.sum / static_cast<double>(norms.samples);
   const double sigma = mean > 0 ? std::min(config_.max_sigma, norm / mean) : 0;
   return static_cast<Real>(std::min(config_.longest_step, static_cast<double>(step) * (1 + sigma)));
 }
 
+/// Steps on every row that `for_each_row` calls its argument with.
 template <typename Data>
-template <typename Policy>
-void Svrg<Data>::reweighted(std::span<Real> weights, Real step, Walk& walk, std::size_t count,
-                            std::int64_t* visited) const {
+template <typename Policy, typename Rows>
+void Svrg<Data>::reweighted(std::span<Real> weights, Real step, Norms& norms, const Rows& for_each_row) const {
   const Data& X = objective_.X();
   objective_.visit([&](auto loss, auto penalty) {
     Policy policy;
     const LinearWeights<Real, Policy> w(weights, objective_.config().fit_intercept, policy);
     const auto rate = static_cast<Real>(objective_.config().intercept_rate);
-    walk.draws.take(count, [&](std::size_t i) {
+    for_each_row([&](std::size_t i) {
       const auto x = X.row(i);
       const Real derivative = objective_.sample_weight(i) * loss.derivative(w.decision(x), objective_.y()[i]);
       const Real g = derivative - derivative_[i];
-      const Real eta = config_.max_sigma > 0 ? lengthened(step, derivative, x, walk) : step;
+      const Real eta = config_.max_sigma > 0 ? lengthened(step, derivative, x, norms) : step;
       penalty.with_prox(eta, 1, [&](const auto& prox) {
         w.update(x, [&](Real w_j, Real x_j, std::size_t j) { return prox(w_j - eta * (g * x_j + pull_[j]), j); });
       });
       w.update_intercept([&](Real b) { return b - rate * eta * (g + pull_.back()); });
-      if (visited != nullptr) *visited++ = static_cast<std::int64_t>(i);
     });
+  });
+}
+
+template <typename Data>
+void Svrg<Data>::descend_rows(std::span<Real> weights, double step, std::span<const std::int64_t> rows) {
+  objective_.check_weights(weights);
+  check_rows(rows, objective_.X().rows());
+  if (config_.mean_gradient == "scalar") {
+    throw Error(ErrorCode::config, "the scalar form takes its rows from an epoch; use reweighted");
+  }
+  Norms norms;
+  reweighted<Exclusive>(weights, static_cast<Real>(step), norms, [&](const auto& visit) {
+    for (const std::int64_t row : rows) visit(static_cast<std::size_t>(row));
   });
 }
 
@@ -191,10 +218,16 @@ void Svrg<Data>::descend(std::span<Real> weights, double step, std::size_t count
   if (config_.mean_gradient == "reweighted") {
     const auto eta = static_cast<Real>(step);
     share_out(count, [&](Walk& walk, std::size_t steps) {
+      const auto rows = [&](const auto& visit) {
+        walk.draws.take(steps, [&](std::size_t i) {
+          visit(i);
+          if (next != nullptr) *next++ = static_cast<std::int64_t>(i);
+        });
+      };
       if (alone) {
-        reweighted<Exclusive>(weights, eta, walk, steps, next);
+        reweighted<Exclusive>(weights, eta, walk.norms, rows);
       } else {
-        reweighted<Racy>(weights, eta, walk, steps, next);
+        reweighted<Racy>(weights, eta, walk.norms, rows);
       }
     });
     return;

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
-from dsgd.algorithms.variance_reduction import WINDOW, longest_safe_step, stands_still
+from dsgd.algorithms.variance_reduction import WINDOW, gradient_norm, longest_safe_step, stands_still
 from dsgd.checks import check_choice, check_flag, check_integer, check_real
 from dsgd.errors import ConfigError
 from dsgd.problem import Sample
@@ -134,7 +134,7 @@ class Svrg(Algorithm):
                 solver.take_anchor(task.weights)
                 task.passes += 1
                 if self.accelerated == "anchor":
-                    norm = _gradient_norm(task, solver.mean_gradient, step)
+                    norm = gradient_norm(task.problem, task.weights, solver.mean_gradient, step)
                     first_norm = norm if math.isnan(first_norm) else first_norm
                     sigma = min(self.max_sigma, norm / first_norm) if first_norm > 0 else 0.0
                     step = min(step * (1 + sigma), longest)
@@ -212,9 +212,3 @@ def _check_inner_steps(value: Any) -> int | Literal["window"] | None:
     if value is None or (isinstance(value, str) and value == "window"):
         return None if value is None else "window"
     return check_integer("inner_steps", value, 1, 2**63 - 1)
-
-
-def _gradient_norm(task: Task, mean_gradient: NDArray[np.float64], step: float) -> float:
-    """Return ||w - prox(w - step g)|| / step, which is the norm of the objective's gradient where it has one."""
-    w = task.weights.astype(np.float64)
-    return float(np.linalg.norm(w - task.prox(w - step * mean_gradient, step))) / step

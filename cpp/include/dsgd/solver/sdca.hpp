@@ -76,6 +76,7 @@ class Sdca {
   std::vector<std::uint8_t> rest_;  // epochs that the sample is still left out
   std::vector<std::uint8_t> idle_;  // visits in a row that changed nothing
   std::vector<Replica<Real>> replicas_;
+  MergePlan plan_;  // of the replicas
   std::mutex merging_;
 };
 
