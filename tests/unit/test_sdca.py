@@ -68,7 +68,7 @@ def test_another_rule_may_stop_first_without_a_warning() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"max_rest": 0}, {"max_rest": 1}, {"damping": 2.0}, {"block_size": 8}, {"sgd_first": False}, {"random_state": 1}],
+    [{"max_rest": 0}, {"max_rest": 1}, {"damping": 2.0}, {"block_size": 8}, {"sgd_first": True}, {"random_state": 1}],
     ids=str,
 )
 def test_every_option_changes_the_result(change: dict[str, Any]) -> None:
