@@ -16,11 +16,11 @@ from dsgd.algorithms import Task
 from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.callbacks import Callback
 from dsgd.checks import check_integer, shown
-from dsgd.cluster.kernels import Kernels
-from dsgd.cluster.run import Assignment, ClusterRecord, Outcome, SimulatedRun
+from dsgd.cluster.assignment import Assignment, ClusterRecord, Outcome
+from dsgd.cluster.run import SimulatedRun
 from dsgd.cluster.simulation import Simulation
 from dsgd.cluster.trace import Trace
-from dsgd.data.partition import deal, part
+from dsgd.data.partition import deal
 from dsgd.errors import ConfigError, DivergedError
 from dsgd.history import History, Record
 from dsgd.progress import ProgressReport
@@ -77,17 +77,15 @@ def assignment(algorithm: DistributedAlgorithm, task: Task, n_nodes: int) -> Ass
     Assignment
     """
     has_coordinator = int(algorithm.has_coordinator)
-    n_workers = n_nodes - has_coordinator
     problem = task.problem
-    inverse = task.objective.inverse_frequency  # counted once, of the whole data
-    shards = deal(problem.matrix.n_rows, n_workers, task.seed)
-    parts = [problem if len(rows) == problem.matrix.n_rows else part(problem, rows) for rows in shards]
-    if has_coordinator:
-        parts.insert(0, part(problem, np.zeros(1, np.intp)))
-    max_clocks = algorithm.clocks(task.max_epochs, max(map(len, shards)))
+    rows = deal(problem.matrix.n_rows, n_nodes - has_coordinator, task.seed)
+    max_clocks = algorithm.clocks(task.max_epochs, max(map(len, rows)))
     return Assignment(
         algorithm=algorithm,
-        kernels=[Kernels(mine, inverse, task.n_threads) for mine in parts],
+        problem=problem,
+        rows=[np.zeros(1, np.intp)] * has_coordinator + rows,
+        inverse_frequency=task.objective.inverse_frequency,  # counted once, of the whole data
+        n_threads=task.n_threads,
         start=task.weights.copy(),
         max_clocks=max_clocks,
         passes_per_clock=task.max_epochs / max_clocks,
