@@ -35,12 +35,25 @@ from dsgd.cluster.commands import (
     Wait,
 )
 from dsgd.cluster.worker_task import WorkerTask
-from dsgd.errors import ConfigError
+from dsgd.errors import AuthenticationError, ConfigError, DeadlineError, DsgdError, ProtocolError, WorkerLostError
 
-__all__ = ["Observer", "Program", "ProgramRun", "Status"]
+__all__ = ["Observer", "Program", "ProgramRun", "Status", "failure"]
 
 Program = Generator[Command, Any, None]
 Observer = Callable[[Command, Any], None]
+
+
+_ERRORS: dict[str, type[DsgdError]] = {
+    "authentication": AuthenticationError,
+    "config": ConfigError,
+    "deadline": DeadlineError,
+    "worker_lost": WorkerLostError,
+}
+
+
+def failure(answer: _core.Answer, where: str) -> DsgdError:
+    """Return the error that a client's answer ``failed`` stands for."""
+    return _ERRORS.get(answer.name, ProtocolError)(f"{where}: {answer.message}")
 
 
 class Status(enum.Enum):
@@ -65,7 +78,7 @@ class ProgramRun:
     clients : mapping of str to _core.Client
         One a group that the worker is a member of; all have joined.
     send : callable
-        Given a group, a peer's rank in it and the frames of a letter.
+        Carries a letter to its peer.
     observer : callable, optional
         Sees every command with its answer, in the order of the program.
     """
@@ -75,7 +88,7 @@ class ProgramRun:
         program: Program,
         task: WorkerTask,
         clients: dict[str, _core.Client],
-        send: Callable[[str, int, list[bytes]], None],
+        send: Callable[[Send], None],
         observer: Observer | None = None,
     ) -> None:
         self.command: Command | None = None
@@ -199,8 +212,13 @@ class ProgramRun:
         return self._await(command.group, request)
 
     def _letter(self, now: float, command: Send) -> bool:  # noqa: ARG002
-        frames = self._client(command).letter(command.value, command.keys, command.name)
-        self._send(command.group, command.peer, frames)
+        self._client(command)
+        members = self._task.groups[command.group]
+        if not 0 <= command.peer < len(members):
+            raise ConfigError(
+                f"worker {self._task.rank} sends to rank {command.peer} of {len(members)} in group {command.group!r}"
+            )
+        self._send(command)
         self._answer = None
         return True
 
