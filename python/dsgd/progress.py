@@ -17,7 +17,19 @@ def _describe(record: Record) -> str:
     parts = [] if record.objective is None else [f"objective {record.objective:.5f}"]
     if record.score is not None:
         parts.append(f"score {record.score:.4f}")
+    if record.clocks is not None:
+        parts.append(_of_cluster(record))
     return "  ".join([*parts, f"step {record.step_size:.2g}"])
+
+
+def _of_cluster(record: Record) -> str:
+    """Return how far the nodes are, how long the one that waits most has waited, and what went over the wire."""
+    clocks, delays = record.clocks or (0,), record.staleness or (0,)
+    first, last = min(clocks), max(clocks)
+    behind = sum(delay * pulls for delay, pulls in enumerate(delays)) / max(sum(delays), 1)
+    moved = (sum(record.bytes_sent or ()) + sum(record.bytes_received or ())) / 1e6
+    clock = f"clock {first}" if first == last else f"clocks {first} to {last}"
+    return f"{clock}  staleness {behind:.1f}  waiting {max(record.waiting or (0.0,)):.2f} s  {moved:.1f} MB"
 
 
 class ProgressReport:
