@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING, Self
 
 from dsgd.history import Record
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["ProgressReport"]
 
@@ -44,6 +44,10 @@ class ProgressReport:
     """
 
     def __init__(self, max_epochs: int, console: Console | None = None) -> None:
+        # Slow to import, and worker processes show nothing.
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
         self._max_epochs = max_epochs
         self._console = Console(stderr=True) if console is None else console
         self._bar = Progress(

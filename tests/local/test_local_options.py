@@ -97,16 +97,14 @@ def test_the_wire_has_options() -> None:
 
 def test_logs_and_traces_are_kept_where_they_are_asked_for(tmp_path: Path) -> None:
     result = local_fit(
-        {"servers": 2, "log_dir": tmp_path, "trace": True, "chunk_rows": 10}, algo=DisSvrg(), max_epochs=2
+        {"servers": 2, "log_dir": tmp_path, "trace": True}, algo=DisSvrg(), max_epochs=2
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("server-0.log", "server-1.log", "worker-0.log", "worker-1.log")
     ]
     assert "worker 1 INFO: joined at clock 0" in (tmp_path / "worker-1.log").read_text()
     assert result.trace is not None
-    whole = local_fit({"trace": True}, algo=DisSvrg(), max_epochs=2).trace
-    assert whole is not None
-    assert len(result.trace.of(Kind.COMPUTE)["a"]) > len(whole.of(Kind.COMPUTE)["a"])
+    assert len(result.trace.of(Kind.COMPUTE)["a"]) > 4
     assert not result.trace.answers
 
 
@@ -163,9 +161,7 @@ def test_the_others_go_on_without_a_lost_worker(how: str) -> None:
     with pytest.warns(RuntimeWarning, match="the others go on without its rows"):
         result = local_fit({"heartbeat_deadline": 1.0}, algo=Mortal(signal=how))
     clocks = result.history[-1].clocks
-    assert clocks is not None
-    assert clocks[0] > 100
-    assert clocks[1] == 3
+    assert clocks == (30, 3)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +169,7 @@ def test_the_others_go_on_without_a_lost_worker(how: str) -> None:
     [
         ({"heartbeat_deadline": 1.0, "on_lost": "fail"}, Mortal(signal="SIGSTOP"), WorkerLostError, "is lost"),
         ({"stall_deadline": 2.0}, Mortal(signal="SIGSTOP"), DeadlineError, "no worker finished a clock for 2 s"),
-        ({"join_deadline": 0.05}, Ssp(), WorkerLostError, "all workers were lost"),
+        ({"join_deadline": 0.05}, Ssp(), ClusterError, "server 0 said nothing for 0.05 s"),
     ],
 )
 def test_every_wait_has_a_deadline(

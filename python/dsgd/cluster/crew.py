@@ -134,7 +134,6 @@ class Crew:
             "n_nodes": self._assignment.n_nodes,
             "n_shards": config.servers,
             "n_threads": self._n_threads,
-            "chunk_rows": config.chunk_rows,
             "origin": time.monotonic(),
             "notices": list(notices),
             "trace": config.trace,
@@ -149,7 +148,6 @@ class Crew:
             },
             "client": {
                 "heartbeat_interval": config.heartbeat_deadline / 6,
-                "resend_after": config.resend_after,
                 "deadline": 2 * config.heartbeat_deadline,
                 **wire,
             },

@@ -35,8 +35,6 @@ class LocalCluster:
     speeds : float or sequence of float or mapping of int to float, default=1.0
         Of all workers, of each, or of those that are named, by number: below 1 a worker sleeps after each kernel, as
         long as if its processor were so much slower.
-    chunk_rows : int, default=4096
-        Rows of a piece of a long kernel.
     checkpoint_every : int, optional
         Clocks of the slowest worker between checkpoints of the server. None: there are none, and a server that is
         started again begins at clock 0.
@@ -54,8 +52,6 @@ class LocalCluster:
         Seconds of silence after which a worker or a server counts as lost.
     join_deadline : float, default=60.0
         Seconds in which a process must have started.
-    resend_after : float, default=1.0
-        Seconds without an acknowledgement after which a client sends again.
     stall_deadline : float, default=3600.0
         Seconds in which no worker finishes a clock after which the run is given up.
     tls : bool, default=False
@@ -75,7 +71,6 @@ class LocalCluster:
     workers: int = 4
     servers: int = 1
     speeds: float | Sequence[float] | Mapping[int, float] = 1.0
-    chunk_rows: int = 4096
     checkpoint_every: int | None = None
     checkpoint: str | os.PathLike[str] | None = None
     resume: str | os.PathLike[str] | None = None
@@ -84,7 +79,6 @@ class LocalCluster:
     restart_servers: int = 1
     heartbeat_deadline: float = 30.0
     join_deadline: float = 60.0
-    resend_after: float = 1.0
     stall_deadline: float = 3600.0
     tls: bool = False
     wire_dtype: str | None = None
@@ -97,12 +91,11 @@ class LocalCluster:
         for name, low, high in (
             ("workers", 1, 1024),
             ("servers", 1, 64),
-            ("chunk_rows", 1, None),
             ("restart_workers", 0, None),
             ("restart_servers", 0, None),
         ):
             check_integer(name, getattr(self, name), low, high)
-        for name in ("heartbeat_deadline", "join_deadline", "resend_after", "stall_deadline"):
+        for name in ("heartbeat_deadline", "join_deadline", "stall_deadline"):
             check_real(name, getattr(self, name), 0, low_open=True)
         for name in ("tls", "payload_checksum", "trace", "record_answers"):
             check_flag(name, getattr(self, name))

@@ -22,6 +22,7 @@ __all__ = ["NetworkWorker", "Tally"]
 
 _LOG = logging.getLogger("dsgd")
 _PATIENCE = 1.0
+_CHUNK_ROWS = 4096
 
 
 @dataclass
@@ -63,7 +64,6 @@ class NetworkWorker:
         Not started yet; stopped by whoever made it.
     speed : float
         Below 1: sleep after every kernel, so long that it took 1 / speed times its time.
-    chunk_rows : int
     origin : float
         When the run began, by `time.monotonic`.
     notices : sequence of int
@@ -84,7 +84,6 @@ class NetworkWorker:
         client: _core.TcpClient,
         *,
         speed: float,
-        chunk_rows: int,
         origin: float,
         notices: Sequence[int],
         on_notice: Callable[[Tally], None],
@@ -98,7 +97,6 @@ class NetworkWorker:
         self._kernels = kernels
         self._client = client
         self._rest = 1 / speed - 1
-        self._chunk_rows = chunk_rows
         self._origin = origin
         self._notices = list(notices)
         self._on_notice = on_notice
@@ -177,7 +175,7 @@ class NetworkWorker:
             start_clock=start_clock,
             saved=saved,
             now=self._now,
-            chunk_rows=self._chunk_rows,
+            chunk_rows=_CHUNK_ROWS,
             groups=self._groups,
         )
         self._program = ProgramRun(

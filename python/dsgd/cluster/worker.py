@@ -48,7 +48,6 @@ def _work(channel: Channel, first: Message) -> None:
             kernels,
             client,
             speed=told["speed"],
-            chunk_rows=options["chunk_rows"],
             origin=options["origin"],
             notices=options["notices"],
             on_notice=report,
