@@ -124,7 +124,7 @@ def distributed(rows: int) -> None:
                 f"{last.objective:.6f}",
             )
         if staleness == 0:
-            same = np.array_equal(*weights)
+            same = np.array_equal(weights[0], weights[1])
             CONSOLE.print(f"without staleness processes and simulation give the same weights, bit for bit: {same}")
     CONSOLE.print(table)
 

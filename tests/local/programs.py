@@ -11,7 +11,7 @@ import numpy as np
 
 from dsgd.algorithms import Ssp
 from dsgd.algorithms.distributed import Program
-from dsgd.cluster.commands import AllReduce, Clock, Poll, Pull, Push, Receive, Report, Send, Signal, Wait
+from dsgd.cluster.commands import AllReduce, Clock, Message, Poll, Pull, Push, Receive, Report, Send, Signal, Wait
 from dsgd.cluster.worker_task import WorkerTask
 from dsgd.errors import DataError
 
@@ -84,7 +84,7 @@ class AllCommands(Ssp):
             yield Send((task.rank + 1) % n, np.full(3, task.rank + clock, float), name="ring")
             keys = np.array([task.rank], np.uint64)
             yield Push(np.ones(1), keys=keys)
-            letters = []
+            letters: list[Message] = []
             while not letters:
                 letters = yield Receive(wait=True, deadline=10.0)
             reduced = yield AllReduce(np.array([float(task.rank)]), weight=2.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 import os
@@ -110,7 +111,9 @@ def test_a_slow_worker_is_left_behind_or_waited_for() -> None:
     rows = scipy.sparse.random_array((4000, 500), density=0.2, rng=np.random.default_rng(0), format="csr")
     y = np.where(rows @ np.random.default_rng(1).standard_normal(500) > 0, 1.0, -1.0)
     slow = {"speeds": {1: 0.05}}
-    first = local_fit(slow, data=(rows, y), algo=DisSvrg(staleness=math.inf, inner_steps=20_000), max_epochs=6).history[0]
+    first = local_fit(slow, data=(rows, y), algo=DisSvrg(staleness=math.inf, inner_steps=20_000), max_epochs=6).history[
+        0
+    ]
     assert first.clocks is not None
     assert first.clocks[0] > first.clocks[1] + 1
     waits = local_fit(slow, data=(rows, y), algo=DisSvrg(staleness=0, inner_steps=20_000), max_epochs=4).history[-1]
@@ -168,7 +171,11 @@ def test_a_trace_keeps_the_rules_and_replays_to_the_same_weights(
 def test_the_history_is_that_of_a_cluster(capsys: pytest.CaptureFixture[str]) -> None:
     seen = []
     result = local_fit(
-        algo=DisSvrg(), max_epochs=6, evaluate_every=2, callbacks=[lambda record, model: seen.append(record)], progress=True
+        algo=DisSvrg(),
+        max_epochs=6,
+        evaluate_every=2,
+        callbacks=[lambda record, _: seen.append(record)],
+        progress=True,
     )
     assert [record.epoch for record in result.history] == [2, 4, 6]
     assert seen == list(result.history)
@@ -178,7 +185,7 @@ def test_the_history_is_that_of_a_cluster(capsys: pytest.CaptureFixture[str]) ->
     assert sum(last.staleness) == 24  # two pulls a clock
     assert all(sent > 1000 for sent in (*(last.bytes_sent or ()), *(last.bytes_received or ())))
     assert all(waited > 0 for waited in last.waiting or ())
-    assert all(a.seconds < b.seconds for a, b in zip(seen, seen[1:], strict=False))
+    assert all(a.seconds < b.seconds for a, b in itertools.pairwise(seen))
     assert last.effective_passes == pytest.approx(18)
     shown = capsys.readouterr().err
     assert "clock 6" in shown
@@ -190,30 +197,30 @@ def test_a_run_ends_early_where_it_is_told_to() -> None:
     result = local_fit(algo=DisSvrg(), max_epochs=5000, tol=1e-3, patience=2)
     assert result.stop_reason == "tol"
     assert len(result.history) < 1000
-    called = local_fit(algo=DisSvrg(), max_epochs=5000, callbacks=[lambda record, model: record.epoch >= 2])
+    called = local_fit(algo=DisSvrg(), max_epochs=5000, callbacks=[lambda record, _: record.epoch >= 2])
     assert called.stop_reason == "callback"
 
 
-def test_workers_have_no_copy_of_the_data() -> None:
+def memory_of_workers(n_rows: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Return the most that a worker of two reports of its memory, in bytes, with so many rows of 4 kB."""
+    reports: list[dict[str, float]] = []
+
+    class Watched(LocalRun):
+        def outcome(self) -> Outcome:
+            outcome = super().outcome()
+            reports.extend(json.loads(text) for _, _, text in outcome.reports)
+            return outcome
+
+    monkeypatch.setattr(training, "LocalRun", Watched)
+    rows = np.random.default_rng(0).standard_normal((n_rows, 500))
+    local_fit(data=(rows, np.where(rows[:, 0] > 0, 1.0, -1.0)), algo=Measured())
+    assert [report["samples"] for report in reports] == [n_rows / 2] * 2
+    return {key: max(report[key] for report in reports) for key in reports[0]}
+
+
+def test_workers_have_no_copy_of_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """32 MB in all: each of two workers maps half, and has next to nothing more of its own than with little data."""
-    memory = []
-    for n_rows in (400, 8000):
-        rows = np.random.default_rng(0).standard_normal((n_rows, 500))
-        y = np.where(rows[:, 0] > 0, 1.0, -1.0)
-        reports: list[dict[str, float]] = []
-
-        class Watched(LocalRun):
-            def outcome(self) -> Outcome:
-                outcome = super().outcome()
-                reports.extend(json.loads(text) for _, _, text in outcome.reports)
-                return outcome
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(training, "LocalRun", Watched)
-            local_fit(data=(rows, y), algo=Measured())
-        assert [report["samples"] for report in reports] == [n_rows / 2] * 2
-        memory.append({key: max(report[key] for report in reports) for key in reports[0]})
-    little, much = memory
+    little, much = (memory_of_workers(n_rows, monkeypatch) for n_rows in (400, 8000))
     assert much["Anonymous"] < little["Anonymous"] + 4e6
     assert little["Pss"] + 14e6 < much["Pss"] < little["Pss"] + 22e6
 
@@ -223,7 +230,7 @@ import dsgd, numpy as np
 random = np.random.default_rng(0)
 X = random.standard_normal((200, 5))
 y = np.where(X[:, 0] > 0, 1.0, -1.0)
-result = dsgd.fit(X, y, algo="dissvrg", loss="logistic", workers=2, max_epochs=EPOCHS, random_state=0, evaluate_every=EVERY)
+result = dsgd.fit(X, y, algo="dissvrg", loss="logistic", workers=2, max_epochs=EPOCHS, evaluate_every=EVERY)
 print("stopped by", result.stop_reason, len(result.history), flush=True)
 """
 

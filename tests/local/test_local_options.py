@@ -96,9 +96,7 @@ def test_the_wire_has_options() -> None:
 
 
 def test_logs_and_traces_are_kept_where_they_are_asked_for(tmp_path: Path) -> None:
-    result = local_fit(
-        {"servers": 2, "log_dir": tmp_path, "trace": True}, algo=DisSvrg(), max_epochs=2
-    )
+    result = local_fit({"servers": 2, "log_dir": tmp_path, "trace": True}, algo=DisSvrg(), max_epochs=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("server-0.log", "server-1.log", "worker-0.log", "worker-1.log")
     ]
@@ -193,7 +191,9 @@ def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     whole = simulated_fit(max_epochs=8, **options)
     local_fit({"checkpoint": path, "checkpoint_every": 15}, max_epochs=4, **options)
     assert Checkpoint.load(path)[0].clock in (15, 30)  # of 30
-    rest = local_fit({"resume": path}, max_epochs=8, random_state=None, step_size="auto", algo=BARRIER, schedule=Constant())
+    rest = local_fit(
+        {"resume": path}, max_epochs=8, random_state=None, step_size="auto", algo=BARRIER, schedule=Constant()
+    )
     assert np.array_equal(rest.coef_, whole.coef_)
     for changed, message in (
         ({"cluster": {"workers": 3, "resume": path}}, "n_nodes=2; this one has 3"),

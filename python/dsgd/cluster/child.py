@@ -61,7 +61,7 @@ class Child:
         self.done = False
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
-        self._log: IO[bytes] = tempfile.TemporaryFile() if log is None else log.open("ab+")
+        self._log: IO[bytes] = tempfile.TemporaryFile() if log is None else log.open("ab+")  # noqa: SIM115  # see `end`
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
@@ -69,7 +69,7 @@ class Child:
         }
         try:
             with theirs:
-                # Not the current folder on the path (-P), and no Ctrl-C of a terminal: that is for the parent to handle.
+                # Without the current folder on the path (-P), and out of reach of the Ctrl-C of a terminal.
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", "-m", module, str(theirs.fileno()), str(os.getpid())],
                     stdin=subprocess.DEVNULL,

@@ -23,8 +23,8 @@ class LocalCluster:
 
     Every worker is a process of its own, and every shard of the parameter server another. The rows are packed once, by
     `fit`, and mapped by the workers. Nothing of a run is left when it ends, however it ends: no process, no socket, no
-    file but a checkpoint and logs that were asked for. It works from a script without a main guard, from a REPL and from
-    a notebook.
+    file but a checkpoint and logs that were asked for. It works from a script without a main guard, from a REPL and
+    from a notebook.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """The data of a run, packed once into files that have no name, and mapped by the processes that work on it.
 
-Each node has a file of its own rows, and all have one of what is common; the format is that of `dsgd.data.cache`. A file
-is opened and unlinked as soon as it is written: it lives as long as a process holds it, and no crash leaves one behind.
+Each node has a file of its own rows, and all have one of what is common; the format is that of `dsgd.data.cache`. A
+file is opened and unlinked as soon as it is written: it lives as long as a process holds it, and no crash leaves one
+behind.
 """
 
 from __future__ import annotations
@@ -123,7 +124,10 @@ def pack_job(assignment: Assignment, options: dict[str, Any]) -> Nameless:
     plan = {
         "algorithm": described(assignment.algorithm, REGISTRY),
         "schedule": described(assignment.schedule, SCHEDULES),
-        **{name: getattr(assignment, name) for name in ("max_clocks", "passes_per_clock", "step_size", "seed", "n_total")},
+        **{
+            name: getattr(assignment, name)
+            for name in ("max_clocks", "passes_per_clock", "step_size", "seed", "n_total")
+        },
     }
     description = {
         "plan": plan,

@@ -6,14 +6,12 @@ import dataclasses
 import importlib
 import json
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from dsgd.checks import shown
 from dsgd.errors import ConfigError
 
 __all__ = ["described", "restored"]
-
-T = TypeVar("T")
 
 
 def described(value: Any, registry: Mapping[str, type[Any]]) -> dict[str, Any]:
@@ -46,7 +44,7 @@ def described(value: Any, registry: Mapping[str, type[Any]]) -> dict[str, Any]:
     return {"name": name, "options": options}
 
 
-def restored(description: Mapping[str, Any], registry: Mapping[str, type[T]], base: type[T]) -> T:
+def restored(description: Mapping[str, Any], registry: Mapping[str, type[Any]], base: type[Any]) -> Any:
     """Return the object of `described`; `ConfigError` for what is no `base`."""
     name, options = description["name"], description["options"]
     kind = registry.get(name)

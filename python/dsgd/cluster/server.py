@@ -81,7 +81,9 @@ def _tell(channel: Channel, server: _core.TcpServer, tables: list[str]) -> None:
             _say(channel, server, "alive", {}, clock=server.slowest, moment=told)
 
 
-def _say(channel: Channel, server: _core.TcpServer, kind: str, arrays: dict[str, NDArray[Any]], **fields: float) -> None:
+def _say(
+    channel: Channel, server: _core.TcpServer, kind: str, arrays: dict[str, NDArray[Any]], **fields: float
+) -> None:
     reports = [(report.worker, report.time, report.metrics.decode()) for report in server.take_reports()]
     members = [(member.status, member.clock) for member in server.members]
     channel.send(kind, arrays, members=members, reports=reports, **fields)

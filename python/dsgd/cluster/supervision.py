@@ -98,6 +98,8 @@ class LocalRun:
     def outcome(self) -> Outcome:
         """Return what there is now."""
         ledger, tables = self._ledger, {}
+        if self._trace is not None:
+            self._trace.sort()
         parts = [part for part in ledger.tables if part is not None]
         if len(parts) == len(ledger.tables):
             tables = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -175,7 +177,7 @@ class LocalRun:
             self._progress = (now, self._ledger.members)
         if now > self._progress[0] + config.stall_deadline:
             raise DeadlineError(
-                f"no worker finished a clock for {config.stall_deadline:g} s; (status, clock) are {self._ledger.members}"
+                f"no worker finished a clock for {config.stall_deadline:g} s; they are {self._ledger.members}"
             )
 
     def _lose_worker(self, rank: int, how: str) -> None:

@@ -101,10 +101,13 @@ class Trace:
         return taken
 
     def extend(self, later: Trace) -> None:
-        """Add what happened later, or elsewhere; the rows are then in the order of their ends."""
+        """Add what happened later, or elsewhere."""
         for node, answers in later.answers.items():
             self.answers.setdefault(node, []).extend(answers)
         self._cells.extend(later._cells)
+
+    def sort(self) -> None:
+        """Bring the rows into the order of their ends."""
         rows = np.frombuffer(self._cells, np.float64).reshape(-1, len(_COLUMNS))
         order = np.argsort(rows[:, list(_COLUMNS).index("end")], kind="stable")
         self._cells = array("d", rows[order].tobytes())
