@@ -230,7 +230,7 @@ import dsgd, numpy as np
 random = np.random.default_rng(0)
 X = random.standard_normal((200, 5))
 y = np.where(X[:, 0] > 0, 1.0, -1.0)
-result = dsgd.fit(X, y, algo="dissvrg", loss="logistic", workers=2, max_epochs=EPOCHS, evaluate_every=EVERY)
+result = dsgd.fit(X, y, algo="dissvrg", loss="logistic", workers=2, max_epochs=EPOCHS, evaluate_every=EVERY, progress=True)
 print("stopped by", result.stop_reason, len(result.history), flush=True)
 """
 
@@ -268,9 +268,10 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
 
 def test_control_c_stops_all_and_returns_the_model_so_far(tmp_path: Path) -> None:
     process = run_script(["-W", "always", "-c"], epochs=10**6, every=20)
-    wait_for(lambda: len(children_of(process.pid)) == 3)
-    time.sleep(1.0)
+    assert process.stderr is not None
+    assert "epoch" in process.stderr.readline()
     workers = children_of(process.pid)
+    assert len(workers) == 3
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert "stopped by interrupted" in out, err
