@@ -48,8 +48,8 @@ FrameHeader parse_header(ByteSpan header) {
   }
   const auto version = load<std::uint8_t>(header, 4);
   if (version != kVersion) {
-    malformed("the peer speaks version " + std::to_string(version) + " of the protocol, this side version " +
-              std::to_string(kVersion) + ": install the same dsgd on both");
+    throw VersionError("the peer speaks version " + std::to_string(version) + " of the protocol, this side version " +
+                       std::to_string(kVersion) + ": install the same dsgd on both");
   }
   const auto type = load<std::uint8_t>(header, 5);
   if (type == 0 || type > kLastType) malformed("unknown type of message " + std::to_string(type));

@@ -1,6 +1,6 @@
 #include "dsgd/net/messages.hpp"
 
-#include <algorithm>  // for min
+#include <algorithm>  // for copy
 
 namespace dsgd::net {
 namespace {
@@ -22,6 +22,8 @@ class Encoder {
   void put(std::uint64_t value) { writer_.put(value); }
   void put(Status status) { writer_.put(status); }
   void put(FailureKind kind) { writer_.put(kind); }
+  void put(Purpose purpose) { writer_.put(purpose); }
+  void put(const Digest& digest) { writer_.put_bytes(digest); }
   void put(const std::string& text) { writer_.put_text(text); }
   void put(const Bytes& bytes) { writer_.put_blob(bytes); }
   void put(const Keys& keys) { put_keys(writer_, keys); }
@@ -57,6 +59,8 @@ class Decoder {
   void take(std::uint64_t& value) { value = reader_.take<std::uint64_t>(); }
   void take(Status& status) { status = static_cast<Status>(take_below(kLastStatus)); }
   void take(FailureKind& kind) { kind = static_cast<FailureKind>(take_below(kLastFailureKind)); }
+  void take(Purpose& purpose) { purpose = static_cast<Purpose>(take_below(kLastPurpose)); }
+  void take(Digest& digest) { std::ranges::copy(reader_.take_bytes(digest.size()), digest.begin()); }
   void take(std::string& text) { text = reader_.take_text(); }
   void take(Bytes& bytes) {
     const ByteSpan blob = reader_.take_blob();
@@ -124,6 +128,9 @@ DSGD_INSTANTIATE(Signals)
 DSGD_INSTANTIATE(Members)
 DSGD_INSTANTIATE(Letter)
 DSGD_INSTANTIATE(Failure)
+DSGD_INSTANTIATE(Greeting)
+DSGD_INSTANTIATE(Challenge)
+DSGD_INSTANTIATE(Proof)
 
 #undef DSGD_INSTANTIATE
 

@@ -273,6 +273,16 @@ std::size_t Client::unacknowledged() const {
   return count;
 }
 
+std::size_t Client::unacknowledged_bytes() const {
+  std::size_t bytes = 0;
+  for (const Link& link : links_) {
+    for (const Pending& pending : link.operations) {
+      for (const auto& frame : pending.frames) bytes += frame->size();
+    }
+  }
+  return bytes;
+}
+
 std::vector<Outgoing> Client::take_outgoing() { return std::exchange(outgoing_, {}); }
 
 std::vector<Answer> Client::take_answers() { return std::exchange(answers_, {}); }

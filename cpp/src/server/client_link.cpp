@@ -36,9 +36,14 @@ void Client::connected(double now, std::size_t shard) {
   send_hello(shard);
 }
 
-void Client::disconnected(double now, std::size_t shard) {
+void Client::disconnected(double now, std::size_t shard, const std::string& why) {
   now_ = std::max(now_, now);
   links_.at(shard).state = LinkState::closed;
+  if (!why.empty()) last_fault_ = why;
+}
+
+void Client::give_up(const std::string& kind, const std::string& message) {
+  if (!done()) fail(kind, config_.worker, message);
 }
 
 void Client::receive(double now, std::size_t shard, net::ByteSpan frame) {

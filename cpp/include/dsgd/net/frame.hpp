@@ -55,10 +55,19 @@ enum class MessageType : std::uint8_t {
   members,
   letter,
   failure,
+  greeting,
+  challenge,
+  proof,
 };
-inline constexpr auto kLastType = static_cast<std::uint8_t>(MessageType::failure);
+inline constexpr auto kLastType = static_cast<std::uint8_t>(MessageType::proof);
 
 [[noreturn]] inline void malformed(const std::string& what) { throw Error(ErrorCode::protocol, what); }
+
+/// The peer is sound, but of another version: to try again does not help.
+class VersionError : public Error {
+ public:
+  explicit VersionError(const std::string& message) : Error(ErrorCode::protocol, message) {}
+};
 
 struct FrameHeader {
   MessageType type = MessageType::hello;

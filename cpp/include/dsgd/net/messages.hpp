@@ -6,6 +6,8 @@
 // each time. What has no acknowledgement or answer is sent again by the client.
 #pragma once
 
+#include <array>    // for array
+#include <cstddef>  // for byte
 #include <cstdint>  // for uint16_t, uint32_t, uint64_t, uint8_t
 #include <string>   // for string
 #include <vector>   // for vector
@@ -315,6 +317,61 @@ struct Failure {
   template <typename Archive>
   void fields(Archive& archive) {
     archive(kind, worker, message);
+  }
+};
+
+/// 32 bytes: a nonce, or an HMAC-SHA-256.
+using Digest = std::array<std::byte, 32>;
+
+/// What a peer wants.
+enum class Purpose : std::uint8_t {
+  work,     // a worker, of a shard
+  letters,  // a worker, of another: to bring it letters
+};
+inline constexpr auto kLastPurpose = static_cast<std::uint8_t>(Purpose::letters);
+
+/// Who comes, to whom (a shard or a worker), and what for.
+struct Introduction {
+  Purpose purpose = Purpose::work;
+  std::uint32_t worker = 0;
+  std::uint32_t target = 0;
+
+  template <typename Archive>
+  void fields(Archive& archive) {
+    archive(purpose, worker, target);
+  }
+};
+
+/// The handshake, before anything else: see auth.hpp.
+struct Greeting {
+  static constexpr MessageType kType = MessageType::greeting;
+  Introduction who;
+  Digest nonce{};
+
+  template <typename Archive>
+  void fields(Archive& archive) {
+    archive(who, nonce);
+  }
+};
+
+struct Challenge {
+  static constexpr MessageType kType = MessageType::challenge;
+  Digest nonce{};
+  Digest proof{};
+
+  template <typename Archive>
+  void fields(Archive& archive) {
+    archive(nonce, proof);
+  }
+};
+
+struct Proof {
+  static constexpr MessageType kType = MessageType::proof;
+  Digest proof{};
+
+  template <typename Archive>
+  void fields(Archive& archive) {
+    archive(proof);
   }
 };
 

@@ -69,7 +69,10 @@ class Client {
   Client(double now, ClientConfig config);
 
   void connected(double now, std::size_t shard);
-  void disconnected(double now, std::size_t shard);
+  /// `why` is told if the shard stays away.
+  void disconnected(double now, std::size_t shard, const std::string& why = "");
+  /// The driver cannot go on: the client has failed, with an answer of this name.
+  void give_up(const std::string& kind, const std::string& message);
   void receive(double now, std::size_t shard, net::ByteSpan frame);
   void tick(double now);
   /// When `tick` wants to be called at the latest.
@@ -95,6 +98,9 @@ class Client {
   /// Joined, and not on the way back after a rewind.
   [[nodiscard]] bool ready() const noexcept { return running_; }
   [[nodiscard]] std::size_t unacknowledged() const;
+  [[nodiscard]] std::size_t unacknowledged_bytes() const;
+  /// Has left or failed: no connection is of any more use.
+  [[nodiscard]] bool done() const noexcept { return left_ || failed_; }
   /// The last operation that a shard has acknowledged, and the last that was sent to it.
   [[nodiscard]] std::uint64_t acknowledged(std::size_t shard) const { return links_.at(shard).acknowledged; }
   [[nodiscard]] std::uint64_t sent(std::size_t shard) const { return links_.at(shard).next_sequence - 1; }

@@ -69,6 +69,8 @@ class ParameterServer {
   [[nodiscard]] std::vector<ReportEntry> take_reports();
 
   [[nodiscard]] std::vector<net::MemberState> members() const;
+  /// Grows with every change of the members.
+  [[nodiscard]] std::uint64_t members_version() const noexcept { return members_version_; }
   [[nodiscard]] const SspClock& clock() const noexcept { return clock_; }
   /// Everybody has left or is lost, after somebody was there.
   [[nodiscard]] bool finished() const noexcept { return joined_any_ && clock_.empty(); }
