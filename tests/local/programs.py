@@ -82,6 +82,7 @@ class AllCommands(Ssp):
         for clock in range(task.start_clock, task.max_clocks):
             ticket = yield Pull(clock, ahead=True)
             yield Send((task.rank + 1) % n, np.full(3, task.rank + clock, float), name="ring")
+            weights = yield Wait(ticket)
             keys = np.array([task.rank], np.uint64)
             yield Push(np.ones(1), keys=keys)
             letters: list[Message] = []
@@ -90,7 +91,6 @@ class AllCommands(Ssp):
             reduced = yield AllReduce(np.array([float(task.rank)]), weight=2.0)
             if task.rank == 0:
                 yield Signal("tick")
-            weights = yield Wait(ticket)
             own = yield Pull(clock, keys=keys)
             state.total = state.total + weights.sum() + own.sum() + reduced.sum() + letters[0].value.sum()
             yield Report({"clock": float(clock)})

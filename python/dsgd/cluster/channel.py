@@ -58,7 +58,7 @@ class Channel:
 
     def send(self, kind: str, arrays: Mapping[str, NDArray[Any]] | None = None, **fields: Any) -> None:
         """Send a message; `OSError` where the other end is gone. Waits where it is slow to read."""
-        contents = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
+        contents = {name: np.asarray(array, order="C") for name, array in (arrays or {}).items()}
         about = [[name, array.dtype.str, array.shape] for name, array in contents.items()]
         text = json.dumps([kind, fields, about]).encode()
         size = _LENGTH + len(text) + sum(array.nbytes for array in contents.values())

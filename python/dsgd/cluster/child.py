@@ -97,10 +97,14 @@ class Child:
         self.spoke = True
         return messages
 
+    def kill(self) -> None:
+        """Send it SIGKILL, if it still runs."""
+        self._process.kill()
+
     def end(self) -> None:
         """Kill it where it still runs, and wait for it."""
+        self.kill()
         self.channel.close()
-        self._process.kill()
         self._process.wait()
         self._log.close()
 

@@ -105,6 +105,8 @@ class Crew:
 
     def end(self) -> None:
         """End all processes and let go of all files."""
+        for child in self.children():  # all of them first: a second Ctrl-C may cut the waiting short
+            child.kill()
         for child in self.children():
             child.end()
         for file in [self._job, *self._parts]:

@@ -64,6 +64,7 @@ class LocalRun:
         self._given_up: set[int] = set()
         self._restarts: Counter[str] = Counter()
         self._stopped = False
+        self._finished: float | None = None
         self._progress = (time.monotonic(), self._ledger.members)
 
     def run(self) -> Outcome:
@@ -114,7 +115,13 @@ class LocalRun:
     def _ended(self) -> bool:
         if self._stopped:
             return True
-        if None in self._ledger.tables or len(self._absent()) < len(self._crew.workers):
+        if None in self._ledger.tables:
+            self._finished = None
+            return False
+        now = time.monotonic()
+        self._finished = self._finished or now
+        # One that stands still since it has left is not waited for.
+        if len(self._absent()) < len(self._crew.workers) and now < self._finished + self._config.heartbeat_deadline:
             return False
         if not any(child is not None and child.done for child in self._crew.workers):
             raise WorkerLostError("all workers were lost, so that nobody could go on; see restart_workers")
