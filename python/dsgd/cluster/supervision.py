@@ -65,7 +65,8 @@ class LocalRun:
         self._restarts: Counter[str] = Counter()
         self._stopped = False
         self._finished: float | None = None
-        self._progress = (time.monotonic(), self._ledger.members)
+        self._looked = time.monotonic()
+        self._progress = (self._looked, self._ledger.members)
 
     def run(self) -> Outcome:
         """Let the workers work until all have left.
@@ -170,6 +171,11 @@ class LocalRun:
 
     def _check_deadlines(self) -> None:
         now, config = time.monotonic(), self._config
+        away, self._looked = now - self._looked, now
+        if away > 4 * _TICK:  # in a callback, or the whole machine stood still: that is held against nobody
+            for child in self._crew.children():
+                child.heard = min(child.heard + away, now)
+            self._progress = (self._progress[0] + away, self._progress[1])
         for child in self._crew.servers:
             if child is not None and not child.done:
                 limit = config.heartbeat_deadline if child.spoke else config.join_deadline
