@@ -48,6 +48,7 @@ std::unique_ptr<TcpServer> make_server(
     std::vector<server::TableSpec> tables, std::uint32_t n_workers, const py::bytes& token, const std::string& host,
     std::uint16_t port, double staleness, std::size_t shard, std::size_t n_shards, std::uint64_t incarnation,
     double heartbeat_deadline, double join_deadline, const std::string& on_lost, bool payload_checksum,
+                                       const std::optional<std::string>& wire_dtype,
     const std::optional<py::dict>& checkpoint, const std::vector<std::uint64_t>& snapshot_clocks,
     const std::string& snapshot_table, std::optional<std::uint64_t> checkpoint_every) {
   server::ServerConfig config{std::move(tables),
@@ -59,7 +60,8 @@ std::unique_ptr<TcpServer> make_server(
                               heartbeat_deadline,
                               join_deadline,
                               named<int>(kLost, on_lost, "on_lost") == 1,
-                              payload_checksum};
+                              payload_checksum,
+                              wire_of(wire_dtype)};
   if (checkpoint_every == 0U) throw Error(ErrorCode::config, "checkpoint_every must be positive, or None");
   net::TcpServerOptions options{token_of(token), host, port, {}, snapshot_table, checkpoint_every.value_or(0)};
   options.snapshot_clocks.insert(snapshot_clocks.begin(), snapshot_clocks.end());
@@ -92,7 +94,7 @@ void register_tcp_server(py::module_& m) {
            py::arg("host") = "127.0.0.1", py::arg("port") = 0, py::arg("staleness") = 0.0, py::arg("shard") = 0,
            py::arg("n_shards") = 1, py::arg("incarnation") = 1, py::arg("heartbeat_deadline") = 30.0,
            py::arg("join_deadline") = 60.0, py::arg("on_lost") = "continue", py::arg("payload_checksum") = false,
-           py::arg("checkpoint") = py::none(), py::arg("snapshot_clocks") = py::tuple(),
+           py::arg("wire_dtype") = py::none(), py::arg("checkpoint") = py::none(), py::arg("snapshot_clocks") = py::tuple(),
            py::arg("snapshot_table") = "weights", py::arg("checkpoint_every") = py::none())
       .def_property_readonly("host", &TcpServer::host)
       .def_property_readonly("port", &TcpServer::port)
@@ -143,19 +145,20 @@ void register_tcp_client(py::module_& m) {
   py::class_<TcpClient>(m, "TcpClient", "One worker's side of the parameter server on TCP; see tcp_client.hpp.")
       .def(py::init([](std::uint32_t worker, std::vector<server::TableSpec> tables, Shards shards,
                        const py::bytes& token, std::optional<std::string> listen, double heartbeat_interval,
-                       double deadline, bool payload_checksum) {
+                       double deadline, bool payload_checksum, const std::optional<std::string>& wire_dtype) {
              server::ClientConfig config;
              config.worker = worker;
              config.tables = std::move(tables);
              config.heartbeat_interval = heartbeat_interval;
              config.deadline = deadline;
              config.payload_checksum = payload_checksum;
+             config.wire = wire_of(wire_dtype);
              return std::make_unique<TcpClient>(
                  std::move(config), net::TcpClientOptions{token_of(token), std::move(shards), std::move(listen)});
            }),
            py::arg("worker"), py::arg("tables"), py::kw_only(), py::arg("shards"), py::arg("token"),
            py::arg("listen") = py::none(), py::arg("heartbeat_interval") = 5.0, py::arg("deadline") = 60.0,
-           py::arg("payload_checksum") = false)
+           py::arg("payload_checksum") = false, py::arg("wire_dtype") = py::none())
       .def("start", &TcpClient::start)
       .def("stop", &TcpClient::stop, py::arg("timeout") = 5.0, Release())
       .def("wait", &wait_for<TcpClient>, py::arg("timeout"))

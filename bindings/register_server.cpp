@@ -25,7 +25,7 @@ py::list frames_of(const Items& items, Target&& target) {
   py::list list;
   for (const auto& item : items) {
     py::object frame = py::none();
-    if (item.frame) frame = to_python(*item.frame);
+    if (item.frame) frame = to_python(item.frame->flat());
     list.append(py::make_tuple(target(item), std::move(frame)));
   }
   return list;
@@ -39,6 +39,7 @@ std::unique_ptr<ParameterServer> make_server(double now, std::vector<TableSpec> 
                                              double staleness, std::size_t shard, std::size_t n_shards,
                                              std::uint64_t incarnation, double heartbeat_deadline, double join_deadline,
                                              const std::string& on_lost, bool payload_checksum,
+                                             const std::optional<std::string>& wire_dtype,
                                              const std::optional<py::dict>& checkpoint) {
   server::ServerConfig config{std::move(tables),
                               n_workers,
@@ -49,7 +50,8 @@ std::unique_ptr<ParameterServer> make_server(double now, std::vector<TableSpec> 
                               heartbeat_deadline,
                               join_deadline,
                               named<int>(kLost, on_lost, "on_lost") == 1,
-                              payload_checksum};
+                              payload_checksum,
+                              wire_of(wire_dtype)};
   if (!checkpoint) return std::make_unique<ParameterServer>(now, std::move(config));
   return std::make_unique<ParameterServer>(now, std::move(config), checkpoint_of(*checkpoint));
 }
@@ -120,7 +122,7 @@ void register_machine(py::module_& m) {
       .def(py::init(&make_server), py::arg("now"), py::arg("tables"), py::kw_only(), py::arg("n_workers"),
            py::arg("staleness") = 0.0, py::arg("shard") = 0, py::arg("n_shards") = 1, py::arg("incarnation") = 1,
            py::arg("heartbeat_deadline") = 30.0, py::arg("join_deadline") = 60.0, py::arg("on_lost") = "continue",
-           py::arg("payload_checksum") = false, py::arg("checkpoint") = py::none())
+           py::arg("payload_checksum") = false, py::arg("wire_dtype") = py::none(), py::arg("checkpoint") = py::none())
       .def(
           "connected",
           [](ParameterServer& self, double now, std::uint64_t connection) {
@@ -183,13 +185,13 @@ void register_client(py::module_& m) {
   py::class_<Client>(m, "Client", "One worker's side of the parameter server; see client.hpp.")
       .def(py::init([](double now, std::uint32_t worker, std::vector<TableSpec> tables, std::size_t n_shards,
                        std::string address, double heartbeat_interval, double resend_after, double deadline,
-                       bool payload_checksum) {
+                       bool payload_checksum, const std::optional<std::string>& wire_dtype) {
              return Client(now, {worker, std::move(tables), n_shards, std::move(address), heartbeat_interval,
-                                 resend_after, deadline, payload_checksum});
+                                 resend_after, deadline, payload_checksum, wire_of(wire_dtype)});
            }),
            py::arg("now"), py::arg("worker"), py::arg("tables"), py::kw_only(), py::arg("n_shards") = 1,
            py::arg("address") = "", py::arg("heartbeat_interval") = 5.0, py::arg("resend_after") = 1.0,
-           py::arg("deadline") = 60.0, py::arg("payload_checksum") = false)
+           py::arg("deadline") = 60.0, py::arg("payload_checksum") = false, py::arg("wire_dtype") = py::none())
       .def("connected", &Client::connected, py::arg("now"), py::arg("shard"))
       .def("disconnected", &Client::disconnected, py::arg("now"), py::arg("shard"), py::arg("why") = "")
       .def("give_up", &Client::give_up, py::arg("kind"), py::arg("message"))
@@ -243,7 +245,7 @@ void register_client(py::module_& m) {
           "letter",
           [](Client& self, const Array& values, const Keys& keys, const std::string& name) {
             py::list frames;
-            for (const auto& frame : self.letter(values_of(values, keys), name)) frames.append(to_python(*frame));
+            for (const auto& frame : self.letter(values_of(values, keys), name)) frames.append(to_python(frame->flat()));
             return frames;
           },
           py::arg("values"), py::arg("keys") = py::none(), py::arg("name") = "")

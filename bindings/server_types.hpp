@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>        // for floor, isinf
+#include <memory>       // for unique_ptr
 #include <optional>     // for optional
 #include <string_view>  // for string_view
 
@@ -25,6 +26,7 @@ Enum named(const char* const (&names)[Size], const std::string& name, const char
   throw Error(ErrorCode::config, "unknown " + std::string(what) + " '" + name + "'; possible are " + all);
 }
 
+inline constexpr const char* kWires[] = {"exact", "float16", "bfloat16"};
 inline constexpr const char* kDTypes[] = {"float32", "float64"};
 inline constexpr const char* kRules[] = {"add", "add_scaled", "replace_mean", "average", "adagrad"};
 inline constexpr const char* kStatuses[] = {"unknown", "expected", "live", "lost", "left"};
@@ -51,8 +53,17 @@ py::array_t<T> to_array(const std::vector<T>& values) {
   return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
 }
 
+/// An array over the same memory, which it keeps.
+template <typename Real>
+py::array to_array(const net::Array<Real>& values) {
+  auto owner = std::make_unique<net::Owner>(values.owner());
+  const py::capsule keeps(owner.get(), [](void* kept) { std::unique_ptr<net::Owner>(static_cast<net::Owner*>(kept)); });
+  static_cast<void>(owner.release());  // the capsule's now
+  return py::array_t<Real>(static_cast<py::ssize_t>(values.size()), values.data(), keeps);
+}
+
 inline py::array to_array(const net::Numbers& numbers) {
-  return std::visit([](const auto& values) -> py::array { return to_array(values); }, numbers);
+  return std::visit([](const auto& values) { return to_array(values); }, numbers);
 }
 
 template <typename T>
@@ -111,6 +122,11 @@ inline Checkpoint checkpoint_of(const py::dict& dict) {
     }
   }
   return checkpoint;
+}
+
+/// None: numbers are sent as they are.
+inline net::Wire wire_of(const std::optional<std::string>& dtype) {
+  return dtype ? named<net::Wire>(kWires, *dtype, "wire_dtype") : net::Wire::exact;
 }
 
 /// Infinity means asynchronous.

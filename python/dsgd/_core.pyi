@@ -236,6 +236,7 @@ class Server:
         join_deadline: float = 60.0,
         on_lost: str = "continue",
         payload_checksum: bool = False,
+        wire_dtype: str | None = None,
         checkpoint: dict[str, NDArray[Any]] | None = None,
     ) -> None: ...
     def connected(self, now: float, connection: int) -> list[tuple[int, bytes | None]]: ...
@@ -306,6 +307,7 @@ class Client:
         resend_after: float = 1.0,
         deadline: float = 60.0,
         payload_checksum: bool = False,
+        wire_dtype: str | None = None,
     ) -> None: ...
     def connected(self, now: float, shard: int) -> None: ...
     def disconnected(self, now: float, shard: int, why: str = "") -> None: ...
@@ -371,6 +373,7 @@ class TcpServer:
         join_deadline: float = 60.0,
         on_lost: str = "continue",
         payload_checksum: bool = False,
+        wire_dtype: str | None = None,
         checkpoint: dict[str, NDArray[Any]] | None = None,
         snapshot_clocks: Sequence[int] = (),
         snapshot_table: str = "weights",
@@ -417,6 +420,7 @@ class TcpClient:
         heartbeat_interval: float = 5.0,
         deadline: float = 60.0,
         payload_checksum: bool = False,
+        wire_dtype: str | None = None,
     ) -> None: ...
     def start(self) -> None: ...
     def stop(self, timeout: float = 5.0) -> None: ...

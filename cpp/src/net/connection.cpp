@@ -12,6 +12,7 @@
 #include <utility>   // for exchange, move
 
 #include "dsgd/net/auth.hpp"
+#include "dsgd/net/crc32c.hpp"
 
 namespace dsgd::net {
 
@@ -53,35 +54,47 @@ awaitable<std::size_t> Connection::read_some(std::span<std::byte> to) {
   co_return count;
 }
 
-/// Small reads go through a buffer, so that small frames cost one call of the system; large ones straight to `to`.
-awaitable<void> Connection::fill(std::span<std::byte> to) {
+/// Small reads go through a buffer, so that small frames cost one call of the system; large ones straight to `to`. The
+/// checksum is taken of what has just come, while it is in the cache.
+awaitable<std::uint32_t> Connection::fill(std::span<std::byte> to, bool checksum) {
+  std::uint32_t crc = 0;
   while (!to.empty()) {
+    std::size_t count = 0;
     if (input_begin_ < input_end_) {
-      const std::size_t count = std::min(to.size(), input_end_ - input_begin_);
+      count = std::min(to.size(), input_end_ - input_begin_);
       std::copy_n(input_.data() + input_begin_, count, to.data());
       input_begin_ += count;
-      to = to.subspan(count);
     } else if (to.size() >= input_.size()) {
-      const std::size_t count = co_await read_some(to);
-      to = to.subspan(count);
+      count = co_await read_some(to);
     } else {
       input_end_ = co_await read_some(input_);
       input_begin_ = 0;
+      continue;
     }
+    if (checksum) crc = crc32c(to.first(count), crc);
+    to = to.subspan(count);
   }
+  co_return crc;
 }
 
-awaitable<Bytes> Connection::receive(std::size_t limit) {
-  Bytes frame(kHeaderBytes);
-  co_await fill(frame);
-  const FrameHeader header = parse_header(frame);
+awaitable<std::optional<Message>> Connection::receive(Assembler& assembler, std::size_t limit) {
+  std::array<std::byte, kHeaderBytes> bytes;
+  co_await fill(bytes, false);
+  const FrameHeader header = parse_header(bytes);
   if (header.length > limit) {
     malformed("a frame of " + std::to_string(header.length) + " bytes; at most " + std::to_string(limit) +
               " are taken now");
   }
-  frame.resize(kHeaderBytes + header.length);
-  co_await fill(std::span(frame).subspan(kHeaderBytes));
-  co_return frame;
+  const std::span<std::byte> room = assembler.room(header);
+  const std::uint32_t crc = co_await fill(room, header.checksum);
+  co_return assembler.filled(header, crc);
+}
+
+awaitable<Message> Connection::receive_handshake() {
+  Assembler whole(kHandshakeBytes);
+  auto message = co_await receive(whole, kHandshakeBytes);
+  if (!message) malformed("a handshake has no pieces");
+  co_return std::move(*message);
 }
 
 awaitable<void> Connection::refuse(FailureKind kind, std::uint32_t worker, const std::string& why) {
@@ -122,7 +135,10 @@ std::vector<Frame> Connection::take_batch() {
 
 awaitable<void> Connection::write(const std::vector<Frame>& frames) {
   std::vector<asio::const_buffer> buffers;
-  for (const Frame& frame : frames) buffers.emplace_back(frame->data(), frame->size());
+  for (const Frame& frame : frames) {
+    buffers.emplace_back(frame->head().data(), frame->head().size());
+    for (const Slice& slice : frame->tail()) buffers.emplace_back(slice.bytes.data(), slice.bytes.size());
+  }
   const std::size_t count = co_await asio::async_write(socket_, buffers, use_awaitable);
   last_written_ = steady_now();
   traffic_->sent += count;
@@ -244,19 +260,12 @@ awaitable<std::shared_ptr<Connection>> connect(const HostAndPort& address, doubl
   co_return std::make_shared<Connection>(std::move(*socket));
 }
 
-Message message_of(ByteSpan frame) {
-  const auto [header, payload] = parse_frame(frame);
-  if (header.pieces != 1) malformed("a handshake has no pieces");
-  return {header.type, header.request, payload, {}};
-}
-
 awaitable<void> introduce(std::shared_ptr<Connection> connection, const Token& token, Introduction who) {
   connection->close_after(kHandshakeSeconds);
   const Caller caller(token, who, fresh_nonce());
   const auto greeting = caller.greet();
   co_await connection->write(greeting);
-  const Bytes challenge = co_await connection->receive(kHandshakeBytes);
-  const Message message = message_of(challenge);
+  const Message message = co_await connection->receive_handshake();
   if (message.type == MessageType::failure) malformed(decode<Failure>(message.body).message);
   const auto proof = caller.answer(message);
   co_await connection->write(proof);

@@ -11,6 +11,7 @@
 #include <deque>                  // for deque
 #include <memory>                 // for enable_shared_from_this, shared_ptr
 #include <mutex>                  // for mutex
+#include <optional>               // for optional
 #include <string>                 // for string
 #include <vector>                 // for vector
 
@@ -35,8 +36,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
  public:
   explicit Connection(asio::ip::tcp::socket socket);
 
-  /// The next frame, whole; one with a payload of more than `limit` bytes is refused before memory is taken for it.
-  asio::awaitable<Bytes> receive(std::size_t limit);
+  /// The next frame, and the message that it completes. A payload of more than `limit` bytes is refused before memory
+  /// is taken for it.
+  asio::awaitable<std::optional<Message>> receive(Assembler& assembler, std::size_t limit);
+  /// The next message, of one frame, within the limits of a handshake.
+  asio::awaitable<Message> receive_handshake();
   /// Writes frames, all of them. Not while `write_queue` runs.
   asio::awaitable<void> write(const std::vector<Frame>& frames);
   /// Writes what is queued, until the connection is closed. Never throws.
@@ -67,7 +71,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   [[nodiscard]] std::string peer_name() const;
 
  private:
-  asio::awaitable<void> fill(std::span<std::byte> to);
+  /// Returns the checksum of what was read, or 0 if it is not wanted.
+  asio::awaitable<std::uint32_t> fill(std::span<std::byte> to, bool checksum);
   asio::awaitable<std::size_t> read_some(std::span<std::byte> to);
   [[nodiscard]] std::vector<Frame> take_batch();
   void wake();
@@ -102,8 +107,5 @@ asio::awaitable<std::shared_ptr<Connection>> connect(const HostAndPort& address,
 /// The caller's side of the handshake, within its deadline.
 class Token;
 asio::awaitable<void> introduce(std::shared_ptr<Connection> connection, const Token& token, Introduction who);
-
-/// The one message of a frame.
-[[nodiscard]] Message message_of(ByteSpan frame);
 
 }  // namespace dsgd::net

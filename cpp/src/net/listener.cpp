@@ -91,11 +91,11 @@ awaitable<void> Listener::admit(std::shared_ptr<Connection> connection) {
 
 awaitable<Introduction> Listener::shake_hands(std::shared_ptr<Connection> connection) {
   Gatekeeper gatekeeper(token_, fresh_nonce());
-  const Bytes greeting = co_await connection->receive(kHandshakeBytes);
-  const auto challenge = gatekeeper.challenge(message_of(greeting));
+  const Message greeting = co_await connection->receive_handshake();
+  const auto challenge = gatekeeper.challenge(greeting);
   co_await connection->write(challenge);
-  const Bytes proof = co_await connection->receive(kHandshakeBytes);
-  co_return gatekeeper.admit(message_of(proof));
+  const Message proof = co_await connection->receive_handshake();
+  co_return gatekeeper.admit(proof);
 }
 
 }  // namespace dsgd::net

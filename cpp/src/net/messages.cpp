@@ -7,7 +7,7 @@ namespace {
 
 class Encoder {
  public:
-  explicit Encoder(MessageWriter& writer) : writer_(writer) {}
+  Encoder(MessageWriter& writer, Wire wire) : writer_(writer), wire_(wire) {}
 
   template <typename... Fields>
   void operator()(const Fields&... fields) {
@@ -27,7 +27,8 @@ class Encoder {
   void put(const std::string& text) { writer_.put_text(text); }
   void put(const Bytes& bytes) { writer_.put_blob(bytes); }
   void put(const Keys& keys) { put_keys(writer_, keys); }
-  void put(const Values& values) { put_values(writer_, values); }
+  void put(const Values& values) { put_values(writer_, values, wire_); }
+  void put(const Rope& rope) { put_rope(writer_, rope); }
   template <typename Item>
   void put(const std::vector<Item>& items) {
     writer_.put(static_cast<std::uint32_t>(items.size()));
@@ -40,6 +41,7 @@ class Encoder {
   }
 
   MessageWriter& writer_;
+  Wire wire_;
 };
 
 class Decoder {
@@ -91,14 +93,14 @@ class Decoder {
 }  // namespace
 
 template <typename Body>
-std::vector<Frame> encode(const Body& body, std::uint64_t request, bool checksum) {
+std::vector<Frame> encode(const Body& body, std::uint64_t request, bool checksum, Wire wire) {
   MessageWriter writer(Body::kType, request, checksum);
-  Encoder{writer}(body);
+  Encoder{writer, wire}(body);
   return writer.finish();
 }
 
 template <typename Body>
-Body decode(ByteSpan bytes) {
+Body decode(const Slice& bytes) {
   MessageReader reader(bytes);
   Body body;
   Decoder{reader}(body);
@@ -106,9 +108,12 @@ Body decode(ByteSpan bytes) {
   return body;
 }
 
-#define DSGD_INSTANTIATE(Body)                                          \
-  template std::vector<Frame> encode(const Body&, std::uint64_t, bool); \
-  template Body decode<Body>(ByteSpan);
+#define DSGD_INSTANTIATE_ENCODE(Body) template std::vector<Frame> encode(const Body&, std::uint64_t, bool, Wire);
+#define DSGD_INSTANTIATE(Body)  \
+  DSGD_INSTANTIATE_ENCODE(Body) \
+  template Body decode<Body>(const Slice&);
+
+DSGD_INSTANTIATE_ENCODE(PagedPullAnswer)
 
 DSGD_INSTANTIATE(Hello)
 DSGD_INSTANTIATE(Welcome)
@@ -133,5 +138,6 @@ DSGD_INSTANTIATE(Challenge)
 DSGD_INSTANTIATE(Proof)
 
 #undef DSGD_INSTANTIATE
+#undef DSGD_INSTANTIATE_ENCODE
 
 }  // namespace dsgd::net

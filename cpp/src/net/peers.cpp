@@ -142,7 +142,7 @@ awaitable<void> Peers::deliver(Peer& peer) {
 /// A peer sends nothing: what is read is the end of the connection.
 awaitable<void> Peers::watch(std::shared_ptr<Connection> connection, Peer& peer) {
   try {
-    static_cast<void>(co_await connection->receive(kHandshakeBytes));
+    static_cast<void>(co_await connection->receive_handshake());
   } catch (const std::exception&) {
     connection->close();
   }

@@ -228,10 +228,17 @@ class TcpClient::Impl {
       connections_[shard] = connection;
       machine_.connected(now, shard);
     });
+    Assembler assembler(machine_.message_limit());
     while (connection->open()) {
-      const Bytes frame = co_await connection->receive(kPieceBytes);
+      const std::optional<Message> message = co_await connection->receive(assembler, kPieceBytes);
       backoff.reset();
-      run([&](double now) { machine_.receive(now, shard, frame); });
+      run([&](double now) {
+        if (message) {
+          machine_.receive(now, shard, *message);
+        } else {
+          machine_.heard(now, shard);
+        }
+      });
     }
   }
 
@@ -243,11 +250,13 @@ class TcpClient::Impl {
     }
     connection->count_in(traffic_);
     letters_in_.push_back(connection);
+    Assembler assembler(machine_.message_limit());
     try {
       while (!stopping_) {
-        const Bytes frame = co_await connection->receive(kPieceBytes);
+        const std::optional<Message> message = co_await connection->receive(assembler, kPieceBytes);
+        if (!message) continue;
         const std::lock_guard lock(mutex_);
-        if (auto letter = machine_.receive_letter(who.worker, frame)) {
+        if (auto letter = machine_.receive_letter(who.worker, *message)) {
           answers_.push_back(std::move(*letter));
           changed_.notify_all();
         }

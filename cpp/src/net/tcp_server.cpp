@@ -117,10 +117,15 @@ class TcpServer::Impl {
     if (stopping_) co_return connection->close();
     const ConnectionId id = enter(connection, who);
     spawn(thread_.context(), connection->write_queue());
+    Assembler assembler(machine_.message_limit());
     try {
       while (connections_.contains(id)) {
-        const Bytes frame = co_await connection->receive(kPieceBytes);
-        run([&](double now) { return machine_.receive(now, id, frame); });
+        const std::optional<Message> message = co_await connection->receive(assembler, kPieceBytes);
+        run([&](double now) {
+          if (message) return machine_.receive(now, id, *message);
+          machine_.heard(now, id);
+          return Effects();
+        });
       }
     } catch (const Error& error) {
       connection->send(encode(Failure{FailureKind::protocol, 0, error.what()}, 0, true));

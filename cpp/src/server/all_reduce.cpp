@@ -8,7 +8,7 @@ net::Values reduce(const std::map<std::uint32_t, net::AllReduce>& contributions,
   std::vector<double> sum(size, 0.0);
   double total = 0;
   for (const auto& [_, contribution] : contributions) {
-    const auto& values = std::get<std::vector<Real>>(contribution.values.data);
+    const auto& values = std::get<net::Array<Real>>(contribution.values.data);
     for (std::size_t k = 0; k < size; ++k) sum[k] += contribution.weight * static_cast<double>(values[k]);
     total += contribution.weight;
   }

@@ -188,6 +188,18 @@ struct PullAnswer {
   }
 };
 
+/// A PullAnswer with the numbers where the table has them.
+struct PagedPullAnswer {
+  static constexpr MessageType kType = MessageType::pull_answer;
+  Clocks clocks;
+  Rope values;
+
+  template <typename Archive>
+  void fields(Archive& archive) {
+    archive(clocks, values);
+  }
+};
+
 /// Wants the result of an all-reduce.
 struct Collect {
   static constexpr MessageType kType = MessageType::collect;
@@ -375,12 +387,18 @@ struct Proof {
   }
 };
 
-/// The frames of a message.
+/// The frames of a message; `wire` says how its numbers are sent.
 template <typename Body>
-[[nodiscard]] std::vector<Frame> encode(const Body& body, std::uint64_t request, bool checksum);
+[[nodiscard]] std::vector<Frame> encode(const Body& body, std::uint64_t request, bool checksum,
+                                        Wire wire = Wire::exact);
 
-/// The body of a message of type Body. Throws Error(protocol).
+/// The body of a message of type Body. Its arrays share the memory of `bytes` if that has an owner. Throws
+/// Error(protocol).
 template <typename Body>
-[[nodiscard]] Body decode(ByteSpan bytes);
+[[nodiscard]] Body decode(const Slice& bytes);
+template <typename Body>
+[[nodiscard]] Body decode(ByteSpan bytes) {
+  return decode<Body>(Slice{nullptr, bytes});
+}
 
 }  // namespace dsgd::net
