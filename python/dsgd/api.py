@@ -156,6 +156,8 @@ def fit(
         For an impossible parameter or combination.
     DataError
         For data that cannot be trained on.
+    ClusterError
+        If a distributed run cannot go on, as with a worker lost and ``on_lost="fail"``.
     DivergedError
         If weights or objective are not finite, or explode, even after cuts of the step: an epoch that diverges is taken
         back and begun anew with a quarter of the step, with a warning, up to ten times.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import os
 import signal
 import socket
@@ -18,7 +18,6 @@ from dsgd.cluster.channel import Channel, Message
 
 __all__ = ["Child"]
 
-_LOG = logging.getLogger("dsgd")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LINES = 12
 
@@ -79,16 +78,21 @@ class Child:
                     pass_fds=[theirs.fileno(), *descriptors],
                     process_group=0,
                 )
-            self.channel.send("begin", name=name, **told)
         except BaseException:
             self.channel.close()
             self._log.close()
             raise
+        self.tell("begin", name=name, **told)
 
     @property
     def pid(self) -> int:
         """The number of the process."""
         return self._process.pid
+
+    def tell(self, kind: str, **fields: Any) -> None:
+        """Send it a message; that it has ended meanwhile is noticed by who listens."""
+        with contextlib.suppress(OSError):
+            self.channel.send(kind, **fields)
 
     def arrived(self) -> list[Message]:
         """Return what it has said; `EOFError` where it has ended."""

@@ -114,7 +114,7 @@ class Crew:
 
     def _introduce(self, child: Child) -> None:
         if all(self._addresses):
-            child.channel.send("connect", shards=self._addresses)
+            child.tell("connect", shards=self._addresses)
 
     def _start(self, kind: str, number: int, descriptors: list[int], **told: Any) -> Child:
         folder = self._config.log_dir
