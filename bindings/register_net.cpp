@@ -14,6 +14,7 @@ using net::TcpClient;
 using net::TcpServer;
 using Release = py::call_guard<py::gil_scoped_release>;
 
+constexpr const char* kTlsModes[] = {"none", "psk", "certificates"};
 constexpr const char* kEvents[] = {"clock", "checkpoint", "members", "finished", "failed"};
 
 net::Bytes token_of(const py::bytes& token) { return from_python(std::string_view(token)); }
@@ -48,9 +49,9 @@ std::unique_ptr<TcpServer> make_server(
     std::vector<server::TableSpec> tables, std::uint32_t n_workers, const py::bytes& token, const std::string& host,
     std::uint16_t port, double staleness, std::size_t shard, std::size_t n_shards, std::uint64_t incarnation,
     double heartbeat_deadline, double join_deadline, const std::string& on_lost, bool payload_checksum,
-                                       const std::optional<std::string>& wire_dtype,
-    const std::optional<py::dict>& checkpoint, const std::vector<std::uint64_t>& snapshot_clocks,
-    const std::string& snapshot_table, std::optional<std::uint64_t> checkpoint_every) {
+    const std::optional<std::string>& wire_dtype, const std::optional<py::dict>& checkpoint,
+    const std::vector<std::uint64_t>& snapshot_clocks, const std::string& snapshot_table,
+    std::optional<std::uint64_t> checkpoint_every, const std::optional<net::TlsOptions>& tls) {
   server::ServerConfig config{std::move(tables),
                               n_workers,
                               staleness_of(staleness),
@@ -63,7 +64,8 @@ std::unique_ptr<TcpServer> make_server(
                               payload_checksum,
                               wire_of(wire_dtype)};
   if (checkpoint_every == 0U) throw Error(ErrorCode::config, "checkpoint_every must be positive, or None");
-  net::TcpServerOptions options{token_of(token), host, port, {}, snapshot_table, checkpoint_every.value_or(0)};
+  net::TcpServerOptions options{token_of(token), host, port, {}, snapshot_table, checkpoint_every.value_or(0), {}};
+  if (tls) options.tls = *tls;
   options.snapshot_clocks.insert(snapshot_clocks.begin(), snapshot_clocks.end());
   std::optional<Checkpoint> saved;
   if (checkpoint) saved = checkpoint_of(*checkpoint);
@@ -88,14 +90,25 @@ void register_event(py::module_& m) {
       .def_readonly("message", &ServerEvent::message);
 }
 
+void register_tls(py::module_& m) {
+  py::class_<net::TlsOptions>(m, "TlsConfig", "How connections are encrypted; see tls.hpp.")
+      .def(py::init([](const std::string& mode, std::string certificate, std::string key, std::string authority) {
+             return net::TlsOptions{named<net::TlsOptions::Mode>(kTlsModes, mode, "mode"), std::move(certificate),
+                                    std::move(key), std::move(authority)};
+           }),
+           py::arg("mode") = "psk", py::kw_only(), py::arg("certificate") = "", py::arg("key") = "",
+           py::arg("authority") = "");
+}
+
 void register_tcp_server(py::module_& m) {
   py::class_<TcpServer>(m, "TcpServer", "One shard of the parameter server on TCP; see tcp_server.hpp.")
       .def(py::init(&make_server), py::arg("tables"), py::kw_only(), py::arg("n_workers"), py::arg("token"),
            py::arg("host") = "127.0.0.1", py::arg("port") = 0, py::arg("staleness") = 0.0, py::arg("shard") = 0,
            py::arg("n_shards") = 1, py::arg("incarnation") = 1, py::arg("heartbeat_deadline") = 30.0,
            py::arg("join_deadline") = 60.0, py::arg("on_lost") = "continue", py::arg("payload_checksum") = false,
-           py::arg("wire_dtype") = py::none(), py::arg("checkpoint") = py::none(), py::arg("snapshot_clocks") = py::tuple(),
-           py::arg("snapshot_table") = "weights", py::arg("checkpoint_every") = py::none())
+           py::arg("wire_dtype") = py::none(), py::arg("checkpoint") = py::none(),
+           py::arg("snapshot_clocks") = py::tuple(), py::arg("snapshot_table") = "weights",
+           py::arg("checkpoint_every") = py::none(), py::arg("tls") = py::none())
       .def_property_readonly("host", &TcpServer::host)
       .def_property_readonly("port", &TcpServer::port)
       .def("start", &TcpServer::start)
@@ -145,7 +158,8 @@ void register_tcp_client(py::module_& m) {
   py::class_<TcpClient>(m, "TcpClient", "One worker's side of the parameter server on TCP; see tcp_client.hpp.")
       .def(py::init([](std::uint32_t worker, std::vector<server::TableSpec> tables, Shards shards,
                        const py::bytes& token, std::optional<std::string> listen, double heartbeat_interval,
-                       double deadline, bool payload_checksum, const std::optional<std::string>& wire_dtype) {
+                       double deadline, bool payload_checksum, const std::optional<std::string>& wire_dtype,
+                       const std::optional<net::TlsOptions>& tls) {
              server::ClientConfig config;
              config.worker = worker;
              config.tables = std::move(tables);
@@ -153,12 +167,13 @@ void register_tcp_client(py::module_& m) {
              config.deadline = deadline;
              config.payload_checksum = payload_checksum;
              config.wire = wire_of(wire_dtype);
-             return std::make_unique<TcpClient>(
-                 std::move(config), net::TcpClientOptions{token_of(token), std::move(shards), std::move(listen)});
+             net::TcpClientOptions options{token_of(token), std::move(shards), std::move(listen), {}};
+             if (tls) options.tls = *tls;
+             return std::make_unique<TcpClient>(std::move(config), std::move(options));
            }),
            py::arg("worker"), py::arg("tables"), py::kw_only(), py::arg("shards"), py::arg("token"),
            py::arg("listen") = py::none(), py::arg("heartbeat_interval") = 5.0, py::arg("deadline") = 60.0,
-           py::arg("payload_checksum") = false, py::arg("wire_dtype") = py::none())
+           py::arg("payload_checksum") = false, py::arg("wire_dtype") = py::none(), py::arg("tls") = py::none())
       .def("start", &TcpClient::start)
       .def("stop", &TcpClient::stop, py::arg("timeout") = 5.0, Release())
       .def("wait", &wait_for<TcpClient>, py::arg("timeout"))
@@ -220,6 +235,7 @@ void register_tcp_client(py::module_& m) {
 
 void register_net(py::module_& m) {
   register_event(m);
+  register_tls(m);
   register_tcp_server(m);
   register_tcp_client(m);
 }

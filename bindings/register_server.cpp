@@ -245,7 +245,8 @@ void register_client(py::module_& m) {
           "letter",
           [](Client& self, const Array& values, const Keys& keys, const std::string& name) {
             py::list frames;
-            for (const auto& frame : self.letter(values_of(values, keys), name)) frames.append(to_python(frame->flat()));
+            for (const auto& frame : self.letter(values_of(values, keys), name))
+              frames.append(to_python(frame->flat()));
             return frames;
           },
           py::arg("values"), py::arg("keys") = py::none(), py::arg("name") = "")

@@ -356,6 +356,11 @@ class ServerEvent:
     @property
     def message(self) -> str: ...
 
+class TlsConfig:
+    def __init__(
+        self, mode: str = "psk", *, certificate: str = "", key: str = "", authority: str = ""
+    ) -> None: ...
+
 class TcpServer:
     def __init__(
         self,
@@ -378,6 +383,7 @@ class TcpServer:
         snapshot_clocks: Sequence[int] = (),
         snapshot_table: str = "weights",
         checkpoint_every: int | None = None,
+        tls: TlsConfig | None = None,
     ) -> None: ...
     def start(self) -> None: ...
     def stop(self, timeout: float = 5.0) -> None: ...
@@ -421,6 +427,7 @@ class TcpClient:
         deadline: float = 60.0,
         payload_checksum: bool = False,
         wire_dtype: str | None = None,
+        tls: TlsConfig | None = None,
     ) -> None: ...
     def start(self) -> None: ...
     def stop(self, timeout: float = 5.0) -> None: ...

@@ -182,7 +182,7 @@ TEST_CASE("16 bits hold what the formats say") {
     CHECK(to_float16(value) == half);
     if (!std::isnan(from_bfloat16(half))) CHECK(to_bfloat16(from_bfloat16(half)) == half);
   }
-  CHECK(from_float16(to_float16(1.0F + 1.0F / 2048)) == 1.0F);               // half way: to even
+  CHECK(from_float16(to_float16(1.0F + 1.0F / 2048)) == 1.0F);                // half way: to even
   CHECK(from_float16(to_float16(1.0F + 3.0F / 2048)) == 1.0F + 4.0F / 2048);  // likewise
   CHECK(from_float16(to_float16(65519.0F)) == 65504.0F);
   CHECK(std::isinf(from_float16(to_float16(-65520.0F))));
@@ -201,7 +201,8 @@ TEST_CASE("numbers of 16 bits take half of the wire, keys as many bytes as they 
   for (const Wire wire : {Wire::float16, Wire::bfloat16}) {
     const auto frame = encode(push, 1, false, wire)[0]->flat();
     CHECK(encode(push, 1, false)[0]->size() - frame.size() == 2 * values.size());
-    const auto& read = std::get<0>(decode<Push>(parse_frame(frame).payload).values.data);
+    const Push back = decode<Push>(parse_frame(frame).payload);
+    const auto& read = std::get<0>(back.values.data);
     const float bound = wire == Wire::float16 ? 1.0F / 2048 : 1.0F / 256;
     for (std::size_t k = 0; k < values.size(); ++k) CHECK(std::abs(read[k] - values[k]) <= bound);
   }

@@ -4,6 +4,7 @@
 #include <asio/connect.hpp>
 #include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
+#include <asio/ssl/host_name_verification.hpp>
 #include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
 #include <asio/write.hpp>
@@ -47,8 +48,23 @@ Connection::Connection(tcp::socket socket)
   socket_.non_blocking(true);
 }
 
+awaitable<void> Connection::secure(Tls& tls, asio::ssl::stream_base::handshake_type role, const std::string& host) {
+  if (!tls.used()) co_return;
+  tls_.emplace(socket_, tls.context());
+  if (tls.checks_host() && role == asio::ssl::stream_base::client) {
+    tls_->set_verify_callback(asio::ssl::host_name_verification(host));
+  }
+  co_await tls_->async_handshake(role, use_awaitable);
+}
+
 awaitable<std::size_t> Connection::read_some(std::span<std::byte> to) {
-  const std::size_t count = co_await socket_.async_read_some(asio::buffer(to.data(), to.size()), use_awaitable);
+  const auto buffer = asio::buffer(to.data(), to.size());
+  std::size_t count = 0;
+  if (tls_) {
+    count = co_await tls_->async_read_some(buffer, use_awaitable);
+  } else {
+    count = co_await socket_.async_read_some(buffer, use_awaitable);
+  }
   last_received_ = steady_now();
   traffic_->received += count;
   co_return count;
@@ -139,7 +155,12 @@ awaitable<void> Connection::write(const std::vector<Frame>& frames) {
     buffers.emplace_back(frame->head().data(), frame->head().size());
     for (const Slice& slice : frame->tail()) buffers.emplace_back(slice.bytes.data(), slice.bytes.size());
   }
-  const std::size_t count = co_await asio::async_write(socket_, buffers, use_awaitable);
+  std::size_t count = 0;
+  if (tls_) {
+    count = co_await asio::async_write(*tls_, buffers, use_awaitable);
+  } else {
+    count = co_await asio::async_write(socket_, buffers, use_awaitable);
+  }
   last_written_ = steady_now();
   traffic_->sent += count;
 }
@@ -260,8 +281,10 @@ awaitable<std::shared_ptr<Connection>> connect(const HostAndPort& address, doubl
   co_return std::make_shared<Connection>(std::move(*socket));
 }
 
-awaitable<void> introduce(std::shared_ptr<Connection> connection, const Token& token, Introduction who) {
+awaitable<void> introduce(std::shared_ptr<Connection> connection, const Token& token, Tls& tls, const std::string& host,
+                          Introduction who) {
   connection->close_after(kHandshakeSeconds);
+  co_await connection->secure(tls, asio::ssl::stream_base::client, host);
   const Caller caller(token, who, fresh_nonce());
   const auto greeting = caller.greet();
   co_await connection->write(greeting);

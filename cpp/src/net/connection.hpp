@@ -5,6 +5,7 @@
 #include <asio/awaitable.hpp>     // for awaitable
 #include <asio/buffer.hpp>        // for const_buffer
 #include <asio/ip/tcp.hpp>        // for tcp
+#include <asio/ssl/stream.hpp>    // for stream
 #include <asio/steady_timer.hpp>  // for steady_timer
 #include <atomic>                 // for atomic
 #include <cstddef>                // for byte, size_t
@@ -16,6 +17,7 @@
 #include <vector>                 // for vector
 
 #include "dsgd/net/messages.hpp"
+#include "tls_context.hpp"
 
 namespace dsgd::net {
 
@@ -36,6 +38,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
  public:
   explicit Connection(asio::ip::tcp::socket socket);
 
+  /// The handshake of TLS, if it is used; `host` is who should answer.
+  asio::awaitable<void> secure(Tls& tls, asio::ssl::stream_base::handshake_type role, const std::string& host);
   /// The next frame, and the message that it completes. A payload of more than `limit` bytes is refused before memory
   /// is taken for it.
   asio::awaitable<std::optional<Message>> receive(Assembler& assembler, std::size_t limit);
@@ -78,6 +82,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void wake();
 
   asio::ip::tcp::socket socket_;
+  std::optional<asio::ssl::stream<asio::ip::tcp::socket&>> tls_;
   asio::steady_timer wake_;  // never expires: cancelled to wake the writer
   asio::steady_timer deadline_;
   std::array<std::byte, std::size_t{64} << 10U> input_;
@@ -105,7 +110,7 @@ struct HostAndPort {
 asio::awaitable<std::shared_ptr<Connection>> connect(const HostAndPort& address, double seconds);
 
 /// The caller's side of the handshake, within its deadline.
-class Token;
-asio::awaitable<void> introduce(std::shared_ptr<Connection> connection, const Token& token, Introduction who);
+asio::awaitable<void> introduce(std::shared_ptr<Connection> connection, const Token& token, Tls& tls,
+                                const std::string& host, Introduction who);
 
 }  // namespace dsgd::net

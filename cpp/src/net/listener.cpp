@@ -13,9 +13,9 @@ using asio::awaitable;
 using asio::use_awaitable;
 using asio::ip::tcp;
 
-Listener::Listener(asio::io_context& context, const std::string& host, std::uint16_t port, const Token& token,
+Listener::Listener(asio::io_context& context, const std::string& host, std::uint16_t port, const Token& token, Tls& tls,
                    Serve serve)
-    : acceptor_(context), token_(token), serve_(std::move(serve)), host_(host) {
+    : acceptor_(context), token_(token), tls_(tls), serve_(std::move(serve)), host_(host) {
   const auto refuse = [&](const asio::error_code& error) {
     throw Error(join_address(host, port), error.value(),
                 "cannot listen at " + join_address(host, port) + ": " + error.message());
@@ -90,6 +90,7 @@ awaitable<void> Listener::admit(std::shared_ptr<Connection> connection) {
 }
 
 awaitable<Introduction> Listener::shake_hands(std::shared_ptr<Connection> connection) {
+  co_await connection->secure(tls_, asio::ssl::stream_base::server, host_);
   Gatekeeper gatekeeper(token_, fresh_nonce());
   const Message greeting = co_await connection->receive_handshake();
   const auto challenge = gatekeeper.challenge(greeting);

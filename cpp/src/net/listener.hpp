@@ -22,7 +22,8 @@ class Listener {
   /// What is done with a peer that was let in: a coroutine that lasts as long as the connection.
   using Serve = std::function<asio::awaitable<void>(std::shared_ptr<Connection>, Introduction)>;
 
-  Listener(asio::io_context& context, const std::string& host, std::uint16_t port, const Token& token, Serve serve);
+  Listener(asio::io_context& context, const std::string& host, std::uint16_t port, const Token& token, Tls& tls,
+           Serve serve);
 
   asio::awaitable<void> run();
   void close() noexcept;
@@ -36,6 +37,7 @@ class Listener {
 
   asio::ip::tcp::acceptor acceptor_;
   const Token& token_;
+  Tls& tls_;
   Serve serve_;
   std::string host_;
   std::uint16_t port_ = 0;

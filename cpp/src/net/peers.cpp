@@ -124,7 +124,7 @@ awaitable<void> Peers::deliver(Peer& peer) {
   peer.connection = co_await connect(address, kHandshakeSeconds);
   peer.connection->count_in(traffic_);
   const Introduction who{Purpose::letters, worker_, peer.rank};
-  co_await net::introduce(peer.connection, token_, who);
+  co_await net::introduce(peer.connection, token_, tls_, address.host, who);
   spawn(context_, watch(peer.connection, peer));
   while (!over(peer)) {
     if (!peer.connection->open()) malformed("the peer has closed the connection");

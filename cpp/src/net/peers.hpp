@@ -24,8 +24,8 @@ class Peers {
   /// Letters of so many bytes may wait for one peer.
   static constexpr std::size_t kQueuedBytes = std::size_t{64} << 20U;
 
-  Peers(asio::io_context& context, std::uint32_t worker, const Token& token, std::shared_ptr<Traffic> traffic)
-      : context_(context), worker_(worker), token_(token), traffic_(std::move(traffic)) {}
+  Peers(asio::io_context& context, std::uint32_t worker, const Token& token, Tls& tls, std::shared_ptr<Traffic> traffic)
+      : context_(context), worker_(worker), token_(token), tls_(tls), traffic_(std::move(traffic)) {}
 
   /// Any thread. Takes a letter; waits for room, at most `seconds`, and then throws Error(deadline). Letters for those
   /// that have left or are lost go nowhere.
@@ -64,6 +64,7 @@ class Peers {
   asio::io_context& context_;
   std::uint32_t worker_;
   const Token& token_;
+  Tls& tls_;
   std::shared_ptr<Traffic> traffic_;
   std::mutex mutex_;
   std::condition_variable room_;

@@ -48,6 +48,7 @@ class TcpClient::Impl {
   Impl(server::ClientConfig config, TcpClientOptions options)
       : token_(options.token),
         options_(checked(std::move(options))),
+        tls_(options_.tls, token_),
         deadline_(config.deadline),
         stale_after_(kSilentHeartbeats * config.heartbeat_interval),
         tick_seconds_(std::min({1.0, config.heartbeat_interval, config.deadline}) / 4),
@@ -55,7 +56,7 @@ class TcpClient::Impl {
         tick_(thread_.context()),
         listener_(make_listener()),
         machine_(steady_now(), complete(std::move(config))),
-        peers_(thread_.context(), machine_.worker(), token_, traffic_),
+        peers_(thread_.context(), machine_.worker(), token_, tls_, traffic_),
         connections_(options_.shards.size()) {}
 
   void start() {
@@ -136,7 +137,7 @@ class TcpClient::Impl {
   std::unique_ptr<Listener> make_listener() {
     if (!options_.listen) return nullptr;
     const auto [host, port] = listen_at(*options_.listen);
-    auto listener = std::make_unique<Listener>(thread_.context(), host, port, token_,
+    auto listener = std::make_unique<Listener>(thread_.context(), host, port, token_, tls_,
                                                [this](std::shared_ptr<Connection> connection, Introduction who) {
                                                  return take_letters(std::move(connection), who);
                                                });
@@ -203,7 +204,6 @@ class TcpClient::Impl {
         fault = error.what();
       }
       run([&](double now) {
-        if (connections_[shard]) connections_[shard]->close();
         connections_[shard].reset();
         machine_.disconnected(now, shard, fault.empty() ? "" : where(shard) + ": " + fault);
       });
@@ -219,9 +219,13 @@ class TcpClient::Impl {
   awaitable<void> talk(std::size_t shard, Backoff& backoff) {
     const HostAndPort address{options_.shards[shard].first, options_.shards[shard].second};
     const auto connection = co_await connect(address, kHandshakeSeconds);
+    const struct Closed {  // whatever happens; its timers would keep it
+      Connection& connection;
+      ~Closed() { connection.close(); }
+    } closed{*connection};
     connection->count_in(traffic_);
     const Introduction who{Purpose::work, machine_.worker(), static_cast<std::uint32_t>(shard)};
-    co_await introduce(connection, token_, who);
+    co_await introduce(connection, token_, tls_, address.host, who);
     if (stopping_) co_return;
     spawn(thread_.context(), connection->write_queue());
     run([&](double now) {
@@ -295,6 +299,7 @@ class TcpClient::Impl {
 
   const Token token_;
   const TcpClientOptions options_;
+  Tls tls_;
   const double deadline_;
   const double stale_after_;
   const double tick_seconds_;

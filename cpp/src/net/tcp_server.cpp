@@ -43,14 +43,16 @@ class TcpServer::Impl {
   Impl(server::ServerConfig config, TcpServerOptions options, const server::Checkpoint* checkpoint)
       : token_(options.token),
         options_(std::move(options)),
+        tls_(options_.tls, token_),
         tick_seconds_(tick_of(config)),
         heartbeat_deadline_(config.heartbeat_deadline),
         shard_(static_cast<std::uint32_t>(config.shard)),
         machine_(make_machine(std::move(config), checkpoint)),
+        queue_limit_(2 * machine_.message_limit()),
         slowest_(machine_.clock().slowest()),
         thread_([this](const std::string& what) { fail(what); }),
         tick_(thread_.context()),
-        listener_(thread_.context(), options_.host, options_.port, token_,
+        listener_(thread_.context(), options_.host, options_.port, token_, tls_,
                   [this](std::shared_ptr<Connection> connection, Introduction who) {
                     return serve(std::move(connection), who);
                   }) {
@@ -166,6 +168,7 @@ class TcpServer::Impl {
       if (at == connections_.end()) continue;
       if (frame) {
         at->second->send({frame});
+        if (at->second->queued() > queue_limit_) at->second->close();  // asks for much and reads nothing
       } else {
         at->second->finish();
         connections_.erase(at);
@@ -181,10 +184,11 @@ class TcpServer::Impl {
       co_await tick_.async_wait(asio::redirect_error(asio::use_awaitable, error));
       if (stopping_) break;
       run([&](double now) { return machine_.tick(now); });
-      // A peer that reads nothing although something waits for it.
+      // Peers that say nothing, or read nothing although something waits for them.
       const double now = steady_now();
       for (const auto& [_, connection] : connections_) {
-        if (connection->queued() > 0 && now - connection->last_written() > heartbeat_deadline_) connection->close();
+        const bool deaf = connection->queued() > 0 && now - connection->last_written() > heartbeat_deadline_;
+        if (deaf || now - connection->last_received() > heartbeat_deadline_) connection->close();
       }
     }
   }
@@ -231,6 +235,7 @@ class TcpServer::Impl {
 
   const Token token_;
   const TcpServerOptions options_;
+  Tls tls_;
   const double tick_seconds_;
   const double heartbeat_deadline_;
   const std::uint32_t shard_;
@@ -238,6 +243,7 @@ class TcpServer::Impl {
   std::mutex mutex_;
   std::condition_variable changed_;
   ParameterServer machine_;
+  const std::size_t queue_limit_;  // bytes that may wait for one worker
   std::deque<ServerEvent> events_;
   std::map<std::uint32_t, std::shared_ptr<Traffic>> traffic_;
   std::uint64_t slowest_;

@@ -14,9 +14,7 @@ constexpr std::size_t kLongestVarint = 10;
 constexpr std::size_t kAlignment = 8;  // of numbers, from the beginning of the message
 constexpr unsigned kWireShift = 4;     // of the code of numbers: their type below, how they are sent above
 
-std::size_t varint_bytes(std::uint64_t value) {
-  return (static_cast<std::size_t>(std::bit_width(value | 1U)) + 6) / 7;
-}
+std::size_t varint_bytes(std::uint64_t value) { return (static_cast<std::size_t>(std::bit_width(value | 1U)) + 6) / 7; }
 
 std::byte* write_varint(std::byte* to, std::uint64_t value) {
   for (; value >= kMore; value >>= 7U) *to++ = static_cast<std::byte>(value | kMore);
@@ -161,9 +159,9 @@ Values take_values(MessageReader& reader) {
 
 std::uint16_t to_float16(float value) noexcept {
   constexpr std::uint32_t kInfinity = 0x7f800000U;
-  constexpr std::uint32_t kOverflow = 0x477ff000U;   // 65,520: rounds to infinity
+  constexpr std::uint32_t kOverflow = 0x477ff000U;     // 65,520: rounds to infinity
   constexpr std::uint32_t kLeastNormal = 0x38800000U;  // 2^-14
-  constexpr float kHalfUlps = 0.5F;                  // adding it shifts a subnormal's bits into place, rounded
+  constexpr float kHalfUlps = 0.5F;                    // adding it shifts a subnormal's bits into place, rounded
   const auto bits = std::bit_cast<std::uint32_t>(value);
   const std::uint32_t sign = (bits >> 16U) & 0x8000U;
   const std::uint32_t size = bits & 0x7fffffffU;
@@ -173,7 +171,8 @@ std::uint16_t to_float16(float value) noexcept {
   } else if (size >= kOverflow) {
     half = 0x7c00U;
   } else if (size < kLeastNormal) {
-    half = std::bit_cast<std::uint32_t>(std::bit_cast<float>(size) + kHalfUlps) - std::bit_cast<std::uint32_t>(kHalfUlps);
+    half =
+        std::bit_cast<std::uint32_t>(std::bit_cast<float>(size) + kHalfUlps) - std::bit_cast<std::uint32_t>(kHalfUlps);
   } else {
     const std::uint32_t odd = (size >> 13U) & 1U;
     half = (size - (112U << 23U) + 0xfffU + odd) >> 13U;
@@ -203,6 +202,8 @@ std::uint16_t to_bfloat16(float value) noexcept {
   return static_cast<std::uint16_t>((bits + 0x7fffU + ((bits >> 16U) & 1U)) >> 16U);
 }
 
-float from_bfloat16(std::uint16_t bits) noexcept { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16U); }
+float from_bfloat16(std::uint16_t bits) noexcept {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16U);
+}
 
 }  // namespace dsgd::net

@@ -70,8 +70,7 @@ net::Values slice(const net::Values& values, RowRange range, std::size_t width) 
     rows = keys.keys.size();
     part.keys = std::move(keys.keys);
   }
-  std::visit(
-      [&](const auto& data) { part.data = data.part(first * width, rows * width); }, values.data);
+  std::visit([&](const auto& data) { part.data = data.part(first * width, rows * width); }, values.data);
   return part;
 }
 
@@ -190,8 +189,7 @@ void Client::push(double now, const std::string& table, net::Values values, doub
   const auto push_part = [&](std::size_t shard, net::Values part) {
     // Without rows here nothing changes; a replaced push must become empty, though.
     if (part.size() == 0 && spec.rule != Rule::replace_mean) return;
-    operate(shard, net::Push{stamp(shard), static_cast<std::uint16_t>(number), weight, std::move(part)},
-            config_.wire);
+    operate(shard, net::Push{stamp(shard), static_cast<std::uint16_t>(number), weight, std::move(part)}, config_.wire);
   };
   if (config_.n_shards == 1) return push_part(0, std::move(values));
   for (std::size_t shard = 0; shard < config_.n_shards; ++shard) {

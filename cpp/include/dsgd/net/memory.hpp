@@ -31,7 +31,7 @@ class Block {
   Block() = default;
   explicit Block(std::size_t size)
       : words_(std::make_shared_for_overwrite<std::uint64_t[]>((size + sizeof(std::uint64_t) - 1) /
-                                                              sizeof(std::uint64_t))),
+                                                               sizeof(std::uint64_t))),
         size_(size) {}
 
   [[nodiscard]] std::span<std::byte> bytes() const {

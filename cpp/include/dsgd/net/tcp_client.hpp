@@ -9,6 +9,7 @@
 #include <utility>   // for pair
 #include <vector>    // for vector
 
+#include "dsgd/net/tls.hpp"
 #include "dsgd/server/client.hpp"
 
 namespace dsgd::net {
@@ -17,6 +18,7 @@ struct TcpClientOptions {
   Bytes token;
   std::vector<std::pair<std::string, std::uint16_t>> shards;  // host and port, in the order of the shards
   std::optional<std::string> listen;                          // host or host:port for letters of other workers
+  TlsOptions tls;
 };
 
 /// Every method may be called by any thread. A command waits while too many bytes are unacknowledged; it throws

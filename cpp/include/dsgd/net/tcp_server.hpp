@@ -7,6 +7,7 @@
 #include <string>   // for string
 #include <vector>   // for vector
 
+#include "dsgd/net/tls.hpp"
 #include "dsgd/server/server.hpp"
 
 namespace dsgd::net {
@@ -18,6 +19,7 @@ struct TcpServerOptions {
   std::set<std::uint64_t> snapshot_clocks;  // an event with a snapshot when the slowest worker has finished them
   std::string snapshot_table = "weights";
   std::uint64_t checkpoint_every = 0;  // clocks; 0: never
+  TlsOptions tls;
 };
 
 struct ServerEvent {
