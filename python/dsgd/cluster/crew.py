@@ -131,9 +131,7 @@ class Crew:
     def _options(self, notices: Sequence[int]) -> dict[str, Any]:
         """Return what all processes are told beside the algorithm."""
         config = self._config
-        wire: dict[str, Any] = {"payload_checksum": config.payload_checksum}
-        if config.wire_dtype is not None:
-            wire["wire_dtype"] = config.wire_dtype
+        wire = {"payload_checksum": config.payload_checksum, "wire_dtype": config.wire_dtype}
         return {
             "n_nodes": self._assignment.n_nodes,
             "n_shards": config.servers,

@@ -10,7 +10,7 @@ import enum
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import numpy as np
@@ -87,7 +87,7 @@ class ProgramRun:
         self,
         program: Program,
         task: WorkerTask,
-        clients: dict[str, _core.Client],
+        clients: Mapping[str, _core.Client | _core.TcpClient],
         send: Callable[[Send], None],
         observer: Observer | None = None,
     ) -> None:
@@ -158,7 +158,7 @@ class ProgramRun:
             )
         return handler(self, now, command)
 
-    def _client(self, command: Any) -> _core.Client:
+    def _client(self, command: Any) -> _core.Client | _core.TcpClient:
         try:
             return self._clients[command.group]
         except KeyError:

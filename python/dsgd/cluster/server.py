@@ -44,6 +44,7 @@ def _serve(channel: Channel, first: Message) -> None:
         join_deadline=options["join_deadline"],
         snapshot_clocks=options["notices"],
         checkpoint=saved,
+        tls=_core.TlsConfig() if options["tls"] else None,
         **options["server"],
     )
     try:
@@ -67,6 +68,7 @@ def _tell(channel: Channel, server: _core.TcpServer, tables: list[str]) -> None:
     while True:
         for event in server.wait(_ALIVE_SECONDS):
             if event.kind == "clock":
+                assert event.values is not None
                 _say(channel, server, "clock", {"weights": event.values}, clock=event.clock, moment=event.time)
             elif event.kind == "checkpoint":
                 channel.send("checkpoint", event.checkpoint, clock=event.clock)
