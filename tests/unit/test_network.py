@@ -77,13 +77,14 @@ def run() -> Iterator[Run]:
     run.stop()
 
 
-def event(server: _core.TcpServer, kind: str) -> _core.ServerEvent:
+def event(server: _core.TcpServer, *kinds: str) -> list[_core.ServerEvent]:
+    """The first event of each kind."""
+    found: dict[str, _core.ServerEvent] = {}
     deadline = time.monotonic() + TIMEOUT
-    while time.monotonic() < deadline:
-        for found in server.wait(deadline - time.monotonic()):
-            if found.kind == kind:
-                return found
-    raise AssertionError(f"no event {kind}")
+    while time.monotonic() < deadline and not set(kinds) <= set(found):
+        for each in server.wait(deadline - time.monotonic()):
+            found.setdefault(each.kind, each)
+    return [found[kind] for kind in kinds]
 
 
 @pytest.mark.parametrize("n_shards", [1, 3])
@@ -137,10 +138,10 @@ def test_snapshots_and_checkpoints_are_events(run: Run) -> None:
     for _ in range(3):
         client.push(time.monotonic(), "weights", np.ones(2))
         client.clock(time.monotonic())
-    snapshot = event(server, "clock")
+    snapshot, checkpoint = event(server, "clock", "checkpoint")
     assert snapshot.clock == 2
     assert np.array_equal(snapshot.values, [2, 2])
-    saved = event(server, "checkpoint").checkpoint
+    saved = checkpoint.checkpoint
     assert saved is not None
     again = run.server(tables, checkpoint=saved, incarnation=2)
     assert np.array_equal(again.snapshot("weights"), [3, 3])

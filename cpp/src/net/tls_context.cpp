@@ -25,7 +25,9 @@ SSL_SESSION* session_of(SSL* ssl) {
   SSL_SESSION* session = SSL_SESSION_new();
   if (session == nullptr) return nullptr;
   const auto* bytes = reinterpret_cast<const unsigned char*>(key->data());  // NOLINT: that is how OpenSSL counts bytes
-  if (SSL_SESSION_set1_master_key(session, bytes, key->size()) == 1 &&
+  const auto* name = reinterpret_cast<const unsigned char*>(kIdentity.data());  // NOLINT: likewise
+  if (SSL_SESSION_set1_id_context(session, name, static_cast<unsigned int>(kIdentity.size())) == 1 &&
+      SSL_SESSION_set1_master_key(session, bytes, key->size()) == 1 &&
       SSL_SESSION_set_cipher(session, SSL_CIPHER_find(ssl, kSuiteNumber.data())) == 1 &&
       SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) == 1) {
     return session;
