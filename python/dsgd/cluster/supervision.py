@@ -173,8 +173,8 @@ class LocalRun:
         now, config = time.monotonic(), self._config
         away, self._looked = now - self._looked, now
         if away > 4 * _TICK:  # in a callback, or the whole machine stood still: that is held against nobody
-            for child in self._crew.children():
-                child.heard = min(child.heard + away, now)
+            for every in self._crew.children():
+                every.heard = min(every.heard + away, now)
             self._progress = (self._progress[0] + away, self._progress[1])
         for child in self._crew.servers:
             if child is not None and not child.done:
