@@ -1,6 +1,7 @@
-"""The main job from end to end, as `make demo` runs it: real data, then data of the shape of RCV1-v2.
+"""The main jobs from end to end, as `make demo` runs them: real data, then data of the shape of RCV1-v2.
 
-Everything goes through what a user has: files, `dsgd.fit`, saving, loading, predicting.
+Everything goes through what a user has: files, `dsgd.fit`, saving, loading, predicting. Last comes a distributed run:
+processes of this machine beside the same cluster in simulation.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ CONSOLE = Console(width=110)
 
 
 def main() -> None:
-    """Run both parts and print the table."""
+    """Run all parts and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=300_000, help="rows of the generated set")
     rows = parser.parse_args().rows
@@ -35,6 +36,7 @@ def main() -> None:
         digits(table)
         text(table, rows, Path(folder))
     CONSOLE.print(table)
+    distributed(min(rows, 20_000))
 
 
 def digits(table: Table) -> None:
@@ -84,6 +86,47 @@ def text(table: Table, rows: int, folder: Path) -> None:
     )
     if not agree:
         raise SystemExit("the reloaded model predicts something else")
+
+
+def distributed(rows: int) -> None:
+    """Train on four processes that talk to a parameter server over TCP, and on the same cluster in virtual time."""
+    CONSOLE.rule(f"DisSVRG on four workers, one at half speed: {rows:,} documents")
+    X, y = make_text_classification(rows, random_state=1)
+    speeds = (1.0, 1.0, 1.0, 0.5)
+    table = Table("cluster", "staleness", "seconds", "clocks", "waiting, s", "MB on the wire", "objective")
+    for staleness in (3, 0):
+        weights = []
+        for name, cluster in (
+            ("processes", dsgd.LocalCluster(workers=4, speeds=speeds)),
+            ("simulated", dsgd.Simulation(nodes=4, speeds=speeds, bandwidth=2e9, latency=5e-5, trace=False)),
+        ):
+            result = dsgd.fit(
+                X,
+                y,
+                algo="dissvrg",
+                staleness=staleness,
+                loss="logistic",
+                max_epochs=10,
+                cluster=cluster,
+                random_state=0,
+                progress=staleness == 3 and name == "processes",
+            )
+            weights.append(result.model.weights)
+            last = result.history[-1]
+            waiting, moved = last.waiting or (), sum(last.bytes_sent or ()) + sum(last.bytes_received or ())
+            table.add_row(
+                name,
+                str(staleness),
+                f"{last.seconds:.2f}" if last.virtual_seconds is None else f"{last.virtual_seconds:.2f} virtual",
+                str(min(last.clocks or ())),
+                f"{min(waiting):.2f} to {max(waiting):.2f}",
+                f"{moved / 1e6:.1f}",
+                f"{last.objective:.6f}",
+            )
+        if staleness == 0:
+            same = np.array_equal(weights[0], weights[1])
+            CONSOLE.print(f"without staleness processes and simulation give the same weights, bit for bit: {same}")
+    CONSOLE.print(table)
 
 
 def timed(what: str, work: Callable[[], Any]) -> Any:

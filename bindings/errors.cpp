@@ -14,6 +14,8 @@ py::object exception_of(const Error& error) {
   const py::module_ errors = py::module_::import("dsgd.errors");
   if (error.code() == ErrorCode::config) return errors.attr("ConfigError")(error.what());
   if (error.code() == ErrorCode::protocol) return errors.attr("ProtocolError")(error.what());
+  if (error.code() == ErrorCode::authentication) return errors.attr("AuthenticationError")(error.what());
+  if (error.code() == ErrorCode::deadline) return errors.attr("DeadlineError")(error.what());
   if (!error.location()) return errors.attr("DataError")(error.what());
   return errors.attr("DataError")(error.what(), py::arg("file") = path_of(error),
                                   py::arg("line") = error.location()->line,

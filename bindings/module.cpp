@@ -13,4 +13,5 @@ PYBIND11_MODULE(_core, m) {
   dsgd::python::register_objective(m);
   dsgd::python::register_solver(m);
   dsgd::python::register_server(m);
+  dsgd::python::register_net(m);
 }

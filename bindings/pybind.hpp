@@ -22,6 +22,7 @@ void register_data(py::module_& m);
 void register_objective(py::module_& m);
 void register_solver(py::module_& m);
 void register_server(py::module_& m);
+void register_net(py::module_& m);
 
 /// The memory of an array in C order, taken as it is: another dtype, stride or alignment is an error, never a copy.
 /// With `T` not const the array must be writeable.

@@ -1,47 +1,21 @@
 // The parameter server's state machines; see docs/server.md. A machine belongs to one thread at a time, and calls are
 // short: the GIL is kept, and is what sees to that.
-#include <cmath>     // for isinf
 #include <optional>  // for optional
 
-#include "dsgd/server/client.hpp"
 #include "dsgd/server/mailbox.hpp"
-#include "dsgd/server/server.hpp"
-#include "pybind.hpp"
+#include "server_types.hpp"
 
 namespace dsgd::python {
 namespace {
 
 using server::Answer;
-using server::Checkpoint;
 using server::Client;
 using server::Mailbox;
 using server::MailboxLetter;
 using server::ParameterServer;
 using server::TableSpec;
 
-/// Numbers of the enumerations as Python writes them, in their order.
-template <typename Enum, std::size_t Size>
-Enum named(const char* const (&names)[Size], const std::string& name, const char* what) {
-  std::string all;
-  for (std::size_t k = 0; k < Size; ++k) {
-    if (name == names[k]) return static_cast<Enum>(k);
-    all += (k > 0 ? ", '" : "'") + std::string(names[k]) + "'";
-  }
-  throw Error(ErrorCode::config, "unknown " + std::string(what) + " '" + name + "'; possible are " + all);
-}
-
-constexpr const char* kDTypes[] = {"float32", "float64"};
-constexpr const char* kRules[] = {"add", "add_scaled", "replace_mean", "average", "adagrad", "blend"};
-constexpr const char* kStatuses[] = {"unknown", "expected", "live", "lost", "left"};
-constexpr const char* kLost[] = {"continue", "fail"};
 constexpr const char* kOnFull[] = {"overwrite", "sum"};
-constexpr const char* kKinds[] = {"joined", "rewound", "pull",    "clock",  "all_reduce",
-                                  "left",   "signal",  "members", "letter", "failed"};
-
-template <std::size_t Size, typename Enum>
-const char* name_of(const char* const (&names)[Size], Enum value) {
-  return names[static_cast<std::size_t>(value)];
-}
 
 net::ByteSpan bytes_of(const py::buffer_info& info) {
   if (info.ndim != 1 || info.itemsize != 1 || (info.size > 1 && info.strides[0] != 1)) {
@@ -50,53 +24,13 @@ net::ByteSpan bytes_of(const py::buffer_info& info) {
   return {static_cast<const std::byte*>(info.ptr), static_cast<std::size_t>(info.size)};
 }
 
-py::bytes to_python(net::ByteSpan bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};  // NOLINT: that is how Python counts bytes
-}
-
-net::Bytes from_python(const std::string_view bytes) {
-  const auto span = std::as_bytes(std::span(bytes));
-  return {span.begin(), span.end()};
-}
-
-template <typename T>
-py::array_t<T> to_array(const std::vector<T>& values) {
-  return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
-}
-
-py::array to_array(const net::Numbers& numbers) {
-  return std::visit([](const auto& values) -> py::array { return to_array(values); }, numbers);
-}
-
-template <typename T>
-std::vector<T> copied(const py::array& array, const char* name) {
-  const auto span = array_span<const T>(array, name);
-  return {span.begin(), span.end()};
-}
-
-net::Numbers numbers_of(const py::array& array, const char* name) {
-  if (py::isinstance<py::array_t<float>>(array)) return copied<float>(array, name);
-  return copied<double>(array, name);
-}
-
-std::optional<net::Keys> keys_of(const std::optional<py::array>& keys) {
-  if (!keys) return std::nullopt;
-  return copied<std::uint64_t>(*keys, "keys");
-}
-
-net::Values values_of(const py::array& values, const std::optional<py::array>& keys) {
-  auto list = keys_of(keys);
-  const bool sparse = list.has_value();
-  return {sparse, sparse ? std::move(*list) : net::Keys(), numbers_of(values, "values")};
-}
-
 /// (connection, frame) pairs; None closes the connection.
 template <typename Items, typename Target>
 py::list frames_of(const Items& items, Target&& target) {
   py::list list;
   for (const auto& item : items) {
     py::object frame = py::none();
-    if (item.frame) frame = to_python(*item.frame);
+    if (item.frame) frame = to_python(item.frame->flat());
     list.append(py::make_tuple(target(item), std::move(frame)));
   }
   return list;
@@ -106,57 +40,11 @@ py::list effects_of(const server::Effects& effects) {
   return frames_of(effects, [](const server::Effect& effect) { return effect.connection; });
 }
 
-py::dict dict_of(const Checkpoint& checkpoint) {
-  py::dict dict;
-  for (const auto& [name, array] : checkpoint) {
-    dict[py::str(name)] = std::visit(
-        []<typename T>(const std::vector<T>& values) -> py::array {
-          if constexpr (std::same_as<T, std::byte>) {
-            return py::array_t<std::uint8_t>(static_cast<py::ssize_t>(values.size()),
-                                             reinterpret_cast<const std::uint8_t*>(values.data()));  // NOLINT
-          } else {
-            return to_array(values);
-          }
-        },
-        array);
-  }
-  return dict;
-}
-
-Checkpoint checkpoint_of(const py::dict& dict) {
-  Checkpoint checkpoint;
-  for (const auto& [key, value] : dict) {
-    const auto name = key.cast<std::string>();
-    const auto array = value.cast<py::array>();
-    if (py::isinstance<py::array_t<float>>(array)) {
-      checkpoint[name] = copied<float>(array, name.c_str());
-    } else if (py::isinstance<py::array_t<double>>(array)) {
-      checkpoint[name] = copied<double>(array, name.c_str());
-    } else if (py::isinstance<py::array_t<std::uint8_t>>(array)) {
-      const auto bytes = std::as_bytes(array_span<const std::uint8_t>(array, name.c_str()));
-      checkpoint[name] = std::vector<std::byte>(bytes.begin(), bytes.end());
-    } else {
-      checkpoint[name] = copied<std::uint64_t>(array, name.c_str());
-    }
-  }
-  return checkpoint;
-}
-
-/// Infinity means asynchronous.
-std::optional<std::uint64_t> staleness_of(double staleness) {
-  if (std::isinf(staleness) && staleness > 0) return std::nullopt;
-  constexpr double kMost = 1e9;
-  if (!(staleness >= 0) || staleness > kMost || staleness != std::floor(staleness)) {
-    throw Error(ErrorCode::config,
-                "staleness must be a whole number of clocks, or infinite; not " + std::to_string(staleness));
-  }
-  return static_cast<std::uint64_t>(staleness);
-}
-
 std::unique_ptr<ParameterServer> make_server(double now, std::vector<TableSpec> tables, std::uint32_t n_workers,
                                              double staleness, std::size_t shard, std::size_t n_shards,
                                              std::uint64_t incarnation, double heartbeat_deadline, double join_deadline,
                                              const std::string& on_lost, bool payload_checksum,
+                                             const std::optional<std::string>& wire_dtype,
                                              const std::optional<py::dict>& checkpoint) {
   server::ServerConfig config{std::move(tables),
                               n_workers,
@@ -167,7 +55,8 @@ std::unique_ptr<ParameterServer> make_server(double now, std::vector<TableSpec> 
                               heartbeat_deadline,
                               join_deadline,
                               named<int>(kLost, on_lost, "on_lost") == 1,
-                              payload_checksum};
+                              payload_checksum,
+                              wire_of(wire_dtype)};
   if (!checkpoint) return std::make_unique<ParameterServer>(now, std::move(config));
   return std::make_unique<ParameterServer>(now, std::move(config), checkpoint_of(*checkpoint));
 }
@@ -238,7 +127,7 @@ void register_machine(py::module_& m) {
       .def(py::init(&make_server), py::arg("now"), py::arg("tables"), py::kw_only(), py::arg("n_workers"),
            py::arg("staleness") = 0.0, py::arg("shard") = 0, py::arg("n_shards") = 1, py::arg("incarnation") = 1,
            py::arg("heartbeat_deadline") = 30.0, py::arg("join_deadline") = 60.0, py::arg("on_lost") = "continue",
-           py::arg("payload_checksum") = false, py::arg("checkpoint") = py::none())
+           py::arg("payload_checksum") = false, py::arg("wire_dtype") = py::none(), py::arg("checkpoint") = py::none())
       .def(
           "connected",
           [](ParameterServer& self, double now, std::uint64_t connection) {
@@ -301,15 +190,16 @@ void register_client(py::module_& m) {
   py::class_<Client>(m, "Client", "One worker's side of the parameter server; see client.hpp.")
       .def(py::init([](double now, std::uint32_t worker, std::vector<TableSpec> tables, std::size_t n_shards,
                        std::string address, double heartbeat_interval, double resend_after, double deadline,
-                       bool payload_checksum) {
+                       bool payload_checksum, const std::optional<std::string>& wire_dtype) {
              return Client(now, {worker, std::move(tables), n_shards, std::move(address), heartbeat_interval,
-                                 resend_after, deadline, payload_checksum});
+                                 resend_after, deadline, payload_checksum, wire_of(wire_dtype)});
            }),
            py::arg("now"), py::arg("worker"), py::arg("tables"), py::kw_only(), py::arg("n_shards") = 1,
            py::arg("address") = "", py::arg("heartbeat_interval") = 5.0, py::arg("resend_after") = 1.0,
-           py::arg("deadline") = 60.0, py::arg("payload_checksum") = false)
+           py::arg("deadline") = 60.0, py::arg("payload_checksum") = false, py::arg("wire_dtype") = py::none())
       .def("connected", &Client::connected, py::arg("now"), py::arg("shard"))
-      .def("disconnected", &Client::disconnected, py::arg("now"), py::arg("shard"))
+      .def("disconnected", &Client::disconnected, py::arg("now"), py::arg("shard"), py::arg("why") = "")
+      .def("give_up", &Client::give_up, py::arg("kind"), py::arg("message"))
       .def(
           "receive",
           [](Client& self, double now, std::size_t shard, const py::buffer& frame) {
@@ -360,7 +250,8 @@ void register_client(py::module_& m) {
           "letter",
           [](Client& self, const Array& values, const Keys& keys, const std::string& name) {
             py::list frames;
-            for (const auto& frame : self.letter(values_of(values, keys), name)) frames.append(to_python(*frame));
+            for (const auto& frame : self.letter(values_of(values, keys), name))
+              frames.append(to_python(frame->flat()));
             return frames;
           },
           py::arg("values"), py::arg("keys") = py::none(), py::arg("name") = "")

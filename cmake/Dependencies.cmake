@@ -9,6 +9,13 @@ if(DSGD_OPENMP)
   endif()
 endif()
 
+find_path(ASIO_INCLUDE_DIR asio/awaitable.hpp)
+find_package(OpenSSL 3.0 COMPONENTS SSL Crypto)
+if(NOT ASIO_INCLUDE_DIR OR NOT OpenSSL_FOUND)
+  message(FATAL_ERROR "The network needs Asio 1.22 or later and OpenSSL 3 or later. Install them (Debian: apt-get install "
+    "libasio-dev libssl-dev; macOS: brew install asio openssl@3).")
+endif()
+
 if(DSGD_PYTHON)
   find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module)
   find_package(pybind11 CONFIG REQUIRED)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from dsgd import algorithms, callbacks, cluster, data, errors, losses, schedules
 from dsgd._core import __version__
 from dsgd.api import fit
-from dsgd.cluster import Simulation
+from dsgd.cluster import LocalCluster, Simulation
 from dsgd.history import History, Record
 from dsgd.result import FitResult, LinearModel
 
@@ -18,6 +18,7 @@ __all__ = [
     "FitResult",
     "History",
     "LinearModel",
+    "LocalCluster",
     "Record",
     "SGDClassifier",
     "SGDRegressor",

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from dsgd.algorithms import Algorithm, DistributedAlgorithm, resolve_algorithm
 from dsgd.callbacks import Callback
 from dsgd.checks import check_flag, check_integer, check_real, check_seed, shown
-from dsgd.cluster import Simulation
+from dsgd.cluster import LocalCluster, Simulation
 from dsgd.cluster.training import check_cluster, train_on_cluster
 from dsgd.data.dataset import Dataset
 from dsgd.data.inputs import as_matrix, real_dtype
@@ -53,7 +53,7 @@ def fit(
     max_seconds: float | None = None,
     n_threads: int | None = None,
     workers: int | None = None,
-    cluster: Simulation | None = None,
+    cluster: Simulation | LocalCluster | None = None,
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[Any, float] | str | None = None,
     eval_set: tuple[Any, ArrayLike] | Dataset | None = None,
@@ -122,8 +122,8 @@ def fit(
     n_threads : int, optional
         By default all processors that the process may use, for an algorithm that runs on several, else 1.
     workers : int, optional
-        How many train, for a distributed algorithm; by default as many as the cluster has nodes for.
-    cluster : Simulation, optional
+        How many train, for a distributed algorithm; without a cluster so many processes of this machine.
+    cluster : LocalCluster or Simulation, optional
         What a distributed algorithm (``"ssp"``, ``"dissvrg"``, ``"sync"``) runs on; two classes or a regression.
     sample_weight : array-like of shape (n_samples,), optional
         s_i, at least 0; not renormalised.
@@ -157,6 +157,8 @@ def fit(
         For an impossible parameter or combination.
     DataError
         For data that cannot be trained on.
+    ClusterError
+        If a distributed run cannot go on, as with a worker lost and ``on_lost="fail"``.
     DivergedError
         If weights or objective are not finite, or explode, even after cuts of the step: an epoch that diverges is taken
         back and begun anew with a quarter of the step, with a warning, up to ten times.

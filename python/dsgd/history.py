@@ -27,7 +27,8 @@ class Record:
     effective_passes : float
         Gradients of single samples evaluated, divided by the number of samples.
     seconds : float
-        Wall time spent in the algorithm so far, the search for a step size included, evaluation left out.
+        Wall time spent in the algorithm so far, the search for a step size included, evaluation left out (but on
+        processes of this machine, which do not wait for it).
     step_size : float
         The step size at the start of the epoch; with several classes that of the first.
     objective : float or None

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.special
 from numpy.typing import ArrayLike, NDArray
 
 from dsgd import _core
@@ -143,7 +142,9 @@ class Logistic(Loss):
 
     def probability(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return 1 / (1 + exp(-z))."""
-        return np.asarray(scipy.special.expit(z))
+        from scipy.special import expit  # slow to import
+
+        return np.asarray(expit(z))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING, Self
 
 from dsgd.history import Record
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["ProgressReport"]
 
@@ -17,7 +17,19 @@ def _describe(record: Record) -> str:
     parts = [] if record.objective is None else [f"objective {record.objective:.5f}"]
     if record.score is not None:
         parts.append(f"score {record.score:.4f}")
+    if record.clocks is not None:
+        parts.append(_of_cluster(record))
     return "  ".join([*parts, f"step {record.step_size:.2g}"])
+
+
+def _of_cluster(record: Record) -> str:
+    """Return how far the nodes are, how long the one that waits most has waited, and what went over the wire."""
+    clocks, delays = record.clocks or (0,), record.staleness or (0,)
+    first, last = min(clocks), max(clocks)
+    behind = sum(delay * pulls for delay, pulls in enumerate(delays)) / max(sum(delays), 1)
+    moved = (sum(record.bytes_sent or ()) + sum(record.bytes_received or ())) / 1e6
+    clock = f"clock {first}" if first == last else f"clocks {first} to {last}"
+    return f"{clock}  staleness {behind:.1f}  waiting {max(record.waiting or (0.0,)):.2f} s  {moved:.1f} MB"
 
 
 class ProgressReport:
@@ -32,6 +44,10 @@ class ProgressReport:
     """
 
     def __init__(self, max_epochs: int, console: Console | None = None) -> None:
+        # Slow to import, and worker processes show nothing.
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
         self._max_epochs = max_epochs
         self._console = Console(stderr=True) if console is None else console
         self._bar = Progress(

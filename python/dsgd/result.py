@@ -202,7 +202,7 @@ class FitResult:
     index_base : {"zero", "one"} or None
         What the libsvm file that it was trained on calls the first feature; None if it was not trained on a file.
     trace : dsgd.cluster.Trace or None
-        What happened in the simulated cluster that trained it; `save` leaves it out.
+        What happened in the cluster that trained it, where that was asked for; `save` leaves it out.
     """
 
     model: LinearModel

@@ -14,12 +14,13 @@ import dsgd
 from dsgd import _core
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp, Sync, resolve_algorithm
 from dsgd.cluster import Crash, KernelCost, Simulation
+from dsgd.cluster.assignment import Assignment
 from dsgd.cluster.commands import Push
 from dsgd.cluster.kernels import Kernels
-from dsgd.cluster.run import Assignment, SimulatedRun
+from dsgd.cluster.run import SimulatedRun
 from dsgd.cluster.worker_task import WorkerTask
 from dsgd.data.inputs import as_matrix
-from dsgd.data.partition import deal, part
+from dsgd.data.partition import deal
 from dsgd.losses import resolve_loss
 from dsgd.problem import Problem, measure
 from dsgd.schedules import Constant
@@ -42,13 +43,13 @@ def problem_of(X: Any) -> Problem:
 
 def assignment(algorithm: DistributedAlgorithm, workers: int, clocks: int, step_size: float, X: Any = X) -> Assignment:
     problem = problem_of(X)
-    inverse = problem.objective(1).inverse_frequency
-    parts = [part(problem, rows) for rows in deal(240, workers, 5)]
-    if algorithm.has_coordinator:
-        parts.insert(0, part(problem, np.zeros(1, np.intp)))
+    coordinators = [np.zeros(1, np.intp)] * int(algorithm.has_coordinator)
     return Assignment(
         algorithm=algorithm,
-        kernels=[Kernels(mine, inverse, 1) for mine in parts],
+        problem=problem,
+        rows=coordinators + deal(240, workers, 5),
+        inverse_frequency=problem.objective(1).inverse_frequency,
+        n_threads=1,
         start=np.zeros(problem.matrix.n_features + 1),
         max_clocks=clocks,
         passes_per_clock=1.0,
@@ -60,7 +61,7 @@ def assignment(algorithm: DistributedAlgorithm, workers: int, clocks: int, step_
 
 
 def simulate(work: Assignment, **cluster: Any) -> np.ndarray[Any, Any]:
-    return SimulatedRun(Simulation(nodes=len(work.kernels), **cluster), work).run().weights
+    return SimulatedRun(Simulation(nodes=work.n_nodes, **cluster), work).run().weights
 
 
 def optimum() -> float:
@@ -147,7 +148,7 @@ def test_every_option_changes_the_result(algo: str, option: str, values: tuple[A
         algorithm = resolve_algorithm(algo, {option: value})
         assert isinstance(algorithm, DistributedAlgorithm)
         work = assignment(algorithm, 3, 30, 0.01)
-        speeds = [1.0] * (len(work.kernels) - 1) + [0.1]
+        speeds = [1.0] * (work.n_nodes - 1) + [0.1]
         results.append(simulate(work, speeds=speeds).tobytes())
     assert len(set(results)) == len(values)
 
@@ -195,7 +196,7 @@ def test_frequencies_of_the_whole_data_reach_the_parts() -> None:
     work = assignment(Ssp(), 4, 1, 0.1)
     whole = problem_of(X).objective(1).inverse_frequency
     assert whole is not None
-    for kernels in work.kernels:
+    for kernels in map(work.kernels, range(4)):
         assert np.array_equal(kernels._objective.inverse_frequency, whole)  # type: ignore[arg-type]
         own = kernels._local_frequencies
         assert own is not None

@@ -74,7 +74,7 @@ def test_a_large_table_takes_its_time_on_the_wire() -> None:
     fast = Simulation(nodes=3, bandwidth=1e7, server_bandwidth=1e9)
     assert run_toy(pull_once, fast, clocks=1, size=1_000_000).record.virtual_seconds == pytest.approx(0.824, rel=0.01)
     sharded = Simulation(nodes=3, bandwidth=1e7, servers=3)
-    assert run_toy(pull_once, sharded, clocks=1, size=1_000_000).record.virtual_seconds < 1.4
+    assert (run_toy(pull_once, sharded, clocks=1, size=1_000_000).record.virtual_seconds or 9) < 1.4
 
 
 def test_bytes_sent_are_bytes_received() -> None:

@@ -11,8 +11,8 @@ import numpy as np
 from dsgd.algorithms.base import Capabilities
 from dsgd.algorithms.distributed import DistributedAlgorithm, Mailbox, Program, Table
 from dsgd.cluster import KernelCost, Simulation
-from dsgd.cluster.kernels import Kernels
-from dsgd.cluster.run import Assignment, Outcome, SimulatedRun
+from dsgd.cluster.assignment import Assignment, Outcome
+from dsgd.cluster.run import SimulatedRun
 from dsgd.cluster.worker_task import WorkerTask
 from dsgd.data.inputs import as_matrix
 from dsgd.losses import resolve_loss
@@ -83,7 +83,10 @@ def toy_assignment(
     )
     return Assignment(
         algorithm=Toy(body=body, staleness=staleness, rules=rules or {"weights": "add"}, letters=mailbox or Mailbox()),
-        kernels=[Kernels(problem, None, 1) for _ in range(nodes)],
+        problem=problem,
+        rows=[np.arange(4)] * nodes,
+        inverse_frequency=None,
+        n_threads=1,
         start=np.zeros(size),
         max_clocks=clocks,
         passes_per_clock=1.0,

@@ -223,13 +223,13 @@ class Network {
     }
     if (chance(scenario_.chances.lose)) return;
     if (!flying.to_server) {
-      workers_[flying.worker].client->receive(now_, flying.shard, *flying.frame);
+      workers_[flying.worker].client->receive(now_, flying.shard, flying.frame->flat());
       pump(flying.worker);
       return;
     }
     auto& server = *servers_[flying.shard];
     const std::uint64_t slowest = server.clock().slowest();
-    apply(flying.shard, server.receive(now_, flying.connection, *flying.frame));
+    apply(flying.shard, server.receive(now_, flying.connection, flying.frame->flat()));
     if (server.clock().slowest() > slowest && scenario_.chances.restart > 0) save(flying.shard);
   }
 

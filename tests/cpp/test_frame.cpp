@@ -1,6 +1,9 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
+#include <optional>
 #include <string_view>
 
 #include "dsgd/core/random.hpp"
@@ -15,11 +18,13 @@ namespace {
 ByteSpan bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 
 Push a_push(std::size_t n) {
-  Push push{{7, 3, 11, 42}, 2, 0.5, {true, {}, std::vector<float>(n)}};
+  Push push{{7, 3, 11, 42}, 2, 0.5, {true, {}, {}}};
+  std::vector<float> values;
   for (std::size_t k = 0; k < n; ++k) {
     push.values.keys.push_back(k * k);
-    std::get<0>(push.values.data)[k] = static_cast<float>(k);
+    values.push_back(static_cast<float>(k));
   }
+  push.values.data = std::move(values);
   return push;
 }
 
@@ -52,7 +57,8 @@ TEST_CASE("a message is read as it was written") {
   for (const bool checksum : {false, true}) {
     const auto frames = encode(a_push(100), 99, checksum);
     REQUIRE(frames.size() == 1);
-    const auto view = parse_frame(*frames[0]);
+    const Bytes frame = frames[0]->flat();
+    const auto view = parse_frame(frame);
     CHECK(view.header.request == 99);
     CHECK(view.header.type == MessageType::push);
     const auto push = decode<Push>(view.payload);
@@ -69,7 +75,8 @@ TEST_CASE("keys of any size survive, and the largest are 64 bits") {
   MessageWriter writer(MessageType::pull, 0, false);
   put_keys(writer, keys);
   const auto frames = writer.finish();
-  MessageReader reader(parse_frame(*frames[0]).payload);
+  const Bytes frame = frames[0]->flat();
+  MessageReader reader(parse_frame(frame).payload);
   CHECK(take_keys(reader) == keys);
   reader.expect_end();
 }
@@ -77,25 +84,25 @@ TEST_CASE("keys of any size survive, and the largest are 64 bits") {
 TEST_CASE("every single changed byte of a frame with a checksum is noticed") {
   const auto frames = encode(a_push(5), 1, true);
   for (std::size_t k = 0; k < frames[0]->size(); ++k) {
-    Bytes changed = *frames[0];
+    Bytes changed = frames[0]->flat();
     changed[k] ^= std::byte{0x10};
     CHECK(refused([&] { static_cast<void>(parse_frame(changed)); }));
   }
 }
 
 TEST_CASE("a frame that is cut short or has a tail is refused") {
-  const auto frame = encode(a_push(5), 1, false)[0];
-  for (std::size_t size = 0; size < frame->size(); ++size) {
-    CHECK(refused([&] { static_cast<void>(parse_frame(ByteSpan(*frame).first(size))); }));
+  const Bytes frame = encode(a_push(5), 1, false)[0]->flat();
+  for (std::size_t size = 0; size < frame.size(); ++size) {
+    CHECK(refused([&] { static_cast<void>(parse_frame(ByteSpan(frame).first(size))); }));
   }
-  Bytes longer = *frame;
+  Bytes longer = frame;
   longer.push_back(std::byte{0});
   CHECK(refused([&] { static_cast<void>(parse_frame(longer)); }));
 }
 
 TEST_CASE("a body that announces more than it holds is refused before memory is taken for it") {
-  const auto frame = encode(a_push(5), 1, false)[0];
-  const auto body = parse_frame(*frame).payload;
+  const Bytes frame = encode(a_push(5), 1, false)[0]->flat();
+  const auto body = parse_frame(frame).payload;
   for (std::size_t size = 0; size < body.size(); ++size) {
     CHECK(refused([&] { static_cast<void>(decode<Push>(body.first(size))); }));
   }
@@ -106,32 +113,97 @@ TEST_CASE("a body that announces more than it holds is refused before memory is 
   }
 }
 
+namespace {
+
+Push a_long_push() {  // 9.6 MB
+  std::vector<double> values(1'200'000);
+  for (std::size_t k = 0; k < values.size(); ++k) values[k] = static_cast<double>(k);
+  return {{1, 0, 0, 1}, 0, 1, {false, {}, std::move(values)}};
+}
+
+}  // namespace
+
 TEST_CASE("pieces are joined whatever their order, once each") {
-  Push push{{1, 0, 0, 1}, 0, 1, {false, {}, std::vector<double>(1'200'000)}};
-  auto& data = std::get<1>(push.values.data);
-  for (std::size_t k = 0; k < data.size(); ++k) data[k] = static_cast<double>(k);
-  const auto frames = encode(push, 5, false);
-  REQUIRE(frames.size() == 3);
+  const Push push = a_long_push();
+  const auto frames = encode(push, 5, true);
+  REQUIRE(frames.size() == 10);
   for (const auto& frame : frames) CHECK(frame->size() <= kHeaderBytes + kPieceBytes);
   Assembler assembler(std::size_t{1} << 24U);
-  CHECK_FALSE(assembler.add(*frames[2]));
-  CHECK_FALSE(assembler.add(*frames[0]));
-  CHECK_FALSE(assembler.add(*frames[0]));
-  const auto message = assembler.add(*frames[1]);
+  CHECK_FALSE(assembler.add(frames[9]->flat()));
+  for (std::size_t k = 0; k < 8; ++k) CHECK_FALSE(assembler.add(frames[k]->flat()));
+  CHECK_FALSE(assembler.add(frames[0]->flat()));
+  const auto message = assembler.add(frames[8]->flat());
   REQUIRE(message);
-  CHECK(decode<Push>(message->body).values.data == push.values.data);
+  const auto read = decode<Push>(message->body);
+  CHECK(read.values.data == push.values.data);
+  CHECK(std::get<1>(read.values.data).owner() == message->body.owner);  // not copied
+}
+
+TEST_CASE("a message that is read straight into place is the same, and a damaged one is noticed") {
+  const Push push = a_long_push();
+  for (const bool damaged : {false, true}) {
+    Assembler assembler(std::size_t{1} << 24U);
+    std::optional<Message> message;
+    const auto read_all = [&] {
+      for (const auto& frame : encode(push, 5, true)) {
+        Bytes bytes = frame->flat();
+        if (damaged) bytes.back() ^= std::byte{1};
+        const FrameHeader header = parse_header(bytes);
+        const auto payload = ByteSpan(bytes).subspan(kHeaderBytes);
+        std::ranges::copy(payload, assembler.room(header).begin());
+        message = assembler.filled(header, crc32c(payload));
+      }
+    };
+    CHECK(refused(read_all) == damaged);
+    if (damaged) continue;
+    REQUIRE(message);
+    CHECK(decode<Push>(message->body).values.data == push.values.data);
+  }
 }
 
 TEST_CASE("messages beyond the limit are refused, and pieces of forgotten ones make room") {
-  Push push{{1, 0, 0, 1}, 0, 1, {false, {}, std::vector<double>(1'200'000)}};
+  const Push push = a_long_push();
   Assembler small(std::size_t{1} << 23U);
-  CHECK(refused([&] { static_cast<void>(small.add(*encode(push, 5, false)[0])); }));
+  CHECK(refused([&] { static_cast<void>(small.add(encode(push, 5, false)[0]->flat())); }));
   Assembler assembler(std::size_t{1} << 24U);
   for (std::uint64_t request = 0; request < 10; ++request) {
-    CHECK_FALSE(assembler.add(*encode(push, request, false)[0]));  // the others are lost
+    CHECK_FALSE(assembler.add(encode(push, request, false)[0]->flat()));  // the others are lost
   }
   const auto frames = encode(push, 100, false);
-  CHECK_FALSE(assembler.add(*frames[0]));
-  CHECK_FALSE(assembler.add(*frames[1]));
-  CHECK(assembler.add(*frames[2]));
+  for (std::size_t k = 0; k < 9; ++k) CHECK_FALSE(assembler.add(frames[k]->flat()));
+  CHECK(assembler.add(frames[9]->flat()));
+}
+
+TEST_CASE("16 bits hold what the formats say") {
+  for (std::uint32_t bits = 0; bits < 65536; ++bits) {  // every number of 16 bits comes back
+    const auto half = static_cast<std::uint16_t>(bits);
+    const float value = from_float16(half);
+    if (std::isnan(value)) continue;
+    CHECK(to_float16(value) == half);
+    if (!std::isnan(from_bfloat16(half))) CHECK(to_bfloat16(from_bfloat16(half)) == half);
+  }
+  CHECK(from_float16(to_float16(1.0F + 1.0F / 2048)) == 1.0F);                // half way: to even
+  CHECK(from_float16(to_float16(1.0F + 3.0F / 2048)) == 1.0F + 4.0F / 2048);  // likewise
+  CHECK(from_float16(to_float16(65519.0F)) == 65504.0F);
+  CHECK(std::isinf(from_float16(to_float16(-65520.0F))));
+  CHECK(from_float16(to_float16(2.0e-8F)) == 0.0F);
+  CHECK(from_bfloat16(to_bfloat16(1.0F + 1.0F / 256)) == 1.0F);
+  CHECK(from_bfloat16(to_bfloat16(1.0F + 3.0F / 256)) == 1.0F + 4.0F / 256);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  CHECK(std::isnan(from_float16(to_float16(nan))));
+  CHECK(std::isnan(from_bfloat16(to_bfloat16(nan))));
+}
+
+TEST_CASE("numbers of 16 bits take half of the wire, keys as many bytes as they need") {
+  std::vector<float> values(1000);
+  for (std::size_t k = 0; k < values.size(); ++k) values[k] = 1.0F + static_cast<float>(k) / 3000;
+  const Push push{{}, 0, 1, {false, {}, values}};
+  for (const Wire wire : {Wire::float16, Wire::bfloat16}) {
+    const auto frame = encode(push, 1, false, wire)[0]->flat();
+    CHECK(encode(push, 1, false)[0]->size() - frame.size() == 2 * values.size());
+    const Push back = decode<Push>(parse_frame(frame).payload);
+    const auto& read = std::get<0>(back.values.data);
+    const float bound = wire == Wire::float16 ? 1.0F / 2048 : 1.0F / 256;
+    for (std::size_t k = 0; k < values.size(); ++k) CHECK(std::abs(read[k] - values[k]) <= bound);
+  }
 }

@@ -55,9 +55,9 @@ void check_decode(ByteSpan bytes) {
     const auto body = decode<Body>(bytes);
     const auto frames = encode(body, 0, true);
     check(frames.size() == 1, "a short message is one frame");
-    const auto again = decode<Body>(parse_frame(*frames[0]).payload);
-    const auto twice = encode(again, 0, true);
-    check(*twice[0] == *frames[0], "what was read is written alike");
+    const Bytes once = frames[0]->flat();
+    const auto again = decode<Body>(parse_frame(once).payload);
+    check(encode(again, 0, true)[0]->flat() == once, "what was read is written alike");
   } catch (const dsgd::Error& error) {
     check(error.code() == dsgd::ErrorCode::protocol, "malformed bytes are a protocol error");
   }
@@ -94,7 +94,8 @@ ServerConfig server_config() {
 std::optional<Welcome> welcome_of(const Effects& effects) {
   for (const auto& effect : effects) {
     if (!effect.frame) continue;
-    const auto view = parse_frame(*effect.frame);
+    const Bytes frame = effect.frame->flat();
+    const auto view = parse_frame(frame);
     if (view.header.type == MessageType::welcome) return decode<Welcome>(view.payload);
   }
   return std::nullopt;
@@ -177,7 +178,7 @@ class OddPeer {
 
   template <typename Body>
   void give(ConnectionId id, const Body& body) {
-    for (const auto& frame : encode(body, next_request_++, false)) take(server_.receive(now_, id, *frame));
+    for (const auto& frame : encode(body, next_request_++, false)) take(server_.receive(now_, id, frame->flat()));
   }
 
   void hello(ConnectionId id, std::uint32_t rank, Source& source) {
@@ -188,7 +189,7 @@ class OddPeer {
                       source.next() % 8U,
                       layout_of(tables(), 1),
                       ""};
-    const auto effects = server_.receive(now_, id, *encode(hello, next_request_++, false)[0]);
+    const auto effects = server_.receive(now_, id, encode(hello, next_request_++, false)[0]->flat());
     if (const auto welcome = welcome_of(effects)) session_[rank] = welcome->session;
     take(effects);
   }
@@ -196,7 +197,7 @@ class OddPeer {
   void take(const Effects& effects) {
     check(effects.size() < 64, "a small message has few effects");
     for (const auto& effect : effects) {
-      if (effect.frame) static_cast<void>(parse_frame(*effect.frame));
+      if (effect.frame) static_cast<void>(parse_frame(effect.frame->flat()));
     }
   }
 
@@ -213,14 +214,14 @@ void check_client(ByteSpan bytes) {
   Client client(0.0, config);
   client.connected(0.0, 0);
   const auto hello = client.take_outgoing();
-  const std::uint64_t request = parse_frame(*hello[0].frame).header.request;
-  client.receive(0.0, 0, *encode(Welcome{1, 9, 0, {}, 0, {}}, request, false)[0]);
+  const std::uint64_t request = parse_frame(hello[0].frame->flat()).header.request;
+  client.receive(0.0, 0, encode(Welcome{1, 9, 0, {}, 0, {}}, request, false)[0]->flat());
   check(client.ready(), "a welcome lets the client join");
   const std::uint64_t pull = client.pull(0.0, 0, "sum", std::nullopt);
   for (std::uint8_t type = 1; type <= kLastType && client.ready(); ++type) {
     MessageWriter writer(static_cast<MessageType>(type), pull, false);
     writer.put_bytes(bytes);
-    client.receive(0.0, 0, *writer.finish()[0]);
+    client.receive(0.0, 0, writer.finish()[0]->flat());
     client.connected(0.0, 0);
   }
   client.receive(0.0, 0, bytes);

@@ -224,6 +224,19 @@ def test_options_reach_the_fit(folder: Path) -> None:
     assert len({model.coef_.tobytes() for model in models.values()}) == len(models)
 
 
+def test_a_distributed_fit_leaves_a_checkpoint_to_go_on_from(folder: Path) -> None:
+    command = "fit train.svm --algo ssp --loss logistic --workers 2 --option staleness=0 --seed 1 --max-epochs 4"
+    more = ("--checkpoint run.checkpoint --checkpoint-every 5 --model m", "--resume run.checkpoint --model n")
+    for arguments in more:
+        done = run(*command.split(), *arguments.split(), cwd=folder)
+        assert done.returncode == 0, done.stderr
+        assert "passes of ssp in" in done.stdout
+    assert (dsgd.load(folder / "m").coef_ == dsgd.load(folder / "n").coef_).all()
+    done = run(*command.split(), "--checkpoint", "m", "--model", "m", cwd=folder)
+    assert done.returncode == 2
+    assert "--model and --checkpoint both name m" in done.stderr
+
+
 def test_gap_tol_reaches_the_fit_and_the_gap_is_told(folder: Path) -> None:
     more = "--gap-tol 0.01 --quiet --model m --history h.json"
     done = run("fit", "train.svm", *more.split(), "--algo", "auto", "--alpha", "0.01", cwd=folder)
@@ -251,6 +264,7 @@ def test_algorithms_lists_the_registry(tmp_path: Path) -> None:
         ("fit none.svm", "No such file or directory"),
         ("fit train.svm --algo hogwilt", "did you mean 'hogwild'"),
         ("fit train.svm --gap-tol 0.1", "gap_tol needs an algorithm with a duality gap, such as 'sdca', not 'hogwild'"),
+        ("fit train.svm --resume x", "--checkpoint and --resume need --workers"),
         ("fit train.svm --option write", "--option takes KEY=VALUE, not 'write'"),
         ("fit train.svm --option block_size={[]:1}", "block_size must be an integer"),
         ("fit train.svm --option wirte=atomic", "did you mean 'write'"),

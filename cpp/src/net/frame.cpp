@@ -1,8 +1,10 @@
 #include "dsgd/net/frame.hpp"
 
-#include <algorithm>  // for min, min_element
+#include <algorithm>  // for copy, min, min_element
+#include <array>      // for array
 #include <cmath>      // for isfinite
 #include <limits>     // for numeric_limits
+#include <utility>    // for exchange, move
 
 #include "dsgd/net/crc32c.hpp"
 
@@ -48,8 +50,8 @@ FrameHeader parse_header(ByteSpan header) {
   }
   const auto version = load<std::uint8_t>(header, 4);
   if (version != kVersion) {
-    malformed("the peer speaks version " + std::to_string(version) + " of the protocol, this side version " +
-              std::to_string(kVersion) + ": install the same dsgd on both");
+    throw VersionError("the peer speaks version " + std::to_string(version) + " of the protocol, this side version " +
+                       std::to_string(kVersion) + ": install the same dsgd on both");
   }
   const auto type = load<std::uint8_t>(header, 5);
   if (type == 0 || type > kLastType) malformed("unknown type of message " + std::to_string(type));
@@ -81,22 +83,64 @@ FrameView parse_frame(ByteSpan frame) {
   return {header, payload};
 }
 
+FrameData::FrameData(Bytes head, std::vector<Slice> tail)
+    : head_(std::move(head)), tail_(std::move(tail)), size_(head_.size()) {
+  for (const Slice& slice : tail_) size_ += slice.bytes.size();
+}
+
+Bytes FrameData::flat() const {
+  Bytes all;
+  all.reserve(size_);
+  all.insert(all.end(), head_.begin(), head_.end());
+  for (const Slice& slice : tail_) all.insert(all.end(), slice.bytes.begin(), slice.bytes.end());
+  return all;
+}
+
 MessageWriter::MessageWriter(MessageType type, std::uint64_t request, bool checksum) {
   header_.type = type;
   header_.request = request;
   header_.checksum = checksum;
-  pieces_.emplace_back(kHeaderBytes);
+  pieces_.emplace_back();
+}
+
+/// The piece that the next byte belongs to.
+MessageWriter::Piece& MessageWriter::open_piece() {
+  if (pieces_.back().length == kPieceBytes) pieces_.emplace_back();
+  return pieces_.back();
 }
 
 void MessageWriter::put_bytes(ByteSpan bytes) {
   while (!bytes.empty()) {
-    if (pieces_.back().size() == kHeaderBytes + kPieceBytes) pieces_.emplace_back(kHeaderBytes);
-    Bytes& piece = pieces_.back();
-    const std::size_t count = std::min(bytes.size(), kHeaderBytes + kPieceBytes - piece.size());
-    const ByteSpan part = bytes.first(count);
-    piece.insert(piece.end(), part.begin(), part.end());
-    bytes = bytes.subspan(count);
+    Piece& piece = open_piece();
+    const ByteSpan part = bytes.first(std::min(bytes.size(), kPieceBytes - piece.length));
+    if (piece.tail.empty()) {
+      piece.head.insert(piece.head.end(), part.begin(), part.end());
+    } else {
+      auto copy = std::make_shared<const Bytes>(part.begin(), part.end());
+      const ByteSpan copied = *copy;
+      piece.tail.push_back({std::move(copy), copied});
+    }
+    piece.length += part.size();
+    bytes = bytes.subspan(part.size());
   }
+}
+
+void MessageWriter::put_slice(const Slice& slice) {
+  constexpr std::size_t kWorthSharing = 4096;
+  if (slice.bytes.size() < kWorthSharing) return put_bytes(slice.bytes);
+  for (ByteSpan bytes = slice.bytes; !bytes.empty();) {
+    Piece& piece = open_piece();
+    const ByteSpan part = bytes.first(std::min(bytes.size(), kPieceBytes - piece.length));
+    piece.tail.push_back({slice.owner, part});
+    piece.length += part.size();
+    bytes = bytes.subspan(part.size());
+  }
+}
+
+void MessageWriter::pad(std::size_t alignment) {
+  constexpr std::array<std::byte, 16> kZeros{};
+  const std::size_t beyond = pieces_.back().length % alignment;  // full pieces are multiples themselves
+  if (beyond > 0) put_bytes(ByteSpan(kZeros).first(alignment - beyond));
 }
 
 void MessageWriter::put_text(std::string_view text) {
@@ -114,17 +158,21 @@ void MessageWriter::put_blob(ByteSpan bytes) {
 
 std::vector<Frame> MessageWriter::finish() {
   if (pieces_.size() > std::numeric_limits<std::uint16_t>::max()) {
-    throw Error(ErrorCode::config, "a message of more than 256 GB cannot be sent");
+    throw Error(ErrorCode::config, "a message of more than 64 GB cannot be sent");
   }
   std::vector<Frame> frames;
   frames.reserve(pieces_.size());
   header_.pieces = static_cast<std::uint16_t>(pieces_.size());
-  for (Bytes& piece : pieces_) {
+  for (Piece& piece : pieces_) {
     header_.piece = static_cast<std::uint16_t>(frames.size());
-    header_.length = static_cast<std::uint32_t>(piece.size() - kHeaderBytes);
-    header_.payload_crc = header_.checksum ? crc32c(ByteSpan(piece).subspan(kHeaderBytes)) : 0;
-    write_header(piece, header_);
-    frames.push_back(std::make_shared<const Bytes>(std::move(piece)));
+    header_.length = static_cast<std::uint32_t>(piece.length);
+    header_.payload_crc = 0;
+    if (header_.checksum) {
+      header_.payload_crc = crc32c(ByteSpan(piece.head).subspan(kHeaderBytes));
+      for (const Slice& slice : piece.tail) header_.payload_crc = crc32c(slice.bytes, header_.payload_crc);
+    }
+    write_header(piece.head, header_);
+    frames.push_back(std::make_shared<const FrameData>(std::move(piece.head), std::move(piece.tail)));
   }
   pieces_.clear();
   return frames;
@@ -151,6 +199,14 @@ ByteSpan MessageReader::take_bytes(std::size_t count) {
   return taken;
 }
 
+void MessageReader::skip_padding(std::size_t alignment) {
+  const std::size_t beyond = (body_.bytes.size() - left_.size()) % alignment;
+  if (beyond == 0) return;
+  for (const std::byte zero : take_bytes(alignment - beyond)) {
+    if (zero != std::byte{0}) malformed("padding that is not zero");
+  }
+}
+
 std::string MessageReader::take_text() {
   const ByteSpan text = take_bytes(take<std::uint16_t>());
   std::string result(text.size(), '\0');
@@ -170,43 +226,58 @@ void MessageReader::expect_end() const {
 
 std::optional<Message> Assembler::add(ByteSpan frame) {
   const auto [header, payload] = parse_frame(frame);
-  if (header.pieces == 1) return Message{header.type, header.request, payload, {}};
-  if (static_cast<std::size_t>(header.pieces) * kPieceBytes > limit_) {
-    malformed("a message of up to " + std::to_string(header.pieces * kPieceBytes) + " bytes; at most " +
-              std::to_string(limit_) + " are taken");
-  }
-  const Key key{static_cast<std::uint8_t>(header.type), header.request};
-  make_room(payload.size(), key);
-  Partial& partial = partial_.try_emplace(key, Partial{header.pieces, next_age_++, {}}).first->second;
-  if (partial.pieces != header.pieces) malformed("pieces of one message disagree about their number");
-  if (partial.arrived.try_emplace(header.piece, payload.begin(), payload.end()).second) {
-    waiting_bytes_ += payload.size();
-  }
-  if (partial.arrived.size() < header.pieces) return std::nullopt;
-
-  Message message{header.type, header.request, {}, {}};
-  std::size_t total = 0;
-  for (const auto& [_, piece] : partial.arrived) total += piece.size();
-  message.joined.reserve(total);
-  for (auto& [_, piece] : partial.arrived) {
-    message.joined.insert(message.joined.end(), piece.begin(), piece.end());
-    Bytes().swap(piece);  // so that a message is not held twice
-  }
-  message.body = message.joined;
-  waiting_bytes_ -= total;
-  partial_.erase(key);
-  return message;
+  if (header.pieces == 1) return Message{header.type, header.request, {nullptr, payload}};
+  std::ranges::copy(payload, room(header).begin());
+  return joined(header);
 }
 
-void Assembler::make_room(std::size_t bytes, const Key& keep) {
+std::span<std::byte> Assembler::room(const FrameHeader& header) {
+  if (header.pieces == 1) {
+    single_ = Block(header.length);
+    return single_.bytes();
+  }
+  const std::size_t size = static_cast<std::size_t>(header.pieces) * kPieceBytes;
+  if (size > limit_) {
+    malformed("a message of up to " + std::to_string(size) + " bytes; at most " + std::to_string(limit_) +
+              " are taken");
+  }
+  const Key key{static_cast<std::uint8_t>(header.type), header.request};
+  if (!partial_.contains(key)) {
+    make_room(size);
+    partial_.emplace(key, Partial{Block(size), next_age_++, {}, 0});
+    waiting_bytes_ += size;
+  }
+  const Partial& partial = partial_.at(key);
+  if (partial.block.size() != size) malformed("pieces of one message disagree about their number");
+  return partial.block.bytes().subspan(header.piece * kPieceBytes, header.length);
+}
+
+std::optional<Message> Assembler::filled(const FrameHeader& header, std::uint32_t payload_crc) {
+  if (header.checksum && payload_crc != header.payload_crc) malformed("the payload of a frame was damaged");
+  if (header.pieces > 1) return joined(header);
+  const Block block = std::exchange(single_, {});
+  return Message{header.type, header.request, {block.owner(), block.bytes()}};
+}
+
+std::optional<Message> Assembler::joined(const FrameHeader& header) {
+  const auto at = partial_.find({static_cast<std::uint8_t>(header.type), header.request});
+  Partial& partial = at->second;
+  partial.arrived.insert(header.piece);
+  if (header.piece + 1 == header.pieces) partial.last_length = header.length;
+  if (partial.arrived.size() < header.pieces) return std::nullopt;
+  const Block block = std::move(partial.block);
+  const std::size_t length = (header.pieces - std::size_t{1}) * kPieceBytes + partial.last_length;
+  waiting_bytes_ -= block.size();
+  partial_.erase(at);
+  return Message{header.type, header.request, {block.owner(), block.bytes().first(length)}};
+}
+
+void Assembler::make_room(std::size_t bytes) {
   while (waiting_bytes_ + bytes > limit_) {
     // Messages whose other pieces were lost; what is still wanted is sent again.
-    auto oldest = partial_.end();
-    for (auto it = partial_.begin(); it != partial_.end(); ++it) {
-      if (it->first != keep && (oldest == partial_.end() || it->second.age < oldest->second.age)) oldest = it;
-    }
-    if (oldest == partial_.end()) return;  // the message alone is within the limit, as add() has checked
-    for (const auto& [_, piece] : oldest->second.arrived) waiting_bytes_ -= piece.size();
+    const auto age = [](const auto& entry) { return entry.second.age; };
+    const auto oldest = std::ranges::min_element(partial_, {}, age);
+    waiting_bytes_ -= oldest->second.block.size();
     partial_.erase(oldest);
   }
 }

@@ -1,13 +1,13 @@
 #include "dsgd/net/messages.hpp"
 
-#include <algorithm>  // for min
+#include <algorithm>  // for copy
 
 namespace dsgd::net {
 namespace {
 
 class Encoder {
  public:
-  explicit Encoder(MessageWriter& writer) : writer_(writer) {}
+  Encoder(MessageWriter& writer, Wire wire) : writer_(writer), wire_(wire) {}
 
   template <typename... Fields>
   void operator()(const Fields&... fields) {
@@ -22,10 +22,13 @@ class Encoder {
   void put(std::uint64_t value) { writer_.put(value); }
   void put(Status status) { writer_.put(status); }
   void put(FailureKind kind) { writer_.put(kind); }
+  void put(Purpose purpose) { writer_.put(purpose); }
+  void put(const Digest& digest) { writer_.put_bytes(digest); }
   void put(const std::string& text) { writer_.put_text(text); }
   void put(const Bytes& bytes) { writer_.put_blob(bytes); }
   void put(const Keys& keys) { put_keys(writer_, keys); }
-  void put(const Values& values) { put_values(writer_, values); }
+  void put(const Values& values) { put_values(writer_, values, wire_); }
+  void put(const Rope& rope) { put_rope(writer_, rope); }
   template <typename Item>
   void put(const std::vector<Item>& items) {
     writer_.put(static_cast<std::uint32_t>(items.size()));
@@ -38,6 +41,7 @@ class Encoder {
   }
 
   MessageWriter& writer_;
+  Wire wire_;
 };
 
 class Decoder {
@@ -57,6 +61,8 @@ class Decoder {
   void take(std::uint64_t& value) { value = reader_.take<std::uint64_t>(); }
   void take(Status& status) { status = static_cast<Status>(take_below(kLastStatus)); }
   void take(FailureKind& kind) { kind = static_cast<FailureKind>(take_below(kLastFailureKind)); }
+  void take(Purpose& purpose) { purpose = static_cast<Purpose>(take_below(kLastPurpose)); }
+  void take(Digest& digest) { std::ranges::copy(reader_.take_bytes(digest.size()), digest.begin()); }
   void take(std::string& text) { text = reader_.take_text(); }
   void take(Bytes& bytes) {
     const ByteSpan blob = reader_.take_blob();
@@ -87,14 +93,14 @@ class Decoder {
 }  // namespace
 
 template <typename Body>
-std::vector<Frame> encode(const Body& body, std::uint64_t request, bool checksum) {
+std::vector<Frame> encode(const Body& body, std::uint64_t request, bool checksum, Wire wire) {
   MessageWriter writer(Body::kType, request, checksum);
-  Encoder{writer}(body);
+  Encoder{writer, wire}(body);
   return writer.finish();
 }
 
 template <typename Body>
-Body decode(ByteSpan bytes) {
+Body decode(const Slice& bytes) {
   MessageReader reader(bytes);
   Body body;
   Decoder{reader}(body);
@@ -102,9 +108,12 @@ Body decode(ByteSpan bytes) {
   return body;
 }
 
-#define DSGD_INSTANTIATE(Body)                                          \
-  template std::vector<Frame> encode(const Body&, std::uint64_t, bool); \
-  template Body decode<Body>(ByteSpan);
+#define DSGD_INSTANTIATE_ENCODE(Body) template std::vector<Frame> encode(const Body&, std::uint64_t, bool, Wire);
+#define DSGD_INSTANTIATE(Body)  \
+  DSGD_INSTANTIATE_ENCODE(Body) \
+  template Body decode<Body>(const Slice&);
+
+DSGD_INSTANTIATE_ENCODE(PagedPullAnswer)
 
 DSGD_INSTANTIATE(Hello)
 DSGD_INSTANTIATE(Welcome)
@@ -124,7 +133,11 @@ DSGD_INSTANTIATE(Signals)
 DSGD_INSTANTIATE(Members)
 DSGD_INSTANTIATE(Letter)
 DSGD_INSTANTIATE(Failure)
+DSGD_INSTANTIATE(Greeting)
+DSGD_INSTANTIATE(Challenge)
+DSGD_INSTANTIATE(Proof)
 
 #undef DSGD_INSTANTIATE
+#undef DSGD_INSTANTIATE_ENCODE
 
 }  // namespace dsgd::net

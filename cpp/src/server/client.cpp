@@ -70,12 +70,7 @@ net::Values slice(const net::Values& values, RowRange range, std::size_t width) 
     rows = keys.keys.size();
     part.keys = std::move(keys.keys);
   }
-  std::visit(
-      [&]<typename Real>(const std::vector<Real>& data) {
-        const auto begin = data.begin() + static_cast<std::ptrdiff_t>(first * width);
-        part.data = std::vector<Real>(begin, begin + static_cast<std::ptrdiff_t>(rows * width));
-      },
-      values.data);
+  std::visit([&](const auto& data) { part.data = data.part(first * width, rows * width); }, values.data);
   return part;
 }
 
@@ -123,10 +118,10 @@ net::Stamp Client::stamp(std::size_t shard) const {
 
 /// Sends an operation and keeps it until it is acknowledged. Returns its sequence number.
 template <typename Body>
-std::uint64_t Client::operate(std::size_t shard, const Body& body) {
+std::uint64_t Client::operate(std::size_t shard, const Body& body, net::Wire wire) {
   Link& link = links_[shard];
   const std::uint64_t sequence = link.next_sequence++;
-  auto frames = net::encode(body, next_request_++, config_.payload_checksum);
+  auto frames = net::encode(body, next_request_++, config_.payload_checksum, wire);
   send(shard, link.operations.emplace_back(Pending{sequence, std::move(frames), 0, config_.resend_after}));
   return sequence;
 }
@@ -194,7 +189,7 @@ void Client::push(double now, const std::string& table, net::Values values, doub
   const auto push_part = [&](std::size_t shard, net::Values part) {
     // Without rows here nothing changes; a replaced push must become empty, though.
     if (part.size() == 0 && spec.rule != Rule::replace_mean) return;
-    operate(shard, net::Push{stamp(shard), static_cast<std::uint16_t>(number), weight, std::move(part)});
+    operate(shard, net::Push{stamp(shard), static_cast<std::uint16_t>(number), weight, std::move(part)}, config_.wire);
   };
   if (config_.n_shards == 1) return push_part(0, std::move(values));
   for (std::size_t shard = 0; shard < config_.n_shards; ++shard) {
@@ -247,8 +242,13 @@ std::optional<Answer> Client::receive_letter(std::uint32_t peer, net::ByteSpan f
   Mailbox& mailbox = mailboxes_.try_emplace(peer, Mailbox{net::Assembler(message_limit_), {}, {}}).first->second;
   const auto message = mailbox.assembler.add(frame);
   if (!message) return std::nullopt;
-  if (message->type != net::MessageType::letter) net::malformed("a worker sends letters only");
-  auto letter = net::decode<net::Letter>(message->body);
+  return receive_letter(peer, *message);
+}
+
+std::optional<Answer> Client::receive_letter(std::uint32_t peer, const net::Message& message) {
+  Mailbox& mailbox = mailboxes_.try_emplace(peer, Mailbox{net::Assembler(message_limit_), {}, {}}).first->second;
+  if (message.type != net::MessageType::letter) net::malformed("a worker sends letters only");
+  auto letter = net::decode<net::Letter>(message.body);
   if (letter.sender != peer) net::malformed("a letter in the name of another worker");
   const std::pair life(letter.incarnation, letter.session);
   if (life < mailbox.life) return std::nullopt;
@@ -271,6 +271,16 @@ std::size_t Client::unacknowledged() const {
   std::size_t count = 0;
   for (const Link& link : links_) count += link.operations.size();
   return count;
+}
+
+std::size_t Client::unacknowledged_bytes() const {
+  std::size_t bytes = 0;
+  for (const Link& link : links_) {
+    for (const Pending& pending : link.operations) {
+      for (const auto& frame : pending.frames) bytes += frame->size();
+    }
+  }
+  return bytes;
 }
 
 std::vector<Outgoing> Client::take_outgoing() { return std::exchange(outgoing_, {}); }

@@ -19,7 +19,7 @@ net::Numbers join(const std::vector<std::optional<net::Numbers>>& parts) {
   std::vector<Real> all;
   for (const auto& part : parts) {
     if (!part) continue;
-    const auto& numbers = std::get<std::vector<Real>>(*part);
+    const auto& numbers = std::get<net::Array<Real>>(*part);
     all.insert(all.end(), numbers.begin(), numbers.end());
   }
   return all;
@@ -36,17 +36,35 @@ void Client::connected(double now, std::size_t shard) {
   send_hello(shard);
 }
 
-void Client::disconnected(double now, std::size_t shard) {
+void Client::disconnected(double now, std::size_t shard, const std::string& why) {
   now_ = std::max(now_, now);
   links_.at(shard).state = LinkState::closed;
+  if (!why.empty()) last_fault_ = why;
+}
+
+void Client::give_up(const std::string& kind, const std::string& message) {
+  if (!done()) fail(kind, config_.worker, message);
 }
 
 void Client::receive(double now, std::size_t shard, net::ByteSpan frame) {
+  take_in(now, shard, [&](Link& link) { return link.assembler.add(frame); });
+}
+
+void Client::receive(double now, std::size_t shard, const net::Message& message) {
+  take_in(now, shard, [&](Link& /*link*/) { return std::optional(message); });
+}
+
+void Client::heard(double now, std::size_t shard) {
+  take_in(now, shard, [](Link& /*link*/) { return std::optional<net::Message>(); });
+}
+
+template <typename Take>
+void Client::take_in(double now, std::size_t shard, Take&& take) {
   now_ = std::max(now_, now);
   Link& link = links_.at(shard);
   if (link.state == LinkState::closed || failed_ || left_) return;
   try {
-    const auto message = link.assembler.add(frame);
+    const std::optional<net::Message> message = take(link);
     link.last_heard = now_;
     if (message) dispatch(shard, *message);
   } catch (const Error& error) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>  // for max, sort
 #include <string>     // for to_string
+#include <span>       // for span
 #include <utility>    // for move, swap
 
 #include "dsgd/core/error.hpp"
@@ -17,7 +18,7 @@ namespace {
 std::size_t width_of(const net::Values& values) { return values.size() / std::max<std::size_t>(values.keys.size(), 1); }
 
 template <typename Real>
-void add_rows(std::vector<Real>& whole, const net::Keys& keys, const std::vector<Real>& rows, std::size_t width) {
+void add_rows(std::vector<Real>& whole, const net::Keys& keys, std::span<const Real> rows, std::size_t width) {
   if (!keys.empty() && keys.back() >= whole.size() / std::max<std::size_t>(width, 1)) {
     refuse("row " + std::to_string(keys.back()) + " of " + std::to_string(width) + " values is not one of the " +
            std::to_string(whole.size()) + " values of the other");
@@ -30,8 +31,8 @@ void add_rows(std::vector<Real>& whole, const net::Keys& keys, const std::vector
 /// The rows of both, in order; those of both added up.
 template <typename Real>
 void merge_rows(net::Values& into, const net::Values& more, std::size_t width) {
-  const auto& a = std::get<std::vector<Real>>(into.data);
-  const auto& b = std::get<std::vector<Real>>(more.data);
+  const std::span<const Real> a = std::get<net::Array<Real>>(into.data);
+  const std::span<const Real> b = std::get<net::Array<Real>>(more.data);
   net::Keys keys;
   std::vector<Real> data;
   keys.reserve(into.keys.size() + more.keys.size());
@@ -56,8 +57,8 @@ void add_values(net::Values& into, net::Values more) {
   if (into.dtype() != more.dtype()) refuse("one is of float32, the other of float64");
   if (into.sparse && !more.sparse) std::swap(into, more);
   std::visit(
-      [&]<typename Real>(std::vector<Real>& data) {
-        const auto& other = std::get<std::vector<Real>>(more.data);
+      [&]<typename Real>(const net::Array<Real>& mine) {
+        const std::span<const Real> other = std::get<net::Array<Real>>(more.data);
         if (into.sparse) {
           if (into.keys.empty()) {
             std::swap(into, more);
@@ -65,7 +66,10 @@ void add_values(net::Values& into, net::Values more) {
             if (width_of(into) != width_of(more)) refuse("their rows have different lengths");
             merge_rows<Real>(into, more, width_of(into));
           }
-        } else if (more.sparse) {
+          return;
+        }
+        std::vector<Real> data(mine.begin(), mine.end());
+        if (more.sparse) {
           add_rows(data, more.keys, other, width_of(more));
         } else {
           if (data.size() != other.size()) {
@@ -73,8 +77,9 @@ void add_values(net::Values& into, net::Values more) {
           }
           for (std::size_t k = 0; k < data.size(); ++k) data[k] += other[k];
         }
+        into.data = std::move(data);
       },
-      into.data);
+      net::Numbers(into.data));
 }
 
 void Mailbox::put(MailboxLetter letter) {

@@ -81,11 +81,26 @@ Effects ParameterServer::disconnected(double now, ConnectionId connection) {
 }
 
 Effects ParameterServer::receive(double now, ConnectionId connection, net::ByteSpan frame) {
+  return take_in(now, connection, [&](Connection& from) { return from.assembler.add(frame); });
+}
+
+Effects ParameterServer::receive(double now, ConnectionId connection, const net::Message& message) {
+  return take_in(now, connection, [&](Connection& /*from*/) { return std::optional(message); });
+}
+
+void ParameterServer::heard(double now, ConnectionId connection) {
+  now_ = std::max(now_, now);
+  const auto at = connections_.find(connection);
+  if (at != connections_.end() && at->second.worker) workers_.at(*at->second.worker).last_heard = now_;
+}
+
+template <typename Take>
+Effects ParameterServer::take_in(double now, ConnectionId connection, Take&& take) {
   now_ = std::max(now_, now);
   const auto at = connections_.find(connection);
   if (at == connections_.end()) return take_effects();  // was in flight when the connection was closed
   try {
-    const auto message = at->second.assembler.add(frame);
+    const std::optional<net::Message> message = take(at->second);
     if (at->second.worker) workers_.at(*at->second.worker).last_heard = now_;
     if (message) dispatch(connection, at->second, *message);
   } catch (const Error& error) {

@@ -6,15 +6,15 @@
 namespace dsgd::server {
 
 template <typename Body>
-void ParameterServer::send(ConnectionId connection, const Body& body, std::uint64_t request) {
-  for (auto& frame : net::encode(body, request, config_.payload_checksum)) {
+void ParameterServer::send(ConnectionId connection, const Body& body, std::uint64_t request, net::Wire wire) {
+  for (auto& frame : net::encode(body, request, config_.payload_checksum, wire)) {
     effects_.push_back({connection, std::move(frame)});
   }
 }
 
 template <typename Body>
-void ParameterServer::send_to(const Worker& worker, const Body& body, std::uint64_t request) {
-  if (worker.connection) send(*worker.connection, body, request);
+void ParameterServer::send_to(const Worker& worker, const Body& body, std::uint64_t request, net::Wire wire) {
+  if (worker.connection) send(*worker.connection, body, request, wire);
 }
 
 template <typename Body>

@@ -1,5 +1,6 @@
 // What workers do: operations, pulls, clocks, all-reduces.
 #include <algorithm>  // for any_of, sort
+#include <utility>    // for move
 
 #include "server_send.hpp"
 
@@ -8,7 +9,7 @@ namespace dsgd::server {
 using net::Status;
 
 template <typename Body>
-void ParameterServer::on_operation(std::uint32_t rank, const Body& body) {
+void ParameterServer::on_operation(std::uint32_t rank, Body body) {
   Worker& worker = workers_.at(rank);
   if (body.stamp.worker != rank) net::malformed("an operation in the name of another worker");
   // Of a former life of the server, or from before this worker was lost: it was told, or will be.
@@ -26,20 +27,20 @@ void ParameterServer::on_operation(std::uint32_t rank, const Body& body) {
   }
 }
 
-template void ParameterServer::on_operation(std::uint32_t, const net::Push&);
-template void ParameterServer::on_operation(std::uint32_t, const net::ClockTick&);
-template void ParameterServer::on_operation(std::uint32_t, const net::AllReduce&);
-template void ParameterServer::on_operation(std::uint32_t, const net::Signal&);
-template void ParameterServer::on_operation(std::uint32_t, const net::Report&);
-template void ParameterServer::on_operation(std::uint32_t, const net::Leave&);
+template void ParameterServer::on_operation(std::uint32_t, net::Push);
+template void ParameterServer::on_operation(std::uint32_t, net::ClockTick);
+template void ParameterServer::on_operation(std::uint32_t, net::AllReduce);
+template void ParameterServer::on_operation(std::uint32_t, net::Signal);
+template void ParameterServer::on_operation(std::uint32_t, net::Report);
+template void ParameterServer::on_operation(std::uint32_t, net::Leave);
 
-void ParameterServer::perform(std::uint32_t rank, const net::Push& push) {
+void ParameterServer::perform(std::uint32_t rank, net::Push& push) {
   const std::uint64_t clock = workers_.at(rank).clock;
   if (push.stamp.clock != clock) net::malformed("a push of another clock than the worker's");
   if (push.table >= tables_.size()) net::malformed("there is no table number " + std::to_string(push.table));
   Table& table = tables_[push.table];
   table.check(push.values, push.weight);
-  Update update{rank, push.weight, std::make_shared<const net::Values>(push.values)};
+  Update update{rank, push.weight, std::make_shared<const net::Values>(std::move(push.values))};
   if (clock_.barrier() || table.per_clock()) {
     held_.try_emplace(HeldKey{clock, rank, next_arrival_++}, Held{push.table, std::move(update)});
   } else {
@@ -104,8 +105,10 @@ void ParameterServer::answer(std::uint32_t rank, const WaitingPull& waiting) {
   std::optional<Table> with_own;
   if (!table->per_clock()) with_own = with_held(rank, pull.table);
   if (with_own) table = &*with_own;
+  auto rope = pull.sparse || config_.wire != net::Wire::exact ? std::nullopt : table->rope();
+  if (rope) return send_to(worker, net::PagedPullAnswer{clocks_of(worker), std::move(*rope)}, waiting.request);
   net::Values values{false, {}, table->read(pull.sparse ? std::optional(pull.keys) : std::nullopt)};
-  send_to(worker, net::PullAnswer{clocks_of(worker), std::move(values)}, waiting.request);
+  send_to(worker, net::PullAnswer{clocks_of(worker), std::move(values)}, waiting.request, config_.wire);
 }
 
 /// The table with the worker's own pushes that wait for the end of their clock, if there are any.

@@ -1,5 +1,6 @@
 #include "dsgd/server/table.hpp"
 
+#include <span>     // for span
 #include <utility>  // for move
 
 namespace dsgd::server {
@@ -30,7 +31,7 @@ std::vector<T> all_of(const Paged<T>& values) {
 }
 
 template <typename T>
-void assign_all(Paged<T>& values, const std::vector<T>& array) {
+void assign_all(Paged<T>& values, std::span<const T> array) {
   values = Paged<T>(values.size());
   values.update(0, array.size(), [&](T& element, std::size_t k) { element = array[k]; });
 }
@@ -106,6 +107,16 @@ net::Numbers Table::read(const std::optional<net::Keys>& keys) const {
   return dtype_ == net::DType::float32 ? read_as(std::vector<float>(size)) : read_as(std::vector<double>(size));
 }
 
+std::optional<net::Rope> Table::rope() const {
+  return visit([&](const auto& rule) -> std::optional<net::Rope> {
+    if constexpr (requires { rule.values.slices(); }) {
+      return net::Rope{dtype_, n_values_, rule.values.slices()};
+    } else {
+      return std::nullopt;
+    }
+  });
+}
+
 void Table::assign(const net::Numbers& values) {
   const std::size_t size = std::visit([](const auto& numbers) { return numbers.size(); }, values);
   if (values.index() != static_cast<std::size_t>(dtype_) || size != n_values_) {
@@ -115,11 +126,11 @@ void Table::assign(const net::Numbers& values) {
                                        (values.index() == 0 ? "float32" : "float64"));
   }
   std::visit(
-      [&]<typename Real>(const std::vector<Real>& array) {
+      [&]<typename Real>(const net::Array<Real>& array) {
         visit([&](auto& rule) {
           for_arrays(rule, [&](const std::string& name, auto& paged) {
             if constexpr (std::same_as<std::remove_cvref_t<decltype(paged)>, Paged<Real>>) {
-              if (name == "/values") assign_all(paged, array);
+              if (name == "/values") assign_all(paged, std::span<const Real>(array.begin(), array.end()));
             }
           });
         });
@@ -146,7 +157,7 @@ void Table::restore(const Checkpoint& checkpoint) {
   const std::string prefix = "table/" + name_;
   visit([&](auto& rule) {
     for_arrays(rule, [&]<typename T>(const std::string& name, Paged<T>& paged) {
-      assign_all(paged, saved<T>(checkpoint, prefix + name, n_values_));
+      assign_all(paged, std::span<const T>(saved<T>(checkpoint, prefix + name, n_values_)));
     });
     if constexpr (requires { rule.last; }) {
       for (const std::uint64_t worker : saved<std::uint64_t>(checkpoint, prefix + "/from")) {
@@ -162,7 +173,7 @@ void save_update(Checkpoint& checkpoint, const std::string& prefix, const Update
   checkpoint[prefix + "/worker"] = std::vector<std::uint64_t>{update.worker, update.values->sparse ? 1U : 0U};
   checkpoint[prefix + "/weight"] = std::vector<double>{update.weight};
   checkpoint[prefix + "/keys"] = update.values->keys;
-  std::visit([&](const auto& data) { checkpoint[prefix + "/values"] = data; }, update.values->data);
+  std::visit([&](const auto& data) { checkpoint[prefix + "/values"] = data.copy(); }, update.values->data);
 }
 
 Update restore_update(const Checkpoint& checkpoint, const std::string& prefix) {

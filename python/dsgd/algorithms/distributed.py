@@ -115,7 +115,7 @@ class DistributedAlgorithm(Algorithm):
     def epochs(self, task: Task) -> Iterator[EpochEnd]:  # noqa: ARG002
         """Refuse to run without a cluster."""
         raise ConfigError(
-            f"algo {self.name!r} is distributed and needs a cluster, such as cluster=dsgd.Simulation(nodes=4)"
+            f"algo {self.name!r} is distributed: give dsgd.fit workers=4, or a cluster such as dsgd.Simulation(nodes=4)"
         )
 
 

@@ -17,6 +17,7 @@ from dsgd.cli.options import check_outputs, options_of, save_outputs, step_size_
 from dsgd.data.inputs import match_features
 from dsgd.data.libsvm import ReadOptions
 from dsgd.data.reading import load_alike
+from dsgd.errors import ConfigError
 from dsgd.losses import LOSSES
 from dsgd.schedules import SCHEDULES
 
@@ -45,6 +46,10 @@ def fit(
     ] = False,
     max_seconds: Annotated[float | None, typer.Option(help="stop after so many seconds")] = None,
     threads: Annotated[int | None, typer.Option(help="default: all that the process may use")] = None,
+    workers: Annotated[int | None, typer.Option(help="processes, for a distributed algorithm")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="keep the last state of a distributed run here")] = None,
+    checkpoint_every: Annotated[int, typer.Option(help="clocks from one checkpoint to the next")] = 10,
+    resume: Annotated[Path | None, typer.Option(help="checkpoint of a distributed run to go on from")] = None,
     seed: Annotated[int | None, typer.Option(help="random_state")] = None,
     positive: Annotated[
         list[str] | None, typer.Option(help="train this label (repeat for several) against the rest")
@@ -63,7 +68,8 @@ def fit(
 ) -> None:
     """Train a linear model on TRAIN."""
     algorithm = resolve_algorithm(algo, options_of(option or []))
-    check_outputs(model=model, history=history)
+    check_outputs(model=model, history=history, checkpoint=checkpoint)
+    cluster = _cluster(workers, checkpoint, checkpoint_every, resume)
     paths = [train] if test is None else [train, test]
     how = ReadOptions(dtype=np.float32 if float32 else None, index_base=index_base, n_threads=threads)
     files = [replace(file, y=against_the_rest(file.y, positive or [])) for file in load_alike(paths, how)]
@@ -88,12 +94,24 @@ def fit(
         early_stopping=early_stopping,
         max_seconds=max_seconds,
         n_threads=threads,
+        cluster=cluster,
         eval_set=eval_set,
         progress=not quiet,
         random_state=seed,
     )
     save_outputs(result, model, history)
     _summarise(result, data)
+
+
+def _cluster(
+    workers: int | None, checkpoint: Path | None, checkpoint_every: int, resume: Path | None
+) -> dsgd.LocalCluster | None:
+    if workers is None:
+        if checkpoint is not None or resume is not None:
+            raise ConfigError("--checkpoint and --resume need --workers")
+        return None
+    every = None if checkpoint is None else checkpoint_every
+    return dsgd.LocalCluster(workers=workers, checkpoint=checkpoint, checkpoint_every=every, resume=resume)
 
 
 def _summarise(result: dsgd.FitResult, data: dsgd.data.Dataset) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dsgd.cluster.failures import SERVER, Crash, Delay, Duplication, Failure, Loss, Partition, Pause
+from dsgd.cluster.local import LocalCluster
 from dsgd.cluster.nodes import KernelCost
 from dsgd.cluster.simulation import Simulation
 from dsgd.cluster.trace import Kind, Trace
@@ -15,6 +16,7 @@ __all__ = [
     "Failure",
     "KernelCost",
     "Kind",
+    "LocalCluster",
     "Loss",
     "Partition",
     "Pause",

@@ -36,12 +36,25 @@ from dsgd.cluster.commands import (
     Wait,
 )
 from dsgd.cluster.worker_task import WorkerTask
-from dsgd.errors import ConfigError
+from dsgd.errors import AuthenticationError, ConfigError, DeadlineError, DsgdError, ProtocolError, WorkerLostError
 
-__all__ = ["Observer", "Program", "ProgramRun", "Status"]
+__all__ = ["Observer", "Program", "ProgramRun", "Status", "failure"]
 
 Program = Generator[Command, Any, None]
 Observer = Callable[[Command, Any], None]
+
+
+_ERRORS: dict[str, type[DsgdError]] = {
+    "authentication": AuthenticationError,
+    "config": ConfigError,
+    "deadline": DeadlineError,
+    "worker_lost": WorkerLostError,
+}
+
+
+def failure(answer: _core.Answer, where: str) -> DsgdError:
+    """Return the error that a client's answer ``failed`` stands for."""
+    return _ERRORS.get(answer.name, ProtocolError)(f"{where}: {answer.message}")
 
 
 class Status(enum.Enum):
@@ -66,7 +79,7 @@ class ProgramRun:
     clients : mapping of str to _core.Client
         One a group that the worker is a member of; all have joined.
     send : callable
-        Given a group, a peer's rank in it and the frames of a letter.
+        Carries a letter to its peer.
     observer : callable, optional
         Sees every command with its answer, in the order of the program.
     slots : int, optional
@@ -80,7 +93,7 @@ class ProgramRun:
         program: Program,
         task: WorkerTask,
         clients: dict[str, _core.Client],
-        send: Callable[[str, int, list[bytes]], None],
+        send: Callable[[Send], None],
         observer: Observer | None = None,
         *,
         slots: int | None = None,
@@ -224,6 +237,11 @@ class ProgramRun:
     def _letter(self, now: float, command: Send) -> bool:  # noqa: ARG002
         self._client(command)
         group, peer = command.group, command.peer
+        members = self._task.groups[group]
+        if not 0 <= peer < len(members):
+            raise ConfigError(
+                f"worker {self._task.rank} sends to rank {peer} of {len(members)} in group {group!r}"
+            )
         if (group, peer) in self._on_the_way:
             self._outboxes[group].put(peer, command.value, command.keys, command.name)
         else:
@@ -234,7 +252,7 @@ class ProgramRun:
     def _dispatch(self, group: str, peer: int, values: NDArray[Any], keys: NDArray[Any] | None, name: str) -> None:
         if group in self._outboxes:
             self._on_the_way.add((group, peer))
-        self._send(group, peer, self._clients[group].letter(values, keys, name))
+        self._send(Send(peer, values, keys, name, group=group))
 
     def _receive(self, now: float, command: Receive) -> bool:
         self._client(command)

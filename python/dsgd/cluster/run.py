@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dsgd import _core
-from dsgd.algorithms.distributed import CoordinatedAlgorithm, DistributedAlgorithm
+from dsgd.cluster.assignment import Assignment, ClusterRecord, OnClock, Outcome
 from dsgd.cluster.commands import EVERYONE, Command
 from dsgd.cluster.events import EventQueue
 from dsgd.cluster.failures import SERVER, Crash, FailurePlan
-from dsgd.cluster.kernels import Kernels
 from dsgd.cluster.links import Network
 from dsgd.cluster.nodes import SpeedProfile
 from dsgd.cluster.program import Observer, Program
@@ -26,100 +23,11 @@ from dsgd.cluster.simulated_worker import SimulatedWorker
 from dsgd.cluster.trace import Trace
 from dsgd.cluster.worker_task import WorkerTask
 from dsgd.errors import DeadlineError
-from dsgd.schedules import Schedule
 
 if TYPE_CHECKING:
     from dsgd.cluster.simulation import Simulation
 
-__all__ = ["Assignment", "ClusterRecord", "Outcome", "SimulatedRun"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assignment:
-    """What the workers of a run have to do.
-
-    Attributes
-    ----------
-    algorithm : DistributedAlgorithm
-    kernels : list of Kernels
-        One a node, by rank; those of a coordinator first.
-    start : ndarray of shape (n_parameters,)
-        Weights to start from.
-    max_clocks : int
-    passes_per_clock : float
-    schedule : Schedule
-    step_size : float
-    seed : int
-    n_total : int
-        Samples of all workers.
-    """
-
-    algorithm: DistributedAlgorithm
-    kernels: list[Kernels]
-    start: NDArray[Any]
-    max_clocks: int
-    passes_per_clock: float
-    schedule: Schedule
-    step_size: float
-    seed: int
-    n_total: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClusterRecord:
-    """The state of a cluster at one moment.
-
-    Attributes
-    ----------
-    clock : int
-        Finished by the slowest worker.
-    virtual_seconds : float
-    clocks : tuple of int
-        Finished by each node.
-    waiting : tuple of float
-        Seconds that each node has spent waiting for answers.
-    staleness : tuple of int
-        Element d: pulls that were answered while the slowest worker was d clocks behind the one that pulled.
-    bytes_sent, bytes_received : tuple of int
-        Of each node.
-    samples : int
-        Gradients of single samples evaluated by all.
-    """
-
-    clock: int
-    virtual_seconds: float
-    clocks: tuple[int, ...]
-    waiting: tuple[float, ...]
-    staleness: tuple[int, ...]
-    bytes_sent: tuple[int, ...]
-    bytes_received: tuple[int, ...]
-    samples: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a run has left.
-
-    Attributes
-    ----------
-    weights : ndarray
-        The table of that name.
-    tables : dict of str to ndarray
-        All of them.
-    record : ClusterRecord
-        At the end.
-    reports : list of tuple (rank, seconds, bytes)
-    trace : Trace or None
-    """
-
-    weights: NDArray[Any]
-    tables: dict[str, NDArray[Any]]
-    record: ClusterRecord
-    reports: list[tuple[int, float, bytes]]
-    trace: Trace | None
-
-
-OnClock = Callable[[ClusterRecord, NDArray[Any]], bool]
+__all__ = ["SimulatedRun"]
 
 
 class SimulatedRun:
@@ -179,7 +87,7 @@ class SimulatedRun:
                 for shard in range(self.shards_of(group))
             ]
         self.workers = [
-            SimulatedWorker(self, node, self._profiles[node], assignment.kernels[node]) for node in range(config.nodes)
+            SimulatedWorker(self, node, self._profiles[node], assignment.kernels(node)) for node in range(config.nodes)
         ]
         self._remaining = config.nodes
         for crash in plan.crashes:
@@ -250,17 +158,9 @@ class SimulatedRun:
 
     def task(self, worker: SimulatedWorker, start_clock: int, saved: bytes, now: Callable[[], float]) -> WorkerTask:
         """Return the task of a worker's life."""
-        work = self._assignment
-        return WorkerTask(
-            kernels=worker.kernels,
-            rank=worker.node,
-            workers=range(int(work.algorithm.has_coordinator), self.config.nodes),
-            max_clocks=work.max_clocks,
-            passes_per_clock=work.passes_per_clock,
-            schedule=work.schedule,
-            step_size=work.step_size,
-            seed=work.seed,
-            n_total=work.n_total,
+        return self._assignment.task(
+            worker.kernels,
+            worker.node,
             start_clock=start_clock,
             saved=saved,
             now=now,
@@ -272,10 +172,7 @@ class SimulatedRun:
         """Return the program of a node's life."""
         if self.trace is not None and self.config.record_answers:
             self.trace.answers.setdefault(node, []).append(start_of_life(task.start_clock, task.saved))
-        algorithm = self._assignment.algorithm
-        if isinstance(algorithm, CoordinatedAlgorithm) and node == 0:
-            return algorithm.coordinator(task)
-        return algorithm.worker(task)
+        return self._assignment.program(task)
 
     def observer(self, node: int) -> Observer | None:
         """Return what keeps the answers of a node, where the trace is to be replayed."""
@@ -326,11 +223,7 @@ class SimulatedRun:
     def _make_groups(self) -> list[Group]:
         everyone = (EVERYONE, tuple(range(self.config.nodes)))
         named = [(name, tuple(members)) for name, parts in self.config.groups.items() for members in parts]
-        size, dtype = len(self.start), str(self.start.dtype)
-        specs = [
-            _core.TableSpec(table.name, size, dtype=dtype, rule=table.rule)
-            for table in self._assignment.algorithm.tables
-        ]
+        specs = self._assignment.table_specs()
         return [Group(name, members, specs) for name, members in [everyone, *named]]
 
     def _crash(self, crash: Crash) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from dsgd import _core
-from dsgd.cluster.commands import EVERYONE
+from dsgd.cluster.commands import EVERYONE, Send
 from dsgd.cluster.kernels import Kernels, Work
 from dsgd.cluster.nodes import SpeedProfile
-from dsgd.cluster.program import ProgramRun, Status
+from dsgd.cluster.program import ProgramRun, Status, failure
 from dsgd.cluster.simulated_server import Connection
-from dsgd.errors import ConfigError, DeadlineError, ProtocolError, WorkerLostError
 
 if TYPE_CHECKING:
     from dsgd.cluster.run import SimulatedRun
@@ -209,7 +207,7 @@ class SimulatedWorker:
             if not self._joined:
                 self._finish()
         elif kind == "failed":
-            self._fail(answer)
+            raise failure(answer, f"worker {self.node} at {self._queue.now:.6g} s")
         elif self._program is not None:
             if kind == "clock" and group == EVERYONE:
                 self.clock = answer.clock
@@ -227,11 +225,6 @@ class SimulatedWorker:
         self._connections.clear()
         self.clients = {}
         self._life += 1
-
-    def _fail(self, answer: _core.Answer) -> NoReturn:
-        errors = {"worker_lost": WorkerLostError, "deadline": DeadlineError, "config": ConfigError}
-        error: Callable[[str], Exception] = errors.get(answer.name, ProtocolError)
-        raise error(f"worker {self.node} at {self._queue.now:.6g} s: {answer.message}")
 
     def _begin_program(self) -> None:
         start_clock, saved = self._start
@@ -260,19 +253,17 @@ class SimulatedWorker:
             self._program = None
         self._stop_waiting()
 
-    def _send(self, group: str, peer: int, frames: list[bytes]) -> None:
-        members = self._groups[group].members
-        if not 0 <= peer < len(members):
-            raise ConfigError(f"worker {self.node} sends to rank {peer} of {len(members)} in group {group!r}")
-        target = self._run.workers[members[peer]]
+    def _send(self, command: Send) -> None:
+        members = self._groups[command.group].members
+        target = self._run.workers[members[command.peer]]
         sender = members.index(self.node)
         gone = self._queue.now
-        for frame in frames:
+        for frame in self.clients[command.group].letter(command.value, command.keys, command.name):
             gone = self._run.network.send(
-                self.node, target.node, len(frame), target.deliver_letter, target._life, group, sender, frame
+                self.node, target.node, len(frame), target.deliver_letter, target._life, command.group, sender, frame
             )
         if self._run.mailbox.on_full == "sum":
-            self._queue.at(gone, self._way_is_free, self._era, group, peer)
+            self._queue.at(gone, self._way_is_free, self._era, command.group, command.peer)
 
     def _way_is_free(self, era: int, group: str, peer: int) -> None:
         if era == self._era and self._program is not None:

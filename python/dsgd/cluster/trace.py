@@ -92,6 +92,26 @@ class Trace:
     def __len__(self) -> int:
         return len(self._cells) // len(_COLUMNS)
 
+    def drain(self) -> Trace:
+        """Return what there is as a trace of its own, and begin anew."""
+        taken = Trace(self.about)
+        taken.answers.update(self.answers)
+        self.answers.clear()
+        taken._cells, self._cells = self._cells, taken._cells
+        return taken
+
+    def extend(self, later: Trace) -> None:
+        """Add what happened later, or elsewhere."""
+        for node, answers in later.answers.items():
+            self.answers.setdefault(node, []).extend(answers)
+        self._cells.extend(later._cells)
+
+    def sort(self) -> None:
+        """Bring the rows into the order of their ends."""
+        rows = np.frombuffer(self._cells, np.float64).reshape(-1, len(_COLUMNS))
+        order = np.argsort(rows[:, list(_COLUMNS).index("end")], kind="stable")
+        self._cells = array("d", rows[order].tobytes())
+
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return the rows as one array a column: kind, node, peer, begin, end, a, b (see `Kind`)."""
         cells = np.frombuffer(self._cells, np.float64).reshape(-1, len(_COLUMNS))
@@ -153,9 +173,17 @@ class Trace:
     def load(cls, path: str | os.PathLike[str]) -> Trace:
         """Read a file that `save` wrote; `DataError` for another."""
         try:
-            tensors = safetensors.numpy.load(Path(path).read_bytes())
-            with safetensors.safe_open(path, "numpy") as file:
-                about = json.loads((file.metadata() or {})["dsgd-trace"])
+            return cls.from_bytes(Path(path).read_bytes())
+        except DataError as error:
+            raise DataError(str(error), file=str(path)) from error
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Trace:
+        """Read what `to_bytes` returned; `DataError` for anything else."""
+        try:
+            tensors = safetensors.numpy.load(data)
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+            about = json.loads(header["__metadata__"]["dsgd-trace"])
             columns = [np.asarray(tensors[name], np.float64) for name in _COLUMNS]
             trace = cls({name: value for name, value in about.items() if name != "answers"})
             trace._cells = array("d", np.column_stack(columns).tobytes())
@@ -165,5 +193,5 @@ class Trace:
                 trace.answers.setdefault(node, []).append((command, tensors[f"answer/{node}/{index}"]))
                 counts[node] = index + 1
         except (KeyError, ValueError, TypeError, safetensors.SafetensorError) as error:
-            raise DataError(f"not a trace of dsgd: {error}", file=str(path)) from error
+            raise DataError(f"not a trace of dsgd: {error}") from error
         return trace

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -16,11 +17,14 @@ from dsgd.algorithms import Task
 from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.callbacks import Callback
 from dsgd.checks import check_integer, shown
-from dsgd.cluster.kernels import Kernels
-from dsgd.cluster.run import Assignment, ClusterRecord, Outcome, SimulatedRun
+from dsgd.cluster.assignment import Assignment, ClusterRecord, Outcome
+from dsgd.cluster.checkpoint import Checkpoint
+from dsgd.cluster.local import LocalCluster
+from dsgd.cluster.run import SimulatedRun
 from dsgd.cluster.simulation import Simulation
+from dsgd.cluster.supervision import LocalRun
 from dsgd.cluster.trace import Trace
-from dsgd.data.partition import deal, part
+from dsgd.data.partition import deal
 from dsgd.errors import ConfigError, DivergedError
 from dsgd.history import History, Record
 from dsgd.progress import ProgressReport
@@ -32,23 +36,38 @@ from dsgd.training import explosion_bound
 __all__ = ["assignment", "check_cluster", "choose_step", "train_on_cluster"]
 
 
-def check_cluster(algorithm: Any, cluster: Any, workers: Any) -> Simulation | None:
+Cluster = Simulation | LocalCluster
+
+
+def check_cluster(algorithm: Any, cluster: Any, workers: Any) -> Cluster | None:
     """Return the cluster that an algorithm runs on, None for one machine; refuse what does not go together."""
     if not isinstance(algorithm, DistributedAlgorithm):
         if cluster is not None or workers is not None:
             raise ConfigError(f"algo {algorithm.name!r} runs on one machine: leave out cluster and workers")
         return None
-    if not isinstance(cluster, Simulation):
+    if cluster is None and workers is not None:
+        return LocalCluster(workers=workers)
+    if not isinstance(cluster, Cluster):
         given = "" if cluster is None else f", not {shown(cluster)}"
-        raise ConfigError(f"algo {algorithm.name!r} needs a cluster, such as dsgd.Simulation(nodes=4){given}")
+        raise ConfigError(
+            f"algo {algorithm.name!r} needs workers=4 (processes of this machine), or a cluster such as "
+            f"dsgd.LocalCluster(workers=4) or dsgd.Simulation(nodes=4){given}"
+        )
     least = 1 + int(algorithm.has_coordinator)
-    if cluster.nodes < least:
+    if n_nodes(algorithm, cluster) < least:
         raise ConfigError(f"algo {algorithm.name!r} has a coordinator on node 0 and needs at least {least} nodes")
     if workers is not None:
-        have = cluster.nodes - int(algorithm.has_coordinator)
+        have = n_nodes(algorithm, cluster) - int(algorithm.has_coordinator)
         if check_integer("workers", workers, 1) != have:
             raise ConfigError(f"workers={workers}, but the cluster has nodes for {have}; leave out workers")
     return cluster
+
+
+def n_nodes(algorithm: DistributedAlgorithm, cluster: Cluster) -> int:
+    """Return how many nodes of a cluster have a program."""
+    if isinstance(cluster, Simulation):
+        return cluster.nodes
+    return cluster.workers + int(algorithm.has_coordinator)
 
 
 def choose_step(algorithm: DistributedAlgorithm, task: Task, n_workers: int) -> None:
@@ -77,17 +96,15 @@ def assignment(algorithm: DistributedAlgorithm, task: Task, n_nodes: int) -> Ass
     Assignment
     """
     has_coordinator = int(algorithm.has_coordinator)
-    n_workers = n_nodes - has_coordinator
     problem = task.problem
-    inverse = task.objective.inverse_frequency  # counted once, of the whole data
-    shards = deal(problem.matrix.n_rows, n_workers, task.seed)
-    parts = [problem if len(rows) == problem.matrix.n_rows else part(problem, rows) for rows in shards]
-    if has_coordinator:
-        parts.insert(0, part(problem, np.zeros(1, np.intp)))
-    max_clocks = algorithm.clocks(task.max_epochs, max(map(len, shards)))
+    rows = deal(problem.matrix.n_rows, n_nodes - has_coordinator, task.seed)
+    max_clocks = algorithm.clocks(task.max_epochs, max(map(len, rows)))
     return Assignment(
         algorithm=algorithm,
-        kernels=[Kernels(mine, inverse, task.n_threads) for mine in parts],
+        problem=problem,
+        rows=[np.zeros(1, np.intp)] * has_coordinator + rows,
+        inverse_frequency=task.objective.inverse_frequency,  # counted once, of the whole data
+        n_threads=task.n_threads,
         start=task.weights.copy(),
         max_clocks=max_clocks,
         passes_per_clock=task.max_epochs / max_clocks,
@@ -99,7 +116,7 @@ def assignment(algorithm: DistributedAlgorithm, task: Task, n_nodes: int) -> Ass
 
 
 class _Recorder:
-    """Makes a record of what the server holds, and asks whether to go on; the virtual clock stands still meanwhile."""
+    """Makes a record of what the server held, and asks whether to go on; a virtual clock stands still meanwhile."""
 
     def __init__(
         self,
@@ -149,7 +166,7 @@ class _Recorder:
             Record(
                 epoch=max(1, round(epochs)),
                 effective_passes=state.samples / self._work.n_total,
-                seconds=now - self._begin - self._evaluating,
+                seconds=(now - self._evaluating if state.moment is None else state.moment) - self._begin,
                 step_size=self._task.step_size_at(max(round(epochs) - 1, 0)),
                 objective=objective,
                 score=score,
@@ -181,7 +198,7 @@ class _Recorder:
 
 def train_on_cluster(
     algorithm: DistributedAlgorithm,
-    cluster: Simulation,
+    cluster: Cluster,
     tasks: Sequence[Task],
     model: LinearModel,
     evaluation: Evaluation | None,
@@ -196,7 +213,7 @@ def train_on_cluster(
     Parameters
     ----------
     algorithm : DistributedAlgorithm
-    cluster : Simulation
+    cluster : Simulation or LocalCluster
     tasks : sequence of Task
         One, which is trained in place.
     model : LinearModel
@@ -220,7 +237,7 @@ def train_on_cluster(
     Raises
     ------
     ConfigError
-        If there is more than one task.
+        If there is more than one task, or what the cluster goes on from is of another run.
     ClusterError
         If the run could not go on, as with a worker lost and ``on_lost="fail"``.
     DivergedError
@@ -230,8 +247,11 @@ def train_on_cluster(
     """
     if len(tasks) > 1:
         raise ConfigError(f"algo {algorithm.name!r} trains two classes or a regression, not {len(tasks)} classes")
-    choose_step(algorithm, tasks[0], cluster.nodes - int(algorithm.has_coordinator))
-    work = assignment(algorithm, tasks[0], cluster.nodes)
+    nodes = n_nodes(algorithm, cluster)
+    if isinstance(cluster, LocalCluster) and cluster.resume is not None:
+        _go_on(tasks[0], cluster.resume)
+    choose_step(algorithm, tasks[0], nodes - int(algorithm.has_coordinator))
+    work = assignment(algorithm, tasks[0], nodes)
     with ProgressReport(tasks[0].max_epochs) if progress else contextlib.nullcontext() as report:
         recorder = _Recorder(work, tasks[0], model, evaluation, stopping, callbacks, report, evaluate_every > 0, begin)
         outcome = _run(cluster, work, recorder, evaluate_every)
@@ -240,12 +260,22 @@ def train_on_cluster(
     return recorder.history, recorder.reason or "max_epochs", outcome.trace
 
 
-def _run(cluster: Simulation, work: Assignment, recorder: _Recorder, evaluate_every: int) -> Outcome:
+def _go_on(task: Task, path: str | os.PathLike[str]) -> None:
+    """Take what the run that left a checkpoint had drawn or found: the seed, and the step size unless there is one."""
+    about = Checkpoint.load(path)[1]
+    task.seed = about.seed
+    if math.isnan(task.step_size):
+        task.step_size = about.step_size
+
+
+def _run(cluster: Cluster, work: Assignment, recorder: _Recorder, evaluate_every: int) -> Outcome:
     """Let the workers work; the last record is that of the weights that are left."""
     clocks = work.max_clocks
     every = evaluate_every / work.passes_per_clock  # clocks between two records
     notices = [math.ceil(k * every - 1e-9) for k in range(1, math.ceil(clocks / every - 1e-9))] if every else []
-    run, history = SimulatedRun(cluster, work, recorder, [*notices, clocks]), recorder.history
+    kind: Any = SimulatedRun if isinstance(cluster, Simulation) else LocalRun
+    run: SimulatedRun | LocalRun = kind(cluster, work, recorder, [*notices, clocks])
+    history = recorder.history
     try:
         outcome = run.run()
     except KeyboardInterrupt:

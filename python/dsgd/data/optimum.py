@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.optimize
 import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
-from scipy.sparse.linalg import lsmr
 
 from dsgd.checks import check_integer, check_real, check_real_dtype, check_seed
 from dsgd.errors import ConfigError
@@ -112,7 +110,9 @@ def make_known_optimum(
             derivative.mean() if fit_intercept else at[1],
         ]
 
-    length, intercept = scipy.optimize.root(slopes, [1.0, 0.0], tol=1e-14).x
+    from scipy.optimize import root  # slow to import, and every worker process would
+
+    length, intercept = root(slopes, [1.0, 0.0], tol=1e-14).x
     coef, derivative = length * direction, function.derivative(length * z + intercept, y)
     _cancel_gradient(X, coef, derivative, alpha)
     gradient = X.T @ derivative / n_samples + alpha * coef
@@ -147,7 +147,9 @@ def _exponent(rank: NDArray[np.int64], density: float) -> float:
         raise ConfigError(
             f"density={density} leaves less than one non-zero a row of {len(rank)} features; take a larger one"
         )
-    return float(scipy.optimize.brentq(lambda exponent: (rank**-exponent).mean() - density, 0.0, 1000.0))
+    from scipy.optimize import brentq
+
+    return float(brentq(lambda exponent: (rank**-exponent).mean() - density, 0.0, 1000.0))
 
 
 def _cancel_gradient(X: Any, coef: NDArray[np.float64], derivative: NDArray[np.float64], alpha: float) -> None:
@@ -167,4 +169,6 @@ def _cancel_gradient(X: Any, coef: NDArray[np.float64], derivative: NDArray[np.f
         (entries, places, np.arange(0, 2 * X.nnz + 1, 2)), shape=(n_samples + n_features, X.nnz)
     )
     wanted = np.concatenate([np.zeros(n_samples), -surplus / column_scale])
+    from scipy.sparse.linalg import lsmr
+
     X.data += lsmr(equations, wanted, atol=1e-15, btol=1e-15, conlim=0, maxiter=5000)[0]

@@ -7,10 +7,9 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pooch
 import scipy.sparse
 from numpy.typing import DTypeLike
 
@@ -20,6 +19,9 @@ from dsgd.data.idx import load_idx
 from dsgd.data.libsvm import ReadOptions, read_libsvm_files
 from dsgd.data.text import read_text
 from dsgd.errors import DataError
+
+if TYPE_CHECKING:
+    import pooch
 
 __all__ = ["RemoteFile", "Source", "Split", "available", "fetch"]
 
@@ -140,6 +142,8 @@ def fetch(
 
 
 def _load(source: Source, cache_dir: str | os.PathLike[str] | None, timeout: float, dtype: DTypeLike) -> Split:
+    import pooch  # slow to import, and seldom needed
+
     cache = cache_dir or os.environ.get("DSGD_CACHE") or pooch.os_cache("dsgd")
     folder = Path(cache).expanduser() / source.name
     store = pooch.create(
@@ -163,6 +167,8 @@ def _load(source: Source, cache_dir: str | os.PathLike[str] | None, timeout: flo
 
 def _download(store: pooch.Pooch, file: RemoteFile, set_name: str, timeout: float) -> Path:
     """Return the path of the file in the cache; pooch writes beside it, checks, and moves it there."""
+    import pooch
+
     present = (store.abspath / file.name).is_file()
     downloader = pooch.HTTPDownloader(timeout=timeout, chunk_size=1 << 20, hooks={"response": _close_refused})
     try:

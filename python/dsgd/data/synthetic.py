@@ -6,7 +6,6 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.optimize
 import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
@@ -232,7 +231,9 @@ def _draws_for(distinct: int, probability: NDArray[np.float64]) -> float:
     if distinct >= len(probability):
         return 3.0 * distinct
     rest = np.log1p(-np.minimum(probability, 1 - 1e-12))
-    return float(scipy.optimize.brentq(lambda draws: -np.expm1(draws * rest).sum() - distinct, 0, 1e6 * distinct))
+    from scipy.optimize import brentq  # slow to import
+
+    return float(brentq(lambda draws: -np.expm1(draws * rest).sum() - distinct, 0, 1e6 * distinct))
 
 
 def _tf_idf(

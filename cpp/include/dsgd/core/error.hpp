@@ -10,10 +10,12 @@
 namespace dsgd {
 
 enum class ErrorCode {
-  config,    // a parameter has an impossible value
-  data,      // the data cannot be trained on or parsed
-  io,        // the operating system refused a file operation
-  protocol,  // bytes of a peer are no frame, or mean nothing
+  config,          // a parameter has an impossible value
+  data,            // the data cannot be trained on or parsed
+  io,              // the operating system refused a file operation
+  protocol,        // bytes of a peer are no frame, or mean nothing
+  authentication,  // a peer cannot prove that it belongs to this run
+  deadline,        // a peer did not do in time what it was waited for
 };
 
 /// Where in a text file an error was found; both count from 1.

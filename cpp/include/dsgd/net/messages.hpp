@@ -6,6 +6,8 @@
 // each time. What has no acknowledgement or answer is sent again by the client.
 #pragma once
 
+#include <array>    // for array
+#include <cstddef>  // for byte
 #include <cstdint>  // for uint16_t, uint32_t, uint64_t, uint8_t
 #include <string>   // for string
 #include <vector>   // for vector
@@ -186,6 +188,18 @@ struct PullAnswer {
   }
 };
 
+/// A PullAnswer with the numbers where the table has them.
+struct PagedPullAnswer {
+  static constexpr MessageType kType = MessageType::pull_answer;
+  Clocks clocks;
+  Rope values;
+
+  template <typename Archive>
+  void fields(Archive& archive) {
+    archive(clocks, values);
+  }
+};
+
 /// Wants the result of an all-reduce.
 struct Collect {
   static constexpr MessageType kType = MessageType::collect;
@@ -318,12 +332,73 @@ struct Failure {
   }
 };
 
-/// The frames of a message.
-template <typename Body>
-[[nodiscard]] std::vector<Frame> encode(const Body& body, std::uint64_t request, bool checksum);
+/// 32 bytes: a nonce, or an HMAC-SHA-256.
+using Digest = std::array<std::byte, 32>;
 
-/// The body of a message of type Body. Throws Error(protocol).
+/// What a peer wants.
+enum class Purpose : std::uint8_t {
+  work,     // a worker, of a shard
+  letters,  // a worker, of another: to bring it letters
+};
+inline constexpr auto kLastPurpose = static_cast<std::uint8_t>(Purpose::letters);
+
+/// Who comes, to whom (a shard or a worker), and what for.
+struct Introduction {
+  Purpose purpose = Purpose::work;
+  std::uint32_t worker = 0;
+  std::uint32_t target = 0;
+
+  template <typename Archive>
+  void fields(Archive& archive) {
+    archive(purpose, worker, target);
+  }
+};
+
+/// The handshake, before anything else: see auth.hpp.
+struct Greeting {
+  static constexpr MessageType kType = MessageType::greeting;
+  Introduction who;
+  Digest nonce{};
+
+  template <typename Archive>
+  void fields(Archive& archive) {
+    archive(who, nonce);
+  }
+};
+
+struct Challenge {
+  static constexpr MessageType kType = MessageType::challenge;
+  Digest nonce{};
+  Digest proof{};
+
+  template <typename Archive>
+  void fields(Archive& archive) {
+    archive(nonce, proof);
+  }
+};
+
+struct Proof {
+  static constexpr MessageType kType = MessageType::proof;
+  Digest proof{};
+
+  template <typename Archive>
+  void fields(Archive& archive) {
+    archive(proof);
+  }
+};
+
+/// The frames of a message; `wire` says how its numbers are sent.
 template <typename Body>
-[[nodiscard]] Body decode(ByteSpan bytes);
+[[nodiscard]] std::vector<Frame> encode(const Body& body, std::uint64_t request, bool checksum,
+                                        Wire wire = Wire::exact);
+
+/// The body of a message of type Body. Its arrays share the memory of `bytes` if that has an owner. Throws
+/// Error(protocol).
+template <typename Body>
+[[nodiscard]] Body decode(const Slice& bytes);
+template <typename Body>
+[[nodiscard]] Body decode(ByteSpan bytes) {
+  return decode<Body>(Slice{nullptr, bytes});
+}
 
 }  // namespace dsgd::net

@@ -1,9 +1,11 @@
 // Arrays on the wire: whole ranges, or some rows of one by their keys. Keys are sent as differences, in as few bytes as
-// each needs; element types have a number, of which 2 and 3 are kept for float16 and bfloat16.
+// each needs; numbers begin at a multiple of 8 bytes, so that they can be used where they were received. Numbers may be
+// sent as 16 bits, rounded to the nearest, to even where two are.
 #pragma once
 
 #include <cstdint>  // for uint64_t, uint8_t
 #include <span>     // for span
+#include <string>   // for string
 #include <variant>  // for variant
 #include <vector>   // for vector
 
@@ -17,8 +19,12 @@ enum class DType : std::uint8_t { float32 = 0, float64 = 1 };
 template <RealType Real>
 inline constexpr DType kDType = std::same_as<Real, float> ? DType::float32 : DType::float64;
 
+/// How numbers are sent: as they are, or shorter. float16 has 11 bits of mantissa and ends at 65,504, beyond which it
+/// is infinite; bfloat16 has 8 and the range of float32. A float64 is rounded to float32 first.
+enum class Wire : std::uint8_t { exact = 0, float16 = 1, bfloat16 = 2 };
+
 using Keys = std::vector<std::uint64_t>;
-using Numbers = std::variant<std::vector<float>, std::vector<double>>;
+using Numbers = std::variant<Array<float>, Array<double>>;
 
 /// Values of the rows `keys`, in their order, or of all rows.
 struct Values {
@@ -32,10 +38,23 @@ struct Values {
   }
 };
 
+/// All rows of something that lies in pieces; on the wire as Values.
+struct Rope {
+  DType dtype = DType::float32;
+  std::uint64_t size = 0;  // numbers
+  std::vector<Slice> slices;
+};
+
 void put_keys(MessageWriter& writer, std::span<const std::uint64_t> keys);
 [[nodiscard]] Keys take_keys(MessageReader& reader);
 
-void put_values(MessageWriter& writer, const Values& values);
+void put_values(MessageWriter& writer, const Values& values, Wire wire = Wire::exact);
+void put_rope(MessageWriter& writer, const Rope& rope);
 [[nodiscard]] Values take_values(MessageReader& reader);
+
+[[nodiscard]] std::uint16_t to_float16(float value) noexcept;
+[[nodiscard]] float from_float16(std::uint16_t bits) noexcept;
+[[nodiscard]] std::uint16_t to_bfloat16(float value) noexcept;
+[[nodiscard]] float from_bfloat16(std::uint16_t bits) noexcept;
 
 }  // namespace dsgd::net

@@ -25,6 +25,7 @@ struct ClientConfig {
   double resend_after = 1.0;        // seconds; doubles up to kMaxBackoff times that
   double deadline = 60.0;           // seconds without a word of a shard after which the client fails
   bool payload_checksum = false;
+  net::Wire wire = net::Wire::exact;  // of pushes
 };
 
 /// What a command, or the server of its own accord, has led to; docs/server.md says which fields count.
@@ -69,8 +70,14 @@ class Client {
   Client(double now, ClientConfig config);
 
   void connected(double now, std::size_t shard);
-  void disconnected(double now, std::size_t shard);
+  /// `why` is told if the shard stays away.
+  void disconnected(double now, std::size_t shard, const std::string& why = "");
+  /// The driver cannot go on: the client has failed, with an answer of this name.
+  void give_up(const std::string& kind, const std::string& message);
   void receive(double now, std::size_t shard, net::ByteSpan frame);
+  /// The same for a driver that joins pieces itself: a whole message, or only that a piece of one has come.
+  void receive(double now, std::size_t shard, const net::Message& message);
+  void heard(double now, std::size_t shard);
   void tick(double now);
   /// When `tick` wants to be called at the latest.
   [[nodiscard]] double next_deadline() const;
@@ -89,12 +96,18 @@ class Client {
   /// The frames of a letter to another worker, which the driver carries there, and a letter that has come.
   [[nodiscard]] std::vector<net::Frame> letter(net::Values values, const std::string& name);
   [[nodiscard]] std::optional<Answer> receive_letter(std::uint32_t peer, net::ByteSpan frame);
+  [[nodiscard]] std::optional<Answer> receive_letter(std::uint32_t peer, const net::Message& message);
+  /// The longest message that anybody can mean.
+  [[nodiscard]] std::size_t message_limit() const noexcept { return message_limit_; }
 
   [[nodiscard]] std::uint32_t worker() const noexcept { return config_.worker; }
   [[nodiscard]] std::uint64_t own_clock() const noexcept { return own_clock_; }
   /// Joined, and not on the way back after a rewind.
   [[nodiscard]] bool ready() const noexcept { return running_; }
   [[nodiscard]] std::size_t unacknowledged() const;
+  [[nodiscard]] std::size_t unacknowledged_bytes() const;
+  /// Has left or failed: no connection is of any more use.
+  [[nodiscard]] bool done() const noexcept { return left_ || failed_; }
   /// The last operation that a shard has acknowledged, and the last that was sent to it.
   [[nodiscard]] std::uint64_t acknowledged(std::size_t shard) const { return links_.at(shard).acknowledged; }
   [[nodiscard]] std::uint64_t sent(std::size_t shard) const { return links_.at(shard).next_sequence - 1; }
@@ -155,7 +168,7 @@ class Client {
   [[nodiscard]] std::size_t table_number(const std::string& name) const;
   [[nodiscard]] RowRange range(std::size_t table, std::size_t shard) const;
   template <typename Body>
-  std::uint64_t operate(std::size_t shard, const Body& body);
+  std::uint64_t operate(std::size_t shard, const Body& body, net::Wire wire = net::Wire::exact);
   template <typename Body>
   void request(std::size_t shard, std::uint64_t id, const Body& body);
   [[nodiscard]] net::Stamp stamp(std::size_t shard) const;
@@ -167,6 +180,8 @@ class Client {
   void send_hello(std::size_t shard);
   void send_all_again(std::size_t shard);
   void close(std::size_t shard);
+  template <typename Take>
+  void take_in(double now, std::size_t shard, Take&& take);
   void dispatch(std::size_t shard, const net::Message& message);
   void on_welcome(std::size_t shard, std::uint64_t request, net::Welcome welcome);
   void begin_again(std::size_t shard);

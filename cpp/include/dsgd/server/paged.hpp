@@ -2,12 +2,14 @@
 // writes.
 #pragma once
 
-#include <algorithm>  // for copy_n, fill_n, min
+#include <algorithm>  // for fill_n, min, transform
 #include <array>      // for array
 #include <cstddef>    // for size_t
 #include <memory>     // for make_shared, shared_ptr
 #include <span>       // for span
 #include <vector>     // for vector
+
+#include "dsgd/net/memory.hpp"
 
 namespace dsgd::server {
 
@@ -26,7 +28,7 @@ class Paged {
     for_pieces(begin, out.size(), [&](std::size_t page, std::size_t offset, std::size_t count, std::size_t done) {
       if (pages_[page]) {
         const T* from = pages_[page]->data() + offset;
-        for (std::size_t k = 0; k < count; ++k) out[done + k] = static_cast<U>(from[k]);
+        std::transform(from, from + count, out.data() + done, [](T value) { return static_cast<U>(value); });
       } else {
         std::fill_n(out.data() + done, count, U{0});
       }
@@ -36,10 +38,29 @@ class Paged {
   /// Calls `change(element, k)` on the elements [begin, begin + count), k from 0.
   template <typename Change>
   void update(std::size_t begin, std::size_t count, Change&& change) {
-    for_pieces(begin, count, [&](std::size_t page, std::size_t offset, std::size_t n, std::size_t done) {
-      T* to = writable(page) + offset;
-      for (std::size_t k = 0; k < n; ++k) change(to[k], done + k);
+    update_spans(begin, count, [&](std::span<T> to, std::size_t done) {
+      for (std::size_t k = 0; k < to.size(); ++k) change(to[k], done + k);
     });
+  }
+
+  /// Calls `change(elements, k)` on spans of these elements, k the number of the first.
+  template <typename Change>
+  void update_spans(std::size_t begin, std::size_t count, Change&& change) {
+    for_pieces(begin, count, [&](std::size_t page, std::size_t offset, std::size_t n, std::size_t done) {
+      change(std::span(writable(page) + offset, n), done);
+    });
+  }
+
+  /// All elements where they lie now: who keeps the slices keeps the numbers, whatever is written later.
+  [[nodiscard]] std::vector<net::Slice> slices() const {
+    static constexpr Page kZeros{};
+    std::vector<net::Slice> all;
+    all.reserve(pages_.size());
+    for_pieces(0, size_, [&](std::size_t page, std::size_t, std::size_t count, std::size_t) {
+      const Page& numbers = pages_[page] ? *pages_[page] : kZeros;
+      all.push_back({pages_[page], std::as_bytes(std::span(numbers).first(count))});
+    });
+    return all;
   }
 
  private:

@@ -40,6 +40,7 @@ struct ServerConfig {
   double join_deadline = 60.0;       // seconds after which an expected worker is lost
   bool fail_on_lost = false;         // everybody fails when a worker is lost; otherwise the others go on
   bool payload_checksum = false;
+  net::Wire wire = net::Wire::exact;  // of the answers to pulls
 };
 
 struct ReportEntry {
@@ -60,6 +61,9 @@ class ParameterServer {
   [[nodiscard]] Effects connected(double now, ConnectionId connection);
   [[nodiscard]] Effects disconnected(double now, ConnectionId connection);
   [[nodiscard]] Effects receive(double now, ConnectionId connection, net::ByteSpan frame);
+  /// The same for a driver that joins pieces itself: a whole message, or only that a piece of one has come.
+  [[nodiscard]] Effects receive(double now, ConnectionId connection, const net::Message& message);
+  void heard(double now, ConnectionId connection);
   [[nodiscard]] Effects tick(double now);
   /// When `tick` wants to be called at the latest; may be too early.
   [[nodiscard]] double next_deadline() const noexcept { return deadline_; }
@@ -69,10 +73,14 @@ class ParameterServer {
   [[nodiscard]] std::vector<ReportEntry> take_reports();
 
   [[nodiscard]] std::vector<net::MemberState> members() const;
+  /// Grows with every change of the members.
+  [[nodiscard]] std::uint64_t members_version() const noexcept { return members_version_; }
   [[nodiscard]] const SspClock& clock() const noexcept { return clock_; }
   /// Everybody has left or is lost, after somebody was there.
   [[nodiscard]] bool finished() const noexcept { return joined_any_ && clock_.empty(); }
   [[nodiscard]] const std::optional<net::Failure>& failure() const noexcept { return failure_; }
+  /// The longest message that anybody can mean.
+  [[nodiscard]] std::size_t message_limit() const noexcept { return message_limit_; }
   [[nodiscard]] std::uint64_t incarnation() const noexcept { return config_.incarnation; }
 
  private:
@@ -129,11 +137,13 @@ class ParameterServer {
 
   // server.cpp: frames in and out
   Effects take_effects();
+  template <typename Take>
+  Effects take_in(double now, ConnectionId connection, Take&& take);
   void dispatch(ConnectionId id, Connection& connection, const net::Message& message);
   template <typename Body>
-  void send(ConnectionId connection, const Body& body, std::uint64_t request);
+  void send(ConnectionId connection, const Body& body, std::uint64_t request, net::Wire wire = net::Wire::exact);
   template <typename Body>
-  void send_to(const Worker& worker, const Body& body, std::uint64_t request);
+  void send_to(const Worker& worker, const Body& body, std::uint64_t request, net::Wire wire = net::Wire::exact);
   template <typename Body>
   void broadcast(const Body& body);
   void close(ConnectionId connection);
@@ -153,8 +163,8 @@ class ParameterServer {
 
   // server_updates.cpp: operations, pulls, clocks
   template <typename Body>
-  void on_operation(std::uint32_t rank, const Body& body);
-  void perform(std::uint32_t rank, const net::Push& push);
+  void on_operation(std::uint32_t rank, Body body);
+  void perform(std::uint32_t rank, net::Push& push);
   void perform(std::uint32_t rank, const net::ClockTick& tick);
   void perform(std::uint32_t rank, const net::AllReduce& contribution);
   void perform(std::uint32_t rank, const net::Signal& signal);

@@ -36,6 +36,8 @@ class Table {
 
   /// The rows of `keys`, or all.
   [[nodiscard]] net::Numbers read(const std::optional<net::Keys>& keys) const;
+  /// All rows as they lie in pages, if the rule has them so.
+  [[nodiscard]] std::optional<net::Rope> rope() const;
   /// Sets all values, as before the first push.
   void assign(const net::Numbers& values);
 

@@ -25,7 +25,7 @@ struct Update {
 /// Calls `change(element, value)` on every element of `into` that `values` holds one for.
 template <typename Real, typename T, typename Change>
 void for_each_value(const net::Values& values, std::size_t width, Paged<T>& into, Change&& change) {
-  const auto& data = std::get<std::vector<Real>>(values.data);
+  const auto& data = std::get<net::Array<Real>>(values.data);
   if (!values.sparse) {
     into.update(0, data.size(), [&](T& element, std::size_t k) { change(element, data[k]); });
     return;
@@ -45,8 +45,17 @@ struct AddRule {
 
   void apply(const Update& update, std::size_t live) {
     const double factor = scaled ? update.weight / static_cast<double>(live) : update.weight;
+    if (!update.values->sparse) return apply_dense(std::get<net::Array<Real>>(update.values->data), factor);
     for_each_value<Real>(*update.values, width, values, [&](Real& element, Real value) {
       element += static_cast<Real>(factor * static_cast<double>(value));
+    });
+  }
+  void apply_dense(const net::Array<Real>& changes, double factor) {
+    values.update_spans(0, changes.size(), [&](std::span<Real> to, std::size_t first) {
+      Real* const into = to.data();
+      const Real* const from = changes.data() + first;
+#pragma omp simd
+      for (std::size_t k = 0; k < to.size(); ++k) into[k] += static_cast<Real>(factor * static_cast<double>(from[k]));
     });
   }
   void finish_clock() {}

@@ -1,0 +1,83 @@
+// Memory that is filled once and then shared, so that large arrays are sent from where they lie and used where they
+// were received.
+#pragma once
+
+#include <algorithm>  // for equal
+#include <cstddef>    // for byte, size_t
+#include <cstdint>    // for uint64_t
+#include <memory>     // for make_shared_for_overwrite, shared_ptr
+#include <span>       // for span
+#include <utility>    // for move
+#include <vector>     // for vector
+
+#include "dsgd/core/types.hpp"
+
+namespace dsgd::net {
+
+using Bytes = std::vector<std::byte>;
+using ByteSpan = std::span<const std::byte>;
+/// Keeps memory that somebody looks at.
+using Owner = std::shared_ptr<const void>;
+
+/// Bytes, and what keeps them.
+struct Slice {
+  Owner owner;
+  ByteSpan bytes;
+};
+
+/// New memory, not yet filled, in which any number may begin.
+class Block {
+ public:
+  Block() = default;
+  explicit Block(std::size_t size)
+      : words_(std::make_shared_for_overwrite<std::uint64_t[]>((size + sizeof(std::uint64_t) - 1) /
+                                                               sizeof(std::uint64_t))),
+        size_(size) {}
+
+  [[nodiscard]] std::span<std::byte> bytes() const {
+    return std::as_writable_bytes(std::span(words_.get(), (size_ + sizeof(std::uint64_t) - 1) / sizeof(std::uint64_t)))
+        .first(size_);
+  }
+  [[nodiscard]] Owner owner() const { return words_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+ private:
+  std::shared_ptr<std::uint64_t[]> words_;
+  std::size_t size_ = 0;
+};
+
+/// Numbers that nobody changes any more; copies share them.
+template <RealType Real>
+class Array {
+ public:
+  Array() = default;
+  /// Takes a vector over.
+  Array(std::vector<Real> values) {  // NOLINT(google-explicit-constructor): a vector is one
+    auto kept = std::make_shared<const std::vector<Real>>(std::move(values));
+    values_ = *kept;
+    owner_ = std::move(kept);
+  }
+  Array(Owner owner, std::span<const Real> values) : owner_(std::move(owner)), values_(values) {}
+
+  [[nodiscard]] std::size_t size() const noexcept { return values_.size(); }
+  [[nodiscard]] bool empty() const noexcept { return values_.empty(); }
+  [[nodiscard]] const Real* data() const noexcept { return values_.data(); }
+  [[nodiscard]] auto begin() const noexcept { return values_.begin(); }
+  [[nodiscard]] auto end() const noexcept { return values_.end(); }
+  [[nodiscard]] const Real& operator[](std::size_t k) const { return values_[k]; }
+  [[nodiscard]] const Owner& owner() const noexcept { return owner_; }
+  [[nodiscard]] Slice slice() const { return {owner_, std::as_bytes(values_)}; }
+  /// The elements [first, first + count), shared.
+  [[nodiscard]] Array part(std::size_t first, std::size_t count) const {
+    return {owner_, values_.subspan(first, count)};
+  }
+  [[nodiscard]] std::vector<Real> copy() const { return {begin(), end()}; }
+
+  friend bool operator==(const Array& a, const Array& b) { return std::ranges::equal(a.values_, b.values_); }
+
+ private:
+  Owner owner_;
+  std::span<const Real> values_;
+};
+
+}  // namespace dsgd::net

@@ -1,0 +1,102 @@
+#include "listener.hpp"
+
+#include <asio/redirect_error.hpp>
+#include <asio/use_awaitable.hpp>
+#include <chrono>   // for milliseconds
+#include <utility>  // for move
+
+#include "io_thread.hpp"
+
+namespace dsgd::net {
+
+using asio::awaitable;
+using asio::use_awaitable;
+using asio::ip::tcp;
+
+Listener::Listener(asio::io_context& context, const std::string& host, std::uint16_t port, const Token& token, Tls& tls,
+                   Serve serve)
+    : acceptor_(context), token_(token), tls_(tls), serve_(std::move(serve)), host_(host) {
+  const auto refuse = [&](const asio::error_code& error) {
+    throw Error(join_address(host, port), error.value(),
+                "cannot listen at " + join_address(host, port) + ": " + error.message());
+  };
+  asio::error_code error;
+  const auto address = asio::ip::make_address(host, error);
+  if (error) throw Error(ErrorCode::config, "'" + host + "' is no numeric address to listen at; try 127.0.0.1");
+  const tcp::endpoint endpoint(address, port);
+  acceptor_.open(endpoint.protocol(), error);
+  if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor_.bind(endpoint, error);
+  if (!error) acceptor_.listen(tcp::acceptor::max_listen_connections, error);
+  if (error) refuse(error);
+  port_ = acceptor_.local_endpoint().port();
+}
+
+void Listener::close() noexcept {
+  asio::error_code ignored;
+  acceptor_.close(ignored);
+  for (const auto& connection : half_open_) connection->close();
+}
+
+awaitable<void> Listener::run() {
+  while (acceptor_.is_open()) {
+    asio::error_code error;
+    tcp::socket socket = co_await acceptor_.async_accept(asio::redirect_error(use_awaitable, error));
+    if (!acceptor_.is_open()) co_return;
+    if (error) {  // no file descriptors, perhaps: others may close theirs
+      asio::steady_timer pause(acceptor_.get_executor(), std::chrono::milliseconds(100));
+      co_await pause.async_wait(asio::redirect_error(use_awaitable, error));
+      continue;
+    }
+    enter(std::move(socket));
+  }
+}
+
+void Listener::enter(tcp::socket socket) {
+  std::shared_ptr<Connection> connection;
+  try {
+    connection = std::make_shared<Connection>(std::move(socket));
+  } catch (const std::system_error&) {
+    return;  // gone already
+  }
+  if (half_open_.size() == kHalfOpen) {
+    half_open_.front()->close();
+    half_open_.pop_front();
+  }
+  half_open_.push_back(connection);
+  spawn(acceptor_.get_executor(), admit(connection));
+}
+
+awaitable<void> Listener::admit(std::shared_ptr<Connection> connection) {
+  connection->close_after(kHandshakeSeconds);
+  bool admitted = false;
+  Introduction who;
+  std::string fault;
+  try {
+    who = co_await shake_hands(connection);
+    admitted = true;
+  } catch (const Error& error) {
+    fault = error.what();
+  } catch (const std::system_error&) {
+    connection->close();
+  }
+  if (!admitted && connection->open()) {
+    co_await connection->refuse(FailureKind::protocol, 0, fault);
+  }
+  half_open_.remove(connection);
+  if (!admitted) co_return;
+  connection->close_after(-1);
+  co_await serve_(connection, who);
+}
+
+awaitable<Introduction> Listener::shake_hands(std::shared_ptr<Connection> connection) {
+  co_await connection->secure(tls_, asio::ssl::stream_base::server, host_);
+  Gatekeeper gatekeeper(token_, fresh_nonce());
+  const Message greeting = co_await connection->receive_handshake();
+  const auto challenge = gatekeeper.challenge(greeting);
+  co_await connection->write(challenge);
+  const Message proof = co_await connection->receive_handshake();
+  co_return gatekeeper.admit(proof);
+}
+
+}  // namespace dsgd::net

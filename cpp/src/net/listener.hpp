@@ -1,0 +1,47 @@
+// Accepts connections, and lets those in that prove that they know the token.
+#pragma once
+
+#include <asio/awaitable.hpp>   // for awaitable
+#include <asio/io_context.hpp>  // for io_context
+#include <asio/ip/tcp.hpp>      // for tcp
+#include <functional>           // for function
+#include <list>                 // for list
+#include <memory>               // for shared_ptr
+#include <string>               // for string
+
+#include "connection.hpp"
+#include "dsgd/net/auth.hpp"
+
+namespace dsgd::net {
+
+/// Bound and listening from the constructor on, so that the port is known and kept; accepts while `run` runs. Who has
+/// not proven that it knows the token has kHandshakeSeconds, frames of kHandshakeBytes, and with kHalfOpen others one
+/// place: a newcomer takes that of the one that has had its place longest.
+class Listener {
+ public:
+  /// What is done with a peer that was let in: a coroutine that lasts as long as the connection.
+  using Serve = std::function<asio::awaitable<void>(std::shared_ptr<Connection>, Introduction)>;
+
+  Listener(asio::io_context& context, const std::string& host, std::uint16_t port, const Token& token, Tls& tls,
+           Serve serve);
+
+  asio::awaitable<void> run();
+  void close() noexcept;
+  [[nodiscard]] const std::string& host() const noexcept { return host_; }
+  [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
+
+ private:
+  asio::awaitable<void> admit(std::shared_ptr<Connection> connection);
+  asio::awaitable<Introduction> shake_hands(std::shared_ptr<Connection> connection);
+  void enter(asio::ip::tcp::socket socket);
+
+  asio::ip::tcp::acceptor acceptor_;
+  const Token& token_;
+  Tls& tls_;
+  Serve serve_;
+  std::string host_;
+  std::uint16_t port_ = 0;
+  std::list<std::shared_ptr<Connection>> half_open_;  // those that came first, first
+};
+
+}  // namespace dsgd::net

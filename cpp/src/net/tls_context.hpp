@@ -1,0 +1,30 @@
+// The contexts of OpenSSL for both roles that a process may have.
+#pragma once
+
+#include <asio/ssl/context.hpp>  // for context
+#include <memory>                // for unique_ptr
+
+#include "dsgd/net/auth.hpp"
+#include "dsgd/net/tls.hpp"
+
+namespace dsgd::net {
+
+class Tls {
+ public:
+  /// Throws Error(config) for files that are missing or do not fit.
+  Tls(const TlsOptions& options, const Token& token);
+
+  [[nodiscard]] bool used() const noexcept { return mode_ != TlsOptions::Mode::none; }
+  [[nodiscard]] bool checks_host() const noexcept { return mode_ == TlsOptions::Mode::certificates; }
+  [[nodiscard]] asio::ssl::context& context() { return context_; }
+
+ private:
+  void use_psk(const Token& token);
+  void use_certificates(const TlsOptions& options);
+
+  TlsOptions::Mode mode_;
+  std::unique_ptr<const Digest> key_;  // of the context's callbacks
+  asio::ssl::context context_;
+};
+
+}  // namespace dsgd::net

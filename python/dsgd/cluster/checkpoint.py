@@ -1,0 +1,112 @@
+"""Checkpoints of a parameter server in one file: the tables of every shard, and what they belong to."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from dsgd.cluster.assignment import Assignment
+from dsgd.errors import ConfigError, DataError
+from dsgd.files import replacing
+
+__all__ = ["About", "Checkpoint", "check_same"]
+
+_MAX_SHARDS = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What a checkpoint belongs to, which is the same for a run that goes on from it.
+
+    Attributes
+    ----------
+    algorithm : str
+    n_nodes, n_shards, n_samples, n_parameters : int
+    dtype : str
+    seed : int
+        By which the rows were dealt; a run that goes on takes it.
+    step_size : float
+        Taken likewise where no other is given.
+    """
+
+    algorithm: str
+    n_nodes: int
+    n_shards: int
+    n_samples: int
+    n_parameters: int
+    dtype: str
+    seed: int
+    step_size: float
+
+    @classmethod
+    def of(cls, assignment: Assignment, n_shards: int) -> About:
+        """Return what the checkpoints of a run belong to."""
+        return cls(
+            algorithm=assignment.algorithm.name,
+            n_nodes=assignment.n_nodes,
+            n_shards=n_shards,
+            n_samples=assignment.n_total,
+            n_parameters=len(assignment.start),
+            dtype=str(assignment.start.dtype),
+            seed=assignment.seed,
+            step_size=assignment.step_size,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """The state of all shards at the end of one clock.
+
+    Attributes
+    ----------
+    clock : int
+    incarnation : int
+        Of the servers that took it.
+    shards : list of dict of str to ndarray
+    """
+
+    clock: int
+    incarnation: int
+    shards: list[dict[str, NDArray[Any]]]
+
+    def save(self, path: str | os.PathLike[str], about: About) -> None:
+        """Write a safetensors file (beside it, then renamed)."""
+        tensors = {f"{i}/{name}": array for i, shard in enumerate(self.shards) for name, array in shard.items()}
+        text = json.dumps({"clock": self.clock, "incarnation": self.incarnation, "about": asdict(about)})
+        with replacing(path) as beside:
+            beside.write_bytes(safetensors.numpy.save(tensors, {"dsgd-checkpoint": text}))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> tuple[Checkpoint, About]:
+        """Read what `save` wrote; `DataError` for another file, `OSError` for none."""
+        Path(path).stat()  # safetensors has no errno
+        try:
+            with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
+                told = json.loads((file.metadata() or {})["dsgd-checkpoint"])
+                about = About(**told["about"])
+                if not 1 <= about.n_shards <= _MAX_SHARDS:
+                    raise DataError(f"it has {about.n_shards} shards")
+                shards: list[dict[str, NDArray[Any]]] = [{} for _ in range(about.n_shards)]
+                for key in file.keys():  # noqa: SIM118  # no mapping
+                    shard, _, name = key.partition("/")
+                    shards[int(shard)][name] = file.get_tensor(key)
+                clock, incarnation = int(told["clock"]), int(told["incarnation"])
+        except (safetensors.SafetensorError, IndexError, KeyError, OSError, TypeError, ValueError) as error:
+            raise DataError(f"{os.fspath(path)} is not a checkpoint of dsgd: {error}") from error
+        return cls(clock=clock, incarnation=incarnation, shards=shards), about
+
+
+def check_same(saved: About, run: About, path: str | os.PathLike[str]) -> None:
+    """Refuse a checkpoint of another run, naming what differs."""
+    for name, value in asdict(saved).items():
+        if name != "step_size" and value != getattr(run, name):
+            raise ConfigError(
+                f"{os.fspath(path)} is a checkpoint of a run with {name}={value!r}; this one has {getattr(run, name)!r}"
+            )

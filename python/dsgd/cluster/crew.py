@@ -1,0 +1,158 @@
+"""The processes of a local run and their files: started, started again, and ended."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dsgd.cluster.assignment import Assignment
+from dsgd.cluster.checkpoint import Checkpoint
+from dsgd.cluster.child import Child
+from dsgd.cluster.local import LocalCluster
+from dsgd.cluster.packing import Nameless, pack_job, pack_part, path_of
+
+__all__ = ["Crew"]
+
+
+class Crew:
+    """All processes of a run.
+
+    Parameters
+    ----------
+    config : LocalCluster
+    assignment : Assignment
+    notices : sequence of int
+        Clocks, rising, that records are made of.
+
+    Attributes
+    ----------
+    servers : list of (Child or None)
+    workers : list of (Child or None)
+        By rank.
+    """
+
+    def __init__(self, config: LocalCluster, assignment: Assignment, notices: Sequence[int]) -> None:
+        n = assignment.n_nodes
+        self.servers: list[Child | None] = [None] * config.servers
+        self.workers: list[Child | None] = [None] * n
+        self._config = config
+        self._assignment = assignment
+        self._coordinators = int(assignment.algorithm.has_coordinator)
+        self._speeds = [1.0] * self._coordinators + config.worker_speeds()
+        self._n_threads = max(1, assignment.n_threads // config.workers)
+        self._token = secrets.token_bytes(32).hex()
+        self._addresses: list[tuple[str, int] | None] = [None] * config.servers
+        self._parts: list[Nameless] = []
+        self._job = pack_job(assignment, self._options(notices))
+
+    def start_servers(self, checkpoint: Checkpoint | None, incarnation: int) -> None:
+        """Start all shards, on the ports they had before if they had."""
+        for shard, old in enumerate(self.servers):
+            if old is not None:
+                old.end()
+            saved = None if checkpoint is None else Nameless(checkpoint.shards[shard])
+            address = self._addresses[shard]
+            try:
+                self.servers[shard] = self._start(
+                    "server",
+                    shard,
+                    [] if saved is None else [saved.descriptor],
+                    shard=shard,
+                    port=0 if address is None else address[1],
+                    incarnation=incarnation,
+                    checkpoint=None if saved is None else path_of(saved.descriptor),
+                )
+            finally:
+                if saved is not None:
+                    saved.close()  # the child has it
+
+    def start_workers(self) -> None:
+        """Pack the rows of every node and start its process."""
+        for rank in range(len(self.workers)):
+            self._parts.append(pack_part(self._assignment, rank))
+            self.start_worker(rank)
+
+    def start_worker(self, rank: int) -> Child:
+        """Start the process of a node, in place of one that it had."""
+        old = self.workers[rank]
+        if old is not None:
+            old.end()
+        part = self._parts[rank].descriptor
+        child = self._start("worker", rank, [part], rank=rank, speed=self._speeds[rank], part=path_of(part))
+        self.workers[rank] = child
+        self._introduce(child)
+        return child
+
+    def listens(self, shard: int, host: str, port: int) -> None:
+        """Keep where a shard listens; once all do, the workers are told."""
+        known = all(self._addresses)
+        self._addresses[shard] = (host, port)
+        if not known:
+            for child in self.workers:
+                if child is not None:
+                    self._introduce(child)
+
+    def name(self, rank: int) -> str:
+        """Return what a node is called: workers are counted without a coordinator."""
+        return "coordinator" if rank < self._coordinators else f"worker {rank - self._coordinators}"
+
+    def children(self) -> Iterator[Child]:
+        """Yield all processes."""
+        yield from (child for child in [*self.servers, *self.workers] if child is not None)
+
+    def end(self) -> None:
+        """End all processes and let go of all files."""
+        for child in self.children():  # all of them first: a second Ctrl-C may cut the waiting short
+            child.kill()
+        for child in self.children():
+            child.end()
+        for file in [self._job, *self._parts]:
+            file.close()
+
+    def _introduce(self, child: Child) -> None:
+        if all(self._addresses):
+            child.tell("connect", shards=self._addresses)
+
+    def _start(self, kind: str, number: int, descriptors: list[int], **told: Any) -> Child:
+        folder = self._config.log_dir
+        name = self.name(number) if kind == "worker" else f"server {number}"
+        return Child(
+            f"dsgd.cluster.{kind}",
+            name,
+            self._n_threads if kind == "worker" else 1,
+            [self._job.descriptor, *descriptors],
+            None if folder is None else Path(folder, f"{name.replace(' ', '-')}.log"),
+            {"job": path_of(self._job.descriptor), "token": self._token, **told},
+        )
+
+    def _options(self, notices: Sequence[int]) -> dict[str, Any]:
+        """Return what all processes are told beside the algorithm."""
+        config = self._config
+        wire: dict[str, Any] = {"payload_checksum": config.payload_checksum}
+        if config.wire_dtype is not None:
+            wire["wire_dtype"] = config.wire_dtype
+        return {
+            "n_nodes": self._assignment.n_nodes,
+            "n_shards": config.servers,
+            "n_threads": self._n_threads,
+            "origin": time.monotonic(),
+            "notices": list(notices),
+            "trace": config.trace,
+            "record_answers": config.record_answers,
+            "join_deadline": config.join_deadline,
+            "tls": config.tls,
+            "server": {
+                "heartbeat_deadline": config.heartbeat_deadline,
+                "on_lost": config.on_lost,
+                "checkpoint_every": config.checkpoint_every,
+                **wire,
+            },
+            "client": {
+                "heartbeat_interval": config.heartbeat_deadline / 6,
+                "deadline": 2 * config.heartbeat_deadline,
+                **wire,
+            },
+        }

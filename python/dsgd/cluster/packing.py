@@ -1,0 +1,187 @@
+"""The data of a run, packed once into files that have no name, and mapped by the processes that work on it.
+
+Each node has a file of its own rows, and all have one of what is common; the format is that of `dsgd.data.cache`. A
+file is opened and unlinked as soon as it is written: it lives as long as a process holds it, and no crash leaves one
+behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd import _core
+from dsgd.algorithms import REGISTRY
+from dsgd.algorithms.distributed import DistributedAlgorithm
+from dsgd.cluster.assignment import Assignment, Plan
+from dsgd.cluster.kernels import Kernels
+from dsgd.cluster.references import described, restored
+from dsgd.data.cache import map_arrays, write_arrays
+from dsgd.data.inputs import as_matrix, csr_in_place
+from dsgd.losses import LOSSES, Loss
+from dsgd.problem import Problem, Scale
+from dsgd.schedules import SCHEDULES, Schedule
+
+__all__ = ["Job", "Nameless", "load_job", "load_kernels", "pack_job", "pack_part", "path_of"]
+
+_LOG = logging.getLogger("dsgd")
+_MEMORY = Path("/dev/shm")
+
+
+class Nameless:
+    """A file without a name.
+
+    Parameters
+    ----------
+    arrays, description
+        As of `dsgd.data.cache.write_arrays`.
+
+    Attributes
+    ----------
+    size : int
+    """
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], description: object = None) -> None:
+        needed = sum(array.nbytes for array in arrays.values())
+        with tempfile.TemporaryDirectory(prefix="dsgd-", dir=_folder(needed)) as folder:
+            path = Path(folder, "arrays")
+            write_arrays(path, arrays, description)
+            self._file = path.open("rb")
+        self.size = os.fstat(self.descriptor).st_size
+
+    @property
+    def descriptor(self) -> int:
+        """Open to read; a child that it is passed to maps `path_of` it."""
+        return self._file.fileno()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+def path_of(descriptor: int) -> str:
+    """Return a path by which the process that holds a descriptor can open its file again."""
+    return f"/proc/self/fd/{descriptor}"
+
+
+def _folder(size: int) -> str | None:
+    """Return a folder in memory where there is room for twice so many bytes, else None for that of TMPDIR."""
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage(_MEMORY).free > 2 * size and os.access(_MEMORY, os.W_OK):
+            return str(_MEMORY)
+    return None
+
+
+class Job:
+    """What all processes of a run have in common.
+
+    Attributes
+    ----------
+    plan : Plan
+    tables : list of _core.TableSpec
+    start : ndarray of shape (n_parameters,)
+    options : dict
+        Whatever else the processes were told.
+    """
+
+    def __init__(self, arrays: dict[str, NDArray[Any]], description: dict[str, Any]) -> None:
+        terms = dict(description["plan"])
+        terms["algorithm"] = restored(terms["algorithm"], REGISTRY, DistributedAlgorithm)
+        terms["schedule"] = restored(terms["schedule"], SCHEDULES, Schedule)
+        self.plan = Plan(**terms)
+        self.start = arrays["start"]
+        self.tables = [_core.TableSpec(name, len(self.start), **table) for name, table in description["tables"].items()]
+        self.options: dict[str, Any] = description["options"]
+        self.inverse_frequency = arrays.get("inverse_frequency")
+        self.problem = description["problem"]
+
+
+def pack_job(assignment: Assignment, options: dict[str, Any]) -> Nameless:
+    """Pack what all processes have in common.
+
+    Parameters
+    ----------
+    assignment : Assignment
+    options : dict
+        What JSON can hold.
+
+    Raises
+    ------
+    ConfigError
+        For an algorithm, a schedule or a loss that another process could not make again.
+    """
+    problem = assignment.problem
+    plan = {
+        "algorithm": described(assignment.algorithm, REGISTRY),
+        "schedule": described(assignment.schedule, SCHEDULES),
+        **{
+            name: getattr(assignment, name)
+            for name in ("max_clocks", "passes_per_clock", "step_size", "seed", "n_total")
+        },
+    }
+    description = {
+        "plan": plan,
+        "tables": {
+            table.name: {"dtype": str(assignment.start.dtype), "rule": table.rule}
+            for table in assignment.algorithm.tables
+        },
+        "problem": {
+            "loss": described(problem.loss, LOSSES),
+            "alphas": problem.alphas,
+            "fit_intercept": problem.fit_intercept,
+            "scale": asdict(problem.scale),
+            "n_features": problem.matrix.n_features,
+        },
+        "options": options,
+    }
+    arrays = {"start": assignment.start}
+    if assignment.inverse_frequency is not None:
+        arrays["inverse_frequency"] = np.asarray(assignment.inverse_frequency)
+    return Nameless(arrays, description)
+
+
+def pack_part(assignment: Assignment, node: int) -> Nameless:
+    """Pack the rows of a node; the copy that was packed is let go of."""
+    problem = assignment.part(node)
+    stored = problem.matrix.arrays
+    arrays = dict(zip(("indptr", "indices", "data"), stored, strict=True)) if problem.sparse else {"X": stored}
+    arrays["target"] = problem.target
+    if problem.sample_weight is not None:
+        arrays["sample_weight"] = problem.sample_weight
+    file = Nameless(arrays)
+    _LOG.info("worker %d: %d rows packed, %.1f MB", node, problem.matrix.n_rows, file.size / 1e6)
+    return file
+
+
+def load_job(path: str) -> Job:
+    """Map what `pack_job` packed."""
+    return Job(*map_arrays(path))
+
+
+def load_kernels(path: str, job: Job, n_threads: int) -> Kernels:
+    """Return the kernels of a node on the rows that `pack_part` packed, where they are mapped."""
+    arrays, _ = map_arrays(path)
+    about = job.problem
+    X = arrays.get("X")
+    if X is None:
+        X = csr_in_place(arrays["indptr"], arrays["indices"], arrays["data"], about["n_features"])
+    problem = Problem(
+        matrix=as_matrix(X, n_threads),
+        target=arrays["target"],
+        sample_weight=arrays.get("sample_weight"),
+        loss=restored(about["loss"], LOSSES, Loss),
+        alphas=tuple(about["alphas"]),
+        fit_intercept=about["fit_intercept"],
+        scale=Scale(**about["scale"]),
+    )
+    return Kernels(problem, job.inverse_frequency, n_threads)

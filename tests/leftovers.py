@@ -1,0 +1,45 @@
+"""What a run on this machine may have left behind: processes, descriptors, mappings, files."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["children_of", "leftovers"]
+
+_PROC = Path("/proc")
+
+
+def children_of(pid: int | str = "self") -> dict[int, str]:
+    """Return the processes that one has started, with their command lines; those of zombies are empty."""
+    found = {}
+    for task in (_PROC / str(pid) / "task").iterdir():
+        for child in (task / "children").read_text().split():
+            try:
+                command = (_PROC / child / "cmdline").read_bytes()
+            except OSError:  # it has ended
+                continue
+            found[int(child)] = command.replace(b"\0", b" ").decode()
+    return found
+
+
+def _descriptors() -> Iterator[str]:
+    for path in (_PROC / "self/fd").iterdir():
+        try:
+            target = os.readlink(path)  # noqa: PTH115  # it names no path
+        except OSError:  # that of the listing itself
+            continue
+        if re.match(r"socket:|.*\(deleted\)|anon_inode:\[eventpoll\]", target):
+            yield f"descriptor {path.name}: {target}"
+
+
+def leftovers() -> set[str]:
+    """Return a line for everything that is there; what a test left is what was not there before."""
+    folders = {Path("/dev/shm"), Path(tempfile.gettempdir())}
+    files = [str(path) for folder in folders for path in folder.glob("dsgd-*")]
+    maps = [line for line in (_PROC / "self/maps").read_text().splitlines() if "dsgd-" in line]
+    processes = [f"process {pid}: {command}" for pid, command in children_of().items()]
+    return {*files, *maps, *processes, *_descriptors()}

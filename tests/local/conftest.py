@@ -1,0 +1,18 @@
+"""After every test nothing is left of a run."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+from leftovers import leftovers
+
+
+@pytest.fixture(autouse=True)
+def _clean_end() -> Iterator[None]:
+    before = leftovers()
+    yield
+    gc.collect()
+    left = leftovers() - before
+    assert not left

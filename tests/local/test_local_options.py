@@ -1,0 +1,215 @@
+"""Options of a local cluster: each changes something; what is impossible is refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from leftovers import children_of
+from local.fits import X, Y, local_fit, simulated_fit
+from local.programs import Failing, Mortal
+
+import dsgd
+from dsgd.algorithms import DisSvrg, Ssp, Sync
+from dsgd.cluster import Kind, LocalCluster
+from dsgd.cluster.checkpoint import Checkpoint
+from dsgd.errors import ClusterError, ConfigError, DataError, DeadlineError, WorkerLostError
+from dsgd.schedules import Constant
+
+BARRIER = Ssp(staleness=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 0}, "workers must be an integer from 1 to 1024, not 0"),
+        ({"servers": 0}, "servers must be"),
+        ({"speeds": [1.0]}, "speeds has 1 elements for 4 workers"),
+        ({"speeds": {4: 0.5}}, "speeds names worker 4; there are 0 to 3"),
+        ({"speeds": 2.0}, "speeds must be a finite number above 0 and at most 1, not 2.0"),
+        ({"speeds": 0}, "speeds must be"),
+        ({"checkpoint_every": 0}, "checkpoint_every must be"),
+        ({"checkpoint": "x"}, "checkpoint needs checkpoint_every"),
+        ({"checkpoint": 3, "checkpoint_every": 1}, "checkpoint must be a path, not 3"),
+        ({"on_lost": "panic"}, "unknown on_lost 'panic'"),
+        ({"heartbeat_deadline": 0}, "heartbeat_deadline must be"),
+        ({"wire_dtype": "float8"}, "unknown wire_dtype 'float8'; did you mean"),
+        ({"tls": 1}, "tls must be True or False, not 1"),
+        ({"record_answers": True}, "record_answers needs trace=True"),
+        ({"log_dir": "/no/such/folder"}, "is not a folder"),
+    ],
+)
+def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LocalCluster(**options)
+
+
+class Local(Ssp):
+    """In a module that worker processes can import."""
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"algo": "sgd", "cluster": None, "workers": 2}, ConfigError, "leave out cluster and workers"),
+        ({"algo": "ssp", "cluster": None}, ConfigError, "needs workers=4"),
+        ({"algo": "ssp", "cluster": LocalCluster(workers=2), "workers": 3}, ConfigError, "has nodes for 2"),
+        ({"algo": "ssp", "cluster": None, "workers": 0}, ConfigError, "workers must be"),
+        ({"algo": "ssp", "cluster": None, "workers": 241}, ConfigError, "241 workers for 240 samples"),
+        ({"algo": "ssp", "cluster": LocalCluster(resume="/no/such")}, FileNotFoundError, "no/such"),
+        ({"algo": "ssp", "cluster": LocalCluster(resume=__file__)}, DataError, "is not a checkpoint of dsgd"),
+    ],
+)
+def test_impossible_fits_are_refused(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        dsgd.fit(X, Y, **options)
+
+
+def test_a_class_that_no_other_process_can_import_is_refused() -> None:
+    class Hidden(Ssp):
+        pass
+
+    with pytest.raises(ConfigError, match="Hidden is defined in a script or a function"):
+        local_fit(algo=Hidden())
+
+
+def test_speeds_are_of_all_of_each_or_of_those_that_are_named() -> None:
+    assert LocalCluster(workers=2, speeds=0.5).worker_speeds() == [0.5, 0.5]
+    assert LocalCluster(workers=2, speeds=(1, 0.5)).worker_speeds() == [1.0, 0.5]
+    assert LocalCluster(workers=3, speeds={1: 0.5}).worker_speeds() == [1.0, 0.5, 1.0]
+
+
+def test_the_wire_has_options() -> None:
+    """Fewer bytes of shorter values; more of checksums; more of encryption, where they are counted on the wire."""
+    plain = local_fit(algo=BARRIER)
+    halved = local_fit({"wire_dtype": "float16"}, algo=BARRIER)
+    checked = local_fit({"payload_checksum": True}, algo=BARRIER)
+    sent = [sum(result.history[-1].bytes_sent or ()) for result in (plain, halved, checked)]
+    assert sent[1] < sent[0] < sent[2]
+    assert not np.array_equal(plain.coef_, halved.coef_)
+    assert np.allclose(plain.coef_, halved.coef_, atol=0.05)
+    assert np.array_equal(plain.coef_, checked.coef_)
+
+
+def test_logs_and_traces_are_kept_where_they_are_asked_for(tmp_path: Path) -> None:
+    result = local_fit({"servers": 2, "log_dir": tmp_path, "trace": True}, algo=DisSvrg(), max_epochs=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("server-0.log", "server-1.log", "worker-0.log", "worker-1.log")
+    ]
+    assert "worker 1 INFO: joined at clock 0" in (tmp_path / "worker-1.log").read_text()
+    assert result.trace is not None
+    assert len(result.trace.of(Kind.COMPUTE)["a"]) > 4
+    assert not result.trace.answers
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "message"),
+    [
+        ("ZeroDivisionError", ClusterError, "worker 1: ZeroDivisionError: this row is odd"),
+        ("DataError", DataError, "this row is odd"),
+    ],
+)
+def test_an_error_of_a_worker_is_that_of_the_fit(
+    error: str, raised: type[Exception], message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(raised, match=message) as caught:
+        local_fit({"log_dir": tmp_path, "restart_workers": 3}, algo=Failing(error=error))
+    for text in (caplog.text, (tmp_path / "worker-1.log").read_text(), "".join(caught.value.__notes__)):
+        assert "programs.py" in text
+        assert "this row is odd" in text
+
+
+def kill_server(at_epoch: int) -> Any:
+    """Return a callback that kills the server once."""
+
+    def callback(record: dsgd.Record, model: dsgd.LinearModel) -> None:
+        if record.epoch == at_epoch:
+            os.kill(next(pid for pid, name in children_of().items() if "dsgd.cluster.server" in name), signal.SIGKILL)
+
+    return callback
+
+
+@pytest.mark.parametrize(
+    ("cluster", "at_epoch"), [({"checkpoint_every": 7}, 2), ({}, 1), ({"servers": 2, "checkpoint_every": 5}, 2)]
+)
+def test_a_killed_server_goes_on_from_its_checkpoint(cluster: dict[str, Any], at_epoch: int) -> None:
+    killed = local_fit(cluster, algo=BARRIER, max_epochs=20, callbacks=[kill_server(at_epoch)])
+    assert np.array_equal(killed.coef_, simulated_fit(algo=BARRIER, max_epochs=20).coef_)
+    assert [record.epoch for record in killed.history] == list(range(1, 21))
+
+
+def test_a_server_is_started_again_so_often_as_allowed() -> None:
+    with pytest.raises(ClusterError, match="server 0 was killed by SIGKILL, and restart_servers=0"):
+        local_fit({"restart_servers": 0}, max_epochs=1000, callbacks=[kill_server(1)])
+
+
+def test_a_worker_is_started_again_so_often_as_allowed() -> None:
+    restarted = local_fit({"restart_workers": 1}, algo=Mortal(staleness=0))
+    assert np.array_equal(restarted.coef_, simulated_fit(algo=BARRIER).coef_)
+    with pytest.raises(WorkerLostError, match="worker 1 was killed by SIGKILL"):
+        local_fit({"on_lost": "fail"}, algo=Mortal())
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
+def test_the_others_go_on_without_a_lost_worker(how: str) -> None:
+    with pytest.warns(RuntimeWarning, match="the others go on without its rows"):
+        result = local_fit({"heartbeat_deadline": 1.0}, algo=Mortal(signal=how))
+    clocks = result.history[-1].clocks
+    assert clocks == (30, 3)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "algorithm", "error", "message"),
+    [
+        ({"heartbeat_deadline": 1.0, "on_lost": "fail"}, Mortal(signal="SIGSTOP"), WorkerLostError, "is lost"),
+        ({"stall_deadline": 2.0}, Mortal(signal="SIGSTOP"), DeadlineError, "no worker finished a clock for 2 s"),
+        ({"join_deadline": 0.05}, Ssp(), ClusterError, "server 0 said nothing for 0.05 s"),
+    ],
+)
+def test_every_wait_has_a_deadline(
+    cluster: dict[str, Any], algorithm: Ssp, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        local_fit(cluster, algo=algorithm)
+
+
+def test_a_lost_coordinator_is_missed() -> None:
+    def kill(record: dsgd.Record, model: dsgd.LinearModel) -> None:
+        os.kill(min(pid for pid, name in children_of().items() if "dsgd.cluster.worker" in name), signal.SIGKILL)
+
+    with pytest.raises(WorkerLostError, match="coordinator was killed by SIGKILL"):
+        local_fit(algo=Sync(batch_size=4), max_epochs=1000, callbacks=[kill])
+
+
+def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "run.checkpoint"
+    options: dict[str, Any] = {"algo": BARRIER, "schedule": Constant()}
+    whole = simulated_fit(max_epochs=8, **options)
+    local_fit({"checkpoint": path, "checkpoint_every": 15}, max_epochs=4, **options)
+    assert Checkpoint.load(path)[0].clock in (15, 30)  # of 30
+    rest = local_fit(
+        {"resume": path}, max_epochs=8, random_state=None, step_size="auto", algo=BARRIER, schedule=Constant()
+    )
+    assert np.array_equal(rest.coef_, whole.coef_)
+    for changed, message in (
+        ({"cluster": {"workers": 3, "resume": path}}, "n_nodes=2; this one has 3"),
+        ({"cluster": {"resume": path}, "algo": "dissvrg"}, "algorithm='ssp'"),
+        ({"cluster": {"resume": path}, "fit_intercept": False}, "n_parameters=21"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            local_fit(**{**options, **changed})
+
+
+def test_a_checkpoint_is_whole_or_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "run.checkpoint"
+    local_fit({"checkpoint": path, "checkpoint_every": 15}, algo=BARRIER)
+    data = path.read_bytes()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run.checkpoint"]
+    for broken in (b"", data[:100], data[:-1], b"x" * 100):
+        path.write_bytes(broken)
+        with pytest.raises(DataError, match="is not a checkpoint of dsgd"):
+            local_fit({"resume": path}, algo=BARRIER)

@@ -1,0 +1,233 @@
+"""The parameter server on TCP, through the bindings: a run over loopback, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dsgd import _core
+from dsgd.errors import ConfigError
+
+TOKEN = b"0123456789abcdef0123456789abcdef"
+TIMEOUT = 20.0
+
+
+def table(name: str = "weights", size: int = 5, **options: Any) -> _core.TableSpec:
+    return _core.TableSpec(name, size, **options)
+
+
+class Run:
+    """Servers and clients on loopback, all stopped at the end."""
+
+    def __init__(self) -> None:
+        self.servers: list[_core.TcpServer] = []
+        self.clients: list[_core.TcpClient] = []
+        self.kept: dict[int, list[_core.Answer]] = {}
+
+    def server(self, tables: list[_core.TableSpec], *, start: bool = True, **options: Any) -> _core.TcpServer:
+        server = _core.TcpServer(tables, **({"n_workers": 1, "token": TOKEN} | options))
+        self.servers.append(server)
+        if start:
+            server.start()
+        return server
+
+    def client(
+        self, worker: int, tables: list[_core.TableSpec], *, join: bool = True, **options: Any
+    ) -> _core.TcpClient:
+        shards = [(server.host, server.port) for server in self.servers]
+        client = _core.TcpClient(worker, tables, **({"shards": shards, "token": TOKEN} | options))
+        self.clients.append(client)
+        client.start()
+        if join:
+            self.answer(client, "joined")
+        return client
+
+    def answer(self, client: _core.TcpClient, kind: str, request: int = 0) -> _core.Answer:
+        """The next answer of a kind; others are kept."""
+        kept = self.kept.setdefault(id(client), [])
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline:
+            for k, answer in enumerate(kept):
+                if answer.kind == kind and (request == 0 or answer.request == request):
+                    return kept.pop(k)
+            kept += client.wait(deadline - time.monotonic())
+        raise AssertionError(f"no answer {kind} after {TIMEOUT} s; there are {[answer.kind for answer in kept]}")
+
+    def pull(self, client: _core.TcpClient, name: str = "weights", keys: Any = None) -> _core.Answer:
+        return self.answer(client, "pull", client.pull(time.monotonic(), client.own_clock, name, keys))
+
+    def stop(self) -> None:
+        for client in self.clients:
+            client.stop()
+        for server in self.servers:
+            server.stop()
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    run = Run()
+    yield run
+    run.stop()
+
+
+def event(server: _core.TcpServer, kind: str) -> _core.ServerEvent:
+    deadline = time.monotonic() + TIMEOUT
+    while time.monotonic() < deadline:
+        for found in server.wait(deadline - time.monotonic()):
+            if found.kind == kind:
+                return found
+    raise AssertionError(f"no event {kind}")
+
+
+@pytest.mark.parametrize("n_shards", [1, 3])
+def test_two_workers_push_pull_and_leave(run: Run, n_shards: int) -> None:
+    tables = [table(size=7)]
+    start = np.arange(7.0)
+    for shard in range(n_shards):
+        server = run.server(tables, start=False, n_workers=2, shard=shard, n_shards=n_shards)
+        begin, end = server.range("weights")
+        server.assign("weights", start[begin:end])
+        server.start()
+    clients = [run.client(rank, tables) for rank in range(2)]
+    for client in clients:
+        assert np.array_equal(run.pull(client).values, start)
+        client.push(time.monotonic(), "weights", np.ones(7))
+        client.clock(time.monotonic(), b"state")
+    for client in clients:
+        assert run.answer(client, "clock").clock == 1
+        answer = run.pull(client)
+        assert np.array_equal(answer.values, start + 2)
+        assert answer.slowest == 1
+        assert client.bytes_sent > 0
+        assert client.bytes_received > 0
+    for client in clients:
+        request = client.leave(time.monotonic())
+        run.answer(client, "left", request)
+    for server in run.servers:
+        event(server, "finished")
+        assert server.finished
+        assert sorted(rank for rank, _, _ in server.traffic) == [0, 1]
+        assert all(received > 0 and sent > 0 for _, received, sent in server.traffic)
+
+
+def test_letters_go_from_worker_to_worker(run: Run) -> None:
+    tables = [table()]
+    run.server(tables, n_workers=2)
+    one, other = (run.client(rank, tables, listen="127.0.0.1:0") for rank in range(2))
+    one.send(1, np.arange(3.0), name="hello")
+    letter = run.answer(other, "letter")
+    assert (letter.worker, letter.name) == (0, "hello")
+    assert np.array_equal(letter.values, np.arange(3.0))
+    other.send(0, np.ones(1, np.float32), np.array([4], np.uint64))
+    letter = run.answer(one, "letter")
+    assert np.array_equal(letter.keys, [4])
+
+
+def test_snapshots_and_checkpoints_are_events(run: Run) -> None:
+    tables = [table(size=2)]
+    server = run.server(tables, snapshot_clocks=[2], checkpoint_every=3)
+    client = run.client(0, tables)
+    for _ in range(3):
+        client.push(time.monotonic(), "weights", np.ones(2))
+        client.clock(time.monotonic())
+    snapshot = event(server, "clock")
+    assert snapshot.clock == 2
+    assert np.array_equal(snapshot.values, [2, 2])
+    saved = event(server, "checkpoint").checkpoint
+    assert saved is not None
+    again = run.server(tables, checkpoint=saved, incarnation=2)
+    assert np.array_equal(again.snapshot("weights"), [3, 3])
+
+
+def test_a_wrong_token_is_told_as_such(run: Run) -> None:
+    tables = [table()]
+    run.server(tables)
+    stranger = run.client(0, tables, join=False, token=b"x" * 32)
+    assert run.answer(stranger, "failed").name == "authentication"
+    run.client(0, tables)  # who knows it is served
+
+
+def test_shards_in_another_order_are_refused(run: Run) -> None:
+    tables = [table()]
+    for shard in range(2):
+        run.server(tables, shard=shard, n_shards=2)
+    shards = [(server.host, server.port) for server in reversed(run.servers)]
+    client = run.client(0, tables, join=False, shards=shards)
+    failed = run.answer(client, "failed")
+    assert failed.name == "config"
+    assert "in their order" in failed.message
+
+
+def test_nobody_listening_is_a_missed_deadline(run: Run) -> None:
+    tables = [table()]
+    server = run.server(tables, start=False)
+    port = server.port
+    server.stop()
+    client = run.client(0, tables, join=False, shards=[("127.0.0.1", port)], deadline=0.5)
+    failed = run.answer(client, "failed")
+    assert failed.name == "deadline"
+    assert "refused" in failed.message
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_certificates_are_checked(run: Run, tmp_path: Path) -> None:
+    def certificate(name: str, address: str) -> _core.TlsConfig:
+        paths = {"key": str(tmp_path / f"{name}.key"), "certificate": str(tmp_path / f"{name}.pem")}
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        command += ["-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName=IP:{address}"]
+        subprocess.run([*command, "-keyout", paths["key"], "-out", paths["certificate"]], check=True, timeout=30)
+        return _core.TlsConfig("certificates", authority=paths["certificate"], **paths)
+
+    tables = [table()]
+    ours, others, elsewhere = (certificate(*pair) for pair in (("a", "127.0.0.1"), ("b", "127.0.0.1"), ("c", "10.0.0.1")))
+    run.server(tables, tls=ours)
+    run.client(0, tables, tls=ours)
+    stranger = run.client(0, tables, join=False, tls=others, deadline=0.5)
+    assert "certificate verify failed" in run.answer(stranger, "failed").message
+    run.servers.clear()
+    run.server(tables, tls=elsewhere)  # its certificate is for another host
+    mistaken = run.client(0, tables, join=False, tls=elsewhere, deadline=0.5)
+    assert "certificate verify failed" in run.answer(mistaken, "failed").message
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tls": _core.TlsConfig("certificates")}, "cannot use certificate ''"),
+        ({"wire_dtype": "float8"}, "unknown wire_dtype 'float8'"),
+        ({"token": b"short"}, "token of 5 bytes"),
+        ({"host": "nowhere"}, "'nowhere' is no numeric address"),
+        ({"checkpoint_every": 0}, "checkpoint_every must be positive"),
+        ({"snapshot_clocks": [1], "snapshot_table": "w"}, "no table 'w'"),
+    ],
+)
+def test_impossible_servers_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _core.TcpServer([table()], **({"n_workers": 1, "token": TOKEN} | options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shards": []}, "at least one shard"),
+        ({"listen": "somewhere:1"}, "no numeric address"),
+        ({"listen": "127.0.0.1:http"}, "no address"),
+        ({"deadline": 0.0}, "deadline must be positive"),
+    ],
+)
+def test_impossible_clients_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _core.TcpClient(0, [table()], **({"shards": [("127.0.0.1", 1)], "token": TOKEN} | options))
+
+
+def test_a_port_that_is_taken_is_an_os_error(run: Run) -> None:
+    server = run.server([table()])
+    with pytest.raises(OSError, match="cannot listen at 127.0.0.1"):
+        run.server([table()], port=server.port)
