@@ -357,9 +357,7 @@ class ServerEvent:
     def message(self) -> str: ...
 
 class TlsConfig:
-    def __init__(
-        self, mode: str = "psk", *, certificate: str = "", key: str = "", authority: str = ""
-    ) -> None: ...
+    def __init__(self, mode: str = "psk", *, certificate: str = "", key: str = "", authority: str = "") -> None: ...
 
 class TcpServer:
     def __init__(

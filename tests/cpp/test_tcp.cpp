@@ -265,7 +265,6 @@ TEST_CASE("under TLS with a key of the token everything works, and who speaks pl
   std::byte any{};
   const bool answered = plain.receive(any) && any == std::byte{'D'};
   CHECK_FALSE(answered);
-});
 }
 
 TEST_CASE("a push waits while too much is unacknowledged, and goes on when the server is there") {
