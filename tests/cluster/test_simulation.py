@@ -184,8 +184,8 @@ def test_a_divergence_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cluster": None}, "needs a cluster, such as dsgd.Simulation"),
-        ({"cluster": 3}, "needs a cluster.* not 3"),
+        ({"cluster": None}, "needs workers=4 .*, or a cluster such as dsgd.LocalCluster"),
+        ({"cluster": 3}, "or a cluster .* not 3"),
         ({"algo": "sgd"}, "runs on one machine: leave out cluster"),
         ({"workers": 2}, "workers=2, but the cluster has nodes for 3"),
         ({"algo": "sync", "cluster": Simulation(nodes=1)}, "at least 2 nodes"),

@@ -33,8 +33,9 @@ class Mortal(Ssp):
             if task.rank == self.victim and clock == self.at and task.start_clock == 0:
                 os.kill(os.getpid(), getattr(signal, self.signal))
             weights = yield Pull(clock)
-            rows = task.draw(clock, self.batch_size)
-            yield Push(task.minibatch_step(weights, rows, task.step_size_at(clock)))
+            rows, index = task.draw(clock, self.batch_size), task.pass_of(clock, self.batch_size)
+            moved = task.minibatch_step(weights, rows, task.step_size_at(clock), self.batch_size, index)
+            yield self.push(task, weights, moved)
             yield Clock()
 
 

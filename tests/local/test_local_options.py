@@ -157,7 +157,7 @@ def test_a_worker_is_started_again_so_often_as_allowed() -> None:
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
 def test_the_others_go_on_without_a_lost_worker(how: str) -> None:
     with pytest.warns(RuntimeWarning, match="the others go on without its rows"):
-        result = local_fit({"heartbeat_deadline": 1.0}, algo=Mortal(signal=how))
+        result = local_fit({"heartbeat_deadline": 3.0}, algo=Mortal(signal=how))
     clocks = result.history[-1].clocks
     assert clocks == (30, 3)
 
@@ -165,7 +165,7 @@ def test_the_others_go_on_without_a_lost_worker(how: str) -> None:
 @pytest.mark.parametrize(
     ("cluster", "algorithm", "error", "message"),
     [
-        ({"heartbeat_deadline": 1.0, "on_lost": "fail"}, Mortal(signal="SIGSTOP"), WorkerLostError, "is lost"),
+        ({"heartbeat_deadline": 3.0, "on_lost": "fail"}, Mortal(signal="SIGSTOP"), WorkerLostError, "is lost"),
         ({"stall_deadline": 2.0}, Mortal(signal="SIGSTOP"), DeadlineError, "no worker finished a clock for 2 s"),
         ({"join_deadline": 0.05}, Ssp(), ClusterError, "server 0 said nothing for 0.05 s"),
     ],

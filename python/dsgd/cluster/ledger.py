@@ -56,7 +56,7 @@ class Ledger:
         self._notices = deque(notices)
         self._trace = trace
         self._tallies = [_NOTHING] * n_nodes
-        self._shots: list[Message | None] = [None] * n_shards
+        self._shots: list[deque[Message]] = [deque() for _ in range(n_shards)]
         self._pending: deque[_Snapshot] = deque()
 
     def hear_server(self, shard: int, message: Message) -> None:
@@ -66,7 +66,7 @@ class Ledger:
             self.slowest = message.fields["clock"]
             self.reports += [(rank, time, text.encode()) for rank, time, text in message.fields["reports"]]
         if message.kind == "clock":
-            self._shots[shard] = message
+            self._shots[shard].append(message)
             self._join_shots()
         elif message.kind == "finished":
             self.tables[shard] = message.arrays
@@ -80,7 +80,7 @@ class Ledger:
     def restart(self) -> None:
         """Forget what the servers have not said in full: they begin anew."""
         self.tables = [None] * len(self.tables)
-        self._shots = [None] * len(self._shots)
+        self._shots = [deque() for _ in self._shots]
 
     def due(self, gone: Collection[int]) -> list[tuple[ClusterRecord, NDArray[Any]]]:
         """Return the records that are complete, with their weights: all have told how they came so far but the gone."""
@@ -111,13 +111,21 @@ class Ledger:
         )
 
     def _join_shots(self) -> None:
-        """Make one snapshot of those of all shards, once the last of them has come so far as a record is due."""
-        shots = [shot for shot in self._shots if shot is not None]
-        clock = min(shot.fields["clock"] for shot in shots)
-        if len(shots) < len(self._shots) or not self._notices or clock < self._notices[0]:
-            return
-        while self._notices and self._notices[0] <= clock:
-            self._notices.popleft()
-        clocks = tuple(own for _, own in shots[0].fields["members"])
-        weights = np.concatenate([shot.arrays["weights"] for shot in shots])
-        self._pending.append(_Snapshot(clock, max(shot.fields["moment"] for shot in shots), clocks, weights))
+        """Make one snapshot of those that all shards took at the same clock; one that a shard skipped is dropped."""
+        while all(self._shots):
+            clocks = [shots[0].fields["clock"] for shots in self._shots]
+            clock = max(clocks)
+            if min(clocks) < clock:
+                for shots, its in zip(self._shots, clocks, strict=True):
+                    if its < clock:
+                        shots.popleft()
+                continue
+            messages = [shots.popleft() for shots in self._shots]
+            if not self._notices or clock < self._notices[0]:  # seen before a restart of the servers
+                continue
+            while self._notices and self._notices[0] <= clock:
+                self._notices.popleft()
+            members = tuple(own for _, own in messages[0].fields["members"])
+            weights = np.concatenate([message.arrays["weights"] for message in messages])
+            moment = max(message.fields["moment"] for message in messages)
+            self._pending.append(_Snapshot(clock, moment, members, weights))

@@ -10,7 +10,7 @@ import enum
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,7 @@ class ProgramRun:
         self,
         program: Program,
         task: WorkerTask,
-        clients: dict[str, _core.Client],
+        clients: Mapping[str, _core.Client | _core.TcpClient],
         send: Callable[[Send], None],
         observer: Observer | None = None,
         *,
@@ -181,7 +181,7 @@ class ProgramRun:
             )
         return handler(self, now, command)
 
-    def _client(self, command: Any) -> _core.Client:
+    def _client(self, command: Any) -> _core.Client | _core.TcpClient:
         try:
             return self._clients[command.group]
         except KeyError:
@@ -239,9 +239,7 @@ class ProgramRun:
         group, peer = command.group, command.peer
         members = self._task.groups[group]
         if not 0 <= peer < len(members):
-            raise ConfigError(
-                f"worker {self._task.rank} sends to rank {peer} of {len(members)} in group {group!r}"
-            )
+            raise ConfigError(f"worker {self._task.rank} sends to rank {peer} of {len(members)} in group {group!r}")
         if (group, peer) in self._on_the_way:
             self._outboxes[group].put(peer, command.value, command.keys, command.name)
         else:

@@ -66,7 +66,7 @@ def _tell(channel: Channel, server: _core.TcpServer, tables: list[str]) -> None:
     told = 0.0
     while True:
         for event in server.wait(_ALIVE_SECONDS):
-            if event.kind == "clock":
+            if event.kind == "clock" and event.values is not None:
                 _say(channel, server, "clock", {"weights": event.values}, clock=event.clock, moment=event.time)
             elif event.kind == "checkpoint":
                 channel.send("checkpoint", event.checkpoint, clock=event.clock)

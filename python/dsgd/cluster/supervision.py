@@ -176,11 +176,11 @@ class LocalRun:
             for child in self._crew.children():
                 child.heard = min(child.heard + away, now)
             self._progress = (self._progress[0] + away, self._progress[1])
-        for child in self._crew.servers:
-            if child is not None and not child.done:
-                limit = config.heartbeat_deadline if child.spoke else config.join_deadline
-                if now > child.heard + limit:
-                    self._lose_server(f"{child.name} said nothing for {limit:g} s")
+        for server in self._crew.servers:
+            if server is not None and not server.done:
+                limit = config.heartbeat_deadline if server.spoke else config.join_deadline
+                if now > server.heard + limit:
+                    self._lose_server(f"{server.name} said nothing for {limit:g} s")
                     break
         lost = {rank for rank, (status, _) in enumerate(self._ledger.members) if status == "lost"}
         for rank in lost - self._given_up - self._gone:
