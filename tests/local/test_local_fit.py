@@ -161,7 +161,8 @@ def test_a_trace_keeps_the_rules_and_replays_to_the_same_weights(
             except StopIteration:
                 return
             if isinstance(command, Push):
-                pushed[:] += command.delta / 2
+                where = slice(None) if command.keys is None else command.keys.astype(np.intp)
+                pushed[where] += command.delta / 2
             answer = yield command
 
     assert replay(trace, start) == 2 * 3 * clocks
@@ -186,7 +187,8 @@ def test_the_history_is_that_of_a_cluster(capsys: pytest.CaptureFixture[str]) ->
     assert all(sent > 1000 for sent in (*(last.bytes_sent or ()), *(last.bytes_received or ())))
     assert all(waited > 0 for waited in last.waiting or ())
     assert all(a.seconds < b.seconds for a, b in itertools.pairwise(seen))
-    assert last.effective_passes == pytest.approx(18)
+    # Six clocks of a full gradient and an inner loop, which is longer where the other worker lagged.
+    assert 12 <= (last.effective_passes or 0) < 18
     shown = capsys.readouterr().err
     assert "clock 6" in shown
     assert "waiting" in shown

@@ -210,7 +210,7 @@ class NetworkWorker:
 
     def _send(self, command: Send) -> None:
         self._client.send(command.peer, command.value, command.keys, command.name)
-        if self._program is not None:
+        if self._plan.algorithm.mailbox.on_full == "sum" and self._program is not None:
             self._program.way_is_free(command.group, command.peer)  # the client has a queue of its own
 
     def _go_on(self, program: ProgramRun) -> None:
