@@ -232,7 +232,8 @@ import dsgd, numpy as np
 random = np.random.default_rng(0)
 X = random.standard_normal((200, 5))
 y = np.where(X[:, 0] > 0, 1.0, -1.0)
-result = dsgd.fit(X, y, algo="dissvrg", loss="logistic", workers=2, max_epochs=EPOCHS, evaluate_every=EVERY, progress=True)
+options = {"max_epochs": EPOCHS, "evaluate_every": EVERY, "progress": True}
+result = dsgd.fit(X, y, algo="dissvrg", loss="logistic", workers=2, **options)
 print("stopped by", result.stop_reason, len(result.history), flush=True)
 """
 
