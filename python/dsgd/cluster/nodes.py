@@ -33,10 +33,10 @@ class KernelCost:
         Of every kernel.
     """
 
-    entry: float = 1.15e-9
-    far_line: float = 4.2e-8
-    element: float = 4.0e-10
-    call: float = 1.5e-6
+    entry: float = 1.23e-9
+    far_line: float = 2.05e-8
+    element: float = 3.8e-10
+    call: float = 2e-7
 
     def __post_init__(self) -> None:
         for name in ("entry", "far_line", "element", "call"):

@@ -110,7 +110,7 @@ class ScaledWeights {
   const std::size_t& done_;
   double scale_ = 1;
   double inverse_ = 1;  // of the scale: the chain from step to step is a product, and no division
-  double sum_;  // A
+  double sum_;          // A
   Policy policy_;
   InterceptPolicy intercept_policy_;
   LinearWeights<Real, Policy> v_;

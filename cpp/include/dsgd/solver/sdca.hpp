@@ -67,9 +67,9 @@ class Sdca {
 
   const LinearObjective<Data>& objective_;
   SdcaConfig config_;
+  bool first_;                      // whether the next epoch is that of Modified-SGD
   double scale_;                    // 1 / (alpha n)
   double intercept_rate_;           // the square of the constant feature that the intercept is the weight of
-  bool first_;                      // whether the next epoch is that of Modified-SGD
   double centre_ = 0;               // what the intercept is regularised towards
   std::vector<Real> curvature_;     // s_i (||x_i||^2 + intercept_rate) / (alpha n); 0: not computed yet
   std::vector<Real> beta_;          // dual variables
