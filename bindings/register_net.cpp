@@ -51,7 +51,7 @@ std::unique_ptr<TcpServer> make_server(
     double heartbeat_deadline, double join_deadline, const std::string& on_lost, bool payload_checksum,
     const std::optional<std::string>& wire_dtype, const std::optional<py::dict>& checkpoint,
     const std::vector<std::uint64_t>& snapshot_clocks, const std::string& snapshot_table,
-    std::optional<std::uint64_t> checkpoint_every, const std::optional<net::TlsOptions>& tls) {
+    std::optional<std::uint64_t> checkpoint_every, const std::optional<net::TlsOptions>& tls, bool record_order) {
   server::ServerConfig config{std::move(tables),
                               n_workers,
                               staleness_of(staleness),
@@ -62,7 +62,8 @@ std::unique_ptr<TcpServer> make_server(
                               join_deadline,
                               named<int>(kLost, on_lost, "on_lost") == 1,
                               payload_checksum,
-                              wire_of(wire_dtype)};
+                              wire_of(wire_dtype),
+                              record_order};
   if (checkpoint_every == 0U) throw Error(ErrorCode::config, "checkpoint_every must be positive, or None");
   net::TcpServerOptions options{token_of(token), host, port, {}, snapshot_table, checkpoint_every.value_or(0), {}};
   if (tls) options.tls = *tls;
@@ -108,7 +109,7 @@ void register_tcp_server(py::module_& m) {
            py::arg("join_deadline") = 60.0, py::arg("on_lost") = "continue", py::arg("payload_checksum") = false,
            py::arg("wire_dtype") = py::none(), py::arg("checkpoint") = py::none(),
            py::arg("snapshot_clocks") = py::tuple(), py::arg("snapshot_table") = "weights",
-           py::arg("checkpoint_every") = py::none(), py::arg("tls") = py::none())
+           py::arg("checkpoint_every") = py::none(), py::arg("tls") = py::none(), py::arg("record_order") = false)
       .def_property_readonly("host", &TcpServer::host)
       .def_property_readonly("port", &TcpServer::port)
       .def("start", &TcpServer::start)
@@ -135,6 +136,7 @@ void register_tcp_server(py::module_& m) {
           py::arg("table"))
       .def("checkpoint", [](const TcpServer& self) { return dict_of(released([&] { return self.checkpoint(); })); })
       .def("take_reports", &TcpServer::take_reports, Release())
+      .def("take_order", &TcpServer::take_order, Release())
       .def_property_readonly("members", py::cpp_function(&TcpServer::members, Release()))
       .def_property_readonly("slowest",
                              [](const TcpServer& self) { return released([&] { return self.clocks(); }).slowest; })

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ import scipy.sparse
 from leftovers import children_of
 from local.fits import X, Y, local_fit, simulated_fit
 from local.programs import AllCommands, Measured
+from perfect_links import Cluster
 from real_sets import Parts
 
 import dsgd
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp, Sync
 from dsgd.cluster import Kind, LocalCluster, Simulation, Trace, training
 from dsgd.cluster.assignment import Assignment, Outcome
-from dsgd.cluster.commands import EVERYONE, Push
+from dsgd.cluster.commands import EVERYONE, Clock, Push
 from dsgd.cluster.program import Program
 from dsgd.cluster.replay import replay
 from dsgd.cluster.supervision import LocalRun
@@ -124,6 +126,7 @@ def test_a_slow_worker_is_left_behind_or_waited_for() -> None:
 def test_a_trace_keeps_the_rules_and_replays_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """To the last bit: programs on the answers that they had, the server on what they say in the order that it had."""
     given: list[Assignment] = []
 
     class Watched(LocalRun):
@@ -141,7 +144,7 @@ def test_a_trace_keeps_the_rules_and_replays_to_the_same_weights(
     assert len(trace.of(Kind.CLOCK)["a"]) == 2 * clocks
     assert (np.diff(trace.columns()["end"]) >= 0).all()
 
-    pushed = given[0].start.copy()
+    operations: list[deque[Push | Clock]] = [deque(), deque()]
 
     def start(node: int, clock: int, saved: bytes) -> Program:
         groups = {EVERYONE: (0, 1)}
@@ -160,13 +163,30 @@ def test_a_trace_keeps_the_rules_and_replays_to_the_same_weights(
                 command = program.send(answer)
             except StopIteration:
                 return
-            if isinstance(command, Push):
-                where = slice(None) if command.keys is None else command.keys.astype(np.intp)
-                pushed[where] += command.delta / 2
+            if isinstance(command, Push | Clock):
+                operations[node].append(command)
             answer = yield command
 
     assert replay(trace, start) == 2 * 3 * clocks
-    assert np.allclose(pushed, result.model.weights[0], rtol=0, atol=1e-12)  # additions in another order
+    assert np.array_equal(weights_of(given[0], operations, trace.orders[0]), result.model.weights[0])
+
+
+def weights_of(assignment: Assignment, operations: list[deque[Push | Clock]], order: Any) -> Any:
+    """Return what the operations make of the weights in that order."""
+    cluster = Cluster(assignment.table_specs(), len(operations), staleness=3)
+    cluster.servers[0].assign("weights", assignment.start)
+    cluster.connect_all()
+    for rank in order:
+        client, own = cluster.clients[rank], operations[rank]
+        operation = own.popleft() if own else None
+        if isinstance(operation, Push):
+            client.push(0.0, operation.table, operation.delta, operation.keys, operation.weight)
+        elif operation is not None:
+            client.clock(0.0)
+        else:
+            client.leave(0.0)
+        cluster.run()
+    return cluster.servers[0].snapshot("weights")
 
 
 def test_the_history_is_that_of_a_cluster(capsys: pytest.CaptureFixture[str]) -> None:

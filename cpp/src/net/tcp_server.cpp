@@ -291,6 +291,10 @@ std::vector<server::ReportEntry> TcpServer::take_reports() {
   return impl_->locked([](ParameterServer& machine) { return machine.take_reports(); });
 }
 
+std::vector<std::uint32_t> TcpServer::take_order() {
+  return impl_->locked([](ParameterServer& machine) { return machine.take_order(); });
+}
+
 std::vector<MemberState> TcpServer::members() const {
   return impl_->locked([](ParameterServer& machine) { return machine.members(); });
 }

@@ -1,8 +1,8 @@
 #include "dsgd/server/mailbox.hpp"
 
 #include <algorithm>  // for max, sort
-#include <string>     // for to_string
 #include <span>       // for span
+#include <string>     // for to_string
 #include <utility>    // for move, swap
 
 #include "dsgd/core/error.hpp"

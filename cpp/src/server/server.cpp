@@ -198,6 +198,7 @@ Table& ParameterServer::table(const std::string& name) {
 }
 
 std::vector<ReportEntry> ParameterServer::take_reports() { return std::exchange(reports_, {}); }
+std::vector<std::uint32_t> ParameterServer::take_order() { return std::exchange(order_, {}); }
 
 std::vector<net::MemberState> ParameterServer::members() const {
   std::vector<net::MemberState> all;

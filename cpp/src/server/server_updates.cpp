@@ -17,6 +17,7 @@ void ParameterServer::on_operation(std::uint32_t rank, Body body) {
   if (worker.status != Status::live && worker.status != Status::left) return;
   if (body.stamp.sequence == worker.reached() + 1 && worker.status == Status::live) {
     perform(rank, body);
+    if (config_.record_order) order_.push_back(rank);
     worker.confirmed = true;
     worker.applied = body.stamp.sequence;
     acknowledge(worker);

@@ -68,6 +68,8 @@ class Ledger:
         if message.kind == "clock":
             self._shots[shard].append(message)
             self._join_shots()
+        elif message.kind == "order" and self._trace is not None:
+            self._trace.orders[shard] = message.arrays["ranks"]
         elif message.kind == "finished":
             self.tables[shard] = message.arrays
 

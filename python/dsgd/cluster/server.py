@@ -44,6 +44,7 @@ def _serve(channel: Channel, first: Message) -> None:
         join_deadline=options["join_deadline"],
         snapshot_clocks=options["notices"],
         checkpoint=saved,
+        record_order=options["record_answers"],
         **options["server"],
     )
     try:
@@ -73,6 +74,7 @@ def _tell(channel: Channel, server: _core.TcpServer, tables: list[str]) -> None:
             elif event.kind == "failed":
                 raise WorkerLostError(event.message)
             elif event.kind == "finished":
+                _say(channel, server, "order", {"ranks": np.array(server.take_order(), np.int64)}, clock=server.slowest)
                 arrays = {name: server.snapshot(name) for name in tables}
                 _say(channel, server, "finished", arrays, clock=server.slowest, moment=event.time)
                 return

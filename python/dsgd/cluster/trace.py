@@ -56,6 +56,14 @@ class Trace:
     ----------
     about : mapping
         What JSON can hold: number of nodes, staleness, seed and so on.
+
+    Attributes
+    ----------
+    answers : dict of list of (str, array)
+        What the commands of each node were answered, where that was recorded (see `dsgd.cluster.replay`).
+    orders : dict of array of int
+        The nodes whose operations (pushes, clocks, leaves and so on) each shard of a server of processes performed, in
+        their order, where answers were recorded. Those of one node are in the order of its program.
     """
 
     COMMANDS = ("Pull", "Wait", "Clock", "AllReduce", "Receive")
@@ -63,6 +71,7 @@ class Trace:
     def __init__(self, about: Mapping[str, Any]) -> None:
         self.about = dict(about)
         self.answers: dict[int, list[tuple[str, Any]]] = {}
+        self.orders: dict[int, NDArray[np.int64]] = {}
         self._cells = array("d")
 
     def compute(self, node: int, begin: float, end: float, entries: int, elements: int) -> None:
@@ -161,7 +170,8 @@ class Trace:
             for index, (command, answer) in enumerate(answers):
                 names.append([node, command])
                 tensors[f"answer/{node}/{index}"] = answer
-        about = json.dumps({**self.about, "answers": names}, sort_keys=True)
+        tensors |= {f"order/{shard}": order for shard, order in self.orders.items()}
+        about = json.dumps({**self.about, "answers": names, "shards": len(self.orders)}, sort_keys=True)
         return safetensors.numpy.save(tensors, metadata={"dsgd-trace": about})
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -185,10 +195,12 @@ class Trace:
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
             about = json.loads(header["__metadata__"]["dsgd-trace"])
             columns = [np.asarray(tensors[name], np.float64) for name in _COLUMNS]
-            trace = cls({name: value for name, value in about.items() if name != "answers"})
+            names, shards = about.pop("answers"), about.pop("shards")
+            trace = cls(about)
+            trace.orders.update((shard, tensors[f"order/{shard}"]) for shard in range(shards))
             trace._cells = array("d", np.column_stack(columns).tobytes())
             counts: dict[int, int] = {}
-            for node, command in about["answers"]:
+            for node, command in names:
                 index = counts.setdefault(node, 0)
                 trace.answers.setdefault(node, []).append((command, tensors[f"answer/{node}/{index}"]))
                 counts[node] = index + 1

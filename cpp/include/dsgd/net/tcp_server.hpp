@@ -67,6 +67,7 @@ class TcpServer {
   [[nodiscard]] Numbers snapshot(const std::string& table) const;
   [[nodiscard]] server::Checkpoint checkpoint() const;
   [[nodiscard]] std::vector<server::ReportEntry> take_reports();
+  [[nodiscard]] std::vector<std::uint32_t> take_order();
   [[nodiscard]] std::vector<MemberState> members() const;
   [[nodiscard]] Clocks clocks() const;  // `own` is 0
   [[nodiscard]] bool finished() const;

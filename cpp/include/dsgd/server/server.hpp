@@ -41,6 +41,7 @@ struct ServerConfig {
   bool fail_on_lost = false;         // everybody fails when a worker is lost; otherwise the others go on
   bool payload_checksum = false;
   net::Wire wire = net::Wire::exact;  // of the answers to pulls
+  bool record_order = false;          // keep whose operations were performed, in their order
 };
 
 struct ReportEntry {
@@ -71,6 +72,8 @@ class ParameterServer {
   [[nodiscard]] Table& table(const std::string& name);
   [[nodiscard]] Checkpoint checkpoint() const;
   [[nodiscard]] std::vector<ReportEntry> take_reports();
+  /// The workers whose operations were performed since the last call, in that order, where it is recorded.
+  [[nodiscard]] std::vector<std::uint32_t> take_order();
 
   [[nodiscard]] std::vector<net::MemberState> members() const;
   /// Grows with every change of the members.
@@ -206,6 +209,7 @@ class ParameterServer {
   std::uint64_t rounds_in_clock_ = 0;  // all-reduces since the slowest clock moved
   SignalBoard signals_;
   std::vector<ReportEntry> reports_;
+  std::vector<std::uint32_t> order_;
   std::uint64_t members_version_ = 0;
   std::uint64_t announced_version_ = 0;
   std::size_t expected_ = 0;
