@@ -18,7 +18,7 @@ MailboxLetter letter(std::uint32_t peer, double value, std::string name = "") {
 
 Doubles firsts(const std::vector<MailboxLetter>& letters) {
   Doubles values;
-  for (const auto& one : letters) values.push_back(std::get<Doubles>(one.values.data)[0]);
+  for (const auto& one : letters) values.push_back(std::get<net::Array<double>>(one.values.data)[0]);
   return values;
 }
 
@@ -63,15 +63,15 @@ TEST_CASE("letters of whole vectors and of rows are added up") {
   };
   const net::Values both = sum(some({1, 4}, {1, 2, 3, 4}), some({0, 4}, {10, 20, 30, 40}));
   CHECK(both.keys == net::Keys{0, 1, 4});
-  CHECK(std::get<Doubles>(both.data) == Doubles{10, 20, 1, 2, 33, 44});
+  CHECK(std::get<net::Array<double>>(both.data) == Doubles{10, 20, 1, 2, 33, 44});
   for (const bool swapped : {false, true}) {
     net::Values a = whole({1, 2, 3});
     net::Values b = some({0, 2}, {10, 30});
     const net::Values c = swapped ? sum(b, a) : sum(a, b);
     CHECK(!c.sparse);
-    CHECK(std::get<Doubles>(c.data) == Doubles{11, 2, 33});
+    CHECK(std::get<net::Array<double>>(c.data) == Doubles{11, 2, 33});
   }
-  CHECK(std::get<Doubles>(sum(whole({1, 2}), whole({3, 4})).data) == Doubles{4, 6});
+  CHECK(std::get<net::Array<double>>(sum(whole({1, 2}), whole({3, 4})).data) == Doubles{4, 6});
   CHECK(sum(some({}, {}), some({5}, {7})).keys == net::Keys{5});
   CHECK(sum(some({5}, {7}), some({}, {})).keys == net::Keys{5});
 }

@@ -93,7 +93,7 @@ class Cutter {
 }  // namespace
 
 TEST_CASE("workers push, pull, finish clocks and leave over TCP, on one shard and on three") {
-  for (const std::size_t n_shards : {1, 3}) {
+  for (const std::size_t n_shards : {std::size_t{1}, std::size_t{3}}) {
     std::vector<std::unique_ptr<net::TcpServer>> servers;
     std::vector<std::uint16_t> ports;
     for (std::size_t shard = 0; shard < n_shards; ++shard) {

@@ -1,6 +1,8 @@
 #include "connection.hpp"
 
-#include <algorithm>  // for copy_n, min
+#include <sys/socket.h>
+
+#include <algorithm>  // for copy_n, max, min
 #include <asio/connect.hpp>
 #include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
@@ -193,13 +195,38 @@ void Connection::send(const std::vector<Frame>& frames) {
   bool wakes = false;
   {
     const std::lock_guard lock(mutex_);
-    for (const Frame& frame : frames) {
-      queue_.push_back(frame);
-      queued_ += frame->size();
-    }
+    if (send_at_once(frames)) return;
     wakes = std::exchange(writer_sleeps_, false);
   }
   if (wakes) asio::post(socket_.get_executor(), [self = shared_from_this()] { self->wake(); });
+}
+
+bool Connection::send_at_once(const std::vector<Frame>& frames) {
+  constexpr std::size_t kSmall = std::size_t{16} << 10U;
+  std::size_t total = 0;
+  for (const Frame& frame : frames) total += frame->size();
+  const bool idle = writer_sleeps_ && queue_.empty() && !tls_ && socket_.is_open();
+  if (!idle || total > kSmall) {
+    queue_.insert(queue_.end(), frames.begin(), frames.end());
+    queued_ += total;
+    return false;
+  }
+  Bytes bytes;
+  bytes.reserve(total);
+  for (const Frame& frame : frames) {
+    const Bytes flat = frame->flat();
+    bytes.insert(bytes.end(), flat.begin(), flat.end());
+  }
+  // Not through Asio, whose sockets belong to one thread.
+  const ssize_t taken = ::send(socket_.native_handle(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  const auto count = static_cast<std::size_t>(std::max<ssize_t>(taken, 0));  // an error shows up when the thread writes
+  traffic_->sent += count;
+  last_written_ = steady_now();
+  if (count == total) return true;
+  bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(count));
+  queue_.push_back(std::make_shared<const FrameData>(std::move(bytes), std::vector<Slice>()));
+  queued_ += total - count;
+  return false;
 }
 
 std::size_t Connection::queued() const {
@@ -228,7 +255,10 @@ void Connection::close_after(double after) {
 
 void Connection::close() noexcept {
   asio::error_code ignored;
-  socket_.close(ignored);
+  {
+    const std::lock_guard lock(mutex_);  // another thread may be sending
+    socket_.close(ignored);
+  }
   deadline_.cancel();
   wake_.cancel();
 }

@@ -79,6 +79,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   asio::awaitable<std::uint32_t> fill(std::span<std::byte> to, bool checksum);
   asio::awaitable<std::size_t> read_some(std::span<std::byte> to);
   [[nodiscard]] std::vector<Frame> take_batch();
+  /// Under the lock: hands small frames to the system at once, which saves waking the thread. What it does not take is
+  /// queued; returns whether it took all.
+  bool send_at_once(const std::vector<Frame>& frames);
   void wake();
 
   asio::ip::tcp::socket socket_;
@@ -95,7 +98,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool finishing_ = false;
   std::shared_ptr<Traffic> traffic_ = std::make_shared<Traffic>();
   double last_received_;
-  double last_written_;
+  std::atomic<double> last_written_;
 };
 
 /// "127.0.0.1:80" or "[::1]:80" as its two parts. Throws Error(config).

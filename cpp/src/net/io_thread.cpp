@@ -1,9 +1,21 @@
 #include "io_thread.hpp"
 
-#include <chrono>   // for duration
+#include <asio/post.hpp>
+#include <chrono>   // for duration, duration_cast, steady_clock
 #include <csignal>  // for pthread_sigmask, sigfillset
 
+#include "connection.hpp"
+
 namespace dsgd::net {
+namespace {
+
+/// A caller who comes back sooner finds its turn free: to take the context over and give it back costs two wake-ups.
+constexpr double kReturnSeconds = 1e-3;
+constexpr double kLongSeconds = 3600;  // of a wait that only an event ends
+
+std::chrono::duration<double> seconds_of(double value) { return std::chrono::duration<double>(value); }
+
+}  // namespace
 
 void IoThread::start() {
   sigset_t all;
@@ -11,6 +23,7 @@ void IoThread::start() {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
+    runs_ = true;
     thread_ = std::thread([this] { run(); });
   } catch (...) {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -20,23 +33,72 @@ void IoThread::start() {
 }
 
 void IoThread::run() {
-  try {
-    context_.run();
-  } catch (const std::exception& error) {
-    failed_(error.what());
+  while (step(kLongSeconds)) {
+    if (!caller_) continue;
+    std::unique_lock lock(mutex_);
+    runs_ = false;
+    changed_.notify_all();
+    wait_for_turn(lock);
+    runs_ = true;
   }
   const std::lock_guard lock(mutex_);
   has_ended_ = true;
-  ended_.notify_all();
+  runs_ = false;
+  changed_.notify_all();
+}
+
+/// Until no caller runs the context, nor has for a while.
+void IoThread::wait_for_turn(std::unique_lock<std::mutex>& lock) {
+  while (true) {
+    if (caller_) {
+      sleeps_ = true;
+      changed_.wait(lock, [this] { return !caller_; });
+      sleeps_ = false;
+    }
+    const double rest = left_ + kReturnSeconds - steady_now();
+    if (rest <= 0 || context_.stopped()) return;
+    changed_.wait_for(lock, seconds_of(rest));
+  }
+}
+
+bool IoThread::step(double seconds) {
+  try {
+    const auto within = std::chrono::duration_cast<std::chrono::steady_clock::duration>(seconds_of(seconds));
+    return context_.run_one_for(within) > 0 || !context_.stopped();
+  } catch (const std::exception& error) {
+    context_.stop();
+    failed_(error.what());
+    return false;
+  }
 }
 
 void IoThread::join(double seconds) {
   if (!thread_.joinable()) return;
   {
     std::unique_lock lock(mutex_);
-    if (!ended_.wait_for(lock, std::chrono::duration<double>(seconds), [this] { return has_ended_; })) context_.stop();
+    if (!changed_.wait_for(lock, seconds_of(seconds), [this] { return has_ended_; })) context_.stop();
   }
   thread_.join();
+}
+
+IoThread::Turn::Turn(IoThread& thread) : thread_(thread) {
+  std::unique_lock lock(thread_.mutex_);
+  if (!thread_.running() || thread_.has_ended_ || thread_.caller_) return;
+  thread_.caller_ = true;
+  taken_ = true;
+  if (!thread_.runs_) return;
+  asio::post(thread_.context_, [] {});  // ends the thread's wait for events
+  thread_.changed_.wait(lock, [this] { return !thread_.runs_; });
+}
+
+bool IoThread::Turn::step(double seconds) { return seconds > 0 && thread_.step(seconds); }
+
+IoThread::Turn::~Turn() {
+  if (!taken_) return;
+  const std::lock_guard lock(thread_.mutex_);
+  thread_.caller_ = false;
+  thread_.left_ = steady_now();
+  if (thread_.sleeps_) thread_.changed_.notify_all();
 }
 
 }  // namespace dsgd::net

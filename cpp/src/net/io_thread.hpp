@@ -1,13 +1,14 @@
-// A context of Asio and the thread that runs it.
+// A context of Asio and the thread that runs it, unless somebody who waits for what it brings does so meanwhile.
 #pragma once
 
 #include <asio/awaitable.hpp>   // for awaitable
 #include <asio/co_spawn.hpp>    // for co_spawn
 #include <asio/io_context.hpp>  // for io_context
+#include <atomic>               // for atomic
 #include <condition_variable>   // for condition_variable
 #include <exception>            // for exception_ptr, rethrow_exception
 #include <functional>           // for function
-#include <mutex>                // for mutex
+#include <mutex>                // for mutex, unique_lock
 #include <string>               // for string
 #include <thread>               // for thread
 #include <utility>              // for move
@@ -22,9 +23,10 @@ void spawn(Executor&& executor, asio::awaitable<void> coroutine) {
   });
 }
 
+/// What runs in the context runs in one thread at a time, and each sees what the one before it has done.
 class IoThread {
  public:
-  /// `failed` is told, in the thread, of an exception that nobody has caught; the thread then ends.
+  /// `failed` is told of an exception that nobody has caught; nothing runs after it.
   explicit IoThread(std::function<void(const std::string&)> failed) : failed_(std::move(failed)) {}
   ~IoThread() { join(0); }
   IoThread(const IoThread&) = delete;
@@ -37,13 +39,38 @@ class IoThread {
   /// Waits for the end, at most `seconds`; then ends it.
   void join(double seconds);
 
+  /// The caller runs the context instead of the thread: who waits for an answer need not be woken by who has read it.
+  class Turn {
+   public:
+    explicit Turn(IoThread& thread);
+    ~Turn();
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+    /// False if another caller has the turn, or nothing runs any more: then wait in another way.
+    [[nodiscard]] explicit operator bool() const noexcept { return taken_; }
+    /// Runs what is ready, or waits for something that is, at most `seconds`; false if there was nothing, nor will be.
+    [[nodiscard]] bool step(double seconds);
+
+   private:
+    IoThread& thread_;
+    bool taken_ = false;
+  };
+
  private:
   void run();
+  void wait_for_turn(std::unique_lock<std::mutex>& lock);
+  /// One handler, within `seconds`; false if there will be none.
+  bool step(double seconds);
 
   asio::io_context context_{1};
   std::function<void(const std::string&)> failed_;
   std::mutex mutex_;
-  std::condition_variable ended_;
+  std::condition_variable changed_;
+  bool runs_ = false;                // the thread runs the context
+  std::atomic<bool> caller_{false};  // a caller does, or is about to
+  bool sleeps_ = false;              // the thread wants to be woken when the caller leaves
+  double left_ = 0;                  // when the last caller did
   bool has_ended_ = false;
   std::thread thread_;
 };

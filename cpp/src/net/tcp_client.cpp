@@ -91,8 +91,7 @@ class TcpClient::Impl {
 
   std::vector<Answer> wait(double seconds) {
     std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, std::chrono::duration<double>(std::min(seconds, 1e6)),
-                      [this] { return !answers_.empty() || stopping_; });
+    wait_until(lock, seconds, [this] { return !answers_.empty() || stopping_; });
     return std::exchange(answers_, {});
   }
 
@@ -103,7 +102,7 @@ class TcpClient::Impl {
     const auto fits = [this] {
       return machine_.done() || stopping_ || machine_.unacknowledged_bytes() <= kUnacknowledgedBytes;
     };
-    if (!changed_.wait_for(lock, std::chrono::duration<double>(std::min(deadline_, 1e6)), fits)) {
+    if (!wait_until(lock, deadline_, fits)) {
       throw Error(ErrorCode::deadline, "the servers have acknowledged too little in " + std::to_string(deadline_) +
                                            " s: " + std::to_string(machine_.unacknowledged_bytes()) +
                                            " bytes are on the way");
@@ -134,6 +133,23 @@ class TcpClient::Impl {
   [[nodiscard]] const Traffic& traffic() const noexcept { return *traffic_; }
 
  private:
+  /// Waits for `ready`, at most `seconds`, and runs the context meanwhile, unless another caller does; says whether it is.
+  template <typename Ready>
+  bool wait_until(std::unique_lock<std::mutex>& lock, double seconds, const Ready& ready) {
+    if (ready()) return true;
+    const double end = steady_now() + std::min(seconds, 1e6);
+    lock.unlock();
+    {
+      IoThread::Turn turn(thread_);
+      bool goes_on = static_cast<bool>(turn);
+      for (lock.lock(); goes_on && !ready(); lock.lock()) {
+        lock.unlock();
+        goes_on = turn.step(end - steady_now());
+      }
+    }
+    return changed_.wait_for(lock, std::chrono::duration<double>(end - steady_now()), ready);
+  }
+
   std::unique_ptr<Listener> make_listener() {
     if (!options_.listen) return nullptr;
     const auto [host, port] = listen_at(*options_.listen);

@@ -10,6 +10,9 @@ namespace dsgd::net {
 namespace {
 
 constexpr std::string_view kIdentity = "dsgd";
+/// The identity as OpenSSL counts bytes.
+const unsigned char* identity_bytes() { return reinterpret_cast<const unsigned char*>(kIdentity.data()); }  // NOLINT
+
 constexpr const char* kSuite = "TLS_AES_128_GCM_SHA256";
 constexpr std::array<unsigned char, 2> kSuiteNumber{0x13, 0x01};
 
@@ -27,7 +30,8 @@ SSL_SESSION* session_of(SSL* ssl) {
   const auto* bytes = reinterpret_cast<const unsigned char*>(key->data());  // NOLINT: that is how OpenSSL counts bytes
   if (SSL_SESSION_set1_master_key(session, bytes, key->size()) == 1 &&
       SSL_SESSION_set_cipher(session, SSL_CIPHER_find(ssl, kSuiteNumber.data())) == 1 &&
-      SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) == 1) {
+      SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) == 1 &&
+      SSL_SESSION_set1_id_context(session, identity_bytes(), kIdentity.size()) == 1) {  // that of its context
     return session;
   }
   SSL_SESSION_free(session);
@@ -47,7 +51,7 @@ int use_session(SSL* ssl, const EVP_MD* digest, const unsigned char** identity, 
   *identity = nullptr;
   if (digest != nullptr && EVP_MD_get_type(digest) != NID_sha256) return 1;  // none for this suite
   *session = session_of(ssl);
-  *identity = reinterpret_cast<const unsigned char*>(kIdentity.data());  // NOLINT: likewise
+  *identity = identity_bytes();
   *length = kIdentity.size();
   return *session != nullptr ? 1 : 0;
 }
@@ -56,8 +60,7 @@ int use_session(SSL* ssl, const EVP_MD* digest, const unsigned char** identity, 
 
 Tls::Tls(const TlsOptions& options, const Token& token) : mode_(options.mode), context_(asio::ssl::context::tlsv13) {
   SSL_CTX_set_min_proto_version(context_.native_handle(), TLS1_3_VERSION);
-  const auto* name = reinterpret_cast<const unsigned char*>(kIdentity.data());  // NOLINT: that is how OpenSSL counts
-  SSL_CTX_set_session_id_context(context_.native_handle(), name, static_cast<unsigned int>(kIdentity.size()));
+  SSL_CTX_set_session_id_context(context_.native_handle(), identity_bytes(), kIdentity.size());
   SSL_CTX_set_num_tickets(context_.native_handle(), 0);  // sessions are never resumed
   if (mode_ == TlsOptions::Mode::psk) use_psk(token);
   if (mode_ == TlsOptions::Mode::certificates) use_certificates(options);

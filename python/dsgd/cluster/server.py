@@ -42,6 +42,7 @@ def _serve(channel: Channel, first: Message) -> None:
         n_shards=options["n_shards"],
         incarnation=told["incarnation"],
         join_deadline=options["join_deadline"],
+        tls=_core.TlsConfig() if options["tls"] else None,
         snapshot_clocks=options["notices"],
         checkpoint=saved,
         record_order=options["record_answers"],

@@ -39,6 +39,7 @@ def _work(channel: Channel, first: Message) -> None:
         shards=[(host, port) for host, port in shards],
         token=bytes.fromhex(told["token"]),
         listen="127.0.0.1",
+        tls=_core.TlsConfig() if options["tls"] else None,
         **options["client"],
     )
     try:
