@@ -73,8 +73,8 @@ std::vector<T> copied(const py::array& array, const char* name) {
 }
 
 inline net::Numbers numbers_of(const py::array& array, const char* name) {
-  if (py::isinstance<py::array_t<float>>(array)) return copied<float>(array, name);
-  return copied<double>(array, name);
+  if (py::isinstance<py::array_t<float>>(array)) return net::Array<float>(array_span<const float>(array, name));
+  return net::Array<double>(array_span<const double>(array, name));
 }
 
 inline std::optional<net::Keys> keys_of(const std::optional<py::array>& keys) {

@@ -207,7 +207,7 @@ def test_round_trip(benchmark: Any, ends: Ends) -> None:
 
 
 def test_dense_pull(benchmark: Any, ends: Ends) -> None:
-    in_turn(benchmark, ends.worker.pull, ends.plain.pull, 100)
+    in_turn(benchmark, ends.worker.pull, ends.plain.pull, 20, batch=10)
 
 
 def test_dense_push(benchmark: Any, ends: Ends) -> None:

@@ -39,6 +39,9 @@ class IoThread {
   /// Waits for the end, at most `seconds`; then ends it.
   void join(double seconds);
 
+  /// There is something to do now: the thread does not wait for a caller who may come back.
+  void attend();
+
   /// The caller runs the context instead of the thread: who waits for an answer need not be woken by who has read it.
   class Turn {
    public:
@@ -62,6 +65,8 @@ class IoThread {
   void wait_for_turn(std::unique_lock<std::mutex>& lock);
   /// One handler, within `seconds`; false if there will be none.
   bool step(double seconds);
+  /// One handler that is ready, or will be in a moment; looks again and again instead of sleeping where that pays.
+  bool poll();
 
   asio::io_context context_{1};
   std::function<void(const std::string&)> failed_;
@@ -70,7 +75,10 @@ class IoThread {
   bool runs_ = false;                // the thread runs the context
   std::atomic<bool> caller_{false};  // a caller does, or is about to
   bool sleeps_ = false;              // the thread wants to be woken when the caller leaves
+  bool wanted_ = false;              // by `attend`
   double left_ = 0;                  // when the last caller did
+  unsigned in_vain_ = 0;             // how often nothing came in the moment, as 2^k - 1
+  unsigned sleeps_first_ = 0;        // so many times from now without looking
   bool has_ended_ = false;
   std::thread thread_;
 };

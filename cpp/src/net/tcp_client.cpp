@@ -170,11 +170,13 @@ class TcpClient::Impl {
 
   /// Under the lock: what the machine wants sent goes to the queues, its answers to whoever waits.
   void flush() {
+    bool waits = false;
     for (const auto& [shard, frame] : machine_.take_outgoing()) {
       const auto& connection = connections_[shard];
       if (!connection) continue;
       if (frame) {
         connection->send({frame});
+        waits = waits || connection->queued() > 0;
       } else {
         asio::post(thread_.context(), [connection] { connection->close(); });
       }
@@ -184,6 +186,7 @@ class TcpClient::Impl {
       answers_.push_back(std::move(answer));
     }
     changed_.notify_all();
+    if (waits) thread_.attend();
   }
 
   template <typename Step>

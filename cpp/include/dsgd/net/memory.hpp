@@ -4,8 +4,8 @@
 
 #include <algorithm>  // for equal
 #include <cstddef>    // for byte, size_t
-#include <cstdint>    // for uint64_t
-#include <memory>     // for make_shared_for_overwrite, shared_ptr
+#include <cstring>    // for memcpy
+#include <memory>     // for make_shared, shared_ptr
 #include <span>       // for span
 #include <utility>    // for move
 #include <vector>     // for vector
@@ -25,24 +25,19 @@ struct Slice {
   ByteSpan bytes;
 };
 
-/// New memory, not yet filled, in which any number may begin.
+/// Memory not yet filled, in which any number may begin. A large block is kept for the next one when nobody uses it
+/// any more.
 class Block {
  public:
   Block() = default;
-  explicit Block(std::size_t size)
-      : words_(std::make_shared_for_overwrite<std::uint64_t[]>((size + sizeof(std::uint64_t) - 1) /
-                                                               sizeof(std::uint64_t))),
-        size_(size) {}
+  explicit Block(std::size_t size);
 
-  [[nodiscard]] std::span<std::byte> bytes() const {
-    return std::as_writable_bytes(std::span(words_.get(), (size_ + sizeof(std::uint64_t) - 1) / sizeof(std::uint64_t)))
-        .first(size_);
-  }
-  [[nodiscard]] Owner owner() const { return words_; }
+  [[nodiscard]] std::span<std::byte> bytes() const { return {memory_.get(), size_}; }
+  [[nodiscard]] Owner owner() const { return memory_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
  private:
-  std::shared_ptr<std::uint64_t[]> words_;
+  std::shared_ptr<std::byte[]> memory_;
   std::size_t size_ = 0;
 };
 
@@ -58,6 +53,13 @@ class Array {
     owner_ = std::move(kept);
   }
   Array(Owner owner, std::span<const Real> values) : owner_(std::move(owner)), values_(values) {}
+  /// A copy.
+  explicit Array(std::span<const Real> values) {
+    const Block block(values.size_bytes());
+    if (!values.empty()) std::memcpy(block.bytes().data(), values.data(), values.size_bytes());
+    values_ = {reinterpret_cast<const Real*>(block.bytes().data()), values.size()};  // NOLINT: what was put there
+    owner_ = block.owner();
+  }
 
   [[nodiscard]] std::size_t size() const noexcept { return values_.size(); }
   [[nodiscard]] bool empty() const noexcept { return values_.empty(); }

@@ -1,0 +1,63 @@
+#include "dsgd/net/memory.hpp"
+
+#include <map>    // for multimap
+#include <mutex>  // for lock_guard, mutex
+
+namespace dsgd::net {
+namespace {
+
+constexpr std::size_t kLarge = std::size_t{1} << 17U;  // bytes: below it the system's allocator keeps memory, too
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t kMostKept = 0;  // so that a use after the end is found
+#else
+constexpr std::size_t kMostKept = std::size_t{64} << 20U;
+#endif
+
+using Memory = std::unique_ptr<std::byte[]>;
+
+/// Large blocks that nobody uses now: memory fresh from the system costs a fault a page, as long as a copy of it.
+class Kept {
+ public:
+  /// Of `size` bytes, or somewhat more.
+  std::pair<std::size_t, Memory> take(std::size_t size) {
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = free_.lower_bound(size);
+      if (found != free_.end() && found->first / 2 <= size) {
+        std::pair<std::size_t, Memory> taken(found->first, std::move(found->second));
+        free_.erase(found);
+        bytes_ -= taken.first;
+        return taken;
+      }
+    }
+    return {size, std::make_unique_for_overwrite<std::byte[]>(size)};
+  }
+
+  void give_back(std::size_t size, Memory memory) {
+    const std::lock_guard lock(mutex_);
+    if (bytes_ + size > kMostKept) return;
+    bytes_ += size;
+    free_.emplace(size, std::move(memory));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::multimap<std::size_t, Memory> free_;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace
+
+Block::Block(std::size_t size) : size_(size) {
+  if (size < kLarge) {
+    memory_ = std::make_shared_for_overwrite<std::byte[]>(size);
+    return;
+  }
+  static const auto kept = std::make_shared<Kept>();
+  auto [capacity, memory] = kept->take(size);
+  memory_ = std::shared_ptr<std::byte[]>(memory.release(), [to = kept, bytes = capacity](std::byte* back) {
+    to->give_back(bytes, Memory(back));
+  });
+}
+
+}  // namespace dsgd::net
