@@ -114,7 +114,12 @@ class Crew:
 
     def _introduce(self, child: Child) -> None:
         if all(self._addresses):
-            child.tell("connect", shards=self._addresses)
+            child.tell("connect", shards=[self._front(*address) for address in self._addresses if address])
+
+    def _front(self, host: str, port: int) -> tuple[str, int]:
+        """Return where workers connect to reach a shard."""
+        proxy = self._config.proxy
+        return (host, port) if proxy is None else proxy.front(host, port)
 
     def _start(self, kind: str, number: int, descriptors: list[int], **told: Any) -> Child:
         folder = self._config.log_dir
