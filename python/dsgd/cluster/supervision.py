@@ -144,7 +144,7 @@ class LocalRun:
 
     def _hear(self, kind: str, number: int, child: Child) -> None:
         """Take what a process says, or that it has ended."""
-        if child.channel not in self._selector.get_map():  # it was given up a moment ago
+        if all(child is not other for other in self._crew.children()):  # it was given up a moment ago
             return
         try:
             messages = child.arrived()
