@@ -31,12 +31,12 @@ PAUSE = 0.3
 ALGORITHMS: dict[str, tuple[DistributedAlgorithm, int]] = {
     "ssp": (Ssp(staleness=3), 30),
     "ssp, barrier": (Ssp(staleness=0), 30),
-    "dissvrg": (DisSvrg(staleness=3), 200),
-    "dissvrg, barrier": (DisSvrg(staleness=0), 200),
-    "sync": (Sync(batch_size=20), 30),
+    "dissvrg": (DisSvrg(staleness=3), 100),
+    "dissvrg, barrier": (DisSvrg(staleness=0), 100),
+    "sync": (Sync(batch_size=20), 20),
 }
 BARRIERS = ("ssp, barrier", "dissvrg, barrier", "sync")
-ENDLESS = 10**6
+ENDLESS = 10**4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,7 @@ OF_ONE = [
     ("sync", Fault(victim="coordinator", how="kill", cluster=GO_ON, **LOST)),
     ("sync", Fault(victim="coordinator", how="stop", cluster=GO_ON, **LOST)),
     ("sync", Fault(victim="coordinator", how="kill", cluster=AGAIN)),
+    ("ssp", Fault(victim="worker", how="kill, with a slow start after it,", cluster=AGAIN | SOON)),
     ("ssp", Fault(victim="worker", how="kill", when="at the start", cluster=FAIL, **LOST)),
     ("sync", Fault(victim="worker", how="kill", when="at the start", cluster=AGAIN)),
     ("dissvrg", Fault(victim="worker", how="pause", when="at the start", cluster=FAIL)),
@@ -100,9 +101,10 @@ OF_ONE = [
     ("dissvrg", Fault(victim="worker", how="kill", when="at the end", cluster=GO_ON)),
     ("ssp, barrier", Fault(victim="server", how="kill", cluster={"servers": 2, **SAVED}, exact=True)),
     ("dissvrg", Fault(victim="server", how="stop", cluster={"servers": 2, **SAVED, **SOON})),
+    ("ssp", Fault(victim="server", how="kill", cluster=SAVED)),
 ]
-CASES = [(name, fault) for fault in OF_ALL for name in ("ssp", "dissvrg", "sync")] + OF_ONE
-CASES += [("ssp, barrier", fault) for fault in OF_ALL if fault.exact]
+STALE = ("ssp", "dissvrg", "sync")
+CASES = [(name, fault) for fault in OF_ALL for name in (BARRIERS if fault.exact else STALE)] + OF_ONE
 
 
 class Striker:
@@ -120,11 +122,15 @@ class Striker:
         self.struck = False
 
     def started(self, name: str, child: Child) -> None:
-        """Take notice of a process; where it is the victim and this its moment, strike while it starts."""
+        """Take notice of a process; strike the victim while it starts, or starts again, where that is its moment."""
         first = name not in self._children
         self._children[name] = child
-        if first and name == self._victim and self._fault.when == "at the start":
+        if name != self._victim:
+            return
+        if first and self._fault.when == "at the start":
             self._later(self._source.uniform(0, 0.5), self._strike)
+        elif not first and "slow start" in self._fault.how:
+            self._pause(child, 2 * HEARTBEAT)
 
     def on_record(self, record: dsgd.Record, model: dsgd.LinearModel) -> None:
         """Strike once, some moment after a record."""
@@ -141,9 +147,16 @@ class Striker:
     def _strike(self) -> None:
         child, how = self._children[self._victim], self._fault.how
         self.struck = not child.done
-        self._send(child, signal.SIGKILL if how == "kill" else signal.SIGSTOP)
-        if "pause" in how:
-            self._later(PAUSE if how == "pause" else 2 * HEARTBEAT, self._send, child, signal.SIGCONT)
+        if "kill" in how:
+            self._send(child, signal.SIGKILL)
+        elif how == "stop":
+            self._send(child, signal.SIGSTOP)
+        else:
+            self._pause(child, PAUSE if how == "pause" else 2 * HEARTBEAT)
+
+    def _pause(self, child: Child, seconds: float) -> None:
+        self._send(child, signal.SIGSTOP)
+        self._later(seconds, self._send, child, signal.SIGCONT)
 
     def _later(self, seconds: float, function: Any, *arguments: Any) -> None:
         self._timers.append(threading.Timer(seconds, function, arguments))
@@ -215,8 +228,7 @@ def test_a_run_goes_on_resumes_or_raises(name: str, fault: Fault, monkeypatch: p
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("name", BARRIERS)
-@pytest.mark.parametrize("victim", ["worker", "server"])
+@pytest.mark.parametrize(("name", "victim"), list(zip(BARRIERS, ("worker", "server", "coordinator"), strict=True)))
 def test_what_a_killed_run_saved_is_gone_on_with(
     name: str, victim: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
