@@ -60,12 +60,14 @@ def work(run: Run, client: _core.TcpClient, total: NDArray[np.float64], seed: st
             rows = np.arange(SIZE, dtype=np.uint64)
             if source.random() < 0.5:
                 rows = keys = np.array(sorted(source.sample(range(SIZE), source.randint(1, SIZE // 2))), np.uint64)
-            values = np.array([float(source.randint(-50, 50)) for _ in rows])
-            client.push(time.monotonic(), "weights", values, keys)
-            total[rows] += values
+            pushed = np.array([float(source.randint(-50, 50)) for _ in rows])
+            client.push(time.monotonic(), "weights", pushed, keys)
+            total[rows] += pushed
         run.answer(client, "clock", client.clock(time.monotonic()))
         if source.random() < 0.5:
-            assert len(run.pull(client).values) == SIZE
+            values = run.pull(client).values
+            assert values is not None
+            assert len(values) == SIZE
     run.answer(client, "left", client.leave(time.monotonic()))
 
 
@@ -77,7 +79,12 @@ def pushed_through(faults: NetworkFaults, seed: int, n_shards: int, staleness: f
     with Proxy(to_server=faults, to_client=faults, seed=seed) as proxy:
         try:
             for shard in range(n_shards):
-                place = {"shard": shard, "n_shards": n_shards, "n_workers": WORKERS, "staleness": staleness}
+                place: dict[str, Any] = {
+                    "shard": shard,
+                    "n_shards": n_shards,
+                    "n_workers": WORKERS,
+                    "staleness": staleness,
+                }
                 run.server(tables, heartbeat_deadline=TIMEOUT, **place, **wire)
             shards = [proxy.front(server.host, server.port) for server in run.servers]
             clients = [run.client(rank, tables, join=False, shards=shards, **wire) for rank in range(WORKERS)]

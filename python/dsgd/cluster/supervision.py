@@ -184,10 +184,10 @@ class LocalRun:
                     break
         lost = {rank for rank, (status, _) in enumerate(self._ledger.members) if status == "lost"}
         for rank in sorted(lost - self._gone):
-            child = self._crew.workers[rank]
+            worker = self._crew.workers[rank]
             # One that was started again may still be on its way; until it joins, its former life counts as lost.
-            limit = config.heartbeat_deadline if child is None or child.spoke else config.join_deadline
-            if child is None or now > child.heard + limit:
+            limit = config.heartbeat_deadline if worker is None or worker.spoke else config.join_deadline
+            if worker is None or now > worker.heard + limit:
                 self._lose_worker(rank, f"the server has not heard of {self._crew.name(rank)} for too long")
         if self._ledger.members != self._progress[1]:
             self._progress = (now, self._ledger.members)
