@@ -25,7 +25,7 @@ from dsgd.cluster import crew
 from dsgd.cluster.child import Child
 from dsgd.errors import ClusterError, DsgdError, WorkerLostError
 
-HEARTBEAT = 1.0  # where a run has to find out that somebody is missing
+HEARTBEAT = 1.5  # where a run has to find out that somebody is missing
 PATIENCE = 20.0  # where it must not
 PAUSE = 0.3
 ALGORITHMS: dict[str, tuple[DistributedAlgorithm, int]] = {
@@ -65,7 +65,7 @@ NO_SERVER: dict[str, Any] = {"restart_servers": 0}
 SAVED: dict[str, Any] = {"checkpoint_every": 5}
 LOST: dict[str, Any] = {"error": WorkerLostError, "message": r"(worker \d|coordinator) was killed|not heard of|is lost"}
 KILLED: dict[str, Any] = {"error": ClusterError, "message": r"server \d was killed by SIGKILL"}
-SILENT: dict[str, Any] = {"error": ClusterError, "message": r"server \d said nothing for 1 s"}
+SILENT: dict[str, Any] = {"error": ClusterError, "message": r"server \d said nothing for 1\.5 s"}
 OF_ALL = [
     Fault(victim="worker", how="kill", cluster=GO_ON, warned=True),
     Fault(victim="worker", how="kill", cluster=FAIL, **LOST),
