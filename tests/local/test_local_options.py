@@ -15,8 +15,9 @@ from local.programs import Failing, Mortal
 
 import dsgd
 from dsgd.algorithms import DisSvrg, Ssp, Sync
-from dsgd.cluster import Kind, LocalCluster
+from dsgd.cluster import Kind, LocalCluster, training
 from dsgd.cluster.checkpoint import Checkpoint
+from dsgd.cluster.supervision import LocalRun
 from dsgd.errors import ClusterError, ConfigError, DataError, DeadlineError, WorkerLostError
 from dsgd.schedules import Constant
 
@@ -41,6 +42,7 @@ BARRIER = Ssp(staleness=0)
         ({"tls": 1}, "tls must be True or False, not 1"),
         ({"record_answers": True}, "record_answers needs trace=True"),
         ({"log_dir": "/no/such/folder"}, "is not a folder"),
+        ({"proxy": ("127.0.0.1", 80)}, r"proxy must be a dsgd.testing.Proxy, not \('127.0.0.1', 80\)"),
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
@@ -153,6 +155,23 @@ def test_a_worker_is_started_again_so_often_as_allowed() -> None:
     assert np.array_equal(restarted.coef_, simulated_fit(algo=BARRIER).coef_)
     with pytest.raises(WorkerLostError, match="worker 1 was killed by SIGKILL"):
         local_fit({"on_lost": "fail"}, algo=Mortal())
+
+
+def test_what_a_process_said_before_it_was_replaced_is_not_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be among what arrived together with the news that made the run replace it."""
+    late: list[str] = []
+
+    class Late(LocalRun):
+        def _lose_worker(self, rank: int, how: str) -> None:
+            former = self._crew.workers[rank]
+            assert former is not None
+            super()._lose_worker(rank, how)
+            self._hear("worker", rank, former)
+            late.append(former.name)
+
+    monkeypatch.setattr(training, "LocalRun", Late)
+    local_fit({"restart_workers": 1}, algo=Mortal(staleness=0))
+    assert late == ["worker 1"]
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])

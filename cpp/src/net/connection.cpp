@@ -25,8 +25,8 @@ using asio::ip::tcp;
 
 namespace {
 
-constexpr double kLinger = 1;       // seconds in which a peer may read what was sent last
-constexpr std::size_t kBatch = 64;  // frames handed to the system at once
+constexpr double kLinger = 1;                            // seconds in which a peer may read what was sent last
+constexpr std::size_t kBatch = 64;                       // frames handed to the system at once
 constexpr std::size_t kAtOnce = std::size_t{64} << 20U;  // bytes, likewise
 
 std::chrono::steady_clock::duration seconds(double value) {

@@ -55,9 +55,8 @@ Block::Block(std::size_t size) : size_(size) {
   }
   static const auto kept = std::make_shared<Kept>();
   auto [capacity, memory] = kept->take(size);
-  memory_ = std::shared_ptr<std::byte[]>(memory.release(), [to = kept, bytes = capacity](std::byte* back) {
-    to->give_back(bytes, Memory(back));
-  });
+  memory_ = std::shared_ptr<std::byte[]>(
+      memory.release(), [to = kept, bytes = capacity](std::byte* back) { to->give_back(bytes, Memory(back)); });
 }
 
 }  // namespace dsgd::net

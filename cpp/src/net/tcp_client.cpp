@@ -12,6 +12,7 @@
 #include <utility>             // for move
 
 #include "backoff.hpp"
+#include "beat.hpp"
 #include "dsgd/net/auth.hpp"
 #include "io_thread.hpp"
 #include "listener.hpp"
@@ -51,9 +52,8 @@ class TcpClient::Impl {
         tls_(options_.tls, token_),
         deadline_(config.deadline),
         stale_after_(kSilentHeartbeats * config.heartbeat_interval),
-        tick_seconds_(std::min({1.0, config.heartbeat_interval, config.deadline}) / 4),
         thread_([this](const std::string& what) { give_up("config", what); }),
-        tick_(thread_.context()),
+        beat_(thread_.context(), std::min({1.0, config.heartbeat_interval, config.deadline}) / 4),
         listener_(make_listener()),
         machine_(steady_now(), complete(std::move(config))),
         peers_(thread_.context(), machine_.worker(), token_, tls_, traffic_),
@@ -74,7 +74,7 @@ class TcpClient::Impl {
     asio::post(thread_.context(), [this, seconds] {
       if (listener_) listener_->close();
       for (const auto& connection : letters_in_) connection->close();
-      tick_.cancel();
+      beat_.cancel();
       for (auto* timer : pauses_) timer->cancel();
       peers_.stop(seconds);
       const std::lock_guard lock(mutex_);
@@ -133,7 +133,8 @@ class TcpClient::Impl {
   [[nodiscard]] const Traffic& traffic() const noexcept { return *traffic_; }
 
  private:
-  /// Waits for `ready`, at most `seconds`, and runs the context meanwhile, unless another caller does; says whether it is.
+  /// Waits for `ready`, at most `seconds`, and runs the context meanwhile, unless another caller does; says whether it
+  /// is.
   template <typename Ready>
   bool wait_until(std::unique_lock<std::mutex>& lock, double seconds, const Ready& ready) {
     if (ready()) return true;
@@ -292,12 +293,10 @@ class TcpClient::Impl {
 
   awaitable<void> keep_time() {
     while (!over()) {
-      tick_.expires_after(std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-          std::chrono::duration<double>(tick_seconds_)));
-      asio::error_code ignored;
-      co_await tick_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+      const double late = co_await beat_.next();
       if (stopping_) break;
       run([&](double now) {
+        if (late > 0) machine_.excuse(now, late);
         machine_.tick(now);
         for (const auto& connection : connections_) {
           if (connection && now - connection->last_received() > stale_after_) connection->close();
@@ -321,7 +320,6 @@ class TcpClient::Impl {
   Tls tls_;
   const double deadline_;
   const double stale_after_;
-  const double tick_seconds_;
 
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -331,7 +329,7 @@ class TcpClient::Impl {
   std::shared_ptr<Traffic> traffic_ = std::make_shared<Traffic>();
   std::string address_;
   IoThread thread_;
-  asio::steady_timer tick_;
+  Beat beat_;
   std::unique_ptr<Listener> listener_;
   std::vector<std::shared_ptr<Connection>> letters_in_;
   Client machine_;

@@ -1,8 +1,6 @@
 #include "dsgd/net/tcp_server.hpp"
 
 #include <asio/post.hpp>
-#include <asio/redirect_error.hpp>
-#include <asio/use_awaitable.hpp>
 #include <atomic>              // for atomic
 #include <chrono>              // for duration
 #include <condition_variable>  // for condition_variable
@@ -11,6 +9,7 @@
 #include <mutex>               // for lock_guard, mutex, unique_lock
 #include <utility>             // for move
 
+#include "beat.hpp"
 #include "dsgd/net/auth.hpp"
 #include "io_thread.hpp"
 #include "listener.hpp"
@@ -31,7 +30,7 @@ ParameterServer make_machine(server::ServerConfig config, const server::Checkpoi
 }
 
 /// Often enough to notice each deadline soon after it.
-double tick_of(const server::ServerConfig& config) {
+double beat_of(const server::ServerConfig& config) {
   return std::min({1.0, config.heartbeat_deadline, config.join_deadline}) / 4;
 }
 
@@ -44,14 +43,14 @@ class TcpServer::Impl {
       : token_(options.token),
         options_(std::move(options)),
         tls_(options_.tls, token_),
-        tick_seconds_(tick_of(config)),
+        beat_seconds_(beat_of(config)),
         heartbeat_deadline_(config.heartbeat_deadline),
         shard_(static_cast<std::uint32_t>(config.shard)),
         machine_(make_machine(std::move(config), checkpoint)),
         queue_limit_(2 * machine_.message_limit()),
         slowest_(machine_.clock().slowest()),
         thread_([this](const std::string& what) { fail(what); }),
-        tick_(thread_.context()),
+        beat_(thread_.context(), beat_seconds_),
         listener_(thread_.context(), options_.host, options_.port, token_, tls_,
                   [this](std::shared_ptr<Connection> connection, Introduction who) {
                     return serve(std::move(connection), who);
@@ -70,7 +69,7 @@ class TcpServer::Impl {
     if (stopping_.exchange(true)) return;
     asio::post(thread_.context(), [this, seconds] {
       listener_.close();
-      tick_.cancel();
+      beat_.cancel();
       for (const auto& [_, connection] : connections_) {
         connection->finish();
         connection->close_after(seconds);
@@ -177,18 +176,24 @@ class TcpServer::Impl {
   }
 
   awaitable<void> keep_time() {
+    double awake_since = 0;
     while (!stopping_) {
-      tick_.expires_after(std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-          std::chrono::duration<double>(tick_seconds_)));
-      asio::error_code error;
-      co_await tick_.async_wait(asio::redirect_error(asio::use_awaitable, error));
+      const double late = co_await beat_.next();
       if (stopping_) break;
-      run([&](double now) { return machine_.tick(now); });
+      run([&](double now) {
+        if (late > 0) {
+          machine_.excuse(now, late);
+          awake_since = now;
+        }
+        return machine_.tick(now);
+      });
       // Peers that say nothing, or read nothing although something waits for them.
       const double now = steady_now();
       for (const auto& [_, connection] : connections_) {
-        const bool deaf = connection->queued() > 0 && now - connection->last_written() > heartbeat_deadline_;
-        if (deaf || now - connection->last_received() > heartbeat_deadline_) connection->close();
+        const double written = std::max(connection->last_written(), awake_since);
+        const bool deaf = connection->queued() > 0 && now - written > heartbeat_deadline_;
+        const double heard = std::max(connection->last_received(), awake_since);
+        if (deaf || now - heard > heartbeat_deadline_) connection->close();
       }
     }
   }
@@ -236,7 +241,7 @@ class TcpServer::Impl {
   const Token token_;
   const TcpServerOptions options_;
   Tls tls_;
-  const double tick_seconds_;
+  const double beat_seconds_;
   const double heartbeat_deadline_;
   const std::uint32_t shard_;
 
@@ -255,7 +260,7 @@ class TcpServer::Impl {
   std::map<ConnectionId, std::shared_ptr<Connection>> connections_;
   ConnectionId next_connection_ = 1;
   IoThread thread_;  // ends before what it uses
-  asio::steady_timer tick_;
+  Beat beat_;
   Listener listener_;
 };
 

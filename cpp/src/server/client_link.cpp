@@ -101,6 +101,10 @@ void Client::tick(double now) {
   }
 }
 
+void Client::excuse(double now, double seconds) {
+  for (Link& link : links_) link.last_heard = std::min(link.last_heard + seconds, now);
+}
+
 double Client::next_deadline() const {
   double next = std::numeric_limits<double>::infinity();
   if (failed_ || left_) return next;

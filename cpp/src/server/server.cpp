@@ -134,6 +134,11 @@ Effects ParameterServer::tick(double now) {
   return take_effects();
 }
 
+void ParameterServer::excuse(double now, double seconds) {
+  join_at_ += seconds;
+  for (auto& [_, worker] : workers_) worker.last_heard = std::min(worker.last_heard + seconds, now);
+}
+
 Effects ParameterServer::take_effects() { return std::exchange(effects_, {}); }
 
 void ParameterServer::dispatch(ConnectionId id, Connection& connection, const net::Message& message) {

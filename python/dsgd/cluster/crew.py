@@ -114,7 +114,12 @@ class Crew:
 
     def _introduce(self, child: Child) -> None:
         if all(self._addresses):
-            child.tell("connect", shards=self._addresses)
+            child.tell("connect", shards=[self._front(*address) for address in self._addresses if address])
+
+    def _front(self, host: str, port: int) -> tuple[str, int]:
+        """Return where workers connect to reach a shard."""
+        proxy = self._config.proxy
+        return (host, port) if proxy is None else proxy.front(host, port)
 
     def _start(self, kind: str, number: int, descriptors: list[int], **told: Any) -> Child:
         folder = self._config.log_dir
@@ -146,13 +151,15 @@ class Crew:
             "tls": config.tls,
             "server": {
                 "heartbeat_deadline": config.heartbeat_deadline,
-                "on_lost": config.on_lost,
+                # Who may start a worker again decides itself; a server that fails would leave it no time.
+                "on_lost": "continue" if config.restart_workers else config.on_lost,
                 "checkpoint_every": config.checkpoint_every,
                 **wire,
             },
             "client": {
                 "heartbeat_interval": config.heartbeat_deadline / 6,
-                "deadline": 2 * config.heartbeat_deadline,
+                # A server may stand still, be found out and be started again meanwhile.
+                "deadline": 2 * config.heartbeat_deadline + config.join_deadline,
                 **wire,
             },
         }

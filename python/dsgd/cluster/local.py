@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dsgd.checks import check_choice, check_flag, check_integer, check_real, shown
 from dsgd.errors import ConfigError
@@ -15,6 +15,13 @@ from dsgd.errors import ConfigError
 __all__ = ["LocalCluster"]
 
 _WIRE_DTYPES = ("float16", "bfloat16")
+
+
+class Front(Protocol):
+    """What stands between workers and servers, as `dsgd.testing.Proxy` does."""
+
+    def front(self, host: str, port: int, /) -> tuple[str, int]:
+        """Return where to connect instead of connecting to a server."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +73,10 @@ class LocalCluster:
         Keep what every command was answered, too, so that the programs can be replayed; needs `trace`.
     log_dir : path-like, optional
         A folder for the log of every process, ``worker-0.log`` and so on.
+    proxy : dsgd.testing.Proxy, optional
+        Stands between the workers and the servers, to test how a run gets on with a bad network; or any object whose
+        method ``front(host, port)`` returns the host and port to connect to instead. Letters from worker to worker do
+        not pass it.
     """
 
     workers: int = 4
@@ -86,6 +97,7 @@ class LocalCluster:
     trace: bool = False
     record_answers: bool = False
     log_dir: str | os.PathLike[str] | None = None
+    proxy: Front | None = None
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -114,6 +126,8 @@ class LocalCluster:
                 raise ConfigError(f"{name} must be a path, not {shown(value)}")
         if self.log_dir is not None and not Path(self.log_dir).is_dir():
             raise ConfigError(f"log_dir {os.fspath(self.log_dir)} is not a folder; make it first")
+        if self.proxy is not None and not callable(getattr(self.proxy, "front", None)):
+            raise ConfigError(f"proxy must be a dsgd.testing.Proxy, not {shown(self.proxy)}")
         self.worker_speeds()
 
     def worker_speeds(self) -> list[float]:

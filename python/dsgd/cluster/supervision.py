@@ -61,7 +61,6 @@ class LocalRun:
         self._crew = Crew(config, assignment, notices)
         self._selector = selectors.DefaultSelector()
         self._gone: set[int] = set()
-        self._given_up: set[int] = set()
         self._restarts: Counter[str] = Counter()
         self._stopped = False
         self._finished: float | None = None
@@ -145,7 +144,7 @@ class LocalRun:
 
     def _hear(self, kind: str, number: int, child: Child) -> None:
         """Take what a process says, or that it has ended."""
-        if child.channel not in self._selector.get_map():  # it was given up a moment ago
+        if all(child is not other for other in self._crew.children()):  # it was given up a moment ago
             return
         try:
             messages = child.arrived()
@@ -160,7 +159,8 @@ class LocalRun:
                 raise _error_of(child.name, message)
             if kind == "worker":
                 child.done = message.kind == "done"
-                self._ledger.hear_worker(number, message)
+                if message.kind != "ready":
+                    self._ledger.hear_worker(number, message)
             elif message.kind == "listening":
                 self._crew.listens(number, message.fields["host"], message.fields["port"])
             elif message.kind == "checkpoint":
@@ -183,9 +183,12 @@ class LocalRun:
                     self._lose_server(f"{server.name} said nothing for {limit:g} s")
                     break
         lost = {rank for rank, (status, _) in enumerate(self._ledger.members) if status == "lost"}
-        for rank in lost - self._given_up - self._gone:
-            self._lose_worker(rank, f"the server has not heard of {self._crew.name(rank)} for too long")
-        self._given_up = lost
+        for rank in sorted(lost - self._gone):
+            worker = self._crew.workers[rank]
+            # One that was started again may still be on its way; until it joins, its former life counts as lost.
+            limit = config.heartbeat_deadline if worker is None or worker.spoke else config.join_deadline
+            if worker is None or now > worker.heard + limit:
+                self._lose_worker(rank, f"the server has not heard of {self._crew.name(rank)} for too long")
         if self._ledger.members != self._progress[1]:
             self._progress = (now, self._ledger.members)
         if now > self._progress[0] + config.stall_deadline:

@@ -29,6 +29,7 @@ def _work(channel: Channel, first: Message) -> None:
     kernels = load_kernels(told["part"], job, options["n_threads"])
     _LOG.info("%d rows on %d thread(s)", kernels.n_samples, options["n_threads"])
     shards = channel.receive(options["join_deadline"]).fields["shards"]
+    channel.send("ready")
 
     def report(tally: Tally, kind: str = "tally") -> None:
         _send(channel, kind, tally)

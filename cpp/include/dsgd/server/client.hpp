@@ -79,6 +79,8 @@ class Client {
   void receive(double now, std::size_t shard, const net::Message& message);
   void heard(double now, std::size_t shard);
   void tick(double now);
+  /// The driver stood still for so many seconds: no server's silence meanwhile counts.
+  void excuse(double now, double seconds);
   /// When `tick` wants to be called at the latest.
   [[nodiscard]] double next_deadline() const;
   [[nodiscard]] std::vector<Outgoing> take_outgoing();

@@ -66,6 +66,8 @@ class ParameterServer {
   [[nodiscard]] Effects receive(double now, ConnectionId connection, const net::Message& message);
   void heard(double now, ConnectionId connection);
   [[nodiscard]] Effects tick(double now);
+  /// The driver stood still for so many seconds: nobody's silence meanwhile counts.
+  void excuse(double now, double seconds);
   /// When `tick` wants to be called at the latest; may be too early.
   [[nodiscard]] double next_deadline() const noexcept { return deadline_; }
 

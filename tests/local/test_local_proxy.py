@@ -1,0 +1,45 @@
+"""A local cluster reaches its servers through a proxy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from local.fits import local_fit, simulated_fit
+
+from dsgd.algorithms import DisSvrg, Ssp, Sync
+from dsgd.testing import NetworkFaults, Proxy
+
+BAD = NetworkFaults(delay=0.001, cut_every=20_000, reset_every=20_000, corrupt_every=20_000, repeat_frames=0.1)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options"),
+    [
+        (Ssp(staleness=0), {"servers": 2}),
+        (DisSvrg(staleness=0), {}),
+        (Sync(batch_size=20), {}),
+    ],
+    ids=["ssp", "dissvrg", "sync"],
+)
+def test_a_barrier_run_through_a_bad_network_gives_the_same_bits(algorithm: Any, options: dict[str, Any]) -> None:
+    with Proxy(to_server=BAD, to_client=BAD, seed=1) as proxy:
+        result = local_fit({"proxy": proxy, "payload_checksum": True, **options}, algo=algorithm, max_epochs=10)
+        assert proxy.connections == 0
+        nodes = 2 + int(algorithm.has_coordinator)
+        assert proxy.counts["connections"] > nodes * options.get("servers", 1)  # some came again
+        assert sum(proxy.counts[event] for event in ("cut", "reset", "corrupt")) > 0
+    expected = simulated_fit(nodes, algo=algorithm, max_epochs=10)
+    assert np.array_equal(result.model.weights, expected.model.weights)
+
+
+def test_under_tls_no_frame_can_be_seen_on_the_way() -> None:
+    """The proxy repeats whole frames where it can tell them: of an encrypted run it finds none."""
+    seen = {}
+    for tls in (False, True):
+        with Proxy(to_server=NetworkFaults(repeat_frames=1.0 if tls else 0.1), seed=1) as proxy:
+            local_fit({"proxy": proxy, "tls": tls}, algo=Ssp(staleness=0), max_epochs=10)
+            seen[tls] = proxy.counts["repeat_frame"]
+    assert seen[False] > 0
+    assert seen[True] == 0
