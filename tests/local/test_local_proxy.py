@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,10 @@ BAD = NetworkFaults(delay=0.001, cut_every=20_000, reset_every=20_000, corrupt_e
 def test_a_barrier_run_through_a_bad_network_gives_the_same_bits(algorithm: Any, options: dict[str, Any]) -> None:
     with Proxy(to_server=BAD, to_client=BAD, seed=1) as proxy:
         result = local_fit({"proxy": proxy, "payload_checksum": True, **options}, algo=algorithm, max_epochs=10)
-        assert proxy.connections == 0
+        deadline = time.monotonic() + 10
+        while proxy.connections > 0:  # the proxy may not have heard yet of the last end
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         nodes = 2 + int(algorithm.has_coordinator)
         assert proxy.counts["connections"] > nodes * options.get("servers", 1)  # some came again
         assert sum(proxy.counts[event] for event in ("cut", "reset", "corrupt")) > 0
