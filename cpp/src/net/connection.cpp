@@ -143,7 +143,7 @@ awaitable<void> Connection::drain() {
 }
 
 std::vector<Frame> Connection::take_batch() {
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   const std::size_t count = std::min(queue_.size(), kBatch);
   const auto end = queue_.begin() + static_cast<std::ptrdiff_t>(count);
   std::vector<Frame> batch(std::make_move_iterator(queue_.begin()), std::make_move_iterator(end));
@@ -185,7 +185,7 @@ awaitable<void> Connection::write_queue() {
         continue;
       }
       co_await write(batch);
-      const std::lock_guard lock(mutex_);
+      const std::scoped_lock lock(mutex_);
       for (const Frame& frame : batch) queued_ -= frame->size();
     }
   } catch (const std::system_error&) {
@@ -197,7 +197,7 @@ void Connection::send(const std::vector<Frame>& frames) {
   if (frames.empty()) return;
   bool wakes = false;
   {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     if (send_at_once(frames)) return;
     wakes = std::exchange(writer_sleeps_, false);
   }
@@ -233,7 +233,7 @@ bool Connection::send_at_once(const std::vector<Frame>& frames) {
 }
 
 std::size_t Connection::queued() const {
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   return queued_;
 }
 
@@ -259,7 +259,7 @@ void Connection::close_after(double after) {
 void Connection::close() noexcept {
   asio::error_code ignored;
   {
-    const std::lock_guard lock(mutex_);  // another thread may be sending
+    const std::scoped_lock lock(mutex_);  // another thread may be sending
     socket_.close(ignored);
   }
   deadline_.cancel();
@@ -274,7 +274,7 @@ std::string Connection::peer_name() const {
 
 HostAndPort split_address(const std::string& address) {
   const std::size_t colon = address.rfind(':');
-  const auto refuse = [&]() { throw Error(ErrorCode::config, "'" + address + "' is no address; expected host:port"); };
+  const auto refuse = [&] { throw Error(ErrorCode::config, "'" + address + "' is no address; expected host:port"); };
   if (colon == std::string::npos || colon == 0) refuse();
   std::string host = address.substr(0, colon);
   if (host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
@@ -292,7 +292,7 @@ std::string join_address(const std::string& host, std::uint16_t port) {
 
 awaitable<std::shared_ptr<Connection>> connect(const HostAndPort& address, double within) {
   const auto executor = co_await asio::this_coro::executor;
-  auto socket = std::make_shared<tcp::socket>(executor);
+  const auto socket = std::make_shared<tcp::socket>(executor);
   const auto resolver = std::make_shared<tcp::resolver>(executor);
   asio::steady_timer deadline(executor, seconds(within));
   deadline.async_wait([socket, resolver](const asio::error_code& error) {

@@ -45,7 +45,7 @@ void IoThread::run() {
     wait_for_turn(lock);
     runs_ = true;
   }
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   has_ended_ = true;
   runs_ = false;
   changed_.notify_all();
@@ -104,7 +104,7 @@ void IoThread::join(double seconds) {
 }
 
 void IoThread::attend() {
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   if (caller_ || runs_) return;
   wanted_ = true;
   changed_.notify_all();
@@ -124,7 +124,7 @@ bool IoThread::Turn::step(double seconds) { return seconds > 0 && thread_.step(s
 
 IoThread::Turn::~Turn() {
   if (!taken_) return;
-  const std::lock_guard lock(thread_.mutex_);
+  const std::scoped_lock lock(thread_.mutex_);
   thread_.caller_ = false;
   thread_.left_ = steady_now();
   if (thread_.sleeps_) thread_.changed_.notify_all();

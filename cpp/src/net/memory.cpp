@@ -1,7 +1,7 @@
 #include "dsgd/net/memory.hpp"
 
 #include <map>    // for multimap
-#include <mutex>  // for lock_guard, mutex
+#include <mutex>  // for scoped_lock, mutex
 
 namespace dsgd::net {
 namespace {
@@ -21,7 +21,7 @@ class Kept {
   /// Of `size` bytes, or somewhat more.
   std::pair<std::size_t, Memory> take(std::size_t size) {
     {
-      const std::lock_guard lock(mutex_);
+      const std::scoped_lock lock(mutex_);
       const auto found = free_.lower_bound(size);
       if (found != free_.end() && found->first / 2 <= size) {
         std::pair<std::size_t, Memory> taken(found->first, std::move(found->second));
@@ -34,7 +34,7 @@ class Kept {
   }
 
   void give_back(std::size_t size, Memory memory) {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     if (bytes_ + size > kMostKept) return;
     bytes_ += size;
     free_.emplace(size, std::move(memory));

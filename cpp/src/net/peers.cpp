@@ -38,7 +38,7 @@ void Peers::send(std::uint32_t rank, std::vector<Frame> letter, double seconds) 
 }
 
 void Peers::introduce(const std::vector<MemberState>& members) {
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   for (const MemberState& member : members) {
     if (member.worker == worker_) continue;
     Peer& peer = peer_of(member.worker);
@@ -63,18 +63,18 @@ void Peers::wake(Peer& peer) {
 }
 
 bool Peers::over(const Peer& peer) {
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   return stopping_ && peer.letters.empty();
 }
 
 std::optional<std::vector<Frame>> Peers::next_letter(Peer& peer) {
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   if (peer.letters.empty() || peer.address.empty()) return std::nullopt;
   return peer.letters.front();
 }
 
 void Peers::delivered(Peer& peer) {
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   if (peer.letters.empty()) return;  // the peer has gone meanwhile
   for (const Frame& frame : peer.letters.front()) peer.bytes -= frame->size();
   peer.letters.pop_front();
@@ -109,7 +109,7 @@ awaitable<void> Peers::serve(Peer& peer) {
 
 /// At the end of all, nobody is tried a second time.
 bool Peers::drop_at_end(Peer& peer) {
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   if (stopping_) peer.letters.clear();
   return stopping_;
 }
@@ -118,7 +118,7 @@ bool Peers::drop_at_end(Peer& peer) {
 awaitable<void> Peers::deliver(Peer& peer) {
   HostAndPort address;
   {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     address = split_address(peer.address);
   }
   peer.connection = co_await connect(address, kHandshakeSeconds);
@@ -151,7 +151,7 @@ awaitable<void> Peers::watch(std::shared_ptr<Connection> connection, Peer& peer)
 }
 
 void Peers::stop(double seconds) {
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(mutex_);
   stopping_ = true;
   room_.notify_all();
   for (const auto& [_, peer] : peers_) {

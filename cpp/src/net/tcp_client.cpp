@@ -8,7 +8,7 @@
 #include <condition_variable>  // for condition_variable
 #include <deque>               // for deque
 #include <limits>              // for numeric_limits
-#include <mutex>               // for lock_guard, mutex, unique_lock
+#include <mutex>               // for scoped_lock, mutex, unique_lock
 #include <utility>             // for move
 
 #include "backoff.hpp"
@@ -77,7 +77,7 @@ class TcpClient::Impl {
       beat_.cancel();
       for (auto* timer : pauses_) timer->cancel();
       peers_.stop(seconds);
-      const std::lock_guard lock(mutex_);
+      const std::scoped_lock lock(mutex_);
       for (const auto& connection : connections_) {
         if (!connection) continue;
         connection->finish();
@@ -117,7 +117,7 @@ class TcpClient::Impl {
   void send_letter(std::uint32_t peer, Values values, const std::string& name) {
     std::vector<Frame> frames;
     {
-      const std::lock_guard lock(mutex_);
+      const std::scoped_lock lock(mutex_);
       frames = machine_.letter(std::move(values), name);
     }
     peers_.send(peer, std::move(frames), deadline_);
@@ -125,7 +125,7 @@ class TcpClient::Impl {
 
   template <typename Use>
   auto locked(Use&& use) {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     return use(machine_);
   }
 
@@ -162,7 +162,7 @@ class TcpClient::Impl {
     return listener;
   }
 
-  server::ClientConfig complete(server::ClientConfig config) const {
+  [[nodiscard]] server::ClientConfig complete(server::ClientConfig config) const {
     config.n_shards = options_.shards.size();
     config.address = address_;
     config.resend_after = std::numeric_limits<double>::infinity();  // TCP loses nothing of a connection
@@ -192,7 +192,7 @@ class TcpClient::Impl {
 
   template <typename Step>
   void run(Step&& step) {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     step(steady_now());
     flush();
   }
@@ -202,7 +202,7 @@ class TcpClient::Impl {
   }
 
   [[nodiscard]] bool over() {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     return stopping_ || machine_.done();
   }
 
@@ -279,13 +279,13 @@ class TcpClient::Impl {
       while (!stopping_) {
         const std::optional<Message> message = co_await connection->receive(assembler, kPieceBytes);
         if (!message) continue;
-        const std::lock_guard lock(mutex_);
+        const std::scoped_lock lock(mutex_);
         if (auto letter = machine_.receive_letter(who.worker, *message)) {
           answers_.push_back(std::move(*letter));
           changed_.notify_all();
         }
       }
-    } catch (const std::exception&) {  // the peer connects again
+    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): the peer connects again
     }
     connection->close();
     std::erase(letters_in_, connection);
@@ -304,7 +304,7 @@ class TcpClient::Impl {
       });
     }
     // Nothing more will come over what has failed; what was sent last still goes out.
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     for (const auto& connection : connections_) {
       if (connection) connection->finish();
     }

@@ -6,7 +6,7 @@
 #include <condition_variable>  // for condition_variable
 #include <deque>               // for deque
 #include <map>                 // for map
-#include <mutex>               // for lock_guard, mutex, unique_lock
+#include <mutex>               // for scoped_lock, mutex, unique_lock
 #include <utility>             // for move
 
 #include "beat.hpp"
@@ -82,7 +82,7 @@ class TcpServer::Impl {
 
   template <typename Use>
   auto locked(Use&& use) {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     return use(machine_);
   }
 
@@ -96,8 +96,9 @@ class TcpServer::Impl {
   }
 
   std::vector<WorkerTraffic> traffic() {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     std::vector<WorkerTraffic> all;
+    all.reserve(traffic_.size());
     for (const auto& [worker, traffic] : traffic_) all.push_back({worker, traffic->received, traffic->sent});
     return all;
   }
@@ -142,7 +143,7 @@ class TcpServer::Impl {
   ConnectionId enter(const std::shared_ptr<Connection>& connection, const Introduction& who) {
     const ConnectionId id = next_connection_++;
     {
-      const std::lock_guard lock(mutex_);
+      const std::scoped_lock lock(mutex_);
       auto& traffic = traffic_[who.worker];
       if (!traffic) traffic = std::make_shared<Traffic>();
       connection->count_in(traffic);
@@ -157,7 +158,7 @@ class TcpServer::Impl {
   void run(Step&& step) {
     Effects effects;
     {
-      const std::lock_guard lock(mutex_);
+      const std::scoped_lock lock(mutex_);
       const double now = steady_now();
       effects = step(now);
       notice(now);
@@ -233,7 +234,7 @@ class TcpServer::Impl {
   }
 
   void fail(const std::string& what) {
-    const std::lock_guard lock(mutex_);
+    const std::scoped_lock lock(mutex_);
     add(ServerEvent::Kind::failed, steady_now(), slowest_).message = "the server has failed: " + what;
     changed_.notify_all();
   }

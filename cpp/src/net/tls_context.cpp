@@ -88,7 +88,8 @@ void Tls::use_certificates(const TlsOptions& options) {
   check("key", options.key);
   context_.load_verify_file(options.authority, error);
   check("authority", options.authority);
-  context_.set_verify_mode(asio::ssl::verify_peer | asio::ssl::verify_fail_if_no_peer_cert);
+  context_.set_verify_mode(asio::ssl::verify_peer |  // NOLINT(bugprone-signed-bitwise): Asio's numbers
+                           asio::ssl::verify_fail_if_no_peer_cert);
 }
 
 }  // namespace dsgd::net

@@ -181,9 +181,10 @@ std::uint16_t to_float16(float value) noexcept {
 }
 
 float from_float16(std::uint16_t bits) noexcept {
-  const std::uint32_t sign = (bits & 0x8000U) << 16U;
-  const std::uint32_t exponent = (bits >> 10U) & 0x1fU;
-  const std::uint32_t mantissa = bits & 0x3ffU;
+  const std::uint32_t wide = bits;
+  const std::uint32_t sign = (wide & 0x8000U) << 16U;
+  const std::uint32_t exponent = (wide >> 10U) & 0x1fU;
+  const std::uint32_t mantissa = wide & 0x3ffU;
   std::uint32_t size = 0;
   if (exponent == 0x1fU) {
     size = 0x7f800000U | mantissa << 13U;

@@ -91,7 +91,9 @@ Effects ParameterServer::receive(double now, ConnectionId connection, const net:
 void ParameterServer::heard(double now, ConnectionId connection) {
   now_ = std::max(now_, now);
   const auto at = connections_.find(connection);
-  if (at != connections_.end() && at->second.worker) workers_.at(*at->second.worker).last_heard = now_;
+  if (at == connections_.end()) return;
+  const std::optional<std::uint32_t>& rank = at->second.worker;
+  if (rank) workers_.at(*rank).last_heard = now_;
 }
 
 template <typename Take>

@@ -9,7 +9,8 @@ namespace dsgd::server {
 using net::Status;
 
 template <typename Body>
-void ParameterServer::on_operation(std::uint32_t rank, Body body) {
+void ParameterServer::on_operation(std::uint32_t rank,
+                                   Body body) {  // NOLINT(performance-unnecessary-value-param): moved
   Worker& worker = workers_.at(rank);
   if (body.stamp.worker != rank) net::malformed("an operation in the name of another worker");
   // Of a former life of the server, or from before this worker was lost: it was told, or will be.
