@@ -25,22 +25,24 @@ void with_weights(const Objective& self, const py::array& weights, Run&& run) {
       self.objective);
 }
 
-/// A solver on a matrix of any kind.
-template <template <typename> typename Solver>
-struct AnySolver {
-  template <typename Data>
-  using On = std::unique_ptr<Solver<Data>>;
-  std::variant<On<CsrFloat32>, On<CsrFloat32Wide>, On<CsrFloat64>, On<CsrFloat64Wide>, On<DenseFloat32>,
-               On<DenseFloat64>>
-      solver;
+/// A solver on any of the objectives that it takes.
+template <template <typename> typename Solver, typename Objectives>
+struct AnySolver;
+template <template <typename> typename Solver, typename... Fs>
+struct AnySolver<Solver, std::variant<Fs...>> {
+  std::variant<std::unique_ptr<Solver<Fs>>...> solver;
 
   template <typename Config>
   AnySolver(const Objective& objective, const Config& config)
-      : solver(std::visit(
-            [&]<typename Data>(const LinearObjective<Data>& f) {
-              return decltype(solver)(std::make_unique<Solver<Data>>(f, config));
-            },
-            objective.objective)) {}
+      : solver(
+            std::visit([&]<typename F>(const F& f) { return decltype(solver)(std::make_unique<Solver<F>>(f, config)); },
+                       objective.objective)) {}
+
+  template <typename Config>
+  AnySolver(const Linear& objective, const Config& config)
+      : solver(visit_linear(objective, [&]<typename F>(const F& f) {
+          return decltype(solver)(std::make_unique<Solver<F>>(f, config));
+        })) {}
 
   /// Calls `run(solver, weights)` with both as static types and the GIL released.
   template <typename Run>
@@ -56,9 +58,16 @@ struct AnySolver {
   }
 };
 
-using HogwildSolver = AnySolver<Hogwild>;
-using SdcaSolver = AnySolver<Sdca>;
-using SvrgSolver = AnySolver<Svrg>;
+template <typename F>
+using HogwildOf = Hogwild<F>;
+template <typename F>
+using SdcaOf = Sdca<typename F::Data>;
+template <typename F>
+using SvrgOf = Svrg<typename F::Data>;
+
+using HogwildSolver = AnySolver<HogwildOf, decltype(Objective::objective)>;
+using SdcaSolver = AnySolver<SdcaOf, LinearObjectives>;
+using SvrgSolver = AnySolver<SvrgOf, LinearObjectives>;
 
 /// The memory of an array, or nothing for None.
 template <typename T>
@@ -73,34 +82,30 @@ Share share_of(const std::string& name) {
   throw Error(ErrorCode::config, "unknown share '" + name + "'");
 }
 
-std::size_t gradient_of_rows(const Objective& objective, const py::array& weights, const py::array& rows,
+std::size_t gradient_of_rows(const Linear& objective, const py::array& weights, const py::array& rows,
                              const py::array& gradient, const std::optional<py::array>& due) {
-  return std::visit(
-      [&](const auto& f) {
-        using Real = typename std::remove_cvref_t<decltype(f)>::Real;
-        const auto w = array_span<const Real>(weights, "weights");
-        const auto which = array_span<const std::int64_t>(rows, "rows");
-        const auto sum = array_span<double>(gradient, "gradient");
-        const auto share = optional_span<double>(due, "due");
-        const py::gil_scoped_release release;
-        return rows_gradient(f, w, which, sum, share);
-      },
-      objective.objective);
+  return visit_linear(objective, [&](const auto& f) {
+    using Real = typename std::remove_cvref_t<decltype(f)>::Real;
+    const auto w = array_span<const Real>(weights, "weights");
+    const auto which = array_span<const std::int64_t>(rows, "rows");
+    const auto sum = array_span<double>(gradient, "gradient");
+    const auto share = optional_span<double>(due, "due");
+    const py::gil_scoped_release release;
+    return rows_gradient(f, w, which, sum, share);
+  });
 }
 
-std::size_t descend_rows(const Objective& objective, const py::array& weights, const py::array& rows, double step,
+std::size_t descend_rows(const Linear& objective, const py::array& weights, const py::array& rows, double step,
                          const std::optional<py::array>& anchor, const std::optional<py::array>& pull) {
-  return std::visit(
-      [&](const auto& f) {
-        using Real = typename std::remove_cvref_t<decltype(f)>::Real;
-        const auto w = array_span<Real>(weights, "weights");
-        const auto which = array_span<const std::int64_t>(rows, "rows");
-        const auto from = optional_span<const Real>(anchor, "anchor");
-        const auto mean = optional_span<const Real>(pull, "pull");
-        const py::gil_scoped_release release;
-        return rows_descend(f, w, from, mean, which, step);
-      },
-      objective.objective);
+  return visit_linear(objective, [&](const auto& f) {
+    using Real = typename std::remove_cvref_t<decltype(f)>::Real;
+    const auto w = array_span<Real>(weights, "weights");
+    const auto which = array_span<const std::int64_t>(rows, "rows");
+    const auto from = optional_span<const Real>(anchor, "anchor");
+    const auto mean = optional_span<const Real>(pull, "pull");
+    const py::gil_scoped_release release;
+    return rows_descend(f, w, from, mean, which, step);
+  });
 }
 
 }  // namespace
@@ -179,7 +184,7 @@ void register_solver(py::module_& m) {
       .def_readonly("gap", &SdcaEpoch::gap);
 
   py::class_<SdcaSolver>(m, "Sdca", "Stochastic dual coordinate ascent on an objective; see sdca.hpp.")
-      .def(py::init([](const Objective& objective, std::size_t n_threads, std::size_t merge_visits, double damping,
+      .def(py::init([](const Linear& objective, std::size_t n_threads, std::size_t merge_visits, double damping,
                        std::size_t max_rest) {
              return std::make_unique<SdcaSolver>(objective, SdcaConfig{n_threads, merge_visits, damping, max_rest});
            }),
@@ -217,7 +222,7 @@ void register_solver(py::module_& m) {
       });
 
   py::class_<SvrgSolver>(m, "Svrg", "DisSVRG on one machine; see svrg.hpp.")
-      .def(py::init([](const Objective& objective, std::size_t n_threads, const std::string& mean_gradient,
+      .def(py::init([](const Linear& objective, std::size_t n_threads, const std::string& mean_gradient,
                        double max_sigma, double longest_step) {
              return std::make_unique<SvrgSolver>(objective,
                                                  SvrgConfig{n_threads, mean_gradient, max_sigma, longest_step});

@@ -7,7 +7,8 @@ from dsgd._core import __version__
 from dsgd.api import fit
 from dsgd.cluster import Simulation
 from dsgd.history import History, Record
-from dsgd.result import FitResult, LinearModel
+from dsgd.models import LinearModel
+from dsgd.result import FitResult
 
 if TYPE_CHECKING:
     from dsgd.estimators import SGDClassifier, SGDRegressor

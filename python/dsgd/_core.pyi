@@ -48,11 +48,16 @@ class LibsvmReader:
 def write_libsvm(path: bytes, X: Matrix, labels: NDArray[np.float64], first_index: int, n_threads: int) -> None: ...
 
 class Loss:
-    def __init__(self, name: str, epsilon: float) -> None: ...
+    def __init__(self, name: str, epsilon: float, n_outputs: int = 1) -> None: ...
     def value(self, z: ArrayLike, y: ArrayLike) -> Any: ...
     def derivative(self, z: ArrayLike, y: ArrayLike) -> Any: ...
 
-class LinearObjective:
+class Objective:
+    def value(self, weights: NDArray[Any], n_threads: int) -> float: ...
+    def mean_loss(self, weights: NDArray[Any], n_threads: int) -> float: ...
+    def loss_gradient(self, weights: NDArray[Any], out: NDArray[np.float64], n_threads: int) -> None: ...
+
+class LinearObjective(Objective):
     def __init__(
         self,
         X: Matrix,
@@ -72,9 +77,6 @@ class LinearObjective:
     def frequency_order(self) -> NDArray[np.int64]: ...
     def renumbered(self, X: Matrix, order: NDArray[np.int64]) -> LinearObjective: ...
     def with_target(self, y: NDArray[Any]) -> LinearObjective: ...
-    def value(self, weights: NDArray[Any], n_threads: int) -> float: ...
-    def mean_loss(self, weights: NDArray[Any], n_threads: int) -> float: ...
-    def loss_gradient(self, weights: NDArray[Any], out: NDArray[np.float64], n_threads: int) -> None: ...
 
 class Schedule:
     def __init__(
@@ -93,7 +95,7 @@ class Epoch:
     def __init__(self, *, index: int, schedule: Schedule, block_size: int, seed: int, offset: int = 0) -> None: ...
 
 def sgd_epoch(
-    objective: LinearObjective,
+    objective: Objective,
     weights: NDArray[Any],
     epoch: Epoch,
     visited: NDArray[np.int64] | None = None,
@@ -102,7 +104,7 @@ def sgd_epoch(
     sum_loss: bool = False,
 ) -> float: ...
 def minibatch_epoch(
-    objective: LinearObjective,
+    objective: Objective,
     weights: NDArray[Any],
     epoch: Epoch,
     batch_size: int,
@@ -153,7 +155,7 @@ class Sdca:
 class Hogwild:
     def __init__(
         self,
-        objective: LinearObjective,
+        objective: Objective,
         *,
         n_threads: int,
         write: str,

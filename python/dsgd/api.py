@@ -23,8 +23,9 @@ from dsgd.data.targets import as_initial_weights, as_sample_weight, as_targets
 from dsgd.errors import ConfigError, DataError
 from dsgd.job import Job, penalty_strengths, threads_of
 from dsgd.losses import Loss, resolve_loss
+from dsgd.models import MODELS
 from dsgd.problem import measure
-from dsgd.result import Evaluation, FitResult, LinearModel
+from dsgd.result import Evaluation, FitResult
 from dsgd.schedules import Schedule, resolve_schedule
 from dsgd.stopping import Stopping
 from dsgd.training import train
@@ -75,14 +76,15 @@ def fit(
         a cache file (see `dsgd.data.load`).
     y : array-like of shape (n_samples,), optional
         Labels of any kind for a loss of classification, real numbers for one of regression. More than two classes are
-        trained one against all others, in step. A Dataset and a file bring their own.
+        trained one against all others, in step; by ``"softmax"`` all together. A Dataset and a file bring their own.
     algo : str or Algorithm
         ``"auto"`` (the one that is expected to be fastest, see `dsgd.algorithms.Auto`), ``"sgd"`` (one thread,
         reproducible), ``"hogwild"`` (all cores, lock-free), ``"minibatch"`` (all cores, reproducible), ``"batch"`` (all
         rows at once, for exact zeros), ``"sdca"`` (dual coordinate ascent, which proves how good the model is), or an
         object of `dsgd.algorithms`.
     loss : str or Loss, default="hinge"
-        ``"hinge"``, ``"squared_hinge"``, ``"perceptron"``, ``"logistic"``, ``"modified_huber"`` for classification;
+        ``"hinge"``, ``"squared_hinge"``, ``"perceptron"``, ``"logistic"``, ``"modified_huber"`` for classification, and
+        ``"softmax"``, multinomial logistic regression;
         ``"squared"``, ``"huber"``, ``"epsilon_insensitive"``, ``"squared_epsilon_insensitive"`` for regression; or an
         object of `dsgd.losses`.
     penalty : {"l2", "l1", "elasticnet", "none"}, default="l2"
@@ -133,15 +135,16 @@ def fit(
     evaluate_every : int, default=1
         Epochs between evaluations of objective and score, which take time of their own; 0: none at all.
     callbacks : sequence of callables, optional
-        Each is called after every epoch with its `Record` and the `LinearModel` as it is; one that returns True ends
+        Each is called after every epoch with its `Record` and the model as it is; one that returns True ends
         the fit. See `dsgd.callbacks`.
     progress : bool, default=False
         Show each epoch on standard error as it ends: a bar on a terminal, lines elsewhere.
     random_state : int, optional
         Seed in [0, 2^64). The same seed gives the same bits; not so `hogwild` on several threads.
-    init : array-like of shape (n_parameters,) or, with more than two classes, (n_classes, n_parameters), optional
-        Weights to start from: one a feature, then the intercept if there is one. By default zeros, and the intercept of
-        a regression starts at the constant that predicts y best.
+    init : array-like of shape (n_parameters,), or (n_classes, n_parameters), optional
+        Weights to start from: one a feature, then the intercept if there is one; a row a class for softmax, and with
+        more than two classes. By default zeros, and the intercept of a regression starts at the constant that predicts
+        y best.
     **algorithm_options
         Options of the named algorithm, as documented in its class, for example ``write="atomic"``.
 
@@ -213,12 +216,15 @@ def fit(
     evaluation = None
     if eval_set is not None:
         evaluation = Evaluation(_eval_pair(eval_set, index_base), matrix.n_features, classes, threads)
-    weights = as_initial_weights(init, len(targets), matrix.n_features + int(fit_intercept), dtype)
-    model = LinearModel(weights=weights, fit_intercept=fit_intercept, loss=resolved_loss, classes=classes)
+    n_classes = 0 if classes is None else len(classes)
+    layout = resolved_loss.layout(matrix.n_features, n_classes, fit_intercept)
+    weights = as_initial_weights(init, len(targets), layout, dtype)
+    description = {"fit_intercept": fit_intercept}
+    model = MODELS[resolved_loss.model].from_description(description, weights, resolved_loss, classes)
     begin = time.perf_counter()
     scale = measure(matrix, importance, threads)
     job = job.settle(matrix, scale)
-    tasks = job.tasks(matrix, targets, importance, weights, scale=scale, fresh=init is None)
+    tasks = job.tasks(matrix, targets, importance, weights, n_classes=n_classes, scale=scale, fresh=init is None)
     if cluster is not None and isinstance(algorithm, DistributedAlgorithm):
         history, reason, trace = train_on_cluster(
             algorithm, cluster, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin

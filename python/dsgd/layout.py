@@ -59,13 +59,13 @@ class Renumbered:
     ----------
     objective : _core.LinearObjective
     weights : ndarray
-        What an epoch changes: in the order of the frequencies, the intercept last.
+        What an epoch changes: in the order of the frequencies of their features, intercepts last.
     """
 
     def __init__(self, task: Task) -> None:
         order, matrix = _renumbered(task)
         self.objective = task.objective.renumbered(matrix, order)
-        self._order = np.concatenate([order, np.arange(len(order), len(task.weights))])
+        self._order = task.problem.layout.on(order)
         self._rank = np.empty_like(self._order)
         self._rank[self._order] = np.arange(len(self._order))
         self._published = task.weights

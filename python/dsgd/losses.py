@@ -1,9 +1,9 @@
-"""Losses of a linear model, as objects that `dsgd.fit` takes in place of a name."""
+"""Losses, as objects that `dsgd.fit` takes in place of a name; a loss says what kind of model it is of."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import scipy.special
@@ -12,6 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from dsgd import _core
 from dsgd.checks import check_real, shown, unknown_name
 from dsgd.errors import ConfigError
+from dsgd.parameters import FeatureMajor, ParameterLayout
+
+if TYPE_CHECKING:
+    from dsgd.problem import Problem
 
 __all__ = [
     "EpsilonInsensitive",
@@ -21,6 +25,7 @@ __all__ = [
     "Loss",
     "ModifiedHuber",
     "Perceptron",
+    "Softmax",
     "Squared",
     "SquaredEpsilonInsensitive",
     "SquaredHinge",
@@ -30,11 +35,15 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """A loss l(z, y) of the decision value z = w.x + b and the target y."""
+    """A loss l(z, y) of the decision value z = w.x + b and the target y; or that of another model, which says how."""
 
     name: ClassVar[str]
+    model: ClassVar[str] = "linear"
+    """The kind of model, by which algorithms say what they train, and which class of `dsgd.models` it is."""
     classification: ClassVar[bool]
     """Whether targets are classes, coded -1 and +1, rather than real numbers."""
+    joint: ClassVar[bool] = False
+    """Whether all classes make one problem, whose targets are their numbers, rather than one each."""
     curvature: ClassVar[float] = 1.0
     """The greatest second derivative in z; 1 by convention for a loss with a kink."""
     steep: ClassVar[bool] = False
@@ -42,9 +51,43 @@ class Loss:
     scale_free: ClassVar[bool] = False
     """Whether weights of any length are as good, so that no step is too long and a loss says nothing of the step."""
 
-    def core(self) -> _core.Loss:
-        """Return the loss for the core."""
-        return _core.Loss(self.name, 0.0)
+    def core(self, n_outputs: int = 1) -> _core.Loss:
+        """Return the loss for the core, of so many decision values."""
+        return _core.Loss(self.name, 0.0, n_outputs)
+
+    def layout(self, n_features: int, n_classes: int, fit_intercept: bool) -> ParameterLayout:  # noqa: ARG002
+        """Return where the parameters of one problem lie; `n_classes` is 0 for regression."""
+        return FeatureMajor(n_features=n_features, fit_intercept=fit_intercept)
+
+    def objective(
+        self, problem: Problem, n_threads: int, inverse_frequency: NDArray[Any] | None
+    ) -> _core.LinearObjective:
+        """Return the objective for the core; parameters as for `Problem.objective`."""
+        return _core.LinearObjective(
+            problem.matrix,
+            problem.target,
+            problem.sample_weight,
+            loss=self.core(problem.layout.per_feature),
+            alpha_l1=problem.alphas[0],
+            alpha_l2=problem.alphas[1],
+            fit_intercept=problem.fit_intercept,
+            intercept_rate=problem.scale.intercept_rate,
+            n_threads=n_threads,
+            inverse_frequency=inverse_frequency,
+        )
+
+    def start(self, problem: Problem, weights: NDArray[Any], seed: int) -> None:  # noqa: ARG002
+        """Set the weights that a problem is trained from where nobody gave any; they are zeros before."""
+        if problem.fit_intercept:
+            weights[-1] = self.best_constant(problem.target, problem.sample_weight)
+
+    def trivial_losses(self, problem: Problem) -> tuple[float, float]:
+        """Return the mean losses of the best model without any feature, and of one whose decision values are zeros."""
+        importance = 1.0 if problem.sample_weight is None else problem.sample_weight
+        constants = (self.best_constant(problem.target, problem.sample_weight) if problem.fit_intercept else 0.0, 0.0)
+        with np.errstate(over="ignore"):
+            best, zero = (float(np.mean(importance * self.value(each, problem.target))) for each in constants)
+        return best, zero
 
     def value(self, z: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Return l(z, y).
@@ -156,6 +199,59 @@ class ModifiedHuber(Loss):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Softmax(Loss):
+    """log(sum_c exp(z_c)) - z_y: multinomial logistic regression, one decision value z_c = w_c.x + b_c a class.
+
+    All classes are trained together, also two; the weights of all of them are regularised.
+    """
+
+    name = "softmax"
+    model = "softmax"
+    classification = True
+    joint = True
+    curvature = 0.5  # the greatest eigenvalue of diag(p) - p p' is at most 1/2
+
+    def layout(self, n_features: int, n_classes: int, fit_intercept: bool) -> ParameterLayout:
+        """Return where the parameters lie: the weights of a feature together, one a class."""
+        return FeatureMajor(n_features=n_features, n_outputs=n_classes, fit_intercept=fit_intercept)
+
+    def start(self, problem: Problem, weights: NDArray[Any], seed: int) -> None:
+        """Leave the weights at zeros."""
+
+    def trivial_losses(self, problem: Problem) -> tuple[float, float]:
+        """Return the mean loss where all classes are as likely, twice."""
+        importance = 1.0 if problem.sample_weight is None else problem.sample_weight
+        even = float(np.mean(importance)) * float(np.log(problem.layout.per_feature))
+        return even, even
+
+    def value(self, z: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+        """Return l(z, y).
+
+        Parameters
+        ----------
+        z : array-like of shape (n_samples, n_classes)
+        y : array-like of int, shape (n_samples,)
+            Numbers of classes.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+        """
+        decision, target = np.asarray(z, np.float64), np.asarray(y, np.intp)
+        of_target = np.take_along_axis(decision, target[:, None], axis=1)[:, 0]
+        return np.asarray(scipy.special.logsumexp(decision, axis=1) - of_target)
+
+    def derivative(self, z: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+        """Return dl/dz at (z, y), of the shape of z; parameters as for `value`."""
+        decision, target = np.asarray(z, np.float64), np.asarray(y, np.intp)
+        return np.asarray(self.probabilities(decision) - (target[:, None] == np.arange(decision.shape[1])))
+
+    def probabilities(self, decision: NDArray[Any]) -> NDArray[np.float64]:
+        """Return exp(z_c) / sum_c exp(z_c)."""
+        return np.asarray(scipy.special.softmax(decision.astype(np.float64), axis=1))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Squared(Loss):
     """(z - y)^2 / 2: least squares."""
 
@@ -181,9 +277,9 @@ class Huber(Loss):
     def __post_init__(self) -> None:
         object.__setattr__(self, "epsilon", check_real("epsilon", self.epsilon, 0, low_open=True))
 
-    def core(self) -> _core.Loss:
-        """Return the loss for the core."""
-        return _core.Loss(self.name, self.epsilon)
+    def core(self, n_outputs: int = 1) -> _core.Loss:
+        """Return the loss for the core, of so many decision values."""
+        return _core.Loss(self.name, self.epsilon, n_outputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,9 +299,9 @@ class EpsilonInsensitive(Loss):
     def __post_init__(self) -> None:
         object.__setattr__(self, "epsilon", check_real("epsilon", self.epsilon, 0))
 
-    def core(self) -> _core.Loss:
-        """Return the loss for the core."""
-        return _core.Loss(self.name, self.epsilon)
+    def core(self, n_outputs: int = 1) -> _core.Loss:
+        """Return the loss for the core, of so many decision values."""
+        return _core.Loss(self.name, self.epsilon, n_outputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +313,7 @@ class SquaredEpsilonInsensitive(EpsilonInsensitive):
     steep = True
 
 
-_CLASSIFICATION: tuple[type[Loss], ...] = (Hinge, SquaredHinge, Perceptron, Logistic, ModifiedHuber)
+_CLASSIFICATION: tuple[type[Loss], ...] = (Hinge, SquaredHinge, Perceptron, Logistic, ModifiedHuber, Softmax)
 _REGRESSION: tuple[type[Loss], ...] = (Squared, Huber, EpsilonInsensitive, SquaredEpsilonInsensitive)
 
 LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (*_CLASSIFICATION, *_REGRESSION)}

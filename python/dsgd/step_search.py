@@ -70,7 +70,7 @@ def _trial_tasks(algorithm: Algorithm, tasks: Sequence[Task]) -> Iterator[Task]:
             task,
             problem=problem,
             objective=objective.with_target(problem.target),
-            weights=sample.weights(task.weights),
+            weights=sample.weights(task.problem, task.weights),
             n_threads=1,
             max_epochs=min(_PASSES, task.max_epochs),
             start_epoch=0,

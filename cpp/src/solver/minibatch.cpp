@@ -9,13 +9,14 @@
 // batch size also where an epoch leaves fewer rows for its last batch: every row weighs the same.
 #include "dsgd/solver/minibatch.hpp"
 
-#include <algorithm>  // for clamp, min
-#include <vector>     // for vector
+#include <algorithm>    // for clamp, min
+#include <type_traits>  // for remove_cvref_t
+#include <vector>       // for vector
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
-#include "dsgd/objective/linear_weights.hpp"
+#include "dsgd/objective/every.hpp"
 
 namespace dsgd {
 namespace {
@@ -26,60 +27,57 @@ constexpr std::size_t kThreadEntries = 100'000;
 /// Rows whose decision values a thread computes before it asks for more.
 constexpr std::size_t kBlockRows = 32;
 
-template <typename Data>
-std::size_t useful_threads(const Data& X, std::size_t batch_size, std::size_t n_threads) {
+template <SampleObjective Objective>
+std::size_t useful_threads(const Objective& objective, std::size_t batch_size, std::size_t n_threads) {
+  const auto& X = objective.X();
   const std::size_t entries = batch_size * (X.nonzeros() / std::max<std::size_t>(X.rows(), 1));
-  return std::clamp<std::size_t>(entries / kThreadEntries, 1, n_threads);
+  return std::clamp<std::size_t>(entries * objective.parameters_per_feature() / kThreadEntries, 1, n_threads);
 }
 
 }  // namespace
 
-template <typename Data>
-void minibatch_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
+template <SampleObjective Objective>
+void minibatch_epoch(const Objective& objective, std::span<typename Objective::Real> weights, const Epoch& epoch,
                      std::size_t batch_size, std::size_t n_threads, std::span<std::int64_t> visited,
                      const Average& average) {
-  using Real = typename Data::Real;
-  const Data& X = objective.X();
+  using Real = typename Objective::Real;
+  const auto& X = objective.X();
   objective.check_weights(weights);
   check_visited(visited, X.rows());
   average.check(weights.size());
-  if constexpr (Data::kSparse) {
+  if constexpr (std::remove_cvref_t<decltype(X)>::kSparse) {
     if (!X.canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
   }
   batch_size = std::clamp<std::size_t>(batch_size, 1, X.rows());
-  const std::size_t threads = useful_threads(X, batch_size, n_threads);
+  const std::size_t threads = useful_threads(objective, batch_size, n_threads);
   const std::vector<std::size_t> edges = objective.feature_ranges(threads);
-  objective.visit([&](auto loss, auto penalty) {
-    const bool fit_intercept = objective.config().fit_intercept;
-    const auto rate = static_cast<Real>(objective.config().intercept_rate);
+  const std::size_t size = objective.residual_size();
+  objective.visit([&](const SampleKernel auto& kernel) {
     const EpochSteps<Real> steps(epoch.schedule, epoch.index);
     std::size_t done = 0;
     const auto run = [&](auto policy) {
-      using Policy = decltype(policy);
       std::vector<std::size_t> batch;
-      std::vector<Real> gradient(batch_size);
+      std::vector<Real> seen(batch_size * size);
       const auto step = [&] {
+        const auto of_sample = [&](std::size_t k) { return std::span(seen).subspan(k * size, size); };
         parallel_blocks(batch.size(), kBlockRows, threads, [&](std::size_t, std::size_t begin, std::size_t end) {
-          const LinearWeights<Real, Policy> w(weights, fit_intercept, policy);
-          for (std::size_t k = begin; k < end; ++k) {
-            const std::size_t i = batch[k];
-            gradient[k] = objective.sample_weight(i) * loss.derivative(w.decision(X.row(i)), objective.y()[i]);
-          }
+          const auto w = kernel.steps(weights, policy);
+          for (std::size_t k = begin; k < end; ++k) w.evaluate(batch[k], of_sample(k), false);
         });
         const Real share = steps(epoch.t(X.rows(), done)) / static_cast<Real>(batch_size);
         parallel_region(threads, [&](std::size_t thread) {
-          const LinearWeights<Real, Policy> w(weights, fit_intercept && thread == 0, policy);
+          const auto w = kernel.steps(weights, policy);
+          const Features part{edges[thread], edges[thread + 1]};
           for (std::size_t k = 0; k < batch.size(); ++k) {
-            w.descend(X.row(batch[k]).between(edges[thread], edges[thread + 1]), gradient[k], share, rate, penalty,
-                      batch[k] + epoch.index);
+            w.descend(batch[k], of_sample(k), share, batch[k] + epoch.index, part);
           }
         });
         done += batch.size();
         batch.clear();
       };
-      std::size_t seen = 0;
+      std::size_t position = 0;
       epoch.sampler(X.rows(), 0, 1).for_each([&](std::size_t i) {
-        if (!visited.empty()) visited[seen++] = static_cast<std::int64_t>(i);
+        if (!visited.empty()) visited[position++] = static_cast<std::int64_t>(i);
         batch.push_back(i);
         if (batch.size() == batch_size) step();
       });
@@ -93,10 +91,10 @@ void minibatch_epoch(const LinearObjective<Data>& objective, std::span<typename 
   });
 }
 
-#define DSGD_INSTANTIATE(Data)                                                                                  \
-  template void minibatch_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, std::size_t, \
-                                std::size_t, std::span<std::int64_t>, const Average&);
-DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
+#define DSGD_INSTANTIATE(Objective)                                                                                   \
+  template void minibatch_epoch(const Objective&, std::span<Objective::Real>, const Epoch&, std::size_t, std::size_t, \
+                                std::span<std::int64_t>, const Average&);
+DSGD_FOR_EACH_SAMPLE_OBJECTIVE(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 
 }  // namespace dsgd

@@ -5,7 +5,7 @@
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/error.hpp"
-#include "dsgd/objective/linear_weights.hpp"
+#include "dsgd/objective/row_sum.hpp"
 
 namespace dsgd {
 namespace {
@@ -36,20 +36,22 @@ std::size_t rows_gradient(const LinearObjective<Data>& objective, std::span<cons
   if (!due.empty()) check_size("due", due.size(), weights.size());
   check_rows(rows, objective.X().rows());
   Exclusive policy;
-  const bool intercept = objective.config().fit_intercept;
-  const LinearWeights<const Real, Exclusive> w(weights, intercept, policy);
+  const std::size_t m = objective.parameters_per_feature();
   std::size_t entries = 0;
-  visit_loss(objective.config().loss, [&](auto loss) {
+  objective.visit([&](const auto& kernel) {
+    const auto steps = kernel.steps(weights, policy);
+    auto residual = kernel.residual();
     for (const std::int64_t row : rows) {
       const auto i = static_cast<std::size_t>(row);
       const auto x = objective.X().row(i);
-      const auto slope =
-          static_cast<double>(objective.sample_weight(i) * loss.derivative(w.decision(x), objective.y()[i]));
+      steps.evaluate(i, residual, false);
       entries += x.size();
-      for (std::size_t k = 0; k < x.size(); ++k) gradient[x.index(k)] += slope * static_cast<double>(x.value(k));
-      if (intercept) gradient.back() += slope;
+      add_row(x, std::span<const Real>(residual), objective.X().features(), gradient);
       if (due.empty()) continue;
-      for (std::size_t k = 0; k < x.size(); ++k) due[x.index(k)] += objective.inverse_frequency(x.index(k));
+      for (std::size_t k = 0; k < x.size(); ++k) {
+        const std::size_t j = x.index(k);
+        for (double& share : due.subspan(j * m, m)) share += objective.inverse_frequency(j);
+      }
     }
   });
   return entries;
@@ -68,30 +70,24 @@ std::size_t rows_descend(const LinearObjective<Data>& objective, std::span<typen
   }
   check_rows(rows, objective.X().rows());
   Exclusive policy;
-  const bool intercept = objective.config().fit_intercept;
-  const LinearWeights<Real, Exclusive> w(weights, intercept, policy);
-  const LinearWeights<const Real, Exclusive> at_anchor(anchor, intercept, policy);
   const auto size = static_cast<Real>(step);
-  const Real intercept_step = static_cast<Real>(objective.config().intercept_rate) * size;
+  const std::vector<Real> nothing(reduced ? 0 : weights.size());
   std::size_t entries = 0;
-  objective.visit([&](auto loss, auto penalty) {
-    penalty.with_prox(size, 1, [&](const auto& prox) {
-      for (const std::int64_t row : rows) {
-        const auto i = static_cast<std::size_t>(row);
-        const auto x = objective.X().row(i);
-        const Real y = objective.y()[i];
-        Real slope = loss.derivative(w.decision(x), y);
-        if (reduced) slope -= loss.derivative(at_anchor.decision(x), y);
-        slope *= objective.sample_weight(i);
-        for (std::size_t k = 0; k < x.size(); ++k) {
-          const std::size_t j = x.index(k);
-          const Real gradient = reduced ? slope * x.value(k) + pull[j] : slope * x.value(k);
-          weights[j] = prox(weights[j] - size * gradient, j);
-        }
-        if (intercept) weights.back() -= intercept_step * (reduced ? slope + pull.back() : slope);
-        entries += reduced ? 2 * x.size() : x.size();
+  objective.visit([&](const auto& kernel) {
+    const auto steps = kernel.steps(weights, policy);
+    const auto at_anchor = kernel.steps(anchor, policy);
+    auto change = kernel.residual();
+    auto before = kernel.residual();
+    for (const std::int64_t row : rows) {
+      const auto i = static_cast<std::size_t>(row);
+      steps.evaluate(i, change, false);
+      if (reduced) {
+        at_anchor.evaluate(i, before, false);
+        for (std::size_t c = 0; c < change.size(); ++c) change[c] -= before[c];
       }
-    });
+      steps.descend_reduced(i, change, size, reduced ? pull : std::span<const Real>(nothing));
+      entries += objective.X().row(i).size() * (reduced ? 2 : 1);
+    }
   });
   return entries;
 }

@@ -11,34 +11,35 @@
 #include <algorithm>  // for max
 
 #include "dsgd/core/atomic.hpp"
-#include "dsgd/objective/linear_weights.hpp"
+#include "dsgd/objective/every.hpp"
 
 namespace dsgd {
 
-template <typename Data>
-double sgd_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
+template <SampleObjective Objective>
+double sgd_epoch(const Objective& objective, std::span<typename Objective::Real> weights, const Epoch& epoch,
                  std::span<std::int64_t> visited, const Average& average, bool sum_loss) {
-  using Real = typename Data::Real;
-  const Data& X = objective.X();
+  using Real = typename Objective::Real;
+  const auto& X = objective.X();
   objective.check_weights(weights);
   check_visited(visited, X.rows());
   average.check(weights.size());
   double losses = 0;
-  objective.visit([&](auto loss, auto penalty) {
+  objective.visit([&](const SampleKernel auto& kernel) {
     std::size_t done = 0;
     const auto run = [&](auto policy) {
-      const LinearWeights<Real, decltype(policy)> w(weights, objective.config().fit_intercept, policy);
+      const auto w = kernel.steps(weights, policy);
+      auto seen = kernel.residual();
       const EpochSteps<Real> steps(epoch.schedule, epoch.index);
-      const auto rate = static_cast<Real>(objective.config().intercept_rate);
+      const bool with_loss = sum_loss || !steps.whole();
       epoch.sampler(X.rows(), 0, 1).for_each(X, [&](std::size_t i) {
-        const auto x = X.row(i);
-        const Real z = w.decision(x);
-        const Real y = objective.y()[i];
+        const Real loss = w.evaluate(i, seen, with_loss);
         const Real step = steps(epoch.t(X.rows(), done));
-        Real gradient = objective.sample_weight(i) * loss.derivative(z, y);
-        if (sum_loss) losses += static_cast<double>(objective.sample_weight(i) * loss.value(z, y));
-        if (!steps.whole()) gradient *= steps.share(x, loss.value(z, y), step);
-        w.descend(x, gradient, step, rate, penalty, i + epoch.index);
+        if (sum_loss) losses += static_cast<double>(objective.sample_weight(i) * loss);
+        if (!steps.whole()) {
+          const Real share = steps.share(X.row(i), loss, step);
+          for (Real& each : seen) each *= share;
+        }
+        w.descend(i, seen, step, i + epoch.index);
         if (!visited.empty()) visited[done] = static_cast<std::int64_t>(i);
         ++done;
       });
@@ -52,10 +53,10 @@ double sgd_epoch(const LinearObjective<Data>& objective, std::span<typename Data
   return losses / static_cast<double>(std::max<std::size_t>(X.rows(), 1));
 }
 
-#define DSGD_INSTANTIATE(Data)                                                                 \
-  template double sgd_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, \
-                            std::span<std::int64_t>, const Average&, bool);
-DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
+#define DSGD_INSTANTIATE(Objective)                                                                              \
+  template double sgd_epoch(const Objective&, std::span<Objective::Real>, const Epoch&, std::span<std::int64_t>, \
+                            const Average&, bool);
+DSGD_FOR_EACH_SAMPLE_OBJECTIVE(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 
 }  // namespace dsgd

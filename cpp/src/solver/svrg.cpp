@@ -20,13 +20,12 @@
 #include "dsgd/solver/svrg.hpp"
 
 #include <algorithm>  // for clamp, min
-#include <cmath>      // for abs, exp, expm1, log1p, sqrt
+#include <cmath>      // for exp, expm1, log1p, sqrt
 #include <utility>    // for move
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
-#include "dsgd/objective/linear_weights.hpp"
 
 namespace dsgd {
 namespace {
@@ -42,7 +41,7 @@ Svrg<Data>::Svrg(const LinearObjective<Data>& objective, SvrgConfig config)
       config_(std::move(config)),
       mean_(objective.n_parameters()),
       pull_(objective.n_parameters()),
-      derivative_(objective.X().rows()) {
+      residuals_(objective.X().rows() * objective.residual_size()) {
   const bool scalar = config_.mean_gradient == "scalar";
   if (!scalar && config_.mean_gradient != "reweighted") {
     throw Error(ErrorCode::config, "unknown form '" + config_.mean_gradient + "'; use reweighted or scalar");
@@ -66,21 +65,24 @@ void Svrg<Data>::begin(const Epoch& epoch) {
 
 template <typename Data>
 void Svrg<Data>::take_anchor(std::span<const Real> weights) {
-  objective_.loss_gradient(weights, mean_, config_.n_threads, derivative_);
+  objective_.loss_gradient(weights, mean_, config_.n_threads, residuals_);
   const bool scalar = config_.mean_gradient == "scalar";
-  for (std::size_t j = 0; j < mean_.size(); ++j) {
-    const bool whole = scalar || j >= objective_.X().features();  // the intercept is in every row
-    pull_[j] = static_cast<Real>(whole ? mean_[j] : mean_[j] * objective_.inverse_frequency(j));
+  const std::size_t m = objective_.parameters_per_feature();
+  for (std::size_t w = 0; w < mean_.size(); ++w) {
+    const bool whole = scalar || w / m >= objective_.X().features();  // an intercept is in every row
+    pull_[w] = static_cast<Real>(whole ? mean_[w] : mean_[w] * objective_.inverse_frequency(w / m));
   }
 }
 
 /// The accelerated factor by the sample's own gradient: step (1 + sigma), where sigma is its norm over the mean so far.
 template <typename Data>
 template <typename Row>
-auto Svrg<Data>::lengthened(Real step, Real derivative, const Row& x, Walk& walk) const -> Real {
+auto Svrg<Data>::lengthened(Real step, std::span<const Real> residual, const Row& x, Walk& walk) const -> Real {
   double squares = objective_.config().fit_intercept ? 1 : 0;
   for (std::size_t k = 0; k < x.size(); ++k) squares += static_cast<double>(x.value(k)) * x.value(k);
-  const double norm = std::abs(static_cast<double>(derivative)) * std::sqrt(squares);
+  double length = 0;
+  for (const Real each : residual) length += static_cast<double>(each) * each;
+  const double norm = std::sqrt(length) * std::sqrt(squares);
   walk.norms += norm;
   ++walk.samples;
   const double mean = walk.norms / static_cast<double>(walk.samples);
@@ -92,23 +94,24 @@ template <typename Data>
 template <typename Policy>
 void Svrg<Data>::reweighted(std::span<Real> weights, Real step, Walk& walk, std::size_t count,
                             std::int64_t* visited) const {
-  const Data& X = objective_.X();
-  objective_.visit([&](auto loss, auto penalty) {
+  objective_.visit([&](const auto& kernel) {
     Policy policy;
-    const LinearWeights<Real, Policy> w(weights, objective_.config().fit_intercept, policy);
-    const auto rate = static_cast<Real>(objective_.config().intercept_rate);
+    const auto w = kernel.steps(weights, policy);
+    auto seen = kernel.residual();
     walk.draws.take(count, [&](std::size_t i) {
-      const auto x = X.row(i);
-      const Real derivative = objective_.sample_weight(i) * loss.derivative(w.decision(x), objective_.y()[i]);
-      const Real g = derivative - derivative_[i];
-      const Real eta = config_.max_sigma > 0 ? lengthened(step, derivative, x, walk) : step;
-      penalty.with_prox(eta, 1, [&](const auto& prox) {
-        w.update(x, [&](Real w_j, Real x_j, std::size_t j) { return prox(w_j - eta * (g * x_j + pull_[j]), j); });
-      });
-      w.update_intercept([&](Real b) { return b - rate * eta * (g + pull_.back()); });
+      w.evaluate(i, seen, false);
+      const Real eta = config_.max_sigma > 0 ? lengthened(step, seen, objective_.X().row(i), walk) : step;
+      change_since_anchor(i, seen);
+      w.descend_reduced(i, seen, eta, pull_);
       if (visited != nullptr) *visited++ = static_cast<std::int64_t>(i);
     });
   });
+}
+
+/// What a residual of row i is above that at the anchor.
+template <typename Data>
+void Svrg<Data>::change_since_anchor(std::size_t i, std::span<Real> residual) const {
+  for (std::size_t c = 0; c < residual.size(); ++c) residual[c] -= residuals_[i * residual.size() + c];
 }
 
 /// a and c after so many steps w <- (w - eta mu) / (1 + eta alpha).
@@ -125,24 +128,32 @@ template <typename Data>
 template <typename Policy>
 void Svrg<Data>::scalar(std::span<Real> v, double step, Walk& walk, std::size_t count, std::int64_t* visited,
                         std::atomic<std::size_t>& taken) const {
-  const Data& X = objective_.X();
-  const bool fit_intercept = objective_.config().fit_intercept;
-  visit_loss(objective_.config().loss, [&](auto loss) {
+  objective_.visit([&](const auto& kernel) {
     Policy policy;
     Exclusive reading;
-    const LinearWeights<Real, Policy> of_v(v, fit_intercept, policy);
-    const LinearWeights<const Real, Exclusive> mu(pull_, false, reading);
+    const auto steps = kernel.steps(v, policy);
+    const auto of_v = steps.whole();
+    const auto mu = kernel.steps(std::span<const Real>(pull_), reading).whole();
+    const std::span<const Real> pull_of_intercepts = std::span(pull_).last(objective_.parameters_per_feature());
     const auto eta = static_cast<Real>(step);
     const auto rate = static_cast<Real>(objective_.config().intercept_rate);
+    auto seen = kernel.residual();
+    auto shift = kernel.residual();
     walk.draws.take(count, [&](std::size_t i) {
-      const auto x = X.row(i);
+      const auto x = objective_.X().row(i);
       const auto [a, c] = multipliers(step, taken.fetch_add(1, std::memory_order_relaxed));
-      const Real b = fit_intercept ? Policy::load(v.back()) : Real{0};
-      const Real z = a * of_v.product(x) + c * mu.product(x) + b;
-      const Real g = objective_.sample_weight(i) * loss.derivative(z, objective_.y()[i]) - derivative_[i];
-      const Real scale = eta * g / a;
-      of_v.update(x, [&](Real v_j, Real x_j, std::size_t /*j*/) { return v_j - scale * x_j; });
-      of_v.update_intercept([&](Real old) { return old - rate * eta * (g + pull_.back()); });
+      of_v.products(x, seen);
+      mu.products(x, shift);
+      for (std::size_t k = 0; k < seen.size(); ++k) seen[k] = a * seen[k] + c * shift[k];
+      of_v.add_intercepts(seen);
+      steps.finish(i, seen, false);
+      change_since_anchor(i, seen);
+      for (std::size_t k = 0; k < seen.size(); ++k) {
+        shift[k] = rate * eta * (seen[k] + pull_of_intercepts[k]);
+        seen[k] *= eta / a;
+      }
+      of_v.subtract(x, seen);
+      of_v.subtract_intercepts(shift);
       if (visited != nullptr) *visited++ = static_cast<std::int64_t>(i);
     });
   });
@@ -152,7 +163,8 @@ void Svrg<Data>::scalar(std::span<Real> v, double step, Walk& walk, std::size_t 
 template <typename Data>
 void Svrg<Data>::fold(std::span<Real> v, double step, std::size_t taken) const {
   const auto [a, c] = multipliers(step, taken);
-  for (std::size_t j = 0; j < objective_.X().features(); ++j) v[j] = a * v[j] + c * pull_[j];
+  const std::size_t regularised = objective_.X().features() * objective_.parameters_per_feature();
+  for (std::size_t w = 0; w < regularised; ++w) v[w] = a * v[w] + c * pull_[w];
 }
 
 /// Calls `body(walk, steps)` on every thread, `steps` being as many of `count` as keep its share of all steps

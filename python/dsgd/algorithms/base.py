@@ -43,6 +43,8 @@ class Capabilities:
         What ``schedule="auto"`` is for it; None: what is best for stochastic gradient descent.
     distributed : bool
         Runs on a cluster, and nowhere else.
+    models : frozenset of str
+        The kinds of models it trains; see `dsgd.losses.Loss.model`.
     """
 
     threads: bool
@@ -53,6 +55,7 @@ class Capabilities:
     regularises_unseen: bool = False
     schedule: str | None = None
     distributed: bool = False
+    models: frozenset[str] = frozenset({"linear"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +125,7 @@ class Task:
     objective : _core.LinearObjective
         The same for the core.
     weights : ndarray
-        The flat parameter vector, the intercept last; the algorithm changes it in place.
+        The flat parameter vector, as `problem.layout` says; the algorithm changes it in place.
     schedule : dsgd.schedules.Schedule
     step_size : float
         Where the schedule starts.
@@ -139,7 +142,7 @@ class Task:
     rule_of_thumb : bool
         Whether `step_size` comes from a rule of thumb of the schedule: it may well be too long.
     unseen : ndarray of int
-        Features that no row holds, where a run does not begin at 0: no step of a sample regularises them.
+        Weights of features that no row holds, where a run does not begin at 0: no step of a sample regularises them.
     sum_loss : bool
         Whether an algorithm that can should sum the losses of the samples that it draws.
     gap_tol : float or None
@@ -181,7 +184,7 @@ class Task:
 
     def penalty(self) -> float:
         """Return the penalty of the weights as they are."""
-        return self.problem.penalty(self.weights[: self.problem.matrix.n_features])
+        return self.problem.penalty(self.problem.layout.regularised(self.weights))
 
     def mean_loss(self) -> float:
         """Return the mean loss, without the penalty, at the weights as they are."""
@@ -196,7 +199,7 @@ class Task:
     def prox(self, weights: NDArray[np.float64], step: float) -> NDArray[np.float64]:
         """Return argmin_v ||v - w||^2 / (2 step) + alpha R(v); the intercept is not regularised."""
         w = weights.copy()
-        self.problem.shrink(w[: self.problem.matrix.n_features], step)
+        self.problem.shrink(self.problem.layout.regularised(w), step)
         return w
 
     def shrink_unseen(self, index: int, batch_rows: int) -> None:

@@ -33,7 +33,9 @@ class Batch(Algorithm):
 
     name = "batch"
     summary = "gradient descent over all rows, with a line search"
-    capabilities = Capabilities(threads=True, deterministic=True, stochastic=False)
+    capabilities = Capabilities(
+        threads=True, deterministic=True, stochastic=False, models=frozenset({"linear", "softmax"})
+    )
 
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""

@@ -62,7 +62,7 @@ class Hogwild(Algorithm):
 
     name = "hogwild"
     summary = "lock-free parallel stochastic gradient descent (Niu, Recht, Re, Wright 2011)"
-    capabilities = Capabilities(threads=True, deterministic=False)
+    capabilities = Capabilities(threads=True, deterministic=False, models=frozenset({"linear", "softmax"}))
 
     write: str = "racy"
     order: str = "free"
@@ -127,5 +127,5 @@ class Hogwild(Algorithm):
     def _copies_pay(self, task: Task, entries: int) -> bool:
         """Return whether an epoch has so many entries for every weight of every thread, and threads may have copies."""
         free = self.write == "racy" and self.order == "free" and self.merge_every != 0
-        weights = task.n_threads * len(task.weights)
+        weights = task.n_threads * len(task.weights) / task.problem.layout.per_feature  # one entry touches as many
         return free and task.n_threads > 1 and entries * weights <= task.problem.scale.row_entries * task.n_samples

@@ -41,7 +41,7 @@ class Minibatch(Algorithm):
 
     name = "minibatch"
     summary = "mini-batch gradient descent, synchronous and parallel"
-    capabilities = Capabilities(threads=True, deterministic=True)
+    capabilities = Capabilities(threads=True, deterministic=True, models=frozenset({"linear", "softmax"}))
 
     batch_size: int = 64
     block_size: int | None = None

@@ -40,7 +40,7 @@ class Sgd(Algorithm):
 
     name = "sgd"
     summary = "stochastic gradient descent on one thread"
-    capabilities = Capabilities(threads=False, deterministic=True, shares=True)
+    capabilities = Capabilities(threads=False, deterministic=True, shares=True, models=frozenset({"linear", "softmax"}))
 
     block_size: int | None = None
     average: bool | int = False

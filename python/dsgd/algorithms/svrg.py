@@ -76,7 +76,13 @@ class Svrg(Algorithm):
 
     name = "svrg"
     summary = "variance reduced SGD, lock-free on several threads"
-    capabilities = Capabilities(threads=True, deterministic=False, regularises_unseen=True, schedule="constant")
+    capabilities = Capabilities(
+        threads=True,
+        deterministic=False,
+        regularises_unseen=True,
+        schedule="constant",
+        models=frozenset({"linear", "softmax"}),
+    )
 
     inner_steps: int | Literal["window"] | None = None
     anchor: str = "last"
@@ -186,6 +192,7 @@ class _Window:
 
     def __init__(self, task: Task) -> None:
         rows = np.random.default_rng(task.seed).permutation(task.n_samples)[:_SEEN_ROWS]
+        self._whole = task.problem
         self._sample = Sample.cut(task.problem.matrix, np.sort(rows))
         self._objective = self._sample.problem(task.problem).objective(1)
         self._values: list[float] = []
@@ -200,7 +207,7 @@ class _Window:
         return stands_still(self._values)
 
     def _value(self, weights: NDArray[Any]) -> float:
-        return self._objective.value(self._sample.weights(weights), 1)
+        return self._objective.value(self._sample.weights(self._whole, weights), 1)
 
 
 def _check_inner_steps(value: Any) -> int | Literal["window"] | None:

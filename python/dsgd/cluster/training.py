@@ -23,8 +23,9 @@ from dsgd.cluster.trace import Trace
 from dsgd.data.partition import deal, part
 from dsgd.errors import ConfigError, DivergedError
 from dsgd.history import History, Record
+from dsgd.models import Model
 from dsgd.progress import ProgressReport
-from dsgd.result import Evaluation, LinearModel
+from dsgd.result import Evaluation
 from dsgd.step_search import choose_steps
 from dsgd.stopping import Stopping
 from dsgd.training import explosion_bound
@@ -105,7 +106,7 @@ class _Recorder:
         self,
         work: Assignment,
         task: Task,
-        model: LinearModel,
+        model: Model,
         evaluation: Evaluation | None,
         stopping: Stopping,
         callbacks: Sequence[Callback],
@@ -183,7 +184,7 @@ def train_on_cluster(
     algorithm: DistributedAlgorithm,
     cluster: Simulation,
     tasks: Sequence[Task],
-    model: LinearModel,
+    model: Model,
     evaluation: Evaluation | None,
     stopping: Stopping,
     evaluate_every: int,
@@ -199,7 +200,7 @@ def train_on_cluster(
     cluster : Simulation
     tasks : sequence of Task
         One, which is trained in place.
-    model : LinearModel
+    model : Model
         Whose only row of weights the task trains.
     evaluation : Evaluation or None
     stopping : Stopping

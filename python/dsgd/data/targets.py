@@ -12,6 +12,7 @@ from dsgd.checks import check_real, shown
 from dsgd.data.inputs import as_array, as_real
 from dsgd.errors import ConfigError, DataError
 from dsgd.losses import Loss
+from dsgd.parameters import ParameterLayout
 
 __all__ = ["as_initial_weights", "as_labels", "as_sample_weight", "as_targets", "check_same_kind", "one_vs_all"]
 
@@ -78,7 +79,7 @@ def as_targets(y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]) -> t
     -------
     targets : ndarray of shape (n_problems, n_samples)
         For two classes one row, -1 for the smaller class and +1 for the larger; for more one row a class, +1 for it and
-        -1 for all others (one-vs-all).
+        -1 for all others (one-vs-all). For a joint loss one row, the number of the class.
     classes : ndarray of shape (n_classes,) or None
         Sorted; None for regression.
 
@@ -99,6 +100,8 @@ def as_targets(y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]) -> t
         raise DataError(
             f"y has {len(classes)} different labels in {n_rows} rows; for regression use loss='squared', say"
         )
+    if loss.joint:
+        return np.searchsorted(classes, labels).astype(dtype)[None], classes
     return one_vs_all(labels, classes, dtype), classes
 
 
@@ -176,19 +179,19 @@ def _class_weights(class_weight: Any, classes: NDArray[Any], member: NDArray[Any
 
 
 def as_initial_weights(
-    init: ArrayLike | None, n_problems: int, n_parameters: int, dtype: np.dtype[Any]
+    init: ArrayLike | None, n_problems: int, layout: ParameterLayout, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
     """Return the weights to start from, of shape (n_problems, n_parameters): a copy of `init`, or zeros for None.
 
     Raises
     ------
     DataError
-        Unless `init` is finite and of that shape, or of shape (n_parameters,) for one problem.
+        Unless `init` is finite and of the shape of the layout, or for several problems of so many of these.
     """
     if init is None:
-        return np.zeros((n_problems, n_parameters), dtype)
+        return np.zeros((n_problems, layout.size), dtype)
     weights = _cast(as_real(as_array(init, "init"), "init"), dtype, "init")
-    expected = (n_parameters,) if n_problems == 1 else (n_problems, n_parameters)
+    expected = layout.shape if n_problems == 1 else (n_problems, *layout.shape)
     if weights.shape != expected:
         raise DataError(
             f"init has shape {weights.shape}; it must be {expected}: a weight for every feature, then the intercept if "
@@ -196,4 +199,4 @@ def as_initial_weights(
         )
     if not np.isfinite(weights).all():
         raise DataError(f"init{np.argwhere(~np.isfinite(weights))[0].tolist()} is not finite")
-    return weights.reshape(n_problems, n_parameters).copy()
+    return np.stack([layout.pack(each) for each in weights.reshape(n_problems, *layout.shape)])

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from dsgd.algorithms import Algorithm, resolve_algorithm
 from dsgd.errors import ConfigError
 from dsgd.job import Job, penalty_strengths, threads_of
-from dsgd.losses import LOSSES, SKLEARN_NAMES, Loss
+from dsgd.losses import LOSSES, SKLEARN_NAMES, Logistic, Loss, Softmax
 from dsgd.schedules import (
     Adaptive,
     Constant,
@@ -69,8 +69,10 @@ def job_of(estimator: Any, n_rows: int, *, max_epochs: int, start_epoch: int = 0
 
 
 def loss_of(estimator: Any) -> Loss:
-    """Return the loss, by the name that either library has for it."""
+    """Return the loss, by the name that either library has for it; of two classes the softmax is the logistic loss."""
     kind = LOSSES[OWN_NAMES.get(estimator.loss, estimator.loss)]
+    if kind is Softmax and len(estimator.classes_) == 2:
+        kind = Logistic
     return kind(**{field.name: getattr(estimator, field.name) for field in dataclasses.fields(kind)})
 
 
