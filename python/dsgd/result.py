@@ -204,22 +204,27 @@ class FitResult:
 
         Returns
         -------
-        sklearn.linear_model.SGDClassifier or SGDRegressor
+        sklearn.linear_model.SGDClassifier or SGDRegressor, or LogisticRegression for softmax
             It predicts the same; `partial_fit` goes on with its own defaults.
         """
-        from sklearn.linear_model import SGDClassifier, SGDRegressor
+        from sklearn.linear_model import LogisticRegression, SGDClassifier, SGDRegressor
 
-        loss = self.model.loss
-        name = SKLEARN_NAMES.get(loss.name, loss.name)
-        estimator = (SGDRegressor if self.model.classes is None else SGDClassifier)(loss=name, **asdict(loss))
+        loss, classes = self.model.loss, self.model.classes
         coef, intercept = np.atleast_2d(self.coef_).copy(), np.atleast_1d(self.intercept_).astype(self.coef_.dtype)
-        estimator.coef_ = coef[0] if self.model.classes is None else coef
+        if loss.joint:
+            estimator: Any = LogisticRegression()
+            if len(coef) == 2:  # of which it knows the difference
+                coef, intercept = np.diff(coef, axis=0), np.diff(intercept)
+        else:
+            kind = SGDRegressor if classes is None else SGDClassifier
+            estimator = kind(loss=SKLEARN_NAMES.get(loss.name, loss.name), **asdict(loss))
+            estimator.t_ = 1.0
+        estimator.coef_ = coef[0] if classes is None else coef
         estimator.intercept_ = intercept
-        if self.model.classes is not None:
-            estimator.classes_ = self.model.classes.copy()
+        if classes is not None:
+            estimator.classes_ = classes.copy()
         estimator.n_features_in_ = self.model.n_features
         estimator.n_iter_ = len(self.history)
-        estimator.t_ = 1.0
         return estimator
 
     @classmethod

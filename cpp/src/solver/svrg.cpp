@@ -132,8 +132,9 @@ void Svrg<Data>::scalar(std::span<Real> v, double step, Walk& walk, std::size_t 
     Policy policy;
     Exclusive reading;
     const auto steps = kernel.steps(v, policy);
-    const auto of_v = steps.whole();
-    const auto mu = kernel.steps(std::span<const Real>(pull_), reading).whole();
+    const auto& of_v = steps.weights();
+    const auto reader = kernel.steps(std::span<const Real>(pull_), reading);
+    const auto& mu = reader.weights();
     const std::span<const Real> pull_of_intercepts = std::span(pull_).last(objective_.parameters_per_feature());
     const auto eta = static_cast<Real>(step);
     const auto rate = static_cast<Real>(objective_.config().intercept_rate);

@@ -57,6 +57,8 @@ class LinearObjective {
 
   [[nodiscard]] const Data& X() const { return X_; }
   [[nodiscard]] std::span<const Real> y() const { return y_; }
+  /// Empty: every s_i is 1.
+  [[nodiscard]] std::span<const Real> sample_weight() const { return sample_weight_; }
   [[nodiscard]] Real sample_weight(std::size_t i) const { return sample_weight_.empty() ? Real{1} : sample_weight_[i]; }
   [[nodiscard]] const LinearConfig& config() const { return config_; }
   /// Whether features are numbered by falling frequency, as good as.

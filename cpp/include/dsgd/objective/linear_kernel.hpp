@@ -6,6 +6,7 @@
 #include <cstddef>      // for size_t
 #include <span>         // for span
 #include <type_traits>  // for conditional_t, remove_const_t
+#include <utility>      // for declval
 #include <vector>       // for vector
 
 #include "dsgd/core/types.hpp"
@@ -41,11 +42,16 @@ template <typename Loss, typename Weight, typename Policy>
   }
 }
 
+template <typename Loss, typename Weight, typename Policy>
+using LinearWeightsOf = decltype(linear_weights(std::declval<std::span<Weight>>(), std::declval<const Loss&>(), true,
+                                                std::declval<Policy&>()));
+
 /// The residual of a sample: s_i times the derivatives of the loss by the decision values.
 template <typename Loss, RealType Real>
 using LinearResidual = std::conditional_t<VectorLoss<Loss>, std::vector<Real>, std::array<Real, 1>>;
 
-/// One thread's steps; `Weight` is const for a reader, which cannot descend.
+/// One thread's steps; `Weight` is const for a reader, which cannot descend. Everything is a value here, in reach of
+/// the sample loop without a way through the objective.
 template <typename Data, typename Loss, typename Penalty, typename Weight, typename Policy>
 class LinearSteps {
  public:
@@ -53,48 +59,61 @@ class LinearSteps {
 
   LinearSteps(const LinearObjective<Data>& objective, const Loss& loss, const Penalty& penalty,
               std::span<Weight> weights, Policy& policy)
-      : objective_(objective), loss_(loss), penalty_(penalty), weights_(weights), policy_(policy) {}
+      : X_(objective.X()),
+        y_(objective.y()),
+        sample_weight_(objective.sample_weight()),
+        loss_(loss),
+        penalty_(penalty),
+        rate_(static_cast<Real>(objective.config().intercept_rate)),
+        fit_intercept_(objective.config().fit_intercept),
+        weights_(weights),
+        policy_(policy),
+        whole_(linear_weights(weights, loss, fit_intercept_, policy)) {}
 
-  [[nodiscard]] auto guard(std::size_t i) const { return whole().guard(objective_.X().row(i)); }
+  [[nodiscard]] auto guard(std::size_t i) const { return whole_.guard(X_.row(i)); }
 
   Real evaluate(std::size_t i, std::span<Real> residual, bool with_loss) const {
-    whole().decisions(objective_.X().row(i), residual);
+    whole_.decisions(X_.row(i), residual);
     return finish(i, residual, with_loss);
   }
 
   /// What is left of `evaluate` where `residual` has the decision values.
   Real finish(std::size_t i, std::span<Real> residual, bool with_loss) const {
-    const Real loss = differentiate(loss_, residual, objective_.y()[i], with_loss);
-    for (Real& each : residual) each *= objective_.sample_weight(i);
+    const Real loss = differentiate(loss_, residual, y_[i], with_loss);
+    if (!sample_weight_.empty()) {
+      for (Real& each : residual) each *= sample_weight_[i];
+    }
     return loss;
   }
 
   void descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t visit) const {
-    whole().descend(objective_.X().row(i), residual, step, rate(), penalty_, visit);
+    whole_.descend(X_.row(i), residual, step, rate_, penalty_, visit);
   }
 
   void descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t visit, Features part) const {
-    const auto w = linear_weights(weights_, loss_, fit_intercept() && part.begin == 0, policy_);
-    w.descend(objective_.X().row(i).between(part.begin, part.end), residual, step, rate(), penalty_, visit);
+    const auto w = linear_weights(weights_, loss_, fit_intercept_ && part.begin == 0, policy_);
+    w.descend(X_.row(i).between(part.begin, part.end), residual, step, rate_, penalty_, visit);
   }
 
   /// One step reduced in variance, the prox on every visit: `pull` is the part of the gradient that is the same for
   /// all samples.
   void descend_reduced(std::size_t i, std::span<const Real> residual, Real step, std::span<const Real> pull) const {
-    whole().descend_reduced(objective_.X().row(i), residual, step, rate(), penalty_, pull);
+    whole_.descend_reduced(X_.row(i), residual, step, rate_, penalty_, pull);
   }
 
-  [[nodiscard]] auto whole() const { return linear_weights(weights_, loss_, fit_intercept(), policy_); }
+  [[nodiscard]] const auto& weights() const { return whole_; }
 
  private:
-  [[nodiscard]] bool fit_intercept() const { return objective_.config().fit_intercept; }
-  [[nodiscard]] Real rate() const { return static_cast<Real>(objective_.config().intercept_rate); }
-
-  const LinearObjective<Data>& objective_;
-  const Loss& loss_;
-  const Penalty& penalty_;
+  Data X_;
+  std::span<const Real> y_;
+  std::span<const Real> sample_weight_;
+  Loss loss_;
+  Penalty penalty_;
+  Real rate_;
+  bool fit_intercept_;
   std::span<Weight> weights_;
   Policy& policy_;
+  LinearWeightsOf<Loss, Weight, Policy> whole_;
 };
 
 template <typename Data, typename LossT, typename PenaltyT>
@@ -111,7 +130,7 @@ struct LinearKernel {
     return empty;
   }
 
-  /// Of weights that may be const, for a reader; the kernel must outlive them.
+  /// Of weights that may be const, for a reader.
   template <typename Weight, typename Policy>
   [[nodiscard]] auto steps(std::span<Weight> weights, Policy& policy) const {
     return LinearSteps<Data, LossT, PenaltyT, Weight, Policy>(objective, loss, penalty, weights, policy);
