@@ -239,7 +239,8 @@ class Softmax(Loss):
         """
         decision, target = np.asarray(z, np.float64), np.asarray(y, np.intp)
         of_target = np.take_along_axis(decision, target[:, None], axis=1)[:, 0]
-        return np.asarray(scipy.special.logsumexp(decision, axis=1) - of_target)
+        with np.errstate(over="ignore"):  # of a difference whose exponential is 0
+            return np.asarray(scipy.special.logsumexp(decision, axis=1) - of_target)
 
     def derivative(self, z: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         """Return dl/dz at (z, y), of the shape of z; parameters as for `value`."""
@@ -248,7 +249,8 @@ class Softmax(Loss):
 
     def probabilities(self, decision: NDArray[Any]) -> NDArray[np.float64]:
         """Return exp(z_c) / sum_c exp(z_c)."""
-        return np.asarray(scipy.special.softmax(decision.astype(np.float64), axis=1))
+        with np.errstate(over="ignore"):
+            return np.asarray(scipy.special.softmax(decision.astype(np.float64), axis=1))
 
 
 @dataclass(frozen=True, kw_only=True)

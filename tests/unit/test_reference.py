@@ -381,7 +381,11 @@ def test_gradient_equals_the_reference_on_any_number_of_threads(
         n_threads=1,
     )
     expected = reference.loss_gradient(
-        dense, y, *split(weights, loss, fit_intercept), loss=loss, sample_weight=sample_weight if weighted else 1.0
+        dense,
+        y,
+        *split(weights, loss, fit_intercept),
+        loss=loss,
+        sample_weight=1.0 if sample_weight is None else sample_weight,
     )
     for n_threads in (1, 2, 5):
         gradient = np.empty(len(weights))

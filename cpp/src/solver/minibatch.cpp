@@ -9,7 +9,7 @@
 // batch size also where an epoch leaves fewer rows for its last batch: every row weighs the same.
 #include "dsgd/solver/minibatch.hpp"
 
-#include <algorithm>    // for clamp, min
+#include <algorithm>    // for clamp, max, min
 #include <type_traits>  // for remove_cvref_t
 #include <vector>       // for vector
 
@@ -21,8 +21,10 @@
 namespace dsgd {
 namespace {
 
-/// Entries that are worth waking a thread for.
+/// Entries that are worth waking a thread for. What one costs is its way to memory and back; so many weights that it
+/// touches side by side cost as much again.
 constexpr std::size_t kThreadEntries = 100'000;
+constexpr std::size_t kWeightsOfAnEntry = 4;
 
 /// Rows whose decision values a thread computes before it asks for more.
 constexpr std::size_t kBlockRows = 32;
@@ -31,7 +33,8 @@ template <SampleObjective Objective>
 std::size_t useful_threads(const Objective& objective, std::size_t batch_size, std::size_t n_threads) {
   const auto& X = objective.X();
   const std::size_t entries = batch_size * (X.nonzeros() / std::max<std::size_t>(X.rows(), 1));
-  return std::clamp<std::size_t>(entries * objective.parameters_per_feature() / kThreadEntries, 1, n_threads);
+  const std::size_t cost = std::max<std::size_t>(objective.parameters_per_feature() / kWeightsOfAnEntry, 1);
+  return std::clamp<std::size_t>(entries * cost / kThreadEntries, 1, n_threads);
 }
 
 }  // namespace
