@@ -10,6 +10,7 @@ import auto
 import hogwild_checks
 import numpy as np
 import pytest
+import softmax
 from papers import hogwild, sdca
 from peers import time_to_accuracy
 from peers.optimum import optimum
@@ -131,3 +132,13 @@ def test_a_workload_knows_the_objective_that_fit_reports() -> None:
     result = dsgd.fit(data.X, data.y, algo="sgd", alpha=1e-3, max_epochs=3, random_state=0)
     w, b = result.coef_.astype(float), float(result.intercept_)
     assert data.objective(w, b) == pytest.approx(result.history[-1].objective, rel=1e-5)
+
+
+def test_softmax_is_drawn(tmp_path: Path) -> None:
+    if not present():
+        pytest.skip("the real data sets are not there")
+    figure = tmp_path / "softmax.png"
+    assert softmax.main(["--rounds", "1", "--rows", "400", "--output", str(figure)]) in (0, 1)
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    written = json.loads(figure.with_suffix(".json").read_text())["results"]
+    assert {name: set(found) for name, found in written.items()} == {name: set(softmax.RUNS) for name in softmax.NAMES}
