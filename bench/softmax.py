@@ -82,7 +82,7 @@ def draw(results: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
         seconds = [of["seconds of a processor"] for of in found.values()]
         labels = [f" error {of['test error']:.2%}, objective {of['objective']:.4f}" for of in found.values()]
         axes.bar_label(axes.barh(list(found), seconds, color="0.75"), labels)
-        axes.set(title=name, xlabel=f"seconds of a processor a thread, {PASSES} passes", xlim=(0, 2 * max(seconds)))
+        axes.set(title=name, xlabel=f"seconds of a processor a thread, {PASSES} passes", xlim=(0, 2.4 * max(seconds)))
         axes.invert_yaxis()
     with replacing(path) as beside:
         figure.savefig(beside, format="png", dpi=120)
