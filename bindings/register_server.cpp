@@ -4,6 +4,7 @@
 #include <optional>  // for optional
 
 #include "dsgd/server/client.hpp"
+#include "dsgd/server/mailbox.hpp"
 #include "dsgd/server/server.hpp"
 #include "pybind.hpp"
 
@@ -13,6 +14,8 @@ namespace {
 using server::Answer;
 using server::Checkpoint;
 using server::Client;
+using server::Mailbox;
+using server::MailboxLetter;
 using server::ParameterServer;
 using server::TableSpec;
 
@@ -28,9 +31,10 @@ Enum named(const char* const (&names)[Size], const std::string& name, const char
 }
 
 constexpr const char* kDTypes[] = {"float32", "float64"};
-constexpr const char* kRules[] = {"add", "add_scaled", "replace_mean", "average", "adagrad"};
+constexpr const char* kRules[] = {"add", "add_scaled", "replace_mean", "average", "adagrad", "blend"};
 constexpr const char* kStatuses[] = {"unknown", "expected", "live", "lost", "left"};
 constexpr const char* kLost[] = {"continue", "fail"};
+constexpr const char* kOnFull[] = {"overwrite", "sum"};
 constexpr const char* kKinds[] = {"joined", "rewound", "pull",    "clock",  "all_reduce",
                                   "left",   "signal",  "members", "letter", "failed"};
 
@@ -373,9 +377,38 @@ void register_client(py::module_& m) {
       .def_property_readonly("ready", &Client::ready);
 }
 
+py::list letters_of(const std::vector<MailboxLetter>& letters) {
+  py::list list;
+  for (const MailboxLetter& letter : letters) {
+    py::object keys = py::none();
+    if (letter.values.sparse) keys = to_array(letter.values.keys);
+    list.append(py::make_tuple(letter.peer, to_array(letter.values.data), std::move(keys), letter.name, letter.number));
+  }
+  return list;
+}
+
+void register_mailbox(py::module_& m) {
+  py::class_<Mailbox>(m, "Mailbox", "Letters that nobody has read yet; see mailbox.hpp.")
+      .def(py::init([](std::size_t slots, const std::string& on_full) {
+             return Mailbox(slots, named<server::OnFull>(kOnFull, on_full, "on_full"));
+           }),
+           py::kw_only(), py::arg("slots"), py::arg("on_full"))
+      .def(
+          "put",
+          [](Mailbox& self, std::uint32_t peer, const py::array& values, const std::optional<py::array>& keys,
+             std::string name,
+             std::uint64_t number) { self.put({peer, number, std::move(name), values_of(values, keys)}); },
+          py::arg("peer"), py::arg("values"), py::arg("keys") = py::none(), py::arg("name") = "", py::arg("number") = 0)
+      .def("drain", [](Mailbox& self) { return letters_of(self.drain()); })
+      .def(
+          "take", [](Mailbox& self, std::uint32_t slot) { return letters_of(self.take(slot)); }, py::arg("slot"))
+      .def_property_readonly("empty", &Mailbox::empty);
+}
+
 }  // namespace
 
 void register_server(py::module_& m) {
+  register_mailbox(m);
   register_table_spec(m);
   register_records(m);
   register_machine(m);

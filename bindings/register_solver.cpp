@@ -4,6 +4,7 @@
 #include "dsgd/solver/hogwild.hpp"
 #include "dsgd/solver/minibatch.hpp"
 #include "dsgd/solver/rows.hpp"
+#include "dsgd/solver/sampler.hpp"
 #include "dsgd/solver/sdca.hpp"
 #include "dsgd/solver/sgd.hpp"
 #include "dsgd/solver/svrg.hpp"
@@ -82,30 +83,26 @@ Share share_of(const std::string& name) {
   throw Error(ErrorCode::config, "unknown share '" + name + "'");
 }
 
-std::size_t gradient_of_rows(const Linear& objective, const py::array& weights, const py::array& rows,
-                             const py::array& gradient, const std::optional<py::array>& due) {
-  return visit_linear(objective, [&](const auto& f) {
+void gradient_of_rows(const Linear& objective, const py::array& weights, const py::array& rows,
+                      const py::array& gradient) {
+  visit_linear(objective, [&](const auto& f) {
     using Real = typename std::remove_cvref_t<decltype(f)>::Real;
     const auto w = array_span<const Real>(weights, "weights");
     const auto which = array_span<const std::int64_t>(rows, "rows");
     const auto sum = array_span<double>(gradient, "gradient");
-    const auto share = optional_span<double>(due, "due");
     const py::gil_scoped_release release;
-    return rows_gradient(f, w, which, sum, share);
+    rows_gradient(f, w, which, sum);
   });
 }
 
-std::size_t descend_rows(const Linear& objective, const py::array& weights, const py::array& rows, double step,
-                         const std::optional<py::array>& anchor, const std::optional<py::array>& pull) {
-  return visit_linear(objective, [&](const auto& f) {
-    using Real = typename std::remove_cvref_t<decltype(f)>::Real;
-    const auto w = array_span<Real>(weights, "weights");
-    const auto which = array_span<const std::int64_t>(rows, "rows");
-    const auto from = optional_span<const Real>(anchor, "anchor");
-    const auto mean = optional_span<const Real>(pull, "pull");
-    const py::gil_scoped_release release;
-    return rows_descend(f, w, from, mean, which, step);
-  });
+py::array_t<std::int64_t> draw_rows(std::size_t n_rows, std::size_t count, std::size_t block_size, std::uint64_t seed,
+                                    std::size_t index, std::size_t stream) {
+  if (n_rows == 0) throw Error(ErrorCode::config, "no rows to draw from");
+  py::array_t<std::int64_t> rows(static_cast<py::ssize_t>(count));
+  std::int64_t* next = rows.mutable_data();
+  Draws draws(n_rows, block_size, 0, 1, RandomStream(seed, index, stream));
+  draws.take(count, [&](std::size_t row) { *next++ = static_cast<std::int64_t>(row); });
+  return rows;
 }
 
 }  // namespace
@@ -155,10 +152,21 @@ void register_solver(py::module_& m) {
       py::arg("objective"), py::arg("weights"), py::arg("epoch"), py::arg("batch_size"), py::arg("n_threads"),
       py::arg("visited") = py::none(), py::arg("drift") = py::none(), py::arg("averaged") = 0);
 
+  m.def(
+      "minibatch_step",
+      [](const Objective& objective, const py::array& weights, const py::array& rows, double step,
+         std::size_t batch_size, std::size_t index, std::size_t n_threads) {
+        const auto which = array_span<const std::int64_t>(rows, "rows");
+        with_weights(objective, weights,
+                     [&](const auto& f, auto w) { minibatch_step(f, w, which, step, batch_size, index, n_threads); });
+      },
+      py::arg("objective"), py::arg("weights"), py::arg("rows"), py::arg("step"), py::arg("batch_size"),
+      py::arg("index"), py::arg("n_threads"));
+
   m.def("rows_gradient", &gradient_of_rows, py::arg("objective"), py::arg("weights"), py::arg("rows"),
-        py::arg("gradient"), py::arg("due") = py::none());
-  m.def("rows_descend", &descend_rows, py::arg("objective"), py::arg("weights"), py::arg("rows"), py::arg("step"),
-        py::arg("anchor") = py::none(), py::arg("pull") = py::none());
+        py::arg("gradient"));
+  m.def("draw_rows", &draw_rows, py::arg("n_rows"), py::arg("count"), py::kw_only(), py::arg("block_size"),
+        py::arg("seed"), py::arg("index"), py::arg("stream"));
 
   py::class_<HogwildSolver>(m, "Hogwild", "Hogwild! on an objective; see hogwild.hpp.")
       .def(py::init([](const Objective& objective, std::size_t n_threads, const std::string& write,
@@ -185,11 +193,12 @@ void register_solver(py::module_& m) {
 
   py::class_<SdcaSolver>(m, "Sdca", "Stochastic dual coordinate ascent on an objective; see sdca.hpp.")
       .def(py::init([](const Linear& objective, std::size_t n_threads, std::size_t merge_visits, double damping,
-                       std::size_t max_rest) {
-             return std::make_unique<SdcaSolver>(objective, SdcaConfig{n_threads, merge_visits, damping, max_rest});
+                       std::size_t max_rest, bool sgd_first) {
+             return std::make_unique<SdcaSolver>(objective,
+                                                 SdcaConfig{n_threads, merge_visits, damping, max_rest, sgd_first});
            }),
            py::arg("objective"), py::kw_only(), py::arg("n_threads"), py::arg("merge_visits"), py::arg("damping"),
-           py::arg("max_rest"), py::keep_alive<1, 2>())
+           py::arg("max_rest"), py::arg("sgd_first"), py::keep_alive<1, 2>())
       .def(
           "begin",
           [](SdcaSolver& self, const py::array& weights) {
@@ -250,6 +259,25 @@ void register_solver(py::module_& m) {
             self.with_weights(weights, [&](auto& solver, auto w) { solver.descend(w, step, count, order); });
           },
           py::arg("weights"), py::arg("step"), py::arg("count"), py::arg("visited") = py::none())
+      .def(
+          "use_mean",
+          [](SvrgSolver& self, const py::array& mean, const std::optional<py::array>& inverse_frequency) {
+            std::visit(
+                [&](const auto& solver) {
+                  using Real = typename std::remove_cvref_t<decltype(*solver)>::Real;
+                  solver->use_mean(array_span<const Real>(mean, "mean"),
+                                   optional_span<const Real>(inverse_frequency, "inverse_frequency"));
+                },
+                self.solver);
+          },
+          py::arg("mean"), py::arg("inverse_frequency") = py::none())
+      .def(
+          "descend_rows",
+          [](SvrgSolver& self, const py::array& weights, double step, const py::array& rows) {
+            const auto which = array_span<const std::int64_t>(rows, "rows");
+            self.with_weights(weights, [&](auto& solver, auto w) { solver.descend_rows(w, step, which); });
+          },
+          py::arg("weights"), py::arg("step"), py::arg("rows"))
       .def_property_readonly("mean_gradient", [](const SvrgSolver& self) {
         const auto mean = std::visit([](const auto& solver) { return solver->mean_gradient(); }, self.solver);
         return py::array_t<double>(static_cast<py::ssize_t>(mean.size()), mean.data());

@@ -39,7 +39,9 @@ def climb(problem: Problem, least: float, max_rest: int, n_threads: int, epochs:
         as_matrix(problem.data.X, n_threads), y, None, loss=_core.Loss(problem.loss, 0.0), n_threads=n_threads,
         alpha_l1=0, alpha_l2=problem.data.alpha, fit_intercept=False,
     )  # fmt: skip
-    solver = _core.Sdca(objective, n_threads=n_threads, merge_visits=2, damping=float(n_threads), max_rest=max_rest)
+    solver = _core.Sdca(
+        objective, n_threads=n_threads, merge_visits=2, damping=float(n_threads), max_rest=max_rest, sgd_first=True
+    )
     weights, schedule = np.zeros(problem.data.X.shape[1], np.float32), _core.Schedule(step_size=1.0)
     points, passes = [], 0.0
     for index in range(epochs):

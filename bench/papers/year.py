@@ -22,7 +22,7 @@ from dsgd.algorithms import Svrg
 from dsgd.data import make_like
 from dsgd.files import check_replaceable, replacing
 
-__all__ = ["ALPHA", "Curve", "YearData", "data_sets", "finish", "options", "svrg"]
+__all__ = ["ALPHA", "Curve", "YearData", "data_sets", "finish", "generated", "log_gaps", "options", "svrg"]
 
 ALPHA = 1e-5
 _FLOOR = 1e-13  # nearer than that is rounding
@@ -57,7 +57,18 @@ class Curve(NamedTuple):
 
     def at(self, passes: Floats) -> Floats:
         """Return the logarithms (of 10) of the gap at so many passes, on straight lines."""
-        return np.interp(passes, self.passes, np.log10(np.maximum(self.gaps, _FLOOR)))
+        return log_gaps(passes, self.passes, self.gaps)
+
+
+def log_gaps(at: Floats, where: Sequence[float], gaps: Sequence[float]) -> Floats:
+    """Return the logarithms (of 10) of a gap that was measured at some places, on straight lines between them."""
+    return np.interp(at, where, np.log10(np.maximum(gaps, _FLOOR)))
+
+
+def generated(rows: int) -> YearData:
+    """Return data of the shape of the full set, but for its rows."""
+    made = make_like("yearprediction", n_samples=rows, random_state=0)
+    return YearData.of(made.X, made.y)
 
 
 def data_sets(rows: int, console: Console) -> Iterator[tuple[str, YearData]]:
@@ -67,8 +78,7 @@ def data_sets(rows: int, console: Console) -> Iterator[tuple[str, YearData]]:
         yield "slice", YearData.of(np.vstack([parts.X, parts.X_test]), np.concatenate([parts.y, parts.y_test]))
     except FileNotFoundError:
         console.print("the slice of YearPredictionMSD is not there: skipped; set DSGD_DATA to the folder of real data")
-    made = make_like("yearprediction", n_samples=rows, random_state=0)
-    yield "generated", YearData.of(made.X, made.y)
+    yield "generated", generated(rows)
 
 
 def svrg(data: YearData, algorithm: Svrg, step_size: float, epochs: int) -> Curve:
@@ -99,10 +109,10 @@ def svrg(data: YearData, algorithm: Svrg, step_size: float, epochs: int) -> Curv
     )
 
 
-def options(description: str, arguments: Sequence[str], figure: str) -> argparse.Namespace:
-    """Return what is asked for on the command line."""
+def options(description: str, arguments: Sequence[str], figure: str, rows: int = 463_715) -> argparse.Namespace:
+    """Return what is asked for on the command line; `rows` is the default."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=positive, default=463_715, help="of the generated data")
+    parser.add_argument("--rows", type=positive, default=rows, help="of the generated data")
     parser.add_argument("--output", type=Path, default=ROOT / "docs/results" / figure, help="the figure")
     parsed = parser.parse_args(arguments)
     for path in (parsed.output, parsed.output.with_suffix(".json")):

@@ -118,16 +118,17 @@ def rows_gradient(
     weights: NDArray[Any],
     rows: NDArray[np.int64],
     gradient: NDArray[np.float64],
-    due: NDArray[np.float64] | None = None,
-) -> int: ...
-def rows_descend(
+) -> None: ...
+def minibatch_step(
     objective: LinearObjective,
     weights: NDArray[Any],
     rows: NDArray[np.int64],
     step: float,
-    anchor: NDArray[Any] | None = None,
-    pull: NDArray[Any] | None = None,
-) -> int: ...
+    batch_size: int,
+    index: int,
+    n_threads: int,
+) -> None: ...
+def draw_rows(n_rows: int, count: int, *, block_size: int, seed: int, index: int, stream: int) -> NDArray[np.int64]: ...
 
 class SdcaEpoch:
     @property
@@ -137,7 +138,14 @@ class SdcaEpoch:
 
 class Sdca:
     def __init__(
-        self, objective: LinearObjective, *, n_threads: int, merge_visits: int, damping: float, max_rest: int
+        self,
+        objective: LinearObjective,
+        *,
+        n_threads: int,
+        merge_visits: int,
+        damping: float,
+        max_rest: int,
+        sgd_first: bool,
     ) -> None: ...
     def begin(self, weights: NDArray[Any]) -> None: ...
     def epoch(
@@ -182,8 +190,25 @@ class Svrg:
     def descend(
         self, weights: NDArray[Any], step: float, count: int, visited: NDArray[np.int64] | None = None
     ) -> None: ...
+    def use_mean(self, mean: NDArray[Any], inverse_frequency: NDArray[Any] | None = None) -> None: ...
+    def descend_rows(self, weights: NDArray[Any], step: float, rows: NDArray[np.int64]) -> None: ...
     @property
     def mean_gradient(self) -> NDArray[np.float64]: ...
+
+class Mailbox:
+    def __init__(self, *, slots: int, on_full: str) -> None: ...
+    def put(
+        self,
+        peer: int,
+        values: NDArray[Any],
+        keys: NDArray[np.uint64] | None = None,
+        name: str = "",
+        number: int = 0,
+    ) -> None: ...
+    def drain(self) -> list[tuple[int, NDArray[Any], NDArray[np.uint64] | None, str, int]]: ...
+    def take(self, slot: int) -> list[tuple[int, NDArray[Any], NDArray[np.uint64] | None, str, int]]: ...
+    @property
+    def empty(self) -> bool: ...
 
 class TableSpec:
     def __init__(

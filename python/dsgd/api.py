@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import time
@@ -174,7 +175,7 @@ def fit(
     >>> result.score(X, y)
     1.0
     """
-    algorithm = resolve_algorithm(algo, algorithm_options, inspect.signature(fit).parameters)
+    algorithm = resolve_algorithm(algo, algorithm_options, _parameters())
     resolved_loss = resolve_loss(loss)
     alphas = penalty_strengths(penalty, alpha, l1_ratio)
     fit_intercept = check_flag("fit_intercept", fit_intercept)
@@ -245,6 +246,11 @@ def fit(
         index_base=index_base,
         trace=trace,
     )
+
+
+@functools.cache
+def _parameters() -> tuple[str, ...]:
+    return tuple(inspect.signature(fit).parameters)
 
 
 def _default_epochs(gap_tol: float | None) -> int:

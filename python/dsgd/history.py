@@ -32,6 +32,8 @@ class Record:
         The step size at the start of the epoch; with several classes that of the first.
     objective : float or None
         The regularised training objective; None where it was not evaluated.
+    loss : float or None
+        Its mean loss, without the penalty.
     score : float or None
         Accuracy (R2 for regression) on the evaluation set; None without one, or where it was not evaluated.
     gap : float or None
@@ -54,6 +56,7 @@ class Record:
     seconds: float
     step_size: float
     objective: float | None = None
+    loss: float | None = None
     score: float | None = None
     gap: float | None = None
     delay: tuple[int, ...] | None = None
@@ -65,7 +68,7 @@ class Record:
     bytes_received: tuple[int, ...] | None = None
 
 
-_OPTIONAL = ("objective", "score", "gap", "virtual_seconds")
+_OPTIONAL = ("objective", "loss", "score", "gap", "virtual_seconds")
 _COUNTS = ("delay", "clocks", "staleness", "bytes_sent", "bytes_received")
 
 

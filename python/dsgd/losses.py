@@ -46,6 +46,8 @@ class Loss:
     """Whether all classes make one problem, whose targets are their numbers, rather than one each."""
     curvature: ClassVar[float] = 1.0
     """The greatest second derivative in z; 1 by convention for a loss with a kink."""
+    smooth: ClassVar[bool] = True
+    """Whether the derivative in z has no jump."""
     steep: ClassVar[bool] = False
     """Whether the slope grows without bound, so that a step too long for one sample makes its error grow."""
     scale_free: ClassVar[bool] = False
@@ -150,6 +152,7 @@ class Hinge(Loss):
     """max(0, 1 - y z): the linear support vector machine."""
 
     name = "hinge"
+    smooth = False
     classification = True
 
 
@@ -168,6 +171,7 @@ class Perceptron(Loss):
     """max(0, -y z): only samples on the wrong side count, and weights of zero cost nothing."""
 
     name = "perceptron"
+    smooth = False
     classification = True
     scale_free = True
 
@@ -295,6 +299,7 @@ class EpsilonInsensitive(Loss):
     """
 
     name = "epsilon_insensitive"
+    smooth = False
     classification = False
     epsilon: float = 0.1
 
@@ -311,6 +316,7 @@ class SquaredEpsilonInsensitive(EpsilonInsensitive):
     """max(0, |z - y| - epsilon)^2; parameters as for `EpsilonInsensitive`."""
 
     name = "squared_epsilon_insensitive"
+    smooth = True
     curvature = 2.0
     steep = True
 

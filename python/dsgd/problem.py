@@ -122,9 +122,10 @@ class Problem:
     def penalty(self, coef: NDArray[Any]) -> float:
         """Return alpha R(w)."""
         alpha_l1, alpha_l2 = self.alphas
-        # Not a dot product: a BLAS may wake threads for it, and wait for them.
-        value = alpha_l2 / 2 * float(np.square(coef).sum(dtype=np.float64)) if alpha_l2 else 0.0
-        return value + (alpha_l1 * float(np.abs(coef).sum(dtype=np.float64)) if alpha_l1 else 0.0)
+        with np.errstate(over="ignore"):  # of weights that have diverged
+            # Not a dot product: a BLAS may wake threads for it, and wait for them.
+            value = alpha_l2 / 2 * float(np.square(coef, dtype=np.float64).sum()) if alpha_l2 else 0.0
+            return value + (alpha_l1 * float(np.abs(coef).sum(dtype=np.float64)) if alpha_l1 else 0.0)
 
     def shrink(self, coef: NDArray[Any], step: float | NDArray[Any]) -> None:
         """Make the proximal step of the penalty in place: argmin_v ||v - w||^2 / (2 step) + alpha R(v)."""

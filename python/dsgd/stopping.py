@@ -46,10 +46,10 @@ class Standstill:
     Parameters
     ----------
     tol : float or None
-        In units of the objective or score; None: never.
+        In units of the mean loss or of the score; None: never.
     patience : int
     on_score : bool
-        Whether the score on the evaluation set counts, rather than the training objective.
+        Whether the score on the evaluation set counts, rather than the mean loss of training, without the penalty.
     """
 
     def __init__(self, *, tol: float | None, patience: int, on_score: bool) -> None:
@@ -61,7 +61,7 @@ class Standstill:
 
     def reason(self, history: History, wall_seconds: float, since: int = 0) -> str | None:  # noqa: ARG002
         """Return ``"tol"`` or ``"early_stopping"`` where the fit stands still, else None."""
-        value = history[-1].score if self._on_score else history[-1].objective
+        value = history[-1].score if self._on_score else history[-1].loss
         if self._tol is None or value is None:
             return None
         if len(history) == since + 1:

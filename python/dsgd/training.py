@@ -138,12 +138,12 @@ def _records(
             task.start_epoch = epoch
         start = time.perf_counter()
         for ends in zip(*(algorithm.epochs(task) for task in tasks), strict=True):
-            if algorithm.capabilities.stochastic and not algorithm.capabilities.regularises_unseen:
-                for task in tasks:
+            for task in tasks:
+                if not algorithm.regularises_unseen(task.problem):
                     task.shrink_unseen(epoch, algorithm.batch_rows)
             seconds += time.perf_counter() - start
             evaluate = evaluate_every > 0 and ((epoch + 1) % evaluate_every == 0 or epoch + 1 == max_epochs)
-            objective = _objective(tasks, ends) if evaluate else None
+            loss, objective = _losses(tasks, ends) if evaluate else (None, None)
             diverged = not np.isfinite(model.weights).all() or (
                 objective is not None and _exploded(tasks, objective, bound)
             )
@@ -161,6 +161,7 @@ def _records(
                 seconds=seconds,
                 step_size=ends[0].step_size,
                 objective=objective,
+                loss=loss,
                 score=evaluation.score(model) if evaluate and evaluation is not None else None,
                 gap=_gap(ends),
                 delay=ends[0].delay,
@@ -174,12 +175,11 @@ def _gap(ends: Sequence[EpochEnd]) -> float | None:
     return max(gaps) if len(gaps) == len(ends) else None
 
 
-def _objective(tasks: Sequence[Task], ends: Sequence[EpochEnd]) -> float:
-    """Return the mean objective of the problems, from the losses of an epoch where the algorithm summed them."""
-    values = [
-        task.value() if end.loss is None else end.loss + task.penalty() for task, end in zip(tasks, ends, strict=True)
-    ]
-    return sum(values) / len(tasks)
+def _losses(tasks: Sequence[Task], ends: Sequence[EpochEnd]) -> tuple[float, float]:
+    """Return mean loss and objective of the problems, from the losses of an epoch where the algorithm summed them."""
+    losses = [task.mean_loss() if end.loss is None else end.loss for task, end in zip(tasks, ends, strict=True)]
+    loss = sum(losses) / len(tasks)
+    return loss, loss + sum(task.penalty() for task in tasks) / len(tasks)
 
 
 def _exploded(tasks: Sequence[Task], objective: float, bound: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 from problems import make_problem
 
 import dsgd
+from dsgd import _core
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp, Sync, resolve_algorithm
-from dsgd.algorithms.variance_reduction import longest_safe_step
 from dsgd.cluster import Crash, KernelCost, Simulation
+from dsgd.cluster.commands import Push
 from dsgd.cluster.kernels import Kernels
 from dsgd.cluster.run import Assignment, SimulatedRun
+from dsgd.cluster.worker_task import WorkerTask
 from dsgd.data.inputs import as_matrix
 from dsgd.data.partition import deal, part
 from dsgd.losses import resolve_loss
@@ -46,7 +49,7 @@ def assignment(algorithm: DistributedAlgorithm, workers: int, clocks: int, step_
     return Assignment(
         algorithm=algorithm,
         kernels=[Kernels(mine, inverse, 1) for mine in parts],
-        start=np.zeros(21),
+        start=np.zeros(problem.matrix.n_features + 1),
         max_clocks=clocks,
         passes_per_clock=1.0,
         schedule=Constant(),
@@ -63,42 +66,6 @@ def simulate(work: Assignment, **cluster: Any) -> np.ndarray[Any, Any]:
 def optimum() -> float:
     result = dsgd.fit(X, Y, algo="batch", loss="logistic", alpha=1e-2, max_epochs=2000, n_threads=1)
     return float(result.history[-1].objective or math.nan)
-
-
-def test_ssp_on_one_node_is_a_plain_loop() -> None:
-    work = assignment(Ssp(batch_size=8), 1, 50, 0.2)
-    kernels = Kernels(problem_of(X), None, 1)
-    weights = np.zeros(21)
-    random: Any = None
-    for clock in range(50):
-        index, begin = divmod(clock * 8, 240)
-        if begin == 0:
-            random = np.random.Generator(np.random.Philox(key=[6, index])).permutation(240)
-        weights = weights + kernels.minibatch_step(weights, random[begin : begin + 8], 0.2)
-    assert np.array_equal(simulate(work), weights)
-
-
-def test_sync_with_one_worker_is_a_plain_loop() -> None:
-    work = assignment(Sync(batch_size=240), 1, 20, 0.5)
-    kernels = Kernels(problem_of(X), None, 1)
-    weights = np.zeros(21)
-    for clock in range(20):
-        rows = np.random.Generator(np.random.Philox(key=[6, (1 << 40) + clock])).permutation(240)
-        weights = kernels.proximal_step(weights, kernels.gradient(weights, rows), 0.5)
-    assert np.array_equal(simulate(work), weights)
-
-
-@pytest.mark.parametrize("gradient", ["global", "exact", "local"])
-def test_dissvrg_on_one_node_is_a_plain_loop(gradient: str) -> None:
-    work = assignment(DisSvrg(gradient=gradient), 1, 10, 0.1)
-    kernels = Kernels(problem_of(X), None, 1)
-    weights = np.zeros(21)
-    step = min(0.1, longest_safe_step(problem_of(X)))
-    for clock in range(10):
-        rows = np.random.Generator(np.random.Philox(key=[5, clock])).integers(240, size=240)
-        end = kernels.svrg_steps(weights, weights, kernels.full_gradient(weights), rows, step)
-        weights = weights + (end - weights)
-    assert np.array_equal(simulate(work), weights)
 
 
 def test_a_barrier_algorithm_gives_the_same_bits_on_every_cluster() -> None:
@@ -169,7 +136,7 @@ def test_a_local_gradient_is_biased() -> None:
         ("dissvrg", "staleness", (0, math.inf)),
         ("dissvrg", "gradient", ("global", "exact", "local")),
         ("dissvrg", "inner_steps", (10, 20)),
-        ("dissvrg", "inner_steps_increment", (0, 20)),
+        ("dissvrg", "inner_steps_increment", (0, 20, None)),
         ("dissvrg", "window", (False, True)),
         ("dissvrg", "max_sigma", (0.0, 1.0)),
     ],
@@ -180,8 +147,8 @@ def test_every_option_changes_the_result(algo: str, option: str, values: tuple[A
         algorithm = resolve_algorithm(algo, {option: value})
         assert isinstance(algorithm, DistributedAlgorithm)
         work = assignment(algorithm, 3, 30, 0.01)
-        speeds = [1.0] * (len(work.kernels) - 1) + [0.1]
-        results.append(simulate(work, speeds=speeds).tobytes())
+        speeds = [1.0] * (len(work.kernels) - 1) + [0.1]  # and kernels slow enough for a node's speed to matter
+        results.append(simulate(work, speeds=speeds, kernel_cost=KernelCost(entry=1e-7)).tobytes())
     assert len(set(results)) == len(values)
 
 
@@ -204,6 +171,18 @@ def test_options_that_need_others_change_the_result(options: dict[str, Any], cha
     assert results[0] != results[1]
 
 
+def test_by_default_a_worker_grows_its_loop_by_a_tenth_of_its_rows_up_to_five_times_them() -> None:
+    slow: dict[str, Any] = {"speeds": [1.0, 1.0, 0.01], "kernel_cost": KernelCost(call=1e-3)}
+    algorithms = (
+        DisSvrg(staleness=2),
+        DisSvrg(staleness=2, inner_steps_increment=8, max_inner_steps=400),
+        DisSvrg(staleness=2, max_inner_steps=399),
+    )
+    runs = [simulate(assignment(algorithm, 3, 80, 0.01), **slow) for algorithm in algorithms]
+    assert np.array_equal(runs[0], runs[1])
+    assert not np.array_equal(runs[0], runs[2])
+
+
 def test_sync_checks_as_often_as_it_is_told() -> None:
     clocks = []
     for every in (1, 7):
@@ -218,6 +197,43 @@ def test_frequencies_of_the_whole_data_reach_the_parts() -> None:
     assert whole is not None
     for kernels in work.kernels:
         assert np.array_equal(kernels._objective.inverse_frequency, whole)  # type: ignore[arg-type]
-        own = kernels._local_frequencies()
+        own = kernels._local_frequencies
         assert own is not None
         assert not np.array_equal(own, whole)
+
+
+class WholePushes(Ssp):
+    """One that names no keys, and takes as long."""
+
+    def push(self, task: WorkerTask, start: Any, end: Any) -> Push:
+        task.differing(start, end)
+        return Push(end if self.staleness == 0 else end - start)
+
+
+@pytest.mark.parametrize("staleness", [0, 2])
+def test_pushing_only_what_moved_takes_fewer_bytes_to_the_same_weights(staleness: int) -> None:
+    wide, _ = make_problem(240, 2000, seed=3)
+    outcomes = []
+    for kind in (Ssp, WholePushes):
+        work = assignment(kind(batch_size=4, staleness=staleness), 4, 20, 0.1, wide)
+        outcomes.append(SimulatedRun(Simulation(nodes=4, bandwidth=1e15), work).run())
+    some, whole = outcomes
+    assert np.array_equal(some.weights, whole.weights)
+    assert np.count_nonzero(some.weights) > 100
+    assert max(some.record.bytes_sent) < 0.7 * min(whole.record.bytes_sent)
+
+
+def test_where_nearly_all_weights_move_all_are_pushed() -> None:
+    kernels = Kernels(problem_of(X), None, 1)
+    before = np.zeros(21)
+    assert kernels.differing(before, np.where(np.arange(21) < 16, 1.0, 0.0)) is not None
+    assert kernels.differing(before, np.where(np.arange(21) < 17, 1.0, 0.0)) is None
+
+
+def test_plain_steps_on_rows_that_are_named_are_those_of_sgd() -> None:
+    kernels = Kernels(replace(problem_of(X), alphas=(0.0, 0.0)), None, 1)
+    epoch = _core.Epoch(index=1, schedule=_core.Schedule(step_size=0.1), block_size=1, seed=7)
+    expected = np.full(21, 0.1)
+    moved = kernels.sgd_steps(expected, _core.draw_rows(240, 240, block_size=1, seed=7, index=1, stream=0), 0.1)
+    _core.sgd_epoch(kernels._objective, expected, epoch)
+    np.testing.assert_allclose(moved, expected, rtol=1e-12)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cluster.toys import run_toy
+from cluster.toys import compute, run_toy
 
 from dsgd.algorithms.distributed import Program
 from dsgd.cluster import Crash, Simulation
@@ -64,7 +64,7 @@ def test_a_ticket_lets_a_program_work_while_values_travel() -> None:
         def body(task: WorkerTask) -> Program:
             for clock in range(3):
                 ticket = yield Pull(clock, ahead=ahead)
-                task.kernels.count(elements=1_000_000)
+                compute(task, 1e-3)
                 if ahead:
                     assert isinstance(ticket, Ticket)
                     assert len((yield Wait(ticket))) == 4
@@ -197,7 +197,7 @@ def counting_state(lives: list[tuple[int, int, int]]) -> Any:
         lives.append((task.rank, task.start_clock, state.done))
         for clock in range(task.start_clock, task.max_clocks):
             yield Pull(clock)
-            task.kernels.count(elements=10_000_000)  # 10 ms
+            compute(task, 0.01)
             state.done += 1
             state.sums = state.sums + 1
             yield Push(np.ones(4))
@@ -232,7 +232,7 @@ def test_a_lost_worker_ends_the_run_or_not_as_configured() -> None:
     def body(task: WorkerTask) -> Program:
         for clock in range(task.start_clock, task.max_clocks):
             yield Pull(clock)
-            task.kernels.count(elements=1_000_000_000)
+            compute(task, 1.0)
             yield Clock()
 
     failures = [Crash(1, at=2.5)]

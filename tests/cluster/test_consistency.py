@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cluster.toys import run_toy, toy_assignment
+from cluster.toys import compute, run_toy, toy_assignment
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +66,7 @@ def see_counts(cluster: Simulation, staleness: float, clocks: int) -> list[tuple
         for clock in range(task.start_clock, task.max_clocks):
             counts = yield Pull(clock)
             seen.append((task.rank, clock, counts.tolist()))
-            task.kernels.count(elements=int(task.random(clock).integers(1, 8_000_000)))
+            compute(task, task.random(clock).uniform(0, 8e-3))
             yield Push(one)
             yield Clock()
 
@@ -109,7 +109,7 @@ def test_a_trace_with_a_broken_gate_is_refused() -> None:
     def body(task: WorkerTask) -> Program:
         for clock in range(task.max_clocks):
             yield Pull(clock)
-            task.kernels.count(elements=1_000_000)
+            compute(task, 1e-3)
             yield Clock()
 
     trace = run_toy(body, Simulation(nodes=2, speeds=[1, 0.1]), clocks=10, staleness=4).trace
@@ -131,7 +131,7 @@ def test_no_push_is_lost_or_applied_twice(cluster: Simulation, staleness: float)
                 delta = task.random(clock).integers(-9, 10, size=4).astype(float)
                 pushed[:] += delta
                 yield Push(delta)
-            task.kernels.count(elements=5_000_000)
+            compute(task, 5e-3)
             yield Clock()
 
     outcome = run_toy(body, cluster, clocks=5, size=4, staleness=staleness)
@@ -154,7 +154,7 @@ def test_after_a_restart_of_the_server_the_table_is_the_checkpoint_and_what_came
             delta = task.random(clock).integers(-9, 10, size=4).astype(float)
             yield Push(delta)
             pushed[task.rank] += delta
-            task.kernels.count(elements=5_000_000)
+            compute(task, 5e-3)
             yield Clock()
 
     run = SimulatedRun(cluster, toy_assignment(body, nodes=cluster.nodes, clocks=5, size=4, staleness=2))

@@ -50,8 +50,8 @@ def test_work_ends_when_the_speed_says(profile: SpeedProfile, begin: float, seco
 
 
 def test_a_kernel_costs_what_it_counts() -> None:
-    cost = KernelCost(entry=2.0, far_entry=7.0, element=3.0, call=5.0)
-    assert cost.seconds(Work(entries=10, far_entries=1, elements=100, calls=2)) == 337
+    cost = KernelCost(entry=2.0, far_line=7.0, element=3.0, call=5.0)
+    assert cost.seconds(Work(entries=10, far_lines=1, elements=100, calls=2)) == 337
 
 
 class Interrupted(Ssp):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from dsgd.algorithms.base import Capabilities
-from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table
-from dsgd.cluster import Simulation
+from dsgd.algorithms.distributed import DistributedAlgorithm, Mailbox, Program, Table
+from dsgd.cluster import KernelCost, Simulation
 from dsgd.cluster.kernels import Kernels
 from dsgd.cluster.run import Assignment, Outcome, SimulatedRun
 from dsgd.cluster.worker_task import WorkerTask
@@ -20,6 +20,11 @@ from dsgd.problem import Problem, measure
 from dsgd.schedules import Constant
 
 Body = Callable[[WorkerTask], Program]
+
+
+def compute(task: WorkerTask, seconds: float) -> None:
+    """Count as much work as a node of speed 1 does in that time."""
+    task.kernels.count(elements=round(seconds / KernelCost().element))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +38,14 @@ class Toy(DistributedAlgorithm):
     body: Body
     staleness: float = 0
     rules: dict[str, str]
+    letters: Mailbox = Mailbox()  # noqa: RUF009  # frozen
 
     @property
-    def tables(self) -> tuple[Table, ...]:  # type: ignore[override]  # each toy has its own
+    def mailbox(self) -> Mailbox:
+        return self.letters
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
         return tuple(Table(name=name, rule=rule) for name, rule in self.rules.items())
 
     @property
@@ -50,7 +60,14 @@ class Toy(DistributedAlgorithm):
 
 
 def toy_assignment(
-    body: Body, *, nodes: int, clocks: int, size: int = 4, staleness: float = 0, rules: dict[str, str] | None = None
+    body: Body,
+    *,
+    nodes: int,
+    clocks: int,
+    size: int = 4,
+    staleness: float = 0,
+    rules: dict[str, str] | None = None,
+    mailbox: Mailbox | None = None,
 ) -> Assignment:
     """Return work for `body` on tables of `size` numbers."""
     random = np.random.default_rng(0)
@@ -65,7 +82,7 @@ def toy_assignment(
         scale=measure(matrix, None, 1),
     )
     return Assignment(
-        algorithm=Toy(body=body, staleness=staleness, rules=rules or {"weights": "add"}),
+        algorithm=Toy(body=body, staleness=staleness, rules=rules or {"weights": "add"}, letters=mailbox or Mailbox()),
         kernels=[Kernels(problem, None, 1) for _ in range(nodes)],
         start=np.zeros(size),
         max_clocks=clocks,

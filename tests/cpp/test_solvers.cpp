@@ -18,6 +18,8 @@ using namespace dsgd;
 namespace {
 
 const LinearConfig kLogistic{.loss = {"logistic", 0}, .alpha_l1 = 0, .alpha_l2 = 1e-3, .fit_intercept = true};
+// With L1 there is the degree split on one thread, too.
+const LinearConfig kElastic{.loss = {"logistic", 0}, .alpha_l1 = 1e-4, .alpha_l2 = 1e-3, .fit_intercept = true};
 
 Epoch epoch(std::size_t index, double step_size) {
   return {
@@ -35,7 +37,7 @@ void hogwild_epoch(const LinearObjective<Data>& objective, std::span<typename Da
 
 TEST_CASE("Hogwild! on one thread is stochastic gradient descent, bit for bit, under every write policy") {
   const auto problem = testing::random_problem(500, 40, 0.2, 4);
-  const LinearObjective objective(problem.view(), problem.y, {}, kLogistic, 1);
+  const LinearObjective objective(problem.view(), problem.y, {}, kElastic, 1);
   std::vector<double> expected(objective.n_parameters(), 0);
   for (std::size_t e = 0; e < 3; ++e) sgd_epoch(objective, std::span(expected), epoch(e, 0.5), {});
   for (const char* write : {"racy", "atomic", "locked", "in-turn"}) {
@@ -237,16 +239,21 @@ TEST_CASE("mini-batches give the same bits on any number of threads, sparse or d
   check(dense);
 }
 
-TEST_CASE("mini-batches of one row are stochastic gradient descent, bit for bit") {
+TEST_CASE("mini-batches of one row are stochastic gradient descent, and Hogwild! on one thread, bit for bit") {
   const auto problem = testing::random_problem(500, 40, 0.2, 4);
-  const LinearObjective objective(problem.view(), problem.y, {}, kLogistic, 1);
-  std::vector<double> expected(41, 0);
-  std::vector<double> weights(41, 0);
-  for (std::size_t e = 0; e < 3; ++e) {
-    sgd_epoch(objective, std::span(expected), epoch(e, 0.5), {});
-    minibatch_epoch(objective, std::span(weights), epoch(e, 0.5), 1, 2, {});
+  for (const auto& config : {kElastic, kLogistic}) {
+    const LinearObjective objective(problem.view(), problem.y, {}, config, 1);
+    std::vector<double> sgd(41, 0);
+    std::vector<double> hogwild(41, 0);
+    std::vector<double> weights(41, 0);
+    for (std::size_t e = 0; e < 3; ++e) {
+      sgd_epoch(objective, std::span(sgd), epoch(e, 0.5), {});
+      hogwild_epoch(objective, std::span(hogwild), epoch(e, 0.5), 1, "racy");
+      minibatch_epoch(objective, std::span(weights), epoch(e, 0.5), 1, 2, {});
+    }
+    CHECK(weights == hogwild);
+    CHECK((weights == sgd) == (config.alpha_l1 > 0));
   }
-  CHECK(weights == expected);
 }
 
 TEST_CASE("ranges of features hold about as many entries each and all of them together") {

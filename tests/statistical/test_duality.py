@@ -111,14 +111,14 @@ def test_two_threads_reach_the_same_gap(loss: str, fit_intercept: bool) -> None:
     assert two == pytest.approx(one, rel=1e-5)
 
 
-def gaps(loss: str, fit_intercept: bool, counts: tuple[int, ...]) -> list[float]:
+def gaps(loss: str, fit_intercept: bool, counts: tuple[int, ...], seed: int) -> list[float]:
     """Return the relative gap after so many epochs."""
     X, y = make_problem(300, 20, seed=5)
     found = []
     for epochs in counts:
         with pytest.warns(RuntimeWarning, match="the duality gap is"):
             history = dsgd.fit(
-                X, y, algo="sdca", loss=loss, alpha=0.01, fit_intercept=fit_intercept, n_threads=1, random_state=0,
+                X, y, algo="sdca", loss=loss, alpha=0.01, fit_intercept=fit_intercept, n_threads=1, random_state=seed,
                 max_epochs=epochs, gap_tol=1e-15,
             ).history  # fmt: skip
         found.append(history[-1].gap or 0.0)
@@ -128,6 +128,9 @@ def gaps(loss: str, fit_intercept: bool, counts: tuple[int, ...]) -> list[float]
 @pytest.mark.parametrize("loss", ["logistic", "squared", "squared_hinge", "modified_huber", "huber"])
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_smooth_losses_converge_linearly(loss: str, fit_intercept: bool) -> None:
-    """Every four epochs the gap falls to half and less: one of 1/k would fall from epoch 12 to 16 by a quarter."""
-    logs = np.log10(gaps(loss, fit_intercept, (4, 8, 12, 16)))
+    """Every four epochs the gap falls to half and less: one of 1/k would fall from epoch 12 to 16 by a quarter.
+
+    In the mean over seeds: samples at rest make the gap of one run fall by leaps.
+    """
+    logs = np.mean([np.log10(gaps(loss, fit_intercept, (4, 8, 12, 16), seed)) for seed in range(8)], axis=0)
     assert (np.diff(logs) < -0.3).all()

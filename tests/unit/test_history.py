@@ -49,6 +49,7 @@ def test_to_frame() -> None:
         "seconds",
         "step_size",
         "objective",
+        "loss",
         "score",
         "gap",
         "delay",

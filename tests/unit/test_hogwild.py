@@ -149,7 +149,7 @@ def mean_loss(n_threads: int, *, sum_loss: bool = True, dense: bool = False, **o
     weights, schedule = np.zeros(41), _core.Schedule(step_size=0.1)
     objective = _core.LinearObjective(
         as_matrix(X.toarray() if dense else X, 1), Y, np.linspace(0, 2, 6000), loss=_core.Loss("logistic", 0.0),
-        alpha_l1=0.0, alpha_l2=0.01, fit_intercept=True, n_threads=1,
+        alpha_l1=0.001, alpha_l2=0.01, fit_intercept=True, n_threads=1,
     )  # fmt: skip
     solver = _core.Hogwild(objective, n_threads=max(n_threads, 1), sum_loss=sum_loss, **{"write": "racy", **options})
     loss = 0.0

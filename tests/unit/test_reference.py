@@ -8,56 +8,45 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from problems import make_problem
+from referenced import (
+    DENSE,
+    LOSSES,
+    N_EPOCHS,
+    N_FEATURES,
+    N_ROWS,
+    WEIGHTS,
+    X,
+    Y,
+    make_objective,
+    n_outputs_of,
+    some_weights,
+    split,
+    target_of,
+    zeros,
+)
 
 import dsgd
 from dsgd import _core, schedules
 from dsgd.data.inputs import as_matrix
-from dsgd.testing import dual_reference, reference
-
-N_ROWS, N_FEATURES, N_EPOCHS = 125, 30, 4
-LOSSES = sorted(reference.VALUES)
-WEIGHTS = np.random.default_rng(4).exponential(size=N_ROWS)
-X, Y = make_problem(N_ROWS, N_FEATURES, seed=1)
-DENSE = X.toarray()
-CLASSES = (DENSE @ np.random.default_rng(3).standard_normal((N_FEATURES, 3))).argmax(axis=1).astype(np.float64)
-
-
-def target_of(loss: str) -> NDArray[np.float64]:
-    return CLASSES if loss == "softmax" else Y
-
-
-def n_outputs_of(loss: str) -> int:
-    return 3 if loss == "softmax" else 1
-
-
-def make_objective(data: Any, *, loss: str, sample_weight: Any = None, **config: Any) -> _core.LinearObjective:
-    core_loss = _core.Loss(loss, reference.EPSILON, n_outputs_of(loss))
-    matrix, target = as_matrix(data, 1), target_of(loss)
-    return _core.LinearObjective(matrix, target, sample_weight, loss=core_loss, n_threads=2, **config)
-
-
-def zeros(loss: str, fit_intercept: bool) -> NDArray[np.float64]:
-    return np.zeros((N_FEATURES + fit_intercept) * n_outputs_of(loss))
-
-
-def some_weights(loss: str, fit_intercept: bool, scale: float = 1.0) -> NDArray[np.float64]:
-    return np.random.default_rng(0).normal(0, scale, len(zeros(loss, fit_intercept)))
-
-
-def split(weights: NDArray[np.float64], loss: str, fit_intercept: bool) -> tuple[Any, Any]:
-    """Return copies of w and b as the reference has them."""
-    by_feature = weights.reshape(-1, 3).copy() if loss == "softmax" else weights.copy()
-    return by_feature[:N_FEATURES], by_feature[N_FEATURES] if fit_intercept else 0.0
+from dsgd.testing import reference
 
 
 def train(
-    objective: _core.LinearObjective, weights: NDArray[np.float64], schedule: _core.Schedule, seed: int = 7
+    objective: _core.LinearObjective,
+    weights: NDArray[np.float64],
+    schedule: _core.Schedule,
+    seed: int = 7,
+    algo: str = "sgd",
 ) -> list[int]:
     """Train for N_EPOCHS in place; return the rows in the order in which the core visited them."""
     visited = np.empty((N_EPOCHS, N_ROWS), np.int64)
+    hogwild = _core.Hogwild(objective, n_threads=1, write="racy")
     for index in range(N_EPOCHS):
         epoch = _core.Epoch(index=index, schedule=schedule, block_size=1, seed=seed)
-        _core.sgd_epoch(objective, weights, epoch, visited[index])
+        # On one thread hogwild visits the rows in the order of sgd.
+        _core.sgd_epoch(objective, weights if algo == "sgd" else weights.copy(), epoch, visited[index])
+        if algo == "hogwild":
+            hogwild.epoch(weights, epoch)
     return [int(row) for row in visited.ravel()]
 
 
@@ -70,8 +59,9 @@ def train(
     ids=["none", "l2", "strong", "l1", "both"],
 )
 @pytest.mark.parametrize("weighted", [False, True])
-def test_sgd_equals_the_reference(
-    loss: str, layout: str, fit_intercept: bool, alpha_l1: float, alpha_l2: float, weighted: bool
+@pytest.mark.parametrize("algo", ["sgd", "hogwild"])
+def test_sgd_and_hogwild_equal_the_reference(
+    loss: str, layout: str, fit_intercept: bool, alpha_l1: float, alpha_l2: float, weighted: bool, algo: str
 ) -> None:
     data, stored = (X, DENSE != 0) if layout == "sparse" else (DENSE, None)
     sample_weight = WEIGHTS if weighted else None
@@ -87,9 +77,10 @@ def test_sgd_equals_the_reference(
         intercept_rate=rate,
     )
     weights = zeros(loss, fit_intercept)
-    order = train(objective, weights, schedule)
+    order = train(objective, weights, schedule, algo=algo)
     steps = [0.02 * 0.8 ** (t // N_ROWS) / (t + 1) ** 0.1 for t in range(len(order))]
-    w, b = reference.sgd(
+    run = reference.sgd_iterates if algo == "sgd" else reference.hogwild_iterates
+    *_, (w, b) = run(
         DENSE,
         target_of(loss),
         order,
@@ -139,8 +130,8 @@ def test_the_loss_of_an_epoch_is_that_of_its_samples_before_their_steps() -> Non
     visited = np.empty(N_ROWS, np.int64)
     epoch = _core.Epoch(index=0, schedule=_core.Schedule(step_size=0.1), block_size=1, seed=7)
     loss = _core.sgd_epoch(objective, weights, epoch, visited, sum_loss=True)
-    path = reference.iterates(
-        DENSE, Y, [[int(i)] for i in visited], [0.1] * N_ROWS, loss="logistic", alpha=0.01, fit_intercept=True,
+    path = reference.sgd_iterates(
+        DENSE, Y, visited.tolist(), [0.1] * N_ROWS, loss="logistic", alpha=0.01, fit_intercept=True,
         stored=DENSE != 0, sample_weight=WEIGHTS,
     )  # fmt: skip
     before = [(np.zeros(N_FEATURES), 0.0), *path][:-1]
@@ -275,62 +266,23 @@ def test_svrg_equals_the_reference(
 
 @pytest.mark.parametrize("begin", [1, 100, 400])
 @pytest.mark.parametrize("layout", ["sparse", "dense"])
-def test_the_average_is_that_of_the_reference_from_the_given_sample_on(begin: int, layout: str) -> None:
+@pytest.mark.parametrize(("alpha", "alpha_l1"), [(0.0, 0.0), (0.01, 0.0), (2.0, 0.0), (0.01, 0.003)], ids=str)
+def test_the_average_is_that_of_the_reference_from_the_given_sample_on(
+    begin: int, layout: str, alpha: float, alpha_l1: float
+) -> None:
     data, stored = (X, DENSE != 0) if layout == "sparse" else (DENSE, None)
-    settings: dict[str, Any] = {"algo": "sgd", "loss": "logistic", "alpha": 0.01, "fit_intercept": False}
+    settings: dict[str, Any] = {"algo": "sgd", "loss": "logistic", "fit_intercept": False}
+    settings |= {"penalty": "elasticnet", "alpha": alpha + alpha_l1, "l1_ratio": alpha_l1 / max(alpha + alpha_l1, 1e-9)}
     settings |= {"random_state": 3, "step_size": 0.1, "schedule": "constant", "max_epochs": N_EPOCHS}
     result = dsgd.fit(data, Y, average=True if begin == 1 else begin, **settings)
-    objective = make_objective(data, loss="logistic", alpha_l1=0, alpha_l2=0.01, fit_intercept=False)
+    objective = make_objective(data, loss="logistic", alpha_l1=0, alpha_l2=0, fit_intercept=False)
     order = train(objective, np.zeros(N_FEATURES), _core.Schedule(step_size=0.1), seed=3)
-    path = reference.iterates(
-        DENSE,
-        Y,
-        [[i] for i in order],
-        [0.1] * len(order),
-        loss="logistic",
-        alpha=0.01,
-        fit_intercept=False,
+    path = reference.sgd_iterates(
+        DENSE, Y, order, [0.1] * len(order), loss="logistic", alpha=alpha, alpha_l1=alpha_l1, fit_intercept=False,
         stored=stored,
-    )
+    )  # fmt: skip
     expected = np.mean([w for w, _ in path][begin - 1 :], axis=0)
     np.testing.assert_allclose(result.coef_, expected, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss not in ("perceptron", "softmax")])
-@pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize(("weighted", "max_rest", "damping"), [(False, 0, 1.0), (True, 8, 1.0), (True, 1, 1.5)])
-def test_sdca_equals_the_reference(
-    loss: str, fit_intercept: bool, weighted: bool, max_rest: int, damping: float
-) -> None:
-    """Sparse and dense data have one reference: there is no degree split in the dual."""
-    sample_weight = WEIGHTS if weighted else None
-    config: dict[str, Any] = {"loss": loss, "sample_weight": sample_weight, "fit_intercept": fit_intercept}
-    config |= {"intercept_rate": 0.3}
-    epochs = [
-        _core.Epoch(index=index, schedule=_core.Schedule(step_size=1.0), block_size=2, seed=7)
-        for index in range(N_EPOCHS)
-    ]
-    path: list[Any] = []
-    for data in (X, DENSE):
-        objective = make_objective(data, alpha_l1=0, alpha_l2=0.03, **config)
-        weights = np.zeros(N_FEATURES + fit_intercept)
-        options: dict[str, Any] = {"n_threads": 1, "merge_visits": 2, "damping": damping}
-        solver = _core.Sdca(objective, max_rest=max_rest, **options)
-        order = np.empty((N_EPOCHS, N_ROWS), np.int64)
-        for epoch, rows in zip(epochs, order, strict=True):  # nobody rests: the order is that of every solver
-            _core.Sdca(objective, max_rest=0, **options).epoch(weights.copy(), epoch, visited=rows)
-        path = path or list(
-            dual_reference.sdca(DENSE, Y, order.tolist(), alpha=0.03, max_rest=max_rest, damping=damping, **config)
-        )
-        for epoch, (w, b, beta, rows) in zip(epochs, path, strict=True):
-            visited = np.empty(N_ROWS, np.int64)
-            done = solver.epoch(weights, epoch, visited=visited)
-            assert visited[: done.visits].tolist() == rows
-            np.testing.assert_allclose(weights, np.append(w, b)[: len(weights)], rtol=0, atol=1e-12)
-            np.testing.assert_allclose(solver.duals, beta, rtol=0, atol=1e-12)
-    assert np.abs(weights).max() > 0.01
-    may_rest = max_rest > 0 and loss not in ("logistic", "squared")  # whose steps always change something
-    assert (sum(len(rows) for *_, rows in path) < N_EPOCHS * N_ROWS) == may_rest
 
 
 @pytest.mark.parametrize("loss", LOSSES)

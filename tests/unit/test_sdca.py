@@ -67,10 +67,37 @@ def test_another_rule_may_stop_first_without_a_warning() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"max_rest": 0}, {"max_rest": 2}, {"damping": 2.0}, {"block_size": 8}, {"random_state": 1}], ids=str
+    "change",
+    [{"max_rest": 0}, {"max_rest": 1}, {"damping": 2.0}, {"block_size": 8}, {"sgd_first": True}, {"random_state": 1}],
+    ids=str,
 )
 def test_every_option_changes_the_result(change: dict[str, Any]) -> None:
     assert (fit(max_epochs=10).coef_ != fit(max_epochs=10, **change).coef_).any()
+
+
+def test_a_first_epoch_as_if_the_samples_so_far_were_all_comes_nearer() -> None:
+    X, y = dsgd.data.make_text_classification(3000, n_features=2000, random_state=0)
+    for loss in ("logistic", "hinge"):
+        settings: dict[str, Any] = {"algo": "sdca", "loss": loss, "alpha": 1e-3, "n_threads": 1, "random_state": 0}
+        best = dsgd.fit(X, y, max_epochs=60, **settings).history[-1].objective or 0.0
+        first, plain = (
+            (dsgd.fit(X, y, max_epochs=2, sgd_first=sgd_first, **settings).history[-1].objective or 0.0) - best
+            for sgd_first in (True, False)
+        )
+        assert 0 <= first < 0.6 * plain, loss
+
+
+@pytest.mark.parametrize(
+    ("loss", "alpha", "sgd_first"), [("logistic", 1e-5, True), ("hinge", 1e-2, True), ("hinge", 1e-4, False)]
+)
+def test_by_default_it_does_so_for_smooth_losses_and_short_rows(loss: str, alpha: float, sgd_first: bool) -> None:
+    X, y = dsgd.data.make_text_classification(1000, n_features=500, random_state=0)  # rows of length 1
+    settings: dict[str, Any] = {"loss": loss, "alpha": alpha, "n_threads": 1, "random_state": 0, "max_epochs": 2}
+    default, asked, other = (
+        dsgd.fit(X, y, algo=Sdca(sgd_first=first), **settings).coef_ for first in (None, sgd_first, not sgd_first)
+    )
+    assert (default == asked).all()
+    assert (default != other).any()
 
 
 def test_rest_saves_visits_and_changes_the_optimum_by_nothing() -> None:
@@ -161,7 +188,7 @@ def test_rebuilt_weights_are_the_sum_of_the_rows_by_their_dual_variables(
     objective = _core.LinearObjective(
         as_matrix(X.astype(real), 1), Y.astype(real), importance, loss=_core.Loss("logistic", 0), n_threads=1, **config
     )
-    solver = _core.Sdca(objective, n_threads=n_threads, merge_visits=2, damping=2.0, max_rest=8)
+    solver = _core.Sdca(objective, n_threads=n_threads, merge_visits=2, damping=2.0, max_rest=8, sgd_first=True)
     weights = np.zeros(20 + fit_intercept, real)
     schedule = _core.Schedule(step_size=1.0)
     for index in range(8):

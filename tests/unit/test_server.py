@@ -111,6 +111,7 @@ def test_rows_have_the_width_of_the_table() -> None:
         ({"rule": "add_scaled"}, [3.0, 3.5]),
         ({"rule": "replace_mean"}, [(1 + 15) / 4, (2 + 15) / 4]),
         ({"rule": "average"}, [(1 + 15) / 4, (2 + 15) / 4]),
+        ({"rule": "blend"}, [3.0, 3.5]),
         ({"rule": "adagrad", "step_size": 2.0}, [-2 - 2 * 15 / math.sqrt(1 + 225), -2 - 2 * 15 / math.sqrt(4 + 225)]),
     ],
 )
@@ -118,7 +119,7 @@ def test_each_rule_does_what_its_line_in_the_table_of_the_page_says(
     options: dict[str, Any], expected: list[float]
 ) -> None:
     cluster = Cluster([table(size=2, **options)], 2).connect_all()
-    weighted = options["rule"] not in {"add", "add_scaled"}
+    weighted = options["rule"] not in {"add", "add_scaled", "blend"}
     cluster.clients[0].push(0.0, "w", np.array([1.0, 2.0]))
     cluster.clients[1].push(0.0, "w", np.array([5.0, 5.0]), weight=3.0 if weighted else 1.0)
     for client in cluster.clients:
@@ -128,6 +129,37 @@ def test_each_rule_does_what_its_line_in_the_table_of_the_page_says(
     assert pulled is not None
     np.testing.assert_allclose(pulled, np.array(expected), rtol=1e-15)
     np.testing.assert_array_equal(cluster.servers[0].snapshot("w"), pulled)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_blending_moves_the_table_by_the_way_from_where_it_was_when_the_clock_began(dtype: str) -> None:
+    random = np.random.default_rng(0)
+    start, first, second = random.standard_normal((3, 4)).astype(dtype)
+    cluster = Cluster([table(size=4, rule="blend", dtype=dtype), table("sum", 4, rule="add_scaled", dtype=dtype)], 2)
+    for name in ("w", "sum"):
+        cluster.servers[0].assign(name, start)
+    cluster.connect_all()
+    for client, end in zip(cluster.clients, (first, second), strict=True):
+        client.push(0.0, "w", end[1:], keys(1, 2, 3))  # row 0 has not moved
+        client.push(0.0, "sum", (end - start)[1:], keys(1, 2, 3))
+    np.testing.assert_array_equal(cluster.pull(0).values, start)  # not before the end of the clock
+    for client in cluster.clients:
+        client.clock(0.0)
+    cluster.run()
+    np.testing.assert_array_equal(cluster.pull(0).values, cluster.pull(0, "sum").values)
+
+
+@pytest.mark.parametrize("rule", ["blend", "replace_mean"])
+def test_what_a_single_worker_pushes_is_what_it_pulls_to_the_bit(rule: str) -> None:
+    cluster = Cluster([table(size=500, rule=rule)], 1)
+    random = np.random.default_rng(0)
+    cluster.servers[0].assign("w", random.standard_normal(500))
+    cluster.connect_all()
+    end = random.standard_normal(500)
+    cluster.clients[0].push(0.0, "w", end, weight=1.0 if rule == "blend" else 49.0)
+    cluster.clients[0].clock(0.0)
+    cluster.run()
+    np.testing.assert_array_equal(cluster.pull(0).values, end)
 
 
 @pytest.mark.parametrize(("staleness", "others_needed"), [(0.0, 1), (1.0, 0), (math.inf, 0)])

@@ -14,10 +14,13 @@ from dsgd.stopping import Standstill, Stopping
 X, Y = make_problem(300, 40, seed=0)
 
 
-def history(objectives: list[float | None], scores: list[float | None] | None = None) -> History:
+def history(
+    objectives: list[float | None], scores: list[float | None] | None = None, losses: list[float | None] | None = None
+) -> History:
+    none = [None] * len(objectives)
     return History(
-        Record(epoch=k + 1, effective_passes=k + 1, seconds=k, step_size=1, objective=objective, score=score)
-        for k, (objective, score) in enumerate(zip(objectives, scores or [None] * len(objectives), strict=True))
+        Record(epoch=k + 1, effective_passes=k + 1, seconds=k, step_size=1, objective=value, score=score, loss=loss)
+        for k, (value, score, loss) in enumerate(zip(objectives, scores or none, losses or none, strict=True))
     )
 
 
@@ -125,7 +128,7 @@ def test_a_standstill_is_epochs_that_are_not_better_than_the_best_by_tol(
 ) -> None:
     rule = Standstill(tol=0.15, patience=2, on_score=on_score)
     scores = [None if value is None else -value for value in objectives]
-    whole = history([0.0] * 5, scores) if on_score else history(objectives)
+    whole = history([0.0] * 5, scores) if on_score else history([0.0] * 5, losses=objectives)
     reasons = [rule.reason(whole[: k + 1], 0) for k in range(5)]
     name = "early_stopping" if on_score else "tol"
     first = next((k + 1 for k, reason in enumerate(reasons) if reason == name), None)
@@ -134,7 +137,7 @@ def test_a_standstill_is_epochs_that_are_not_better_than_the_best_by_tol(
 
 def test_a_standstill_is_waited_for_anew_after_an_answer() -> None:
     rule = Standstill(tol=0.1, patience=2, on_score=False)
-    flat = history([1.0] * 6)
+    flat = history([1.0, 0.8, 0.6, 0.4, 0.2, 0.0], losses=[1.0] * 6)  # the penalty has no say
     assert [rule.reason(flat[: k + 1], 0, since=0 if k < 3 else 3) for k in range(6)] == [
         None, None, "tol", None, "tol", "tol",
     ]  # fmt: skip

@@ -49,6 +49,46 @@ def rows(index: int, count: int) -> list[int]:
     return [int(row) for row in visited]
 
 
+def solver_on(data: Any, form: str = "reweighted", **config: Any) -> _core.Svrg:
+    loss = _core.Loss("logistic", 0)
+    given: dict[str, Any] = {"alpha_l1": 0, "alpha_l2": 0.01, "fit_intercept": True, "n_threads": 1}
+    objective = _core.LinearObjective(as_matrix(data, 1), Y, None, loss=loss, **given)
+    return _core.Svrg(objective, n_threads=1, mean_gradient=form, **config)
+
+
+@pytest.mark.parametrize("data", [X, DENSE], ids=["sparse", "dense"])
+def test_steps_on_rows_that_are_named_are_those_of_an_epoch_that_draws_them(data: Any) -> None:
+    epoch = _core.Epoch(index=2, schedule=_core.Schedule(step_size=1.0), block_size=1, seed=7)
+    drawn = _core.draw_rows(N, 400, block_size=1, seed=7, index=2, stream=0)
+    ends = []
+    for named in (False, True):
+        solver, weights = solver_on(data), np.full(D + 1, 0.1)
+        solver.begin(epoch)
+        solver.take_anchor(weights)
+        if named:
+            solver.use_mean(solver.mean_gradient)
+            for part in (drawn[:150], drawn[150:]):
+                solver.descend_rows(weights, 0.05, part)
+        else:
+            solver.descend(weights, 0.05, 400)
+        ends.append(weights)
+    assert np.array_equal(ends[0], ends[1])
+
+
+def test_rows_and_means_that_do_not_fit_are_refused() -> None:
+    solver, weights = solver_on(X), np.zeros(D + 1)
+    with pytest.raises(ConfigError, match="row 300 is not one of 300"):
+        solver.descend_rows(weights, 0.1, np.array([0, 300]))
+    with pytest.raises(ConfigError, match="row -1 is not one of 300"):
+        solver.descend_rows(weights, 0.1, np.array([-1]))
+    with pytest.raises(ConfigError, match="mean_gradient has 3 elements; expected 41"):
+        solver.use_mean(np.zeros(3))
+    with pytest.raises(ConfigError, match="inverse_frequency has 41 elements; expected 40"):
+        solver.use_mean(np.zeros(D + 1), np.zeros(D + 1))
+    with pytest.raises(ConfigError, match="use reweighted"):
+        solver_on(X, "scalar").descend_rows(weights, 0.1, np.array([0]))
+
+
 def inner(w: NDArray[np.float64], order: Sequence[int], step: float, **options: Any) -> NDArray[np.float64]:
     """Return the weights after every step of an epoch, by the reference."""
     path = reference.svrg_epoch(

@@ -6,6 +6,7 @@
 #include <type_traits>  // for make_unsigned_t
 
 #include "dsgd/core/atomic.hpp"
+#include "dsgd/core/check_size.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
 #include "dsgd/objective/row_sum.hpp"
@@ -63,11 +64,6 @@ double loss_at(const Loss& loss, std::span<double> z, double y) {
   }
 }
 
-[[noreturn]] void wrong_size(const std::string& what, std::size_t size, std::size_t expected) {
-  throw Error(ErrorCode::config,
-              what + " has " + std::to_string(size) + " elements; expected " + std::to_string(expected));
-}
-
 }  // namespace
 
 template <typename Data>
@@ -84,8 +80,7 @@ LinearObjective<Data>::LinearObjective(Data X, std::span<const Real> y, std::spa
   check_target();
   if (!sample_weight_.empty()) check_length("sample_weight", sample_weight_.size());
   if (inverse_frequency.empty()) return;
-  const std::size_t expected = Data::kSparse ? X_.features() : 0;
-  if (inverse_frequency.size() != expected) wrong_size("inverse_frequency", inverse_frequency.size(), expected);
+  check_size("inverse_frequency", inverse_frequency.size(), Data::kSparse ? X_.features() : 0);
   std::call_once(frequencies_->once,
                  [&] { frequencies_->inverse.assign(inverse_frequency.begin(), inverse_frequency.end()); });
 }
@@ -129,7 +124,7 @@ void LinearObjective<Data>::check_length(const char* what, std::size_t size) con
 
 template <typename Data>
 void LinearObjective<Data>::check_weights(std::span<const Real> weights) const {
-  if (weights.size() != n_parameters()) wrong_size("weights", weights.size(), n_parameters());
+  check_size("weights", weights.size(), n_parameters());
 }
 
 template <typename Data>
@@ -194,11 +189,9 @@ template <typename Data>
 void LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::span<double> out, std::size_t n_threads,
                                           std::span<Real> derivatives) const {
   check_weights(weights);
-  if (out.size() != n_parameters()) wrong_size("out", out.size(), n_parameters());
+  check_size("out", out.size(), n_parameters());
   const std::size_t m = residual_size();
-  if (!derivatives.empty() && derivatives.size() != X_.rows() * m) {
-    wrong_size("derivatives", derivatives.size(), X_.rows() * m);
-  }
+  if (!derivatives.empty()) check_size("derivatives", derivatives.size(), X_.rows() * m);
   Exclusive policy;
   visit_loss(config_.loss, [&]<typename Loss>(Loss loss) {
     const LinearKernel<Data, Loss, NoPenalty> kernel{*this, loss, {}};
@@ -218,9 +211,8 @@ void decision_function(const Data& X, std::span<const typename Data::Real> weigh
                        std::span<typename Data::Real> out, std::size_t n_threads) {
   using Real = typename Data::Real;
   const std::size_t m = std::max<std::size_t>(out.size() / std::max<std::size_t>(X.rows(), 1), 1);
-  const std::size_t expected = (X.features() + (fit_intercept ? 1 : 0)) * m;
-  if (weights.size() != expected) wrong_size("weights", weights.size(), expected);
-  if (out.size() != X.rows() * m) wrong_size("out", out.size(), X.rows() * m);
+  check_size("weights", weights.size(), (X.features() + (fit_intercept ? 1 : 0)) * m);
+  check_size("out", out.size(), X.rows() * m);
   Exclusive policy;
   const auto decide = [&](const auto& w) {
     parallel_blocks(X.rows(), kBlockRows, n_threads, [&](std::size_t /*block*/, std::size_t begin, std::size_t end) {

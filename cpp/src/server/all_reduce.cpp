@@ -1,19 +1,24 @@
 #include "dsgd/server/all_reduce.hpp"
 
+#include <algorithm>  // for transform
+
 namespace dsgd::server {
 namespace {
 
 template <typename Real>
 net::Values reduce(const std::map<std::uint32_t, net::AllReduce>& contributions, std::size_t size, bool mean) {
+  double total = mean ? 0 : 1;
+  if (mean) {
+    for (const auto& [_, contribution] : contributions) total += contribution.weight;
+  }
   std::vector<double> sum(size, 0.0);
-  double total = 0;
   for (const auto& [_, contribution] : contributions) {
     const auto& values = std::get<std::vector<Real>>(contribution.values.data);
-    for (std::size_t k = 0; k < size; ++k) sum[k] += contribution.weight * static_cast<double>(values[k]);
-    total += contribution.weight;
+    const double share = contribution.weight / total;  // 1 of a single worker, whose mean is what it gave, to the bit
+    for (std::size_t k = 0; k < size; ++k) sum[k] += share * static_cast<double>(values[k]);
   }
   std::vector<Real> result(size);
-  for (std::size_t k = 0; k < size; ++k) result[k] = static_cast<Real>(mean ? sum[k] / total : sum[k]);
+  std::ranges::transform(sum, result.begin(), [](double value) { return static_cast<Real>(value); });
   return {false, {}, std::move(result)};
 }
 

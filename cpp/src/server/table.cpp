@@ -6,8 +6,7 @@ namespace dsgd::server {
 namespace {
 
 template <typename Real>
-std::variant<AddRule<Real>, ReplaceMeanRule<Real>, AverageRule<Real>, AdagradRule<Real>> make_rule(
-    const TableSpec& spec, std::size_t size) {
+RuleOf<Real> make_rule(const TableSpec& spec, std::size_t size) {
   const auto width = static_cast<std::size_t>(spec.width);
   switch (spec.rule) {
     case Rule::replace_mean:
@@ -16,6 +15,8 @@ std::variant<AddRule<Real>, ReplaceMeanRule<Real>, AverageRule<Real>, AdagradRul
       return AverageRule<Real>{width, Paged<Real>(size), Paged<double>(size)};
     case Rule::adagrad:
       return AdagradRule<Real>{spec.step_size, width, Paged<Real>(size), Paged<double>(size)};
+    case Rule::blend:
+      return BlendRule<Real>(width, size);
     default:
       return AddRule<Real>{spec.rule == Rule::add_scaled, width, Paged<Real>(size)};
   }

@@ -38,7 +38,7 @@ double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std
         const Real loss = w.evaluate(e, seen, config_.sum_loss);
         if (config_.sum_loss) losses += static_cast<double>(objective_.sample_weight(e) * loss);
         [[maybe_unused]] const auto turn = policy.turn();
-        w.descend(e, seen, steps(t), e + epoch.index);
+        w.descend(e, seen, steps(t), visit_number(e, epoch.index));
         if (delays != nullptr) delays->finish();
       }
       t += config_.n_threads;

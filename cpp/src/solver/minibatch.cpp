@@ -9,7 +9,7 @@
 // batch size also where an epoch leaves fewer rows for its last batch: every row weighs the same.
 #include "dsgd/solver/minibatch.hpp"
 
-#include <algorithm>    // for clamp, max, min
+#include <algorithm>    // for clamp, max
 #include <type_traits>  // for remove_cvref_t
 #include <vector>       // for vector
 
@@ -17,6 +17,7 @@
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
 #include "dsgd/objective/every.hpp"
+#include "dsgd/solver/rows.hpp"
 
 namespace dsgd {
 namespace {
@@ -37,6 +38,51 @@ std::size_t useful_threads(const Objective& objective, std::size_t batch_size, s
   return std::clamp<std::size_t>(entries * cost / kThreadEntries, 1, n_threads);
 }
 
+/// The steps of one call, and what they share.
+template <SampleObjective Objective>
+class BatchSteps {
+ public:
+  using Real = typename Objective::Real;
+
+  BatchSteps(const Objective& objective, std::span<Real> weights, std::size_t batch_size, std::size_t n_threads)
+      : weights_(weights),
+        size_(objective.residual_size()),
+        threads_(useful_threads(objective, batch_size, n_threads)),
+        edges_(objective.feature_ranges(threads_)) {
+    objective.check_weights(weights);
+    if constexpr (std::remove_cvref_t<decltype(objective.X())>::kSparse) {
+      if (!objective.X().canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
+    }
+  }
+
+  /// A step of the size `share` on every row of the batch; row i brings the penalty when its visit of epoch `index`
+  /// does.
+  template <typename Policy, SampleKernel Kernel, typename Row>
+  void step(Policy& policy, const Kernel& kernel, std::span<const Row> batch, Real share, std::size_t index) {
+    residuals_.resize(batch.size() * size_);
+    const auto of_sample = [&](std::size_t k) { return std::span(residuals_).subspan(k * size_, size_); };
+    parallel_blocks(batch.size(), kBlockRows, threads_, [&](std::size_t, std::size_t begin, std::size_t end) {
+      const auto w = kernel.steps(weights_, policy);
+      for (std::size_t k = begin; k < end; ++k) w.evaluate(static_cast<std::size_t>(batch[k]), of_sample(k), false);
+    });
+    parallel_region(threads_, [&](std::size_t thread) {
+      const auto w = kernel.steps(weights_, policy);
+      const Features part{edges_[thread], edges_[thread + 1]};
+      for (std::size_t k = 0; k < batch.size(); ++k) {
+        const auto i = static_cast<std::size_t>(batch[k]);
+        w.descend(i, of_sample(k), share, visit_number(i, index), part);
+      }
+    });
+  }
+
+ private:
+  std::span<Real> weights_;
+  std::size_t size_;  // of a residual
+  std::size_t threads_;
+  std::vector<std::size_t> edges_;
+  std::vector<Real> residuals_;
+};
+
 }  // namespace
 
 template <SampleObjective Objective>
@@ -45,36 +91,18 @@ void minibatch_epoch(const Objective& objective, std::span<typename Objective::R
                      const Average& average) {
   using Real = typename Objective::Real;
   const auto& X = objective.X();
-  objective.check_weights(weights);
   check_visited(visited, X.rows());
   average.check(weights.size());
-  if constexpr (std::remove_cvref_t<decltype(X)>::kSparse) {
-    if (!X.canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
-  }
   batch_size = std::clamp<std::size_t>(batch_size, 1, X.rows());
-  const std::size_t threads = useful_threads(objective, batch_size, n_threads);
-  const std::vector<std::size_t> edges = objective.feature_ranges(threads);
-  const std::size_t size = objective.residual_size();
+  BatchSteps<Objective> batches(objective, weights, batch_size, n_threads);
   objective.visit([&](const SampleKernel auto& kernel) {
     const EpochSteps<Real> steps(epoch.schedule, epoch.index);
     std::size_t done = 0;
     const auto run = [&](auto policy) {
       std::vector<std::size_t> batch;
-      std::vector<Real> seen(batch_size * size);
       const auto step = [&] {
-        const auto of_sample = [&](std::size_t k) { return std::span(seen).subspan(k * size, size); };
-        parallel_blocks(batch.size(), kBlockRows, threads, [&](std::size_t, std::size_t begin, std::size_t end) {
-          const auto w = kernel.steps(weights, policy);
-          for (std::size_t k = begin; k < end; ++k) w.evaluate(batch[k], of_sample(k), false);
-        });
         const Real share = steps(epoch.t(X.rows(), done)) / static_cast<Real>(batch_size);
-        parallel_region(threads, [&](std::size_t thread) {
-          const auto w = kernel.steps(weights, policy);
-          const Features part{edges[thread], edges[thread + 1]};
-          for (std::size_t k = 0; k < batch.size(); ++k) {
-            w.descend(batch[k], of_sample(k), share, batch[k] + epoch.index, part);
-          }
-        });
+        batches.step(policy, kernel, std::span<const std::size_t>(batch), share, epoch.index);
         done += batch.size();
         batch.clear();
       };
@@ -94,9 +122,25 @@ void minibatch_epoch(const Objective& objective, std::span<typename Objective::R
   });
 }
 
+template <SampleObjective Objective>
+void minibatch_step(const Objective& objective, std::span<typename Objective::Real> weights,
+                    std::span<const std::int64_t> rows, double step, std::size_t batch_size, std::size_t index,
+                    std::size_t n_threads) {
+  using Real = typename Objective::Real;
+  check_rows(rows, objective.X().rows());
+  BatchSteps<Objective> batches(objective, weights, batch_size, n_threads);
+  const Real share = static_cast<Real>(step) / static_cast<Real>(std::max<std::size_t>(batch_size, 1));
+  objective.visit([&](const SampleKernel auto& kernel) {
+    Exclusive policy;
+    batches.step(policy, kernel, rows, share, index);
+  });
+}
+
 #define DSGD_INSTANTIATE(Objective)                                                                                   \
   template void minibatch_epoch(const Objective&, std::span<Objective::Real>, const Epoch&, std::size_t, std::size_t, \
-                                std::span<std::int64_t>, const Average&);
+                                std::span<std::int64_t>, const Average&);                                             \
+  template void minibatch_step(const Objective&, std::span<Objective::Real>, std::span<const std::int64_t>, double,   \
+                               std::size_t, std::size_t, std::size_t);
 DSGD_FOR_EACH_SAMPLE_OBJECTIVE(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 

@@ -5,6 +5,10 @@
 //          beta_i' <- argmax D along beta_i                      (dual.hpp)
 //          w <- w + 1/(alpha n) s_i (beta_i' - beta_i) x_i
 //
+// The first epoch is that of the paper's procedure Modified-SGD: the t-th step is the one that is best if the samples
+// so far were all there are, that is at n/t times w and with n/t times the curvature. As it is, w is the sum over all
+// samples, most of which have not had their say, and the first samples would take most of it on themselves.
+//
 // Rest. A sample whose step changes nothing, as that of a margin well above 1, will not have another one soon: it is
 // left out for one epoch, then for two, four, ... as long as its steps change nothing (the shrinking of Hsieh et al.
 // 2008, "A dual coordinate descent method for large-scale linear SVM", without their bounds).
@@ -51,6 +55,7 @@ template <typename Data>
 Sdca<Data>::Sdca(const LinearObjective<Data>& objective, SdcaConfig config)
     : objective_(objective),
       config_(config),
+      first_(config.sgd_first),
       scale_(1 / (objective.config().alpha_l2 * static_cast<double>(objective.X().rows()))),
       intercept_rate_(objective.config().fit_intercept ? objective.config().intercept_rate : 0) {
   if (!(objective.config().alpha_l2 > 0) || objective.config().alpha_l1 != 0) {
@@ -58,21 +63,16 @@ Sdca<Data>::Sdca(const LinearObjective<Data>& objective, SdcaConfig config)
   }
   visit_dual(objective.config().loss, [](auto) {});
   const Data& X = objective.X();
-  constexpr std::size_t kBlockRows = 256;
   curvature_.resize(X.rows());
-  parallel_blocks(X.rows(), kBlockRows, config.n_threads, [&](std::size_t, std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) {
-      const double norm = squared_norm(X.row(i)) + intercept_rate_;
-      const double curvature = static_cast<double>(objective.sample_weight(i)) * norm * scale_ * config.damping;
-      curvature_[i] = std::max(static_cast<Real>(curvature), std::numeric_limits<Real>::min());  // a divisor
-    }
-  });
   beta_.resize(X.rows());
   if (config.max_rest > 0) {
     rest_.resize(X.rows());
     idle_.resize(X.rows());
   }
-  if (config.n_threads > 1) replicas_.resize(config.n_threads);
+  if (config.n_threads > 1) {
+    replicas_.resize(config.n_threads);
+    plan_ = plan_merges(objective, config.merge_visits, config.n_threads);
+  }
 }
 
 template <typename Data>
@@ -87,6 +87,27 @@ void Sdca<Data>::begin(std::span<Real> weights) {
     }
   });
   rebuild(weights);
+  first_ = false;
+}
+
+/// n / t, where a thread visits its `visits`-th sample.
+template <typename Data>
+auto Sdca<Data>::first_share(std::size_t visits) const -> Real {
+  const auto t = static_cast<double>(visits * config_.n_threads);
+  return static_cast<Real>(std::max(1.0, static_cast<double>(objective_.X().rows()) / t));
+}
+
+/// The curvature of sample i, computed on the first visit, when its row is at hand: a pass for all would read the data
+/// once more.
+template <typename Data>
+template <typename Row>
+auto Sdca<Data>::curvature(std::size_t i, const Row& x) -> Real {
+  if (curvature_[i] == 0) {
+    const double norm = squared_norm(x) + intercept_rate_;
+    const double curvature = static_cast<double>(objective_.sample_weight(i)) * norm * scale_ * config_.damping;
+    curvature_[i] = std::max(static_cast<Real>(curvature), std::numeric_limits<Real>::min());  // a divisor
+  }
+  return curvature_[i];
 }
 
 /// Whether sample i is left out of this epoch, which counts.
@@ -121,7 +142,13 @@ SdcaEpoch Sdca<Data>::pass(const Loss& loss, std::span<Real> weights, const Epoc
       const double value = dual_value(loss, static_cast<double>(beta), static_cast<double>(y));
       done.gap += static_cast<double>(s) * (static_cast<double>(loss.value(z, y) + z * beta) - value);
     }
-    beta_[i] = dual_step(loss, z, beta, curvature_[i], y);
+    if (first_) {
+      const Real share = first_share(done.visits);
+      const auto centre = static_cast<Real>(centre_);
+      beta_[i] = dual_step(loss, centre + share * (z - centre), beta, share * curvature(i, x), y);
+    } else {
+      beta_[i] = dual_step(loss, z, beta, curvature(i, x), y);
+    }
     if (beta_[i] != beta) {
       w.descend(x, std::array{s * (beta - beta_[i])}, step, rate, NoPenalty{}, 0);
     }
@@ -146,14 +173,14 @@ SdcaEpoch Sdca<Data>::epoch(std::span<Real> weights, const Epoch& epoch, bool me
       done[0] = pass(loss, weights, epoch, 0, measure_gap, visited, [] {});
       return;
     }
-    const MergePlan plan = plan_merges(objective_, config_.merge_visits, config_.n_threads);
     parallel_region(config_.n_threads, [&](std::size_t thread) {
       Replica<Real>& replica = replicas_[thread];
       replica.begin(weights, merging_);
-      done[thread] = pass(loss, replica.weights(), epoch, thread, measure_gap, {}, [&] { replica.advance(plan); });
+      done[thread] = pass(loss, replica.weights(), epoch, thread, measure_gap, {}, [&] { replica.advance(plan_); });
       replica.finish();
     });
   });
+  first_ = false;
   if (objective_.config().fit_intercept) move_centre(weights);
   SdcaEpoch total{0, 0};
   for (const SdcaEpoch& part : done) {

@@ -5,15 +5,28 @@
 //                        w <- prox(w - step_t g x_i),   b <- b - rate step_t g
 //
 // Passive-aggressive samples take a share of their step (schedule.hpp), which is the same as a smaller g.
-// prox shrinks the support of x_i only, each coordinate by its share of the penalty (penalty.hpp).
+// Of one decision value, L2 shrinks all weights at once (scaled_weights.hpp); of several, and where there is L1, prox
+// shrinks the support of x_i only, each coordinate by its share of the penalty (penalty.hpp).
 #include "dsgd/solver/sgd.hpp"
 
-#include <algorithm>  // for max
+#include <algorithm>    // for max
+#include <type_traits>  // for remove_cvref_t
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/objective/every.hpp"
+#include "dsgd/solver/scaled_weights.hpp"
 
 namespace dsgd {
+
+namespace {
+
+/// Whether L2 can be kept in a scale of the weights.
+template <typename Kernel>
+constexpr bool kScales = false;
+template <typename Data, typename Loss, typename Real, typename Frequency>
+constexpr bool kScales<LinearKernel<Data, Loss, L2<Real, Frequency>>> = !VectorLoss<Loss>;
+
+}  // namespace
 
 template <SampleObjective Objective>
 double sgd_epoch(const Objective& objective, std::span<typename Objective::Real> weights, const Epoch& epoch,
@@ -26,8 +39,7 @@ double sgd_epoch(const Objective& objective, std::span<typename Objective::Real>
   double losses = 0;
   objective.visit([&](const SampleKernel auto& kernel) {
     std::size_t done = 0;
-    const auto run = [&](auto policy) {
-      const auto w = kernel.steps(weights, policy);
+    const auto run = [&](auto&& w) {
       auto seen = kernel.residual();
       const EpochSteps<Real> steps(epoch.schedule, epoch.index);
       const bool with_loss = sum_loss || !steps.whole();
@@ -39,15 +51,24 @@ double sgd_epoch(const Objective& objective, std::span<typename Objective::Real>
           const Real share = steps.share(X.row(i), loss, step);
           for (Real& each : seen) each *= share;
         }
-        w.descend(i, seen, step, i + epoch.index);
+        w.descend(i, seen, step, visit_number(i, epoch.index));
         if (!visited.empty()) visited[done] = static_cast<std::int64_t>(i);
         ++done;
       });
     };
-    if (average.drift.empty()) {
-      run(Exclusive{});
+    using Kernel = std::remove_cvref_t<decltype(kernel)>;
+    if constexpr (kScales<Kernel>) {
+      if (average.drift.empty()) {
+        run(ScaledSteps<Kernel, false>(kernel, weights, average, done));
+      } else {
+        run(ScaledSteps<Kernel, true>(kernel, weights, average, done));
+      }
+    } else if (average.drift.empty()) {
+      Exclusive policy;
+      run(kernel.steps(weights, policy));
     } else {
-      run(Averaged<Real>(weights, average, done));
+      Averaged<Real> policy(weights, average, done);
+      run(kernel.steps(weights, policy));
     }
   });
   return losses / static_cast<double>(std::max<std::size_t>(X.rows(), 1));

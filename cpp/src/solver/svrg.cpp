@@ -19,13 +19,16 @@
 // Features that no row holds have mu_j = 0; "scalar" regularises them, after "reweighted" the caller must.
 #include "dsgd/solver/svrg.hpp"
 
-#include <algorithm>  // for clamp, min
+#include <algorithm>  // for clamp, min, transform
 #include <cmath>      // for exp, expm1, log1p, sqrt
 #include <utility>    // for move
 
 #include "dsgd/core/atomic.hpp"
+#include "dsgd/core/check_size.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
+#include "dsgd/data/squared_norms.hpp"
+#include "dsgd/solver/rows.hpp"
 
 namespace dsgd {
 namespace {
@@ -66,44 +69,55 @@ void Svrg<Data>::begin(const Epoch& epoch) {
 template <typename Data>
 void Svrg<Data>::take_anchor(std::span<const Real> weights) {
   objective_.loss_gradient(weights, mean_, config_.n_threads, residuals_);
-  const bool scalar = config_.mean_gradient == "scalar";
-  const std::size_t m = objective_.parameters_per_feature();
-  for (std::size_t w = 0; w < mean_.size(); ++w) {
-    const bool whole = scalar || w / m >= objective_.X().features();  // an intercept is in every row
-    pull_[w] = static_cast<Real>(whole ? mean_[w] : mean_[w] * objective_.inverse_frequency(w / m));
+  std::ranges::transform(mean_, pull_.begin(), [](double mean) { return static_cast<Real>(mean); });
+  spread(pull_, objective_.inverse_frequency());
+}
+
+template <typename Data>
+void Svrg<Data>::use_mean(std::span<const Real> mean, std::span<const Real> inverse_frequency) {
+  check_size("mean_gradient", mean.size(), pull_.size());
+  if (!inverse_frequency.empty()) {
+    check_size("inverse_frequency", inverse_frequency.size(), Data::kSparse ? objective_.X().features() : 0);
   }
+  spread(mean, inverse_frequency.empty() ? objective_.inverse_frequency() : inverse_frequency);
+}
+
+/// Makes the mean gradient what a step on the support brings; an intercept is in every row.
+template <typename Data>
+void Svrg<Data>::spread(std::span<const Real> mean, std::span<const Real> inverse_frequency) {
+  const std::size_t m = objective_.parameters_per_feature();
+  const std::size_t scaled = config_.mean_gradient == "scalar" ? 0 : inverse_frequency.size() * m;
+  for (std::size_t w = 0; w < mean.size(); ++w) pull_[w] = w < scaled ? mean[w] * inverse_frequency[w / m] : mean[w];
 }
 
 /// The accelerated factor by the sample's own gradient: step (1 + sigma), where sigma is its norm over the mean so far.
 template <typename Data>
 template <typename Row>
-auto Svrg<Data>::lengthened(Real step, std::span<const Real> residual, const Row& x, Walk& walk) const -> Real {
-  double squares = objective_.config().fit_intercept ? 1 : 0;
-  for (std::size_t k = 0; k < x.size(); ++k) squares += static_cast<double>(x.value(k)) * x.value(k);
+auto Svrg<Data>::lengthened(Real step, std::span<const Real> residual, const Row& x, Norms& norms) const -> Real {
+  const double squares = squared_norm(x) + (objective_.config().fit_intercept ? 1 : 0);
   double length = 0;
-  for (const Real each : residual) length += static_cast<double>(each) * each;
+  for (const Real each : residual) length += static_cast<double>(each) * static_cast<double>(each);
   const double norm = std::sqrt(length) * std::sqrt(squares);
-  walk.norms += norm;
-  ++walk.samples;
-  const double mean = walk.norms / static_cast<double>(walk.samples);
+  norms.sum += norm;
+  ++norms.samples;
+  const double mean = norms.sum / static_cast<double>(norms.samples);
   const double sigma = mean > 0 ? std::min(config_.max_sigma, norm / mean) : 0;
   return static_cast<Real>(std::min(config_.longest_step, static_cast<double>(step) * (1 + sigma)));
 }
 
+/// Steps on every row that `for_each_row` calls its argument with.
 template <typename Data>
-template <typename Policy>
-void Svrg<Data>::reweighted(std::span<Real> weights, Real step, Walk& walk, std::size_t count,
-                            std::int64_t* visited) const {
+template <typename Policy, typename Rows>
+void Svrg<Data>::reweighted(std::span<Real> weights, Real step, Norms& norms, const Rows& for_each_row) const {
   objective_.visit([&](const auto& kernel) {
     Policy policy;
     const auto w = kernel.steps(weights, policy);
     auto seen = kernel.residual();
-    walk.draws.take(count, [&](std::size_t i) {
+    for_each_row([&](std::size_t i) {
       w.evaluate(i, seen, false);
-      const Real eta = config_.max_sigma > 0 ? lengthened(step, seen, objective_.X().row(i), walk) : step;
+      const Real eta = config_.max_sigma > 0 ? lengthened(step, seen, objective_.X().row(i), norms) : step;
       change_since_anchor(i, seen);
       w.descend_reduced(i, seen, eta, pull_);
-      if (visited != nullptr) *visited++ = static_cast<std::int64_t>(i);
     });
   });
 }
@@ -112,6 +126,19 @@ void Svrg<Data>::reweighted(std::span<Real> weights, Real step, Walk& walk, std:
 template <typename Data>
 void Svrg<Data>::change_since_anchor(std::size_t i, std::span<Real> residual) const {
   for (std::size_t c = 0; c < residual.size(); ++c) residual[c] -= residuals_[i * residual.size() + c];
+}
+
+template <typename Data>
+void Svrg<Data>::descend_rows(std::span<Real> weights, double step, std::span<const std::int64_t> rows) {
+  objective_.check_weights(weights);
+  check_rows(rows, objective_.X().rows());
+  if (config_.mean_gradient == "scalar") {
+    throw Error(ErrorCode::config, "the scalar form takes its rows from an epoch; use reweighted");
+  }
+  Norms norms;
+  reweighted<Exclusive>(weights, static_cast<Real>(step), norms, [&](const auto& visit) {
+    for (const std::int64_t row : rows) visit(static_cast<std::size_t>(row));
+  });
 }
 
 /// a and c after so many steps w <- (w - eta mu) / (1 + eta alpha).
@@ -204,10 +231,16 @@ void Svrg<Data>::descend(std::span<Real> weights, double step, std::size_t count
   if (config_.mean_gradient == "reweighted") {
     const auto eta = static_cast<Real>(step);
     share_out(count, [&](Walk& walk, std::size_t steps) {
+      const auto rows = [&](const auto& visit) {
+        walk.draws.take(steps, [&](std::size_t i) {
+          visit(i);
+          if (next != nullptr) *next++ = static_cast<std::int64_t>(i);
+        });
+      };
       if (alone) {
-        reweighted<Exclusive>(weights, eta, walk, steps, next);
+        reweighted<Exclusive>(weights, eta, walk.norms, rows);
       } else {
-        reweighted<Racy>(weights, eta, walk, steps, next);
+        reweighted<Racy>(weights, eta, walk.norms, rows);
       }
     });
     return;

@@ -37,8 +37,6 @@ class Capabilities:
         A sample may take a share of its step, as the passive-aggressive schedules want it.
     dual : bool
         Has a duality gap, which `gap_tol` needs; and no step size.
-    regularises_unseen : bool
-        Regularises features that no row holds by itself, rather than have it done after every epoch.
     schedule : str or None
         What ``schedule="auto"`` is for it; None: what is best for stochastic gradient descent.
     distributed : bool
@@ -52,7 +50,6 @@ class Capabilities:
     stochastic: bool = True
     shares: bool = False
     dual: bool = False
-    regularises_unseen: bool = False
     schedule: str | None = None
     distributed: bool = False
     models: frozenset[str] = frozenset({"linear"})
@@ -260,6 +257,10 @@ class Algorithm(ABC):
 
     def check(self, loss: Loss, alphas: tuple[float, float]) -> None:  # noqa: B027
         """Raise `ConfigError` for a loss, or strengths of ||w||_1 and ||w||^2 / 2, that it cannot train with."""
+
+    def regularises_unseen(self, problem: Problem) -> bool:  # noqa: ARG002
+        """Return whether an epoch regularises what no row holds as well, rather than have it done afterwards."""
+        return not self.capabilities.stochastic
 
     def pick(self, facts: Facts) -> Choice:
         """Return who is to train: the algorithm itself, but for `Auto`."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsgd.algorithms.base import Capabilities
-from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table, check_staleness
-from dsgd.algorithms.variance_reduction import WINDOW, longest_safe_step, stands_still
+from dsgd.algorithms.distributed import Program, StaleSynchronousAlgorithm, Table
+from dsgd.algorithms.variance_reduction import WINDOW, gradient_norm, longest_safe_step, stands_still
 from dsgd.checks import check_choice, check_flag, check_integer, check_real
 from dsgd.cluster.commands import AllReduce, Clock, Clocks, Command, Pull, Push
 from dsgd.problem import Problem
@@ -22,7 +22,7 @@ __all__ = ["DisSvrg"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DisSvrg(DistributedAlgorithm):
+class DisSvrg(StaleSynchronousAlgorithm):
     """Distributed SVRG on a parameter server whose workers may be `staleness` clocks apart.
 
     An epoch is one clock of every worker: a gradient of all its rows at the weights it pulled (the anchor), and
@@ -39,10 +39,10 @@ class DisSvrg(DistributedAlgorithm):
         longer the inner loop.
     inner_steps : int, optional
         Of a worker's first clock. By default as many as it has rows.
-    inner_steps_increment : int, default=0
-        How many more a worker makes after a clock in which another lags; 0: never more.
+    inner_steps_increment : int, optional
+        How many more a worker makes after a clock in which another lags; 0: never more. By default a tenth of its rows.
     max_inner_steps : int, optional
-        By default five times the first.
+        By default five times its rows.
     decay : bool, default=False
         Make as many fewer again after `staleness` clocks without a lag, down to the first number.
     window : bool, default=False
@@ -63,12 +63,11 @@ class DisSvrg(DistributedAlgorithm):
     name = "dissvrg"
     summary = "variance-reduced SGD on a parameter server, workers a few clocks apart"
     capabilities = Capabilities(threads=True, deterministic=True, distributed=True, schedule="constant")
-    tables = (Table(rule="add_scaled"), Table(name="gradient", rule="replace_mean"))
 
     staleness: float = 3
     gradient: str = "global"
     inner_steps: int | None = None
-    inner_steps_increment: int = 0
+    inner_steps_increment: int | None = None
     max_inner_steps: int | None = None
     decay: bool = False
     window: bool = False
@@ -76,33 +75,31 @@ class DisSvrg(DistributedAlgorithm):
     safe: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "staleness", check_staleness(self.staleness))
+        super().__post_init__()
         check_choice("gradient", self.gradient, ("global", "exact", "local"))
-        for option in ("inner_steps", "max_inner_steps"):
+        for option, least in (("inner_steps", 1), ("inner_steps_increment", 0), ("max_inner_steps", 1)):
             if getattr(self, option) is not None:
-                object.__setattr__(self, option, check_integer(option, getattr(self, option), 1))
-        check_integer("inner_steps_increment", self.inner_steps_increment, 0)
+                object.__setattr__(self, option, check_integer(option, getattr(self, option), least))
         check_real("max_sigma", self.max_sigma, 0)
         for option in ("decay", "window", "safe"):
             check_flag(option, getattr(self, option))
 
     @property
-    def clock_bound(self) -> float:
-        """Clocks that a worker may be ahead of the slowest."""
-        return self.staleness
+    def tables(self) -> tuple[Table, ...]:
+        """The weights, and the latest gradient of every worker."""
+        return (*super().tables, Table(name="gradient", rule="replace_mean"))
 
     def worker(self, task: WorkerTask) -> Program:
         """One trainer (Algorithm 3)."""
-        first = self.inner_steps or task.n_samples
-        state = task.state(inner_steps=first, first_norm=0.0, calm=0)
+        state = task.state(inner_steps=self.inner_steps or task.n_samples, first_norm=0.0, calm=0)
         for clock in range(task.start_clock, task.max_clocks):
             anchor = yield Pull(clock)  # answered when clock - slowest <= staleness
-            mean = yield from self._mean_gradient(task, clock, task.full_gradient(anchor))
-            step = self._step(task, state, clock, mean)
+            mean = yield from self._mean_gradient(task, clock, task.take_anchor(anchor))
+            step = self._step(task, state, clock, anchor, mean)
             weights = self._inner_loop(task, state, clock, anchor, mean, step)
-            yield Push(weights - anchor)  # the server divides by the number of live workers
+            yield self.push(task, anchor, weights)  # the server divides by the number of live workers
             clocks = yield Clock()
-            self._adapt(state, clocks, first)
+            self._adapt(state, clocks, task.n_samples)
 
     def _mean_gradient(
         self, task: WorkerTask, clock: int, own: np.ndarray[Any, Any]
@@ -117,12 +114,20 @@ class DisSvrg(DistributedAlgorithm):
         latest: np.ndarray[Any, Any] = yield Pull(clock, table="gradient")
         return latest
 
-    def _step(self, task: WorkerTask, state: State, clock: int, mean: np.ndarray[Any, Any]) -> float:
+    def _step(
+        self,
+        task: WorkerTask,
+        state: State,
+        clock: int,
+        anchor: np.ndarray[Any, Any],
+        mean: np.ndarray[Any, Any],
+    ) -> float:
         """Return the step size of a clock, with the accelerated factor."""
-        norm = float(np.linalg.norm(mean))
-        state.first_norm = state.first_norm or norm
-        sigma = min(self.max_sigma, norm / state.first_norm) if norm > 0 else 0.0
-        step = task.step_size_at(clock) * (1 + sigma)
+        step = task.step_size_at(clock)
+        if self.max_sigma > 0:
+            norm = gradient_norm(task.kernels.problem, anchor, mean, step)
+            state.first_norm = state.first_norm or norm
+            step *= 1 + (min(self.max_sigma, norm / state.first_norm) if norm > 0 else 0.0)
         return min(step, longest_safe_step(task.kernels.problem)) if self.safe else step
 
     def _inner_loop(
@@ -141,7 +146,7 @@ class DisSvrg(DistributedAlgorithm):
         losses: list[float] = []
         while done < len(rows):
             for part in task.chunks(rows[done : done + piece]):
-                weights = task.svrg_steps(weights, anchor, mean, part, step, local=self.gradient == "local")
+                weights = task.svrg_steps(weights, mean, part, step, local=self.gradient == "local")
                 done += len(part)
             if self.window:
                 losses = [*losses[1 - WINDOW :], task.sample_loss(weights)]
@@ -150,16 +155,18 @@ class DisSvrg(DistributedAlgorithm):
         state.inner_steps = done
         return weights
 
-    def _adapt(self, state: State, clocks: Clocks, first: int) -> None:
+    def _adapt(self, state: State, clocks: Clocks, n_rows: int) -> None:
         """Do more work in a clock while another worker lags behind."""
+        first = self.inner_steps or n_rows
+        increment = -(-n_rows // 10) if self.inner_steps_increment is None else self.inner_steps_increment
         if clocks.slowest < clocks.own - max(self.staleness / 2, 1):
-            most = max(self.max_inner_steps or 5 * first, first)
-            state.inner_steps = min(state.inner_steps + self.inner_steps_increment, most)
+            most = max(self.max_inner_steps or 5 * n_rows, first)
+            state.inner_steps = min(state.inner_steps + increment, most)
             state.calm = 0
             return
         state.calm += 1
         if self.decay and state.calm >= max(self.staleness, 1):
-            state.inner_steps = max(first, state.inner_steps - self.inner_steps_increment)
+            state.inner_steps = max(first, state.inner_steps - increment)
 
     def clocks(self, max_epochs: int, n_rows: int) -> int:  # noqa: ARG002
         """Return how many clocks a run of `max_epochs` has, where a worker has at most `n_rows`."""

@@ -6,17 +6,27 @@ import math
 from abc import abstractmethod
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from dsgd.algorithms.base import Algorithm, EpochEnd, Task
-from dsgd.cluster.commands import Command
+from dsgd.checks import check_choice, check_integer
+from dsgd.cluster.commands import Command, Push
 from dsgd.errors import ConfigError
 from dsgd.problem import Problem
 
 if TYPE_CHECKING:
     from dsgd.cluster.worker_task import WorkerTask
 
-__all__ = ["CoordinatedAlgorithm", "DistributedAlgorithm", "Program", "Table"]
+__all__ = [
+    "CoordinatedAlgorithm",
+    "DistributedAlgorithm",
+    "Mailbox",
+    "Program",
+    "StaleSynchronousAlgorithm",
+    "Table",
+]
 
 Program = Generator[Command, Any, None]
 
@@ -30,7 +40,7 @@ class Table:
     name : str
         The one that is called ``"weights"`` begins with the weights to start from and ends with the result; others
         begin with zeros.
-    rule : {"add", "add_scaled", "replace_mean", "average", "adagrad"}
+    rule : {"add", "add_scaled", "blend", "replace_mean", "average", "adagrad"}
         What a push does (docs/server.md).
     """
 
@@ -39,15 +49,42 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistributedAlgorithm(Algorithm):
-    """The configuration of a distributed algorithm.
+class Mailbox:
+    """How the letters of a worker wait to be read.
 
-    Attributes
+    Parameters
     ----------
-    tables : tuple of Table
+    slots : int, optional
+        A letter of rank r goes into slot r mod `slots`, where every name has a place of its own. None: as many as there
+        are letters.
+    on_full : {"overwrite", "sum"}, default="overwrite"
+        What becomes of a letter whose place holds an unread one. ``"overwrite"``: it takes its place. ``"sum"``: it is
+        added to it; the sender, too, adds up what cannot go yet because earlier letters to that peer are still on its
+        link, so that a slow link carries fewer letters and nothing is dropped.
     """
 
-    tables: ClassVar[tuple[Table, ...]] = (Table(),)
+    slots: int | None = None
+    on_full: str = "overwrite"
+
+    def __post_init__(self) -> None:
+        if self.slots is not None:
+            check_integer("slots", self.slots, 1, 2**31 - 1)
+        check_choice("on_full", self.on_full, ("overwrite", "sum"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistributedAlgorithm(Algorithm):
+    """The configuration of a distributed algorithm."""
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables of the parameter server."""
+        return (Table(),)
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """The mailbox of every worker in every group."""
+        return Mailbox()
 
     @property
     def clock_bound(self) -> float:
@@ -91,7 +128,44 @@ class CoordinatedAlgorithm(DistributedAlgorithm):
         """Rank 0."""
 
 
-def check_staleness(staleness: Any) -> float:
+@dataclass(frozen=True, kw_only=True)
+class StaleSynchronousAlgorithm(DistributedAlgorithm):
+    """A distributed algorithm whose workers push how far they have come, and may be `staleness` clocks apart."""
+
+    staleness: float = 3
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "staleness", _check_staleness(self.staleness))
+
+    @property
+    def clock_bound(self) -> float:
+        """Clocks that a worker may be ahead of the slowest."""
+        return self.staleness
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The weights, to which a worker's way is added, divided by the number of workers.
+
+        In BSP all set out from the same weights, and the server can take the difference itself: with one worker the
+        weights are then where that one has come to, to the bit, which w + (end - w) is not.
+        """
+        return (Table(rule="blend" if self.staleness == 0 else "add_scaled"),)
+
+    def push(self, task: WorkerTask, start: NDArray[Any], end: NDArray[Any]) -> Push:
+        """Return the push of the way from the weights that were pulled; only of those that moved where that is shorter.
+
+        Parameters
+        ----------
+        task : WorkerTask
+        start, end : ndarray of shape (n_parameters,)
+        """
+        keys = task.differing(start, end)
+        if keys is not None:
+            start, end = start[keys], end[keys]
+        return Push(end if self.staleness == 0 else end - start, keys)
+
+
+def _check_staleness(staleness: Any) -> float:
     """Return the bound as a float; refuse what is neither an integer of at least 0 nor infinity."""
     number = isinstance(staleness, int | float) and not isinstance(staleness, bool)
     if not number or not (staleness == math.inf or (staleness >= 0 and staleness == int(staleness))):

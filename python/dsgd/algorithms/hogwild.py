@@ -51,8 +51,8 @@ class Hogwild(Algorithm):
     Notes
     -----
     The loop is ``cpp/src/solver/hogwild.cpp``. Every epoch visits every row once; thread k of T owns every T-th
-    block from k on. On more than one thread the result differs from run to run; on one it equals `Sgd` bit for bit
-    where features are not renumbered.
+    block from k on. On more than one thread the result differs from run to run; on one it repeats, and equals `Sgd` bit
+    for bit without L2 and where features are not renumbered. L2 is brought by the support of each sample.
 
     References
     ----------

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from dsgd import _core
 from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
-from dsgd.checks import check_integer, check_real
+from dsgd.checks import check_flag, check_integer, check_real
 from dsgd.errors import ConfigError
 from dsgd.losses import Loss
+from dsgd.problem import Problem
 
 __all__ = ["Sdca"]
 
@@ -34,6 +35,10 @@ class Sdca(Algorithm):
     damping : float, optional
         How much more careful than exact on its own a step is, at least 1: threads step without knowing of one another's
         last steps. By default 1 on one thread, else as many as there are threads.
+    sgd_first : bool, optional
+        Whether the steps of the first epoch are as if the samples so far were all; not where a run begins at weights
+        that are given. By default where that is sooner: for smooth losses, and for rows that are short for the
+        penalty, of a mean ||x||^2 up to alpha n.
     block_size : int, optional
         Rows that are visited together, in memory order; the blocks are visited in a new random order every epoch. 1
         shuffles the rows themselves, larger blocks are faster and need data that is not sorted. By default a thousandth
@@ -49,8 +54,9 @@ class Sdca(Algorithm):
     References
     ----------
     Shalev-Shwartz, Zhang (2013), "Stochastic dual coordinate ascent methods for regularized loss minimization",
-    arXiv:1209.1873, section 3; Hsieh, Chang, Lin, Keerthi, Sundararajan (2008), "A dual coordinate descent method for
-    large-scale linear SVM"; Hsieh, Yu, Dhillon (2015), "PASSCoDe", arXiv:1504.01365.
+    arXiv:1209.1873, section 3 and, for `sgd_first`, procedure Modified-SGD; Hsieh, Chang, Lin, Keerthi, Sundararajan
+    (2008), "A dual coordinate descent method for large-scale linear SVM"; Hsieh, Yu, Dhillon (2015), "PASSCoDe",
+    arXiv:1504.01365.
     """
 
     name = "sdca"
@@ -60,6 +66,7 @@ class Sdca(Algorithm):
     max_rest: int = 16
     merge_every: int = 2
     damping: float | None = None
+    sgd_first: bool | None = None
     block_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -67,6 +74,8 @@ class Sdca(Algorithm):
         object.__setattr__(self, "merge_every", check_integer("merge_every", self.merge_every, 1, 2**31 - 1))
         if self.damping is not None:
             object.__setattr__(self, "damping", check_real("damping", self.damping, 1))
+        if self.sgd_first is not None:
+            object.__setattr__(self, "sgd_first", check_flag("sgd_first", self.sgd_first))
         object.__setattr__(self, "block_size", check_block_size(self.block_size))
 
     def check(self, loss: Loss, alphas: tuple[float, float]) -> None:
@@ -86,6 +95,7 @@ class Sdca(Algorithm):
             merge_visits=self.merge_every,
             damping=damping,
             max_rest=self.max_rest,
+            sgd_first=self._sgd_first(task.problem) and task.start_epoch == 0,
         )
         if task.weights[: task.problem.matrix.n_features].any():
             solver.begin(task.weights)
@@ -104,6 +114,11 @@ class Sdca(Algorithm):
                 if done.gap <= task.gap_tol * value or last:
                     gap = relative_gap(task, solver)
             yield EpochEnd(passes, step, gap=gap)
+
+    def _sgd_first(self, problem: Problem) -> bool:
+        if self.sgd_first is not None:
+            return self.sgd_first
+        return problem.loss.smooth or problem.scale.mean <= problem.alphas[1] * problem.matrix.n_rows
 
 
 def relative_gap(task: Task, solver: _core.Sdca) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dsgd import _core
 from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
 from dsgd.averaging import check_average
+from dsgd.problem import Problem
 
 __all__ = ["Sgd"]
 
@@ -29,8 +30,8 @@ class Sgd(Algorithm):
     Notes
     -----
     The loop is ``cpp/src/solver/sgd.cpp``. Every epoch visits every row once, in an order drawn from
-    `random_state`. The penalty is applied to the support of each sample only, weighted by the inverse frequency of the
-    feature, in implicit form.
+    `random_state`. The penalty is applied in implicit form: L2 to all weights in every step, by way of a common
+    factor; L1 and the elastic net to the support of each sample only, by the inverse frequency of the features.
 
     References
     ----------
@@ -48,6 +49,10 @@ class Sgd(Algorithm):
     def __post_init__(self) -> None:
         object.__setattr__(self, "block_size", check_block_size(self.block_size))
         object.__setattr__(self, "average", check_average(self.average))
+
+    def regularises_unseen(self, problem: Problem) -> bool:
+        """Return whether L2 is kept in a scale of all weights: without L1, and where there is one decision value."""
+        return problem.alphas[0] == 0 and problem.layout.per_feature == 1
 
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""

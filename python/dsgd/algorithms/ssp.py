@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dsgd.algorithms.base import Capabilities
-from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table, check_staleness
+from dsgd.algorithms.distributed import Program, StaleSynchronousAlgorithm
 from dsgd.algorithms.minibatch import Minibatch
 from dsgd.checks import check_integer
-from dsgd.cluster.commands import Clock, Pull, Push
+from dsgd.cluster.commands import Clock, Pull
 
 if TYPE_CHECKING:
     from dsgd.cluster.worker_task import WorkerTask
@@ -18,7 +18,7 @@ __all__ = ["Ssp"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ssp(DistributedAlgorithm):
+class Ssp(StaleSynchronousAlgorithm):
     """Mini-batch SGD on a parameter server whose workers may be `staleness` clocks apart; a clock is one mini-batch.
 
     Parameters
@@ -43,26 +43,21 @@ class Ssp(DistributedAlgorithm):
     name = "ssp"
     summary = "mini-batch SGD on a parameter server, workers a few clocks apart"
     capabilities = Capabilities(threads=True, deterministic=True, distributed=True, schedule="inverse-sqrt")
-    tables = (Table(rule="add_scaled"),)
 
     staleness: float = 3
     batch_size: int = 16
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "staleness", check_staleness(self.staleness))
+        super().__post_init__()
         object.__setattr__(self, "batch_size", check_integer("batch_size", self.batch_size, 1, 2**31 - 1))
-
-    @property
-    def clock_bound(self) -> float:
-        """Clocks that a worker may be ahead of the slowest."""
-        return self.staleness
 
     def worker(self, task: WorkerTask) -> Program:
         """One that trains."""
         for clock in range(task.start_clock, task.max_clocks):
             weights = yield Pull(clock)  # answered when clock - slowest <= staleness
-            rows = task.draw(clock, self.batch_size)
-            yield Push(task.minibatch_step(weights, rows, task.step_size_at(clock)))
+            rows, index = task.draw(clock, self.batch_size), task.pass_of(clock, self.batch_size)
+            moved = task.minibatch_step(weights, rows, task.step_size_at(clock), self.batch_size, index)
+            yield self.push(task, weights, moved)
             yield Clock()
 
     def clocks(self, max_epochs: int, n_rows: int) -> int:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
-from dsgd.algorithms.variance_reduction import WINDOW, longest_safe_step, stands_still
+from dsgd.algorithms.variance_reduction import WINDOW, gradient_norm, longest_safe_step, stands_still
 from dsgd.checks import check_choice, check_flag, check_integer, check_real
 from dsgd.errors import ConfigError
-from dsgd.problem import Sample
+from dsgd.problem import Problem, Sample
 
 __all__ = ["Svrg"]
 
@@ -77,11 +77,7 @@ class Svrg(Algorithm):
     name = "svrg"
     summary = "variance reduced SGD, lock-free on several threads"
     capabilities = Capabilities(
-        threads=True,
-        deterministic=False,
-        regularises_unseen=True,
-        schedule="constant",
-        models=frozenset({"linear", "softmax"}),
+        threads=True, deterministic=False, schedule="constant", models=frozenset({"linear", "softmax"})
     )
 
     inner_steps: int | Literal["window"] | None = None
@@ -105,6 +101,10 @@ class Svrg(Algorithm):
         object.__setattr__(self, "block_size", check_block_size(self.block_size))
         if self.mean_gradient == "scalar" and self.accelerated == "sample":
             raise ConfigError("accelerated='sample' needs mean_gradient='reweighted': two numbers keep one step size")
+
+    def regularises_unseen(self, problem: Problem) -> bool:  # noqa: ARG002
+        """Return True: what no row holds is regularised by the steps of the inner loop."""
+        return True
 
     def on_share(self, share: float) -> Svrg:
         """Return what does on that share of the rows as this does on all."""
@@ -136,7 +136,7 @@ class Svrg(Algorithm):
                 solver.take_anchor(task.weights)
                 task.passes += 1
                 if self.accelerated == "anchor":
-                    norm = _gradient_norm(task, solver.mean_gradient, step)
+                    norm = gradient_norm(task.problem, task.weights, solver.mean_gradient, step)
                     first_norm = norm if math.isnan(first_norm) else first_norm
                     sigma = min(self.max_sigma, norm / first_norm) if first_norm > 0 else 0.0
                     step = min(step * (1 + sigma), longest)
@@ -215,9 +215,3 @@ def _check_inner_steps(value: Any) -> int | Literal["window"] | None:
     if value is None or (isinstance(value, str) and value == "window"):
         return None if value is None else "window"
     return check_integer("inner_steps", value, 1, 2**63 - 1)
-
-
-def _gradient_norm(task: Task, mean_gradient: NDArray[np.float64], step: float) -> float:
-    """Return ||w - prox(w - step g)|| / step, which is the norm of the objective's gradient where it has one."""
-    w = task.weights.astype(np.float64)
-    return float(np.linalg.norm(w - task.prox(w - step * mean_gradient, step))) / step

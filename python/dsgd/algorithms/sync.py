@@ -48,8 +48,6 @@ class Sync(CoordinatedAlgorithm):
     name = "sync"
     summary = "synchronous SGD: a coordinator averages the workers' gradients"
     capabilities = Capabilities(threads=True, deterministic=True, distributed=True, schedule="inverse-sqrt")
-    # Of one that pushes and others that do not, the mean is what it pushes: to the bit, as a sum of steps would not be.
-    tables = (Table(rule="average"),)
 
     batch_size: int = 100
     stop_change: float | None = None
@@ -61,6 +59,11 @@ class Sync(CoordinatedAlgorithm):
         if self.stop_change is not None:
             check_real("stop_change", self.stop_change, 0)
 
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The weights: of one that pushes and others that do not, the mean is what it pushes, to the bit."""
+        return (Table(rule="average"),)
+
     def worker(self, task: WorkerTask) -> Program:
         """One that computes gradients."""
         for clock in range(task.start_clock, task.max_clocks):
@@ -69,7 +72,7 @@ class Sync(CoordinatedAlgorithm):
                 return
             gradient = task.gradient(weights, task.draw(clock, self.batch_size))
             loss = task.sample_loss(weights) if self._checks(clock) else 0.0
-            yield AllReduce(np.append(gradient, loss), mean=True)
+            yield AllReduce(np.append(gradient, gradient.dtype.type(loss)), mean=True)
             yield Clock()
 
     def coordinator(self, task: WorkerTask) -> Program:

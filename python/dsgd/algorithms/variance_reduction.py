@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dsgd.problem import Problem
 
-__all__ = ["WINDOW", "longest_safe_step", "stands_still"]
+__all__ = ["WINDOW", "gradient_norm", "longest_safe_step", "stands_still"]
 
 WINDOW = 10
 """Looks at the loss that the rule for the number of inner steps goes by."""
@@ -21,6 +25,23 @@ _SAFETY = 0.9
 def longest_safe_step(problem: Problem) -> float:
     """Return 0.9 / (4 L), where L is the largest curvature of one sample's loss and L2."""
     return _SAFETY / (4 * (problem.loss.curvature * problem.scale.largest + problem.alphas[1]))
+
+
+def gradient_norm(problem: Problem, weights: NDArray[Any], mean_gradient: NDArray[np.float64], step: float) -> float:
+    """Return ||w - prox(w - step g)|| / step, which is the norm of the objective's gradient where it has one.
+
+    Parameters
+    ----------
+    problem : Problem
+    weights : ndarray of shape (n_parameters,)
+    mean_gradient : ndarray of shape (n_parameters,)
+        Of the loss alone; rounded to the type of the weights, as it is where it comes from other machines.
+    step : float
+    """
+    w = weights.astype(np.float64)
+    moved = w - step * mean_gradient.astype(weights.dtype)
+    problem.shrink(moved[: problem.matrix.n_features], step)
+    return float(np.linalg.norm(w - moved)) / step
 
 
 def stands_still(losses: Sequence[float]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +20,17 @@ Rows = NDArray[np.int64]
 
 _SAMPLE_ROWS = 1000
 
-# Entries of 16 bytes that stay in a cache of 8 MiB.
-_CACHE_ENTRIES = 2**19
+# Bytes of data of which a cache that others use too holds half, when rows come in random order; of s times as many it
+# lacks s^3 / (1 + s^3). And the bytes that it fetches at a time.
+_CACHE, _LINE = 22e6, 64
 
-# What bench/kernel_cost.py measured: the share of rows that are waited for although they come in the order of memory,
-# and a proximal step on a weight, which divides, in additions to a gradient.
-_FETCHED_LATE, _STEP = 0.5, 1.25
+# Lines that are waited for although rows come in the order of memory, in those where they do not; what a step on an
+# entry of a sparse row costs (a dot product, then a weight that is read, changed, and written), in entries of a full
+# gradient, which bench/kernel_cost.py measures likewise.
+_FETCHED_LATE, _STEP = 0.15, 1.85
+
+# Of a key on the wire: its difference from the one before, seven bits a byte.
+_KEY_BYTES = 2
 
 
 @dataclass
@@ -34,18 +40,18 @@ class Work:
     Attributes
     ----------
     entries : int
-        Entries of sparse rows, as often as a kernel works on them.
-    far_entries : int
-        Of these, the share of rows that a cache does not hold.
+        Entries of sparse rows, each once for a dot product and an addition.
+    far_lines : float
+        Cache lines of rows that are fetched from memory: fewer the smaller the data, and the likelier it is in a cache.
     elements : int
-        Elements of dense vectors and rows.
+        Elements of dense rows, twice each, and of vectors, once for two or three passes of vector instructions.
     calls : int
     samples : int
         Gradients of single samples evaluated.
     """
 
     entries: int = 0
-    far_entries: int = 0
+    far_lines: float = 0.0
     elements: int = 0
     calls: int = 0
     samples: int = 0
@@ -54,7 +60,7 @@ class Work:
         """Return what was added since a copy was made."""
         return Work(
             self.entries - before.entries,
-            self.far_entries - before.far_entries,
+            self.far_lines - before.far_lines,
             self.elements - before.elements,
             self.calls - before.calls,
             self.samples - before.samples,
@@ -62,7 +68,7 @@ class Work:
 
     def copy(self) -> Work:
         """Return the numbers as they are."""
-        return Work(self.entries, self.far_entries, self.elements, self.calls, self.samples)
+        return Work(self.entries, self.far_lines, self.elements, self.calls, self.samples)
 
 
 class Kernels:
@@ -83,13 +89,16 @@ class Kernels:
         self.work = Work()
         self._threads = n_threads
         self._objective = problem.objective(n_threads, inverse_frequency)
-        self._local_inverse: NDArray[Any] | None = None
         self._n_parameters = problem.matrix.n_features + int(problem.fit_intercept)
-        self._scratch = np.empty((2, self._n_parameters))  # new pages from the system would cost more than the work
+        self._scratch = np.empty(self._n_parameters)  # new pages from the system would cost more than the work
         self._sample: tuple[_core.LinearObjective, int, int] | None = None
         self._entries = stored_entries(problem.matrix)
         self._sparse = problem.sparse
-        self._far = max(0.0, 1 - _CACHE_ENTRIES / max(self._entries, 1))
+        arrays = problem.matrix.arrays
+        n_bytes = sum(array.nbytes for array in arrays) if isinstance(arrays, tuple) else arrays.nbytes
+        size = n_bytes / _CACHE
+        lines = n_bytes / _LINE / max(self._entries, 1)
+        self._far_lines = lines * size**3 / (1 + size**3)  # of an entry
 
     @property
     def n_samples(self) -> int:
@@ -101,78 +110,96 @@ class Kernels:
         """Length of the parameter vector."""
         return self._n_parameters
 
-    def count(self, *, entries: int = 0, elements: int = 0, samples: int = 0, in_order: bool = False) -> None:
+    def count(
+        self, *, entries: int = 0, cost: float = 1.0, elements: int = 0, samples: int = 0, in_order: bool = False
+    ) -> None:
         """Count one call of a kernel, or of anything else that a program computes.
 
-        Rows that are visited in their order in memory are fetched ahead, most of them.
+        Parameters
+        ----------
+        entries : int
+            Of rows.
+        cost : float
+            Of an entry of a sparse row, in those of a full gradient. Elements of dense rows are read twice whatever the
+            kernel.
+        elements : int
+            Of vectors.
+        samples : int
+        in_order : bool
+            Whether rows are visited in their order in memory, where most are fetched ahead.
         """
         work = self.work
         if self._sparse:
-            work.entries += entries
-            work.far_entries += int(entries * self._far * (_FETCHED_LATE if in_order else 1.0))
+            work.entries += int(cost * entries)
         else:
-            elements += entries
+            elements += 2 * entries
+        work.far_lines += entries * self._far_lines * (_FETCHED_LATE if in_order else 1.0)
         work.elements += elements
         work.calls += 1
         work.samples += samples
 
     def gradient(self, weights: NDArray[Any], rows: Rows) -> NDArray[Any]:
         """Return the mean over `rows` of the gradient of the loss, without the penalty."""
-        total: NDArray[Any] = self._scratch[0]
+        total: NDArray[Any] = self._scratch
         total.fill(0)
-        entries = _core.rows_gradient(self._objective, weights, rows, total)
-        self.count(entries=entries, elements=2 * self._n_parameters, samples=len(rows))
+        _core.rows_gradient(self._objective, weights, rows, total)
+        self.count(entries=self._entries_of(rows), cost=_STEP, elements=self._n_parameters, samples=len(rows))
         total /= len(rows)
         return total.astype(weights.dtype)
 
     def full_gradient(self, weights: NDArray[Any]) -> NDArray[Any]:
         """Return the mean over all rows of this worker of the gradient of the loss, without the penalty."""
-        mean: NDArray[Any] = self._scratch[0]
+        mean: NDArray[Any] = self._scratch
         self._objective.loss_gradient(weights, mean, self._threads)
-        self.count(entries=self._entries, elements=2 * self._n_parameters, samples=self.n_samples, in_order=True)
+        self.count(entries=self._entries, elements=self._n_parameters, samples=self.n_samples, in_order=True)
         return mean.astype(weights.dtype)
 
-    def minibatch_step(self, weights: NDArray[Any], rows: Rows, step: float) -> NDArray[Any]:
-        """Return the change of the weights by one proximal step on the mean gradient of `rows`.
+    def take_anchor(self, weights: NDArray[Any]) -> NDArray[Any]:
+        """Return `full_gradient`, and keep the slope of every row's loss there, which `svrg_steps` takes off."""
+        self._svrg.take_anchor(weights)
+        self.count(entries=self._entries, elements=2 * self._n_parameters, samples=self.n_samples, in_order=True)
+        return self._svrg.mean_gradient.astype(weights.dtype)
 
-        The penalty falls on their features only, by the degree split (docs/design.md), so that the change is zero
-        elsewhere.
+    def minibatch_step(
+        self, weights: NDArray[Any], rows: Rows, step: float, batch_size: int, index: int
+    ) -> NDArray[Any]:
+        """Return the weights after one step on the mean gradient of `rows`, as `minibatch` makes it.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_parameters,)
+        rows : ndarray of int64
+        step : float
+        batch_size : int
+            What the sum of the gradients is divided by.
+        index : int
+            Passes before this one: the rows bring the penalty in turn (docs/design.md).
+
+        Returns
+        -------
+        ndarray of shape (n_parameters,)
+            Changed on the features of the rows only.
         """
-        gradient, due = self._scratch
-        self._scratch.fill(0)
-        entries = _core.rows_gradient(self._objective, weights, rows, gradient, due)
-        self.count(entries=entries, elements=4 * self._n_parameters, samples=len(rows))
-        if self.problem.fit_intercept:
-            gradient[-1] *= self.problem.scale.intercept_rate
-        gradient *= step / len(rows)
-        due *= step / len(rows)
-        moved: NDArray[Any] = np.subtract(weights, gradient, out=gradient)
-        self.problem.shrink(moved, due)  # by 0 the intercept
-        moved -= weights
-        return moved.astype(weights.dtype)
+        moved = weights.copy()
+        _core.minibatch_step(self._objective, moved, rows, step, batch_size, index, self._threads)
+        self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(moved), samples=len(rows))
+        return moved
 
     def sgd_steps(self, weights: NDArray[Any], rows: Rows, step: float) -> NDArray[Any]:
         """Return the weights after a step of stochastic gradient descent on each of `rows`."""
         moved = weights.copy()
-        entries = _core.rows_descend(self._objective, moved, rows, step)
-        self.count(entries=int(_STEP * entries), elements=len(moved), samples=len(rows))
+        self._plain.descend_rows(moved, step, rows)
+        self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(moved), samples=len(rows))
         return moved
 
     def svrg_steps(
-        self,
-        weights: NDArray[Any],
-        anchor: NDArray[Any],
-        mean_gradient: NDArray[Any],
-        rows: Rows,
-        step: float,
-        *,
-        local: bool = False,
+        self, weights: NDArray[Any], mean_gradient: NDArray[Any], rows: Rows, step: float, *, local: bool = False
     ) -> NDArray[Any]:
-        """Return the weights after a variance-reduced step on each of `rows`.
+        """Return the weights after a variance-reduced step on each of `rows`, as `svrg` makes it.
 
         Parameters
         ----------
-        weights, anchor, mean_gradient : ndarray of shape (n_parameters,)
+        weights, mean_gradient : ndarray of shape (n_parameters,)
         rows : ndarray of int64
         step : float
         local : bool
@@ -184,14 +211,22 @@ class Kernels:
 
         Notes
         -----
-        v = r_i(w) - r_i(anchor) + D^-1 mu on the support of the sample, L2 in proximal form with the frequencies of the
-        whole data (docs/algorithms/dissvrg.md).
+        The anchor is where `take_anchor` was last called. v = r_i(w) - r_i(anchor) + D^-1 mu on the support of the
+        sample, L2 in proximal form with the frequencies of the whole data (docs/algorithms/dissvrg.md).
         """
         moved = weights.copy()
-        pull = self._pull(mean_gradient, local)
-        entries = _core.rows_descend(self._objective, moved, rows, step, anchor, pull)
-        self.count(entries=int(_STEP * entries), elements=2 * len(moved), samples=2 * len(rows))
+        self._svrg.use_mean(mean_gradient, self._local_frequencies if local else None)
+        self._svrg.descend_rows(moved, step, rows)
+        self.count(entries=self._entries_of(rows), cost=_STEP, elements=2 * len(moved), samples=len(rows))
         return moved
+
+    def differing(self, a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.uint64] | None:
+        """Return where two vectors differ; None where naming the places takes more bytes than all of one."""
+        places = np.flatnonzero(a != b)
+        self.count(elements=len(a))
+        if len(places) * (a.itemsize + _KEY_BYTES) >= a.nbytes:
+            return None
+        return places.astype(np.uint64)
 
     def prox(self, weights: NDArray[Any], step: float) -> NDArray[Any]:
         """Return argmin_v ||v - w||^2 / (2 step) + alpha R(v); the intercept is not regularised."""
@@ -223,16 +258,24 @@ class Kernels:
         self.count(elements=len(coef))
         return self.problem.penalty(coef)
 
-    def _pull(self, mean_gradient: NDArray[Any], local: bool) -> NDArray[Any]:
-        """Return mu_j / p_j; the intercept is in every row."""
-        inverse = self._local_frequencies() if local else self._objective.inverse_frequency
-        if inverse is None:
-            return mean_gradient
-        pull = mean_gradient.copy()
-        pull[: len(inverse)] *= inverse
-        return pull
+    def _entries_of(self, rows: Rows) -> int:
+        """Return the entries of some rows."""
+        if not isinstance(arrays := self.problem.matrix.arrays, tuple):
+            return len(rows) * self.problem.matrix.n_features
+        begins = arrays[0]
+        return int((begins[rows + 1] - begins[rows]).sum())
 
+    @functools.cached_property
+    def _svrg(self) -> _core.Svrg:
+        """The solver with its anchor; `svrg_steps` has the step of that of one machine."""
+        return _core.Svrg(self._objective, n_threads=self._threads, mean_gradient="reweighted")
+
+    @functools.cached_property
+    def _plain(self) -> _core.Svrg:
+        """One that never takes an anchor, whose steps are those of plain stochastic gradient descent."""
+        return _core.Svrg(self._objective, n_threads=1, mean_gradient="reweighted")
+
+    @functools.cached_property
     def _local_frequencies(self) -> NDArray[Any] | None:
-        if self._local_inverse is None:
-            self._local_inverse = self.problem.objective(self._threads).inverse_frequency
-        return self._local_inverse
+        """N / d_j of this worker's rows."""
+        return self.problem.objective(self._threads).inverse_frequency

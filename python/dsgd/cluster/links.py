@@ -65,8 +65,8 @@ class Network:
         """Return how long nothing but light takes, seconds."""
         return self._latencies[source] + self._latencies[target]
 
-    def send(self, source: int, target: int, size: int, deliver: Callable[..., None], *arguments: Any) -> None:
-        """Carry a frame of `size` bytes; `deliver` is called for each copy that arrives."""
+    def send(self, source: int, target: int, size: int, deliver: Callable[..., None], *arguments: Any) -> float:
+        """Carry a frame of `size` bytes; `deliver` is called for each copy that arrives. Return when it has left."""
         now = self._queue.now
         begin = max(now, self._out_free[source])
         gone = begin + size / self._bandwidths[source]
@@ -84,6 +84,7 @@ class Network:
             self._queue.at(
                 first_byte + delay, self._arrive, source, target, size, begin, not_before, deliver, arguments
             )
+        return gone
 
     def _plan_name(self, node: int) -> int:
         """Return how failures call a node: all shards of the server, which are the last, are one."""

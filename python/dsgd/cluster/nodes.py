@@ -25,28 +25,28 @@ class KernelCost:
     ----------
     entry : float
         Of an entry of a sparse row.
-    far_entry : float
-        What it takes longer if no cache holds the row.
+    far_line : float
+        Of a cache line of a row that comes from memory.
     element : float
-        Of an element of a dense vector or row.
+        Of an element of a vector, and half of what one of a dense row takes.
     call : float
         Of every kernel.
     """
 
-    entry: float = 1.0e-9
-    far_entry: float = 1.6e-9
-    element: float = 1.0e-9
-    call: float = 1.5e-6
+    entry: float = 1.23e-9
+    far_line: float = 2.05e-8
+    element: float = 3.8e-10
+    call: float = 2e-7
 
     def __post_init__(self) -> None:
-        for name in ("entry", "far_entry", "element", "call"):
+        for name in ("entry", "far_line", "element", "call"):
             check_real(f"KernelCost.{name}", getattr(self, name), 0)
 
     def seconds(self, work: Work) -> float:
         """Return what the work takes at speed 1."""
         return (
             work.entries * self.entry
-            + work.far_entries * self.far_entry
+            + work.far_lines * self.far_line
             + work.elements * self.element
             + work.calls * self.call
         )

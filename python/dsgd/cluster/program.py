@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd.checks import shown
@@ -68,6 +69,10 @@ class ProgramRun:
         Given a group, a peer's rank in it and the frames of a letter.
     observer : callable, optional
         Sees every command with its answer, in the order of the program.
+    slots : int, optional
+        Of the mailboxes; see `dsgd.algorithms.distributed.Mailbox`.
+    on_full : {"overwrite", "sum"}
+        With ``"sum"`` the driver must call `way_is_free` when the frames that it was given for a peer have left.
     """
 
     def __init__(
@@ -77,6 +82,9 @@ class ProgramRun:
         clients: dict[str, _core.Client],
         send: Callable[[str, int, list[bytes]], None],
         observer: Observer | None = None,
+        *,
+        slots: int | None = None,
+        on_full: str = "overwrite",
     ) -> None:
         self.command: Command | None = None
         self.wake_at = math.inf
@@ -92,7 +100,11 @@ class ProgramRun:
         self._ready: dict[tuple[str, int], Any] = {}
         self._pulls: dict[tuple[str, int], int] = {}
         self._signals: dict[tuple[str, str], Signals] = {}
-        self._mailbox: dict[str, list[Message]] = {group: [] for group in clients}
+        self._mailboxes = {group: _core.Mailbox(slots=slots or 0, on_full=on_full) for group in clients}
+        # What waits for its way, by group, each slot that of one peer; and whom letters are on their way to.
+        adds_up = on_full == "sum"
+        self._outboxes = {group: _core.Mailbox(slots=2**31, on_full="sum") for group in clients if adds_up}
+        self._on_the_way: set[tuple[str, int]] = set()
 
     def run(self, now: float) -> Status:
         """Go on until there is work to be waited for, no answer, or the end."""
@@ -101,6 +113,7 @@ class ProgramRun:
                 try:
                     self.command = self._program.send(self._answer)
                 except StopIteration:
+                    self._empty_outboxes()
                     return Status.ENDED
                 calls = self._task.kernels.work.calls
                 if calls != self._calls:
@@ -128,13 +141,23 @@ class ProgramRun:
         elif kind == "signal":
             self._signals[group, answer.name] = Signals(answer.count, answer.worker, answer.clock)
         elif kind == "letter" and answer.values is not None:
-            message = Message(answer.worker, answer.values, answer.keys, answer.name, answer.count)
-            self._mailbox[group].append(message)
+            self._mailboxes[group].put(answer.worker, answer.values, answer.keys, answer.name, answer.count)
         return None
+
+    def way_is_free(self, group: str, peer: int) -> None:
+        """Send what was added up for a peer while earlier letters left."""
+        self._on_the_way.discard((group, peer))
+        for _, values, keys, name, _ in self._outboxes[group].take(peer):
+            self._dispatch(group, peer, values, keys, name)
 
     def close(self) -> None:
         """End the program where it stands."""
         self._program.close()
+
+    def _empty_outboxes(self) -> None:
+        for group, outbox in self._outboxes.items():
+            for peer, values, keys, name, _ in outbox.drain():
+                self._dispatch(group, peer, values, keys, name)
 
     def _issue(self, now: float, command: Command) -> bool:
         """Give a command to its client, once; return whether there is an answer."""
@@ -199,17 +222,25 @@ class ProgramRun:
         return self._await(command.group, request)
 
     def _letter(self, now: float, command: Send) -> bool:  # noqa: ARG002
-        frames = self._client(command).letter(command.value, command.keys, command.name)
-        self._send(command.group, command.peer, frames)
+        self._client(command)
+        group, peer = command.group, command.peer
+        if (group, peer) in self._on_the_way:
+            self._outboxes[group].put(peer, command.value, command.keys, command.name)
+        else:
+            self._dispatch(group, peer, command.value, command.keys, command.name)
         self._answer = None
         return True
 
+    def _dispatch(self, group: str, peer: int, values: NDArray[Any], keys: NDArray[Any] | None, name: str) -> None:
+        if group in self._outboxes:
+            self._on_the_way.add((group, peer))
+        self._send(group, peer, self._clients[group].letter(values, keys, name))
+
     def _receive(self, now: float, command: Receive) -> bool:
         self._client(command)
-        messages = self._mailbox[command.group]
-        if messages or not command.wait or now >= self.wake_at:
-            self._mailbox[command.group] = []
-            self._answer = messages
+        mailbox = self._mailboxes[command.group]
+        if not mailbox.empty or not command.wait or now >= self.wake_at:
+            self._answer = [Message(*letter) for letter in mailbox.drain()]
             self.wake_at = math.inf
             return True
         if command.deadline is not None and self.wake_at == math.inf:

@@ -142,6 +142,7 @@ class SimulatedRun:
         self.config = config
         self.start = assignment.start
         self.staleness = assignment.algorithm.clock_bound
+        self.mailbox = assignment.algorithm.mailbox
         self.queue = EventQueue()
         self.trace = Trace(config.about(self.staleness)) if config.trace else None
         self.last_progress = 0.0

@@ -238,7 +238,16 @@ class SimulatedWorker:
         self._era += 1
         task = self._run.task(self, start_clock, saved, self._now)
         program = self._run.program(self.node, task)
-        self._program = ProgramRun(program, task, self.clients, self._send, self._run.observer(self.node))
+        mailbox = self._run.mailbox
+        self._program = ProgramRun(
+            program,
+            task,
+            self.clients,
+            self._send,
+            self._run.observer(self.node),
+            slots=mailbox.slots,
+            on_full=mailbox.on_full,
+        )
         self._waiting_since = math.nan
         self._queue.at(self._queue.now, self._worked, self._era)
 
@@ -257,10 +266,17 @@ class SimulatedWorker:
             raise ConfigError(f"worker {self.node} sends to rank {peer} of {len(members)} in group {group!r}")
         target = self._run.workers[members[peer]]
         sender = members.index(self.node)
+        gone = self._queue.now
         for frame in frames:
-            self._run.network.send(
+            gone = self._run.network.send(
                 self.node, target.node, len(frame), target.deliver_letter, target._life, group, sender, frame
             )
+        if self._run.mailbox.on_full == "sum":
+            self._queue.at(gone, self._way_is_free, self._era, group, peer)
+
+    def _way_is_free(self, era: int, group: str, peer: int) -> None:
+        if era == self._era and self._program is not None:
+            self._program.way_is_free(group, peer)
 
     def _now(self) -> float:
         """Return the time of this worker, which has computed something since its last command."""

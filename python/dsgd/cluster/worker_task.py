@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from dsgd import _core
 from dsgd.checks import shown
 from dsgd.cluster.kernels import Kernels, Rows
 from dsgd.errors import ConfigError, DataError
@@ -118,12 +119,14 @@ class WorkerTask:
 
         self.gradient = kernels.gradient
         self.full_gradient = kernels.full_gradient
+        self.take_anchor = kernels.take_anchor
         self.minibatch_step = kernels.minibatch_step
         self.sgd_steps = kernels.sgd_steps
         self.svrg_steps = kernels.svrg_steps
         self.proximal_step = kernels.proximal_step
         self.sample_loss = kernels.sample_loss
         self.penalty = kernels.penalty
+        self.differing = kernels.differing
 
     @property
     def n_workers(self) -> int:
@@ -164,9 +167,13 @@ class WorkerTask:
             first, size = first + len(part), size - len(part)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def pass_of(self, clock: int, size: int) -> int:
+        """Return how many passes lie before mini-batch `clock`."""
+        return clock * size // self.n_samples
+
     def sample(self, clock: int, size: int) -> Rows:
-        """Return `size` rows, drawn uniformly with replacement; the same ones in every life."""
-        return self.random(clock).integers(self.n_samples, size=size)
+        """Return `size` rows, in orders drawn afresh for every clock, pass after pass without replacement."""
+        return self._rows(clock, size)
 
     def chunks(self, rows: Rows) -> Iterator[Rows]:
         """Cut the rows of a long kernel into bounded pieces, between which a program can look at a signal."""
@@ -175,11 +182,15 @@ class WorkerTask:
 
     def step_size_at(self, clock: int) -> float:
         """Return the step size of a clock by the schedule."""
-        passes = clock * self._passes_per_clock
-        return self._schedule.at(1 + int(passes * self.n_total), int(passes))
+        samples = round(clock * self._passes_per_clock * self.n_total)
+        return self._schedule.at(1 + samples, samples // self.n_total)
 
     def _order_of_pass(self, index: int) -> Rows:
         if self._order is None or self._order[0] != index:
-            random = np.random.Generator(np.random.Philox(key=[self.seed + 1, (self.rank << 40) + index]))
-            self._order = (index, random.permutation(self.n_samples))
+            self._order = (index, self._rows(index, self.n_samples))
         return self._order[1]
+
+    def _rows(self, index: int, count: int) -> Rows:
+        """Return rows as the first thread of one machine visits them in epoch `index`, or as another worker does."""
+        stream = self.rank - self.workers.start
+        return _core.draw_rows(self.n_samples, count, block_size=1, seed=self.seed, index=index, stream=stream)

@@ -52,8 +52,8 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
     max_iter : int, default=1000
         Epochs of `fit` at most.
     tol : float or None, default=1e-3
-        An epoch makes progress if its objective, the mean loss of its samples and the penalty, is below the best one by
-        `tol` (or the score on held-out data above it by that, with `early_stopping`). None: `max_iter` epochs.
+        An epoch makes progress if the mean loss of its samples, without the penalty, is below the best one by `tol`
+        (or the score on held-out data above it by that, with `early_stopping`). None: `max_iter` epochs.
     shuffle : bool, default=True
         Whether rows are visited in a new random order every epoch: in blocks of up to 256 neighbours, unless the
         data looks sorted.

@@ -55,6 +55,7 @@ def sdca(
     intercept_rate: float = 1.0,
     damping: float = 1.0,
     max_rest: int = 0,
+    sgd_first: bool = False,
 ) -> Iterator[tuple[Array, float, Array, list[int]]]:
     """Yield w, b, the dual variables and the rows visited after every epoch of dual coordinate ascent.
 
@@ -74,6 +75,8 @@ def sdca(
     damping : float
     max_rest : int
         Epochs, at most, that a row whose step changed nothing is left out.
+    sgd_first : bool
+        Whether the steps of the first epoch are those on a problem that has only the rows visited so far.
 
     Yields
     ------
@@ -88,14 +91,16 @@ def sdca(
     curvature = scale * ((X**2).sum(axis=1) + constant)
     beta, centre = np.zeros(len(X)), 0.0
     rest, idle = np.zeros(len(X), int), np.zeros(len(X), int)  # epochs still left out; visits in vain in a row
-    for order in orders:
+    for epoch, order in enumerate(orders):
         visited = [i for i in order if rest[i] == 0]
         rest = np.maximum(rest - 1, 0)
-        for i in visited:
+        for t, i in enumerate(visited, start=1):
             # Primal weights afresh from the dual ones: nothing is carried from step to step.
             w, b = X.T @ (scale * beta), centre + constant * float(scale @ beta)
             before = beta[i]
-            beta[i] = dual_step(loss, float(X[i] @ w + b), before, damping * curvature[i], y[i])
+            share = len(X) / t if sgd_first and epoch == 0 else 1.0  # of a row in a mean over t rows, in that over n
+            z = centre + share * float(X[i] @ w + b - centre)
+            beta[i] = dual_step(loss, z, before, share * damping * curvature[i], y[i])
             idle[i] = 0 if beta[i] != before else idle[i] + 1
             rest[i] = min(2 ** idle[i] // 2, max_rest)
         moved = constant * float(scale @ beta)

@@ -18,10 +18,12 @@ __all__ = [
     "DERIVATIVES",
     "EPSILON",
     "VALUES",
+    "hogwild_iterates",
     "iterates",
     "loss_gradient",
     "objective",
     "sgd",
+    "sgd_iterates",
     "steps",
     "svrg_epoch",
 ]
@@ -41,6 +43,11 @@ def l2_period(shrinkage: float) -> int:
         The greatest of 8, 4 and 2 that shrinks by 1/32 at most, else 1.
     """
     return next((period for period in (8, 4, 2) if shrinkage * period <= 1 / 32), 1)
+
+
+def turn(row: int) -> int:
+    """Return the three highest bits of a row's number times 2^64 over the golden ratio: its first visit's number."""
+    return (row * 0x9E3779B97F4A7C15 % 2**64) >> 61
 
 
 def objective(
@@ -127,8 +134,23 @@ def sgd(X: Array, y: Array, order: Iterable[int], steps: Iterable[float], **prob
     w : ndarray of shape (n_features,)
     b : float
     """
-    *_, last = iterates(X, y, ([i] for i in order), steps, **problem)
+    *_, last = sgd_iterates(X, y, order, steps, **problem)
     return last
+
+
+def sgd_iterates(
+    X: Array, y: Array, order: Iterable[int], steps: Iterable[float], **problem: Any
+) -> Iterator[tuple[Array, float]]:
+    """Yield w and b after every step of `sgd`: of one decision value and without L1, L2 shrinks all weights."""
+    whole = problem.get("alpha_l1", 0.0) == 0 and problem["loss"] != "softmax"
+    return iterates(X, y, ([i] for i in order), steps, spread=not whole, **problem)
+
+
+def hogwild_iterates(
+    X: Array, y: Array, order: Iterable[int], steps: Iterable[float], **problem: Any
+) -> Iterator[tuple[Array, float]]:
+    """Yield w and b after every step of `hogwild` on one thread."""
+    return iterates(X, y, ([i] for i in order), steps, **problem)
 
 
 def _share(rule: str, loss: float, x: Array, step: float) -> float:
@@ -158,6 +180,7 @@ def iterates(
     intercept_rate: float = 1.0,
     batch_size: int = 1,
     rule: str = "whole",
+    spread: bool = True,
 ) -> Iterator[tuple[Array, Any]]:
     """Yield w and b after every step of mini-batch gradient descent; of plain SGD where a batch is one row.
 
@@ -184,6 +207,8 @@ def iterates(
         What a step is divided by: rows of a full batch.
     rule : {"whole", "pa1", "pa2"}
         What a sample takes of its step.
+    spread : bool
+        Whether a row shrinks its own features only, by their share of the penalty, or L2 all weights with every row.
 
     Yields
     ------
@@ -206,17 +231,20 @@ def iterates(
             for i, z in zip(batch, decisions, strict=True)
         ]
         for i, gradient in zip(batch, gradients, strict=True):
+            if fit_intercept:
+                b = b - intercept_rate * share * gradient
+            if not spread:
+                w = (w - share * gradient * X[i]) / (1 + share * alpha)
+                continue
             visited = support[i]
             v = w[visited] - share * np.multiply.outer(X[i, visited], gradient)
             p = _as_column(frequency[visited], v)
             period = l2_period(share * alpha * mean_inverse) if alpha_l1 == 0 else 1
-            if (i + visits[i]) % period == 0:
+            if (turn(i) + visits[i]) % period == 0:
                 v = np.sign(v) * np.maximum(0, np.abs(v) - share * alpha_l1 / p)
                 v /= (1 + share * alpha / p) ** period  # the degree split, implicit
             w[visited] = v
             visits[i] += 1
-            if fit_intercept:
-                b = b - intercept_rate * share * gradient
         yield w.copy(), b
 
 

@@ -116,8 +116,9 @@ class LinearSteps {
   LinearWeightsOf<Loss, Weight, Policy> whole_;
 };
 
-template <typename Data, typename LossT, typename PenaltyT>
+template <typename DataT, typename LossT, typename PenaltyT>
 struct LinearKernel {
+  using Data = DataT;
   using Real = typename Data::Real;
 
   const LinearObjective<Data>& objective;

@@ -58,8 +58,7 @@ class LinearWeights {
 
   /// One proximal gradient step on the support of x, where `gradient` is the loss's derivative at w.x + b:
   ///   w_j <- prox_j(w_j - step * gradient * x_j),   b <- b - intercept_rate * step * gradient,
-  /// the prox only where the penalty is due (penalty.hpp). `visit` is the row plus the epoch, so that each row takes
-  /// its turn.
+  /// the prox only where the penalty is due: `visit` is the row's visit_number (penalty.hpp).
   template <typename Row, typename Penalty>
   void descend(const Row& x, std::span<const Real> gradient, Real step, Real intercept_rate, const Penalty& penalty,
                std::size_t visit) const {

@@ -5,14 +5,16 @@
 // Hogwild! (Niu, Recht, Re, Wright 2011, section 2), here in the implicit form, which is stable for every step size.
 //
 // L2 is thinned out as well: a sample brings it on every eighth visit only, eight times in a row, which is the same on
-// average and leaves nothing to write for the other visits of a sample that has no loss. More often where a step
-// shrinks the average entry's weight by more: weights would swing (docs/design.md). And not L1: a weight that the loss
-// moved since its last visit would not be zero.
+// average and leaves nothing to write for the other visits of a sample that has no loss. Which visits these are depends
+// on a hash of the row, so that neither blocks of rows nor threads have more of them than others. More often where a
+// step shrinks the average entry's weight by more: weights would swing (docs/design.md). And not L1: a weight that the
+// loss moved since its last visit would not be zero.
 #pragma once
 
 #include <algorithm>  // for max
 #include <cmath>      // for abs, copysign
 #include <cstddef>    // for size_t
+#include <cstdint>    // for uint64_t
 #include <span>       // for span
 
 #include "dsgd/core/types.hpp"
@@ -37,6 +39,12 @@ struct SupportOnly {
   [[nodiscard]] Real mean() const { return mean_entry; }
   [[nodiscard]] Real inverse(std::size_t j) const { return inverse_frequency[j]; }
 };
+
+/// The number of a row's visit in an epoch that decides whether it brings the penalty: its three lowest bits count on
+/// from a hash of the row.
+[[nodiscard]] constexpr std::size_t visit_number(std::size_t row, std::size_t epoch) {
+  return static_cast<std::size_t>((std::uint64_t{row} * 0x9E3779B97F4A7C15U) >> 61U) + epoch;
+}
 
 struct NoPenalty {
   /// Visits of a sample from one regularisation to the next, a power of two; 0: none ever.

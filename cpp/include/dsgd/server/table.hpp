@@ -21,7 +21,7 @@ class Table {
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] RowRange range() const noexcept { return range_; }
   /// Whether pushes take effect at the end of their clock only.
-  [[nodiscard]] bool per_clock() const noexcept { return rule_ == Rule::average; }
+  [[nodiscard]] bool per_clock() const noexcept { return rule_ == Rule::average || rule_ == Rule::blend; }
 
   /// Throws Error(protocol) unless this is a push that the table can take, or keys that it has.
   void check(const net::Values& values, double weight) const;
@@ -43,9 +43,6 @@ class Table {
   void restore(const Checkpoint& checkpoint);
 
  private:
-  template <typename Real>
-  using RuleOf = std::variant<AddRule<Real>, ReplaceMeanRule<Real>, AverageRule<Real>, AdagradRule<Real>>;
-
   template <typename Visit>
   decltype(auto) visit(Visit&& visitor) {
     return std::visit([&](auto& typed) { return std::visit(visitor, typed); }, state_);

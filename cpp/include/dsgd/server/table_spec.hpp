@@ -11,7 +11,7 @@
 namespace dsgd::server {
 
 /// What a push does; see update_rule.hpp.
-enum class Rule : std::uint8_t { add, add_scaled, replace_mean, average, adagrad };
+enum class Rule : std::uint8_t { add, add_scaled, replace_mean, average, adagrad, blend };
 
 struct TableSpec {
   std::string name;

@@ -7,6 +7,7 @@
 #include <map>      // for map
 #include <memory>   // for shared_ptr
 #include <span>     // for span
+#include <variant>  // for variant
 #include <vector>   // for vector
 
 #include "dsgd/net/values.hpp"
@@ -56,6 +57,52 @@ struct AddRule {
   }
 };
 
+/// table += (values - table) / live workers, for where each worker has come to from the table as it was when the clock
+/// began; of a single worker it becomes the values themselves, to the bit, which a table that differences are added to
+/// does not. Rows that a push leaves out have not moved.
+template <typename Real>
+struct BlendRule {
+  BlendRule(std::size_t row_width, std::size_t size) : width(row_width), values(size), next_(size) {}
+
+  std::size_t width;
+  Paged<Real> values;
+
+  void apply(const Update& update, std::size_t live) {
+    if (!begun_) next_ = values;
+    begun_ = true;
+    const double factor = update.weight / static_cast<double>(live);
+    const std::vector<Real> before = read_at(update.values->keys);
+    std::size_t at = 0;
+    for_each_value<Real>(*update.values, width, next_, [&](Real& element, Real value) {
+      const Real moved = value - before[at++];
+      element = factor == 1 ? value : element + static_cast<Real>(factor * static_cast<double>(moved));
+    });
+  }
+  void finish_clock() {
+    if (begun_) values = next_;
+    begun_ = false;
+  }
+  void forget(std::uint32_t /*worker*/) {}
+  template <typename U>
+  void read(std::size_t begin, std::span<U> out) const {
+    values.read(begin, out);
+  }
+
+ private:
+  /// The rows of `keys` as they were when the clock began; without keys, all.
+  [[nodiscard]] std::vector<Real> read_at(const net::Keys& keys) const {
+    std::vector<Real> before(keys.empty() ? values.size() : keys.size() * width);
+    if (keys.empty()) values.read(0, std::span(before));
+    for (std::size_t row = 0; row < keys.size(); ++row) {
+      values.read(keys[row] * width, std::span(before).subspan(row * width, width));
+    }
+    return before;
+  }
+
+  Paged<Real> next_;  // the table at the end of this clock
+  bool begun_ = false;
+};
+
 /// Server-side Adagrad (Dean et al. 2012): squares += g^2; table -= step_size g / sqrt(squares).
 template <typename Real>
 struct AdagradRule {
@@ -96,11 +143,11 @@ struct ReplaceMeanRule {
 
   void apply(const Update& update, std::size_t /*live*/) {
     last.insert_or_assign(update.worker, update);
-    sum_.reset();
+    mean_.reset();
   }
   void finish_clock() {}
   void forget(std::uint32_t worker) {
-    if (last.erase(worker) > 0) sum_.reset();
+    if (last.erase(worker) > 0) mean_.reset();
   }
   template <typename U>
   void read(std::size_t begin, std::span<U> out) const {
@@ -108,26 +155,27 @@ struct ReplaceMeanRule {
       initial.read(begin, out);
       return;
     }
-    if (!sum_) sum_ = std::make_shared<const Paged<double>>(sum());
-    double total = 0;
-    for (const auto& [_, update] : last) total += update.weight;
-    std::vector<double> sums(out.size());
-    sum_->read(begin, std::span(sums));
-    for (std::size_t k = 0; k < out.size(); ++k) out[k] = static_cast<U>(sums[k] / total);
+    if (!mean_) mean_ = std::make_shared<const Paged<double>>(mean());
+    std::vector<double> means(out.size());
+    mean_->read(begin, std::span(means));
+    for (std::size_t k = 0; k < out.size(); ++k) out[k] = static_cast<U>(means[k]);
   }
 
  private:
-  [[nodiscard]] Paged<double> sum() const {
-    Paged<double> sums(initial.size());
+  /// Shares that add up to 1 are multiplied with, so that the mean of a single worker is what it pushed, to the bit.
+  [[nodiscard]] Paged<double> mean() const {
+    double total = 0;
+    for (const auto& [_, update] : last) total += update.weight;
+    Paged<double> means(initial.size());
     for (const auto& [_, update] : last) {
-      const double weight = update.weight;
-      for_each_value<Real>(*update.values, width, sums,
-                           [&](double& element, Real value) { element += weight * static_cast<double>(value); });
+      const double share = update.weight / total;
+      for_each_value<Real>(*update.values, width, means,
+                           [&](double& element, Real value) { element += share * static_cast<double>(value); });
     }
-    return sums;
+    return means;
   }
 
-  mutable std::shared_ptr<const Paged<double>> sum_;  // as of the last read, if nothing changed since
+  mutable std::shared_ptr<const Paged<double>> mean_;  // as of the last read, if nothing changed since
 };
 
 /// The weighted mean of what was pushed in one clock becomes the table when all have finished it (model averaging).
@@ -161,5 +209,9 @@ struct AverageRule {
     values.read(begin, out);
   }
 };
+
+template <typename Real>
+using RuleOf =
+    std::variant<AddRule<Real>, ReplaceMeanRule<Real>, AverageRule<Real>, AdagradRule<Real>, BlendRule<Real>>;
 
 }  // namespace dsgd::server

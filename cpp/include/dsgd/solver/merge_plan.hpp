@@ -16,7 +16,7 @@ namespace dsgd {
 /// visits costs the same share of the work on any data. Where features are numbered by falling frequency, the weights
 /// below edges[k] are merged every `samples * 2^k` samples.
 struct MergePlan {
-  std::size_t samples;             // of this thread from one merge to the next
+  std::size_t samples = 1;         // of this thread from one merge to the next
   std::vector<std::size_t> edges;  // not decreasing, at least one
   std::size_t always;              // weights at the end that every merge takes in: of an intercept, if there is one
 

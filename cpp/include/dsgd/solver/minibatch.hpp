@@ -19,4 +19,11 @@ void minibatch_epoch(const Objective& objective, std::span<typename Objective::R
                      std::size_t batch_size, std::size_t n_threads, std::span<std::int64_t> visited,
                      const Average& average = {});
 
+/// One step on the mean gradient of `rows`, of a batch of `batch_size`: the step that `minibatch_epoch` makes of them
+/// in its epoch `index`. Throws Error(config) for a row that is not there.
+template <SampleObjective Objective>
+void minibatch_step(const Objective& objective, std::span<typename Objective::Real> weights,
+                    std::span<const std::int64_t> rows, double step, std::size_t batch_size, std::size_t index,
+                    std::size_t n_threads);
+
 }  // namespace dsgd

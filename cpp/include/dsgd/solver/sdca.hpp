@@ -19,6 +19,7 @@ struct SdcaConfig {
   std::size_t merge_visits = 2;  // of a weight, from one merge of the threads' replicas to the next
   double damping = 1;            // curvature of a step, in that of one thread; more where others step unseen
   std::size_t max_rest = 16;     // epochs, at most, that a sample whose step changed nothing is left out; 0: none
+  bool sgd_first = true;         // whether the first epoch is that of Modified-SGD, unless weights are given
 };
 
 /// What an epoch did.
@@ -57,20 +58,25 @@ class Sdca {
   template <typename Loss, typename After>
   SdcaEpoch pass(const Loss& loss, std::span<Real> weights, const Epoch& epoch, std::size_t thread, bool measure_gap,
                  std::span<std::int64_t> visited, const After& after);
+  [[nodiscard]] Real first_share(std::size_t visits) const;
+  template <typename Row>
+  [[nodiscard]] Real curvature(std::size_t i, const Row& x);
   [[nodiscard]] bool at_rest(std::size_t i);
   void balance();
   void move_centre(std::span<Real> weights);
 
   const LinearObjective<Data>& objective_;
   SdcaConfig config_;
+  bool first_;                      // whether the next epoch is that of Modified-SGD
   double scale_;                    // 1 / (alpha n)
   double intercept_rate_;           // the square of the constant feature that the intercept is the weight of
   double centre_ = 0;               // what the intercept is regularised towards
-  std::vector<Real> curvature_;     // s_i (||x_i||^2 + intercept_rate) / (alpha n)
+  std::vector<Real> curvature_;     // s_i (||x_i||^2 + intercept_rate) / (alpha n); 0: not computed yet
   std::vector<Real> beta_;          // dual variables
   std::vector<std::uint8_t> rest_;  // epochs that the sample is still left out
   std::vector<std::uint8_t> idle_;  // visits in a row that changed nothing
   std::vector<Replica<Real>> replicas_;
+  MergePlan plan_;  // of the replicas
   std::mutex merging_;
 };
 

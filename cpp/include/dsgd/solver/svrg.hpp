@@ -37,6 +37,15 @@ class Svrg {
   /// Evaluates mean gradient and derivatives at the anchor `weights`.
   void take_anchor(std::span<const Real> weights);
 
+  /// Takes the mean gradient of the steps from elsewhere, as from many workers, in place of the anchor's. A sparse step
+  /// brings it by `inverse_frequency`, one element a feature; empty: by that of the objective. Throws Error(config) for
+  /// wrong sizes.
+  void use_mean(std::span<const Real> mean, std::span<const Real> inverse_frequency = {});
+
+  /// Inner steps on these rows in turn, on one thread. Throws Error(config) for a row that is not there, wrong sizes,
+  /// and the form "scalar".
+  void descend_rows(std::span<Real> weights, double step, std::span<const std::int64_t> rows);
+
   /// The next `count` inner steps of all threads together. `visited`, if it is not empty, receives their rows, of one
   /// thread. Throws Error(config) before `begin`, for wrong sizes, and for `visited` on several threads.
   void descend(std::span<Real> weights, double step, std::size_t count, std::span<std::int64_t> visited = {});
@@ -45,12 +54,16 @@ class Svrg {
   [[nodiscard]] std::span<const double> mean_gradient() const { return mean_; }
 
  private:
+  /// The norms of the samples' gradients so far.
+  struct Norms {
+    double sum = 0;
+    std::size_t samples = 0;
+  };
   /// What one thread keeps from step to step.
   struct Walk {
     Draws draws;
-    std::size_t steps = 0;    // since the rows were drawn afresh
-    double norms = 0;         // sum and number of the norms of samples' gradients
-    std::size_t samples = 0;  // over which it goes
+    std::size_t steps = 0;  // since the rows were drawn afresh
+    Norms norms{};
   };
   /// The multipliers of w = scale v + shift mu.
   struct Multipliers {
@@ -59,10 +72,11 @@ class Svrg {
   };
 
   template <typename Row>
-  Real lengthened(Real step, std::span<const Real> residual, const Row& x, Walk& walk) const;
+  Real lengthened(Real step, std::span<const Real> residual, const Row& x, Norms& norms) const;
   void change_since_anchor(std::size_t i, std::span<Real> residual) const;
-  template <typename Policy>
-  void reweighted(std::span<Real> weights, Real step, Walk& walk, std::size_t count, std::int64_t* visited) const;
+  void spread(std::span<const Real> mean, std::span<const Real> inverse_frequency);
+  template <typename Policy, typename Rows>
+  void reweighted(std::span<Real> weights, Real step, Norms& norms, const Rows& for_each_row) const;
   template <typename Policy>
   void scalar(std::span<Real> v, double step, Walk& walk, std::size_t count, std::int64_t* visited,
               std::atomic<std::size_t>& taken) const;

@@ -1,0 +1,153 @@
+// The weights of a linear model under L2 as one thread sees them: w = scale v. The proximal step
+//
+//   w <- (w - step g x) / (1 + step alpha)
+//
+// of all weights is one division of the scale, and v changes on the support of x only; exactly the same, for sparse
+// data too ("Pegasos", Shalev-Shwartz, Singer, Srebro 2007, section 2.3; Bottou 2010). Several threads cannot share a
+// scale: they take the degree split (penalty.hpp).
+#pragma once
+
+#include <cstddef>      // for size_t
+#include <span>         // for span
+#include <type_traits>  // for conditional_t
+#include <utility>      // for declval
+
+#include "dsgd/core/atomic.hpp"
+#include "dsgd/core/types.hpp"
+#include "dsgd/objective/linear_weights.hpp"
+#include "dsgd/solver/averaging.hpp"
+
+namespace dsgd {
+
+/// With `averages` it keeps the average in `average.drift`: the sum over steps of scale_s v_s is
+///
+///   A_T v_T - sum_s A_{s-1} (v_s - v_{s-1}),   A_s = scale_1 + ... + scale_s.
+template <RealType Real, bool averages>
+class ScaledWeights {
+ public:
+  /// `done` is the loop's own count of steps in this epoch.
+  ScaledWeights(std::span<Real> weights, bool fit_intercept, double alpha, const Average& average,
+                const std::size_t& done)
+      : weights_(weights),
+        n_features_(weights.size() - (fit_intercept ? 1 : 0)),
+        alpha_(alpha),
+        average_(average),
+        done_(done),
+        sum_(average.counted(0)),
+        policy_(make_policy()),
+        intercept_policy_(make_intercept_policy()),
+        v_(weights.first(n_features_), false, policy_),
+        b_(weights, fit_intercept, intercept_policy_) {}
+  ScaledWeights(const ScaledWeights&) = delete;
+  ScaledWeights& operator=(const ScaledWeights&) = delete;
+  ~ScaledWeights() { fold(done_); }
+
+  /// w.x + b.
+  template <typename Row>
+  [[nodiscard]] Real decision(const Row& x) const {
+    const Real product = static_cast<Real>(scale_) * v_.product(x);
+    return weights_.size() > n_features_ ? product + weights_.back() : product;
+  }
+
+  /// As that of LinearWeights, on all weights and on every visit.
+  template <typename Row>
+  void descend(const Row& x, Real gradient, Real step, Real intercept_rate) {
+    const Real change = step * gradient;
+    if (change != 0) {
+      const auto scaled = static_cast<Real>(change * inverse_);
+      v_.update(x, [&](Real v, Real value, std::size_t /*j*/) { return v - scaled * value; });
+      b_.update_intercept([&](Real b) { return b - intercept_rate * change; });
+    }
+    inverse_ *= 1 + static_cast<double>(step) * alpha_;
+    scale_ = 1 / inverse_;
+    if constexpr (averages) sum_ += average_.counts(done_) ? scale_ : 0;
+    if (inverse_ > kMost) fold(done_ + 1);
+  }
+
+ private:
+  /// Above it v could overflow; an average, a difference of two sums of that size, loses digits much earlier.
+  static constexpr double kMost = averages ? 64 : sizeof(Real) == sizeof(float) ? 1e15 : 1e100;
+
+  [[nodiscard]] auto make_policy() {
+    if constexpr (averages) {
+      return Averaged<Real, Sum>(weights_, average_, Sum{sum_});
+    } else {
+      return Exclusive{};
+    }
+  }
+  [[nodiscard]] auto make_intercept_policy() {
+    if constexpr (averages) {
+      return Averaged<Real>(weights_, average_, done_);
+    } else {
+      return Exclusive{};
+    }
+  }
+
+  struct Sum {
+    const double& value;
+    [[nodiscard]] double operator()() const { return value; }
+  };
+
+  /// v becomes w, the scale 1, and the drift that of steps without a scale: A v - D = T w - D'.
+  void fold(std::size_t done) {
+    const auto scale = static_cast<Real>(scale_);
+    for (Real& w : weights_.first(n_features_)) w *= scale;
+    if constexpr (averages) {
+      const double more = average_.counted(done) - sum_ * inverse_;
+      for (std::size_t j = 0; j < n_features_; ++j) average_.drift[j] += more * static_cast<double>(weights_[j]);
+      sum_ = average_.counted(done);
+    }
+    scale_ = 1;
+    inverse_ = 1;
+  }
+
+  using Policy = std::conditional_t<averages, Averaged<Real, Sum>, Exclusive>;
+  using InterceptPolicy = std::conditional_t<averages, Averaged<Real>, Exclusive>;
+
+  std::span<Real> weights_;
+  std::size_t n_features_;
+  double alpha_;
+  Average average_;
+  const std::size_t& done_;
+  double scale_ = 1;
+  double inverse_ = 1;  // of the scale: the chain from step to step is a product, and no division
+  double sum_;          // A
+  Policy policy_;
+  InterceptPolicy intercept_policy_;
+  LinearWeights<Real, Policy> v_;
+  LinearWeights<Real, InterceptPolicy> b_;
+};
+
+/// The steps of a linear kernel (linear_kernel.hpp) of one decision value on such weights.
+template <typename Kernel, bool averages>
+class ScaledSteps {
+ public:
+  using Real = typename Kernel::Real;
+
+  ScaledSteps(const Kernel& kernel, std::span<Real> weights, const Average& average, const std::size_t& done)
+      : X_(kernel.objective.X()),
+        rate_(static_cast<Real>(kernel.objective.config().intercept_rate)),
+        unscaled_(kernel.steps(weights, policy_)),
+        w_(weights, kernel.objective.config().fit_intercept, kernel.objective.config().alpha_l2, average, done) {}
+
+  Real evaluate(std::size_t i, std::span<Real> residual, bool with_loss) const {
+    residual[0] = w_.decision(X_.row(i));
+    return unscaled_.finish(i, residual, with_loss);
+  }
+
+  /// `visit` has no say.
+  void descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t /*visit*/) {
+    w_.descend(X_.row(i), residual[0], step, rate_);
+  }
+
+ private:
+  using Steps = decltype(std::declval<const Kernel&>().steps(std::span<Real>(), std::declval<Exclusive&>()));
+
+  typename Kernel::Data X_;
+  Real rate_;
+  Exclusive policy_;
+  Steps unscaled_;  // of which only the loss is asked
+  ScaledWeights<Real, averages> w_;
+};
+
+}  // namespace dsgd
