@@ -12,6 +12,7 @@
 #include "dsgd/core/error.hpp"
 #include "dsgd/data/matrix.hpp"
 #include "dsgd/objective/linear.hpp"
+#include "dsgd/objective/quantisation.hpp"
 
 namespace dsgd::python {
 
@@ -56,14 +57,22 @@ using LinearObjectives =
     std::variant<LinearObjective<CsrFloat32>, LinearObjective<CsrFloat32Wide>, LinearObjective<CsrFloat64>,
                  LinearObjective<CsrFloat64Wide>, LinearObjective<DenseFloat32>, LinearObjective<DenseFloat64>>;
 
+using AnyObjective =
+    std::variant<LinearObjective<CsrFloat32>, LinearObjective<CsrFloat32Wide>, LinearObjective<CsrFloat64>,
+                 LinearObjective<CsrFloat64Wide>, LinearObjective<DenseFloat32>, LinearObjective<DenseFloat64>,
+                 QuantisationObjective<CsrFloat32>, QuantisationObjective<CsrFloat32Wide>,
+                 QuantisationObjective<CsrFloat64>, QuantisationObjective<CsrFloat64Wide>,
+                 QuantisationObjective<DenseFloat32>, QuantisationObjective<DenseFloat64>>;
+
 /// An objective over a Matrix, which it keeps alive, and targets. An objective of another kind is another alternative
 /// of the variant, and a class derived from this one with the constructor and the methods that only it has.
 struct Objective {
-  LinearObjectives objective;
+  AnyObjective objective;
   py::object arrays;
 };
 
 struct Linear : Objective {};
+struct Quantisation : Objective {};
 
 template <typename T>
 inline constexpr bool kIsLinear = false;

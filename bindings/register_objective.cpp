@@ -28,6 +28,41 @@ Linear linear_objective(const Matrix& X, const py::array& y, const std::optional
       X.view);
 }
 
+Quantisation quantisation_objective(const Matrix& X, const std::optional<py::array>& sample_weight,
+                                    std::size_t n_clusters) {
+  return std::visit(
+      [&](const auto& view) -> Quantisation {
+        using Data = std::remove_cvref_t<decltype(view)>;
+        std::span<const typename Data::Real> importance;
+        if (sample_weight) importance = array_span<const typename Data::Real>(*sample_weight, "sample_weight");
+        return {{QuantisationObjective<Data>(view, importance, n_clusters), py::make_tuple(X.arrays, sample_weight)}};
+      },
+      X.view);
+}
+
+/// Calls `f` with the objective as a static type, that of k-means.
+template <typename F>
+void visit_quantisation(const Quantisation& self, F&& f) {
+  std::visit(
+      [&]<typename Any>(const Any& objective) {
+        if constexpr (!kIsLinear<Any>) f(objective);
+      },
+      self.objective);
+}
+
+py::array_t<std::int32_t> nearest_centres(const Quantisation& self, const py::array& weights, std::size_t n_threads) {
+  py::array_t<std::int32_t> out;
+  visit_quantisation(self, [&](const auto& objective) {
+    using Real = typename std::remove_cvref_t<decltype(objective)>::Real;
+    const auto w = array_span<const Real>(weights, "weights");
+    out = py::array_t<std::int32_t>(static_cast<py::ssize_t>(objective.X().rows()));
+    const std::span<std::int32_t> labels(out.mutable_data(), objective.X().rows());
+    const py::gil_scoped_release release;
+    objective.assign(w, labels, n_threads);
+  });
+  return out;
+}
+
 Linear with_target(const Linear& self, const py::array& y) {
   return visit_linear(self, [&]<typename Data>(const LinearObjective<Data>& objective) -> Linear {
     const auto targets = array_span<const typename Data::Real>(y, "y");
@@ -148,6 +183,11 @@ void register_objective(py::module_& m) {
       .def("frequency_order", &order_of)
       .def("renumbered", &renumbered, py::arg("X"), py::arg("order"))
       .def("with_target", &with_target, py::arg("y"));
+
+  py::class_<Quantisation, Objective>(m, "QuantisationObjective", "The objective of k-means; see quantisation.hpp.")
+      .def(py::init(&quantisation_objective), py::arg("X"), py::arg("sample_weight"), py::kw_only(),
+           py::arg("n_clusters"))
+      .def("assign", &nearest_centres, py::arg("weights"), py::arg("n_threads"));
 }
 
 }  // namespace dsgd::python

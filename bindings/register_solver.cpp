@@ -2,6 +2,7 @@
 #include <memory>  // for make_unique, unique_ptr
 
 #include "dsgd/solver/hogwild.hpp"
+#include "dsgd/solver/kmeans.hpp"
 #include "dsgd/solver/minibatch.hpp"
 #include "dsgd/solver/rows.hpp"
 #include "dsgd/solver/sampler.hpp"
@@ -38,7 +39,6 @@ struct AnySolver<Solver, std::variant<Fs...>> {
       : solver(
             std::visit([&]<typename F>(const F& f) { return decltype(solver)(std::make_unique<Solver<F>>(f, config)); },
                        objective.objective)) {}
-
   template <typename Config>
   AnySolver(const Linear& objective, const Config& config)
       : solver(visit_linear(objective, [&]<typename F>(const F& f) {
@@ -60,13 +60,21 @@ struct AnySolver<Solver, std::variant<Fs...>> {
 };
 
 template <typename F>
-using HogwildOf = Hogwild<F>;
+struct HogwildKind {
+  using type = Hogwild<F>;
+};
+template <typename Data>
+struct HogwildKind<QuantisationObjective<Data>> {
+  using type = KMeansHogwild<Data>;
+};
+template <typename F>
+using HogwildOf = typename HogwildKind<F>::type;
 template <typename F>
 using SdcaOf = Sdca<typename F::Data>;
 template <typename F>
 using SvrgOf = Svrg<typename F::Data>;
 
-using HogwildSolver = AnySolver<HogwildOf, decltype(Objective::objective)>;
+using HogwildSolver = AnySolver<HogwildOf, AnyObjective>;
 using SdcaSolver = AnySolver<SdcaOf, LinearObjectives>;
 using SvrgSolver = AnySolver<SvrgOf, LinearObjectives>;
 
@@ -142,23 +150,36 @@ void register_solver(py::module_& m) {
       "minibatch_epoch",
       [](const Objective& objective, const py::array& weights, const Epoch& epoch, std::size_t batch_size,
          std::size_t n_threads, const std::optional<py::array>& visited, const std::optional<py::array>& drift,
-         std::int64_t averaged) {
+         std::int64_t averaged, bool sum_loss) {
         const auto order = optional_span<std::int64_t>(visited, "visited");
         const Average average{optional_span<double>(drift, "drift"), averaged};
-        with_weights(objective, weights, [&](const auto& f, auto w) {
-          minibatch_epoch(f, w, epoch, batch_size, n_threads, order, average);
+        double loss = 0;
+        with_weights(objective, weights, [&]<typename F>(const F& f, auto w) {
+          if constexpr (!kIsLinear<F>) {
+            loss = minibatch_epoch(f, w, epoch, batch_size, n_threads, order, average, sum_loss);
+          } else if (sum_loss) {
+            throw Error(ErrorCode::config, "mini-batches sum losses of k-means only");
+          } else {
+            minibatch_epoch(f, w, epoch, batch_size, n_threads, order, average);
+          }
         });
+        return loss;
       },
       py::arg("objective"), py::arg("weights"), py::arg("epoch"), py::arg("batch_size"), py::arg("n_threads"),
-      py::arg("visited") = py::none(), py::arg("drift") = py::none(), py::arg("averaged") = 0);
+      py::arg("visited") = py::none(), py::arg("drift") = py::none(), py::arg("averaged") = 0,
+      py::arg("sum_loss") = false);
 
   m.def(
       "minibatch_step",
-      [](const Objective& objective, const py::array& weights, const py::array& rows, double step,
-         std::size_t batch_size, std::size_t index, std::size_t n_threads) {
+      [](const Linear& objective, const py::array& weights, const py::array& rows, double step, std::size_t batch_size,
+         std::size_t index, std::size_t n_threads) {
         const auto which = array_span<const std::int64_t>(rows, "rows");
-        with_weights(objective, weights,
-                     [&](const auto& f, auto w) { minibatch_step(f, w, which, step, batch_size, index, n_threads); });
+        visit_linear(objective, [&](const auto& f) {
+          using Real = typename std::remove_cvref_t<decltype(f)>::Real;
+          const auto w = array_span<Real>(weights, "weights");
+          const py::gil_scoped_release release;
+          minibatch_step(f, w, which, step, batch_size, index, n_threads);
+        });
       },
       py::arg("objective"), py::arg("weights"), py::arg("rows"), py::arg("step"), py::arg("batch_size"),
       py::arg("index"), py::arg("n_threads"));

@@ -11,13 +11,14 @@ from dsgd.models import LinearModel
 from dsgd.result import FitResult
 
 if TYPE_CHECKING:
-    from dsgd.estimators import SGDClassifier, SGDRegressor
+    from dsgd.estimators import KMeans, SGDClassifier, SGDRegressor
 
 load = FitResult.load
 
 __all__ = [
     "FitResult",
     "History",
+    "KMeans",
     "LinearModel",
     "Record",
     "SGDClassifier",
@@ -38,7 +39,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import the estimators when they are asked for: scikit-learn takes longer to import than many a fit."""
-    if name in ("SGDClassifier", "SGDRegressor"):
+    if name in ("KMeans", "SGDClassifier", "SGDRegressor"):
         from dsgd import estimators
 
         return getattr(estimators, name)

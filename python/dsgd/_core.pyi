@@ -78,6 +78,10 @@ class LinearObjective(Objective):
     def renumbered(self, X: Matrix, order: NDArray[np.int64]) -> LinearObjective: ...
     def with_target(self, y: NDArray[Any]) -> LinearObjective: ...
 
+class QuantisationObjective(Objective):
+    def __init__(self, X: Matrix, sample_weight: NDArray[Any] | None, *, n_clusters: int) -> None: ...
+    def assign(self, weights: NDArray[Any], n_threads: int) -> NDArray[np.int32]: ...
+
 class Schedule:
     def __init__(
         self,
@@ -112,7 +116,8 @@ def minibatch_epoch(
     visited: NDArray[np.int64] | None = None,
     drift: NDArray[np.float64] | None = None,
     averaged: int = 0,
-) -> None: ...
+    sum_loss: bool = False,
+) -> float: ...
 def rows_gradient(
     objective: LinearObjective,
     weights: NDArray[Any],

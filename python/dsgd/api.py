@@ -40,7 +40,7 @@ def fit(
     *,
     algo: str | Algorithm,
     loss: str | Loss = "hinge",
-    penalty: str = "l2",
+    penalty: str = "auto",
     alpha: float = 1e-4,
     l1_ratio: float = 0.15,
     fit_intercept: bool = True,
@@ -78,6 +78,7 @@ def fit(
     y : array-like of shape (n_samples,), optional
         Labels of any kind for a loss of classification, real numbers for one of regression. More than two classes are
         trained one against all others, in step; by ``"softmax"`` all together. A Dataset and a file bring their own.
+        k-means needs none.
     algo : str or Algorithm
         ``"auto"`` (the one that is expected to be fastest, see `dsgd.algorithms.Auto`), ``"sgd"`` (one thread,
         reproducible), ``"hogwild"`` (all cores, lock-free), ``"minibatch"`` (all cores, reproducible), ``"batch"`` (all
@@ -86,21 +87,22 @@ def fit(
     loss : str or Loss, default="hinge"
         ``"hinge"``, ``"squared_hinge"``, ``"perceptron"``, ``"logistic"``, ``"modified_huber"`` for classification, and
         ``"softmax"``, multinomial logistic regression;
-        ``"squared"``, ``"huber"``, ``"epsilon_insensitive"``, ``"squared_epsilon_insensitive"`` for regression; or an
-        object of `dsgd.losses`.
-    penalty : {"l2", "l1", "elasticnet", "none"}, default="l2"
+        ``"squared"``, ``"huber"``, ``"epsilon_insensitive"``, ``"squared_epsilon_insensitive"`` for regression;
+        ``"kmeans"``, eight clusters; or an object of `dsgd.losses`, such as ``KMeans(20)``.
+    penalty : {"auto", "l2", "l1", "elasticnet", "none"}, default="auto"
         R(w) = ||w||^2 / 2, ||w||_1, (1 - l1_ratio) ||w||^2 / 2 + l1_ratio ||w||_1, or 0. The l1 part sets weights to
-        exactly zero.
+        exactly zero. ``"auto"`` is ``"l2"``, and ``"none"`` for k-means, which has no penalty.
     alpha : float, default=1e-4
         Strength of the penalty, at least 0.
     l1_ratio : float, default=0.15
         In [0, 1]; for ``penalty="elasticnet"``.
     fit_intercept : bool, default=True
-        Whether there is a b.
+        Whether there is a b. k-means has none.
     step_size : float or "auto", default="auto"
         The first step size. ``"auto"`` finds one by trials on a hundredth of the rows, at least a thousand; the time is
         part of the history's. The intercept's step is that times the mean square of the non-zero entries of X, so that
-        it learns like a feature as large as the others. ``"batch"`` has its own line search and takes a first guess.
+        it learns like a feature as large as the others. ``"batch"`` has its own line search and takes a first guess;
+        k-means starts from the number of clusters.
     schedule : str or Schedule, default="auto"
         What becomes of it: ``"linear"`` (to zero at the end of the run), ``"inverse-time"``, ``"inverse-sqrt"``,
         ``"inverse-scaling"``, ``"optimal"``, ``"epoch-decay"``, ``"constant"``, ``"adaptive"`` (smaller at every
@@ -177,8 +179,8 @@ def fit(
     """
     algorithm = resolve_algorithm(algo, algorithm_options, _parameters())
     resolved_loss = resolve_loss(loss)
-    alphas = penalty_strengths(penalty, alpha, l1_ratio)
-    fit_intercept = check_flag("fit_intercept", fit_intercept)
+    alphas = penalty_strengths(_penalty_of(resolved_loss, penalty), alpha, l1_ratio)
+    fit_intercept = check_flag("fit_intercept", fit_intercept) and resolved_loss.penalised
     first_step = _first_step(step_size)
     max_epochs = check_integer("max_epochs", _default_epochs(gap_tol) if max_epochs is None else max_epochs, 1)
     evaluate_every = check_integer("evaluate_every", evaluate_every, 0)
@@ -209,13 +211,15 @@ def fit(
         named_schedule=named_schedule,
     )
 
-    X, y, index_base = _load(X, y, threads)
+    X, y, index_base = _load(X, y, threads, resolved_loss)
     matrix = as_matrix(X, threads)
     dtype = real_dtype(matrix)
     targets, classes = as_targets(y, resolved_loss, matrix.n_rows, dtype)
     importance = as_sample_weight(sample_weight, class_weight, y, classes, matrix.n_rows, dtype)
     evaluation = None
     if eval_set is not None:
+        if not resolved_loss.supervised:
+            raise ConfigError(f"eval_set needs targets, and loss {resolved_loss.name!r} has none; leave it out")
         evaluation = Evaluation(_eval_pair(eval_set, index_base), matrix.n_features, classes, threads)
     n_classes = 0 if classes is None else len(classes)
     layout = resolved_loss.layout(matrix.n_features, n_classes, fit_intercept)
@@ -265,14 +269,24 @@ def _warn_of_gap(gap: float | None, gap_tol: float, max_epochs: int) -> None:
     )
 
 
-def _load(X: Any, y: ArrayLike | None, n_threads: int) -> tuple[Any, ArrayLike, str | None]:
+def _penalty_of(loss: Loss, penalty: Any) -> Any:
+    """Return the penalty of a loss; `ConfigError` for one where there is none."""
+    automatic = isinstance(penalty, str) and penalty == "auto"
+    if loss.penalised:
+        return "l2" if automatic else penalty
+    if automatic or penalty == "none":
+        return "none"
+    raise ConfigError(f"loss {loss.name!r} has no penalty, so penalty={shown(penalty)} must be left out")
+
+
+def _load(X: Any, y: ArrayLike | None, n_threads: int, loss: Loss) -> tuple[Any, ArrayLike | None, str | None]:
     """Return X and y, both from the data set or file where X is one, and what that calls the first feature."""
     if isinstance(X, str | os.PathLike | Dataset):
         if y is not None:
             raise ConfigError("y must be left out when X is a Dataset or a path: both bring their own labels")
         data = X if isinstance(X, Dataset) else load(X, n_threads=n_threads)
         return data.X, data.y, data.index_base
-    if y is None:
+    if y is None and loss.supervised:
         raise DataError("y is missing; it can be left out only when X is a Dataset or the path of a file")
     return X, y, None
 

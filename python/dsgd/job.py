@@ -22,7 +22,7 @@ from dsgd.checks import check_choice, check_real
 from dsgd.data.inputs import real_dtype
 from dsgd.errors import ConfigError
 from dsgd.losses import Loss
-from dsgd.problem import Problem, Scale
+from dsgd.problem import Problem, Scale, on_target
 from dsgd.schedules import Schedule
 from dsgd.step_search import choose_steps
 from dsgd.threads import resolve_threads
@@ -178,7 +178,7 @@ class Job:
             unseen=problem.layout.of_features(_unseen(matrix)) if weights.any() else np.empty(0, np.intp),
         )
         tasks = [
-            task_of(problem=dataclasses.replace(problem, target=t), objective=objective.with_target(t), weights=w)
+            task_of(problem=dataclasses.replace(problem, target=t), objective=on_target(objective, t), weights=w)
             for t, w in zip(targets, weights, strict=True)
         ]
         if fresh:

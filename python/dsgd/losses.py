@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -10,9 +10,10 @@ import scipy.special
 from numpy.typing import ArrayLike, NDArray
 
 from dsgd import _core
-from dsgd.checks import check_real, shown, unknown_name
+from dsgd.checks import check_choice, check_integer, check_real, shown, unknown_name
 from dsgd.errors import ConfigError
-from dsgd.parameters import FeatureMajor, ParameterLayout
+from dsgd.parameters import Centres, FeatureMajor, ParameterLayout
+from dsgd.seeding import starting_centres
 
 if TYPE_CHECKING:
     from dsgd.problem import Problem
@@ -21,6 +22,7 @@ __all__ = [
     "EpsilonInsensitive",
     "Hinge",
     "Huber",
+    "KMeans",
     "Logistic",
     "Loss",
     "ModifiedHuber",
@@ -42,6 +44,10 @@ class Loss:
     """The kind of model, by which algorithms say what they train, and which class of `dsgd.models` it is."""
     classification: ClassVar[bool]
     """Whether targets are classes, coded -1 and +1, rather than real numbers."""
+    supervised: ClassVar[bool] = True
+    """Whether there are targets."""
+    penalised: ClassVar[bool] = True
+    """Whether there are a penalty and an intercept."""
     joint: ClassVar[bool] = False
     """Whether all classes make one problem, whose targets are their numbers, rather than one each."""
     curvature: ClassVar[float] = 1.0
@@ -61,9 +67,7 @@ class Loss:
         """Return where the parameters of one problem lie; `n_classes` is 0 for regression."""
         return FeatureMajor(n_features=n_features, fit_intercept=fit_intercept)
 
-    def objective(
-        self, problem: Problem, n_threads: int, inverse_frequency: NDArray[Any] | None
-    ) -> _core.LinearObjective:
+    def objective(self, problem: Problem, n_threads: int, inverse_frequency: NDArray[Any] | None) -> _core.Objective:
         """Return the objective for the core; parameters as for `Problem.objective`."""
         return _core.LinearObjective(
             problem.matrix,
@@ -82,6 +86,10 @@ class Loss:
         """Set the weights that a problem is trained from where nobody gave any; they are zeros before."""
         if problem.fit_intercept:
             weights[-1] = self.best_constant(problem.target, problem.sample_weight)
+
+    def first_step(self) -> float | None:
+        """Return the step to start from where nobody chose one; None: it is searched for."""
+        return None
 
     def trivial_losses(self, problem: Problem) -> tuple[float, float]:
         """Return the mean losses of the best model without any feature, and of one whose decision values are zeros."""
@@ -321,10 +329,59 @@ class SquaredEpsilonInsensitive(EpsilonInsensitive):
     steep = True
 
 
+@dataclass(frozen=True, kw_only=True)
+class KMeans(Loss):
+    """min_c ||x - w_c||^2 / 2: k-means, which has no targets; the mean is the squared quantisation error.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Centres, at least 1.
+    init : {"k-means++", "random"}, default="k-means++"
+        Where they start: rows far from one another (Arthur, Vassilvitskii 2007), drawn from 3,072 rows, or from
+        three times as many as centres; or any rows.
+    """
+
+    name = "kmeans"
+    model = "kmeans"
+    classification = False
+    supervised = False
+    penalised = False
+    n_clusters: int = field(default=8, kw_only=False)
+    init: str = "k-means++"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_clusters", check_integer("n_clusters", self.n_clusters, 1, 2**31 - 1))
+        check_choice("init", self.init, ("k-means++", "random"))
+
+    def layout(self, n_features: int, n_classes: int, fit_intercept: bool) -> ParameterLayout:  # noqa: ARG002
+        """Return where the centres lie: feature by feature, one number a centre."""
+        return Centres(n_features=n_features, n_outputs=self.n_clusters, fit_intercept=False)
+
+    def objective(self, problem: Problem, n_threads: int, inverse_frequency: NDArray[Any] | None) -> _core.Objective:  # noqa: ARG002
+        """Return the objective for the core."""
+        return _core.QuantisationObjective(problem.matrix, problem.sample_weight, n_clusters=self.n_clusters)
+
+    def start(self, problem: Problem, weights: NDArray[Any], seed: int) -> None:
+        """Set the centres to rows."""
+        centres = starting_centres(problem.matrix, self.n_clusters, self.init, seed, problem.sample_weight)
+        weights[:] = problem.layout.pack(centres)
+
+    def first_step(self) -> float:
+        """Return the number of clusters: a step in which a centre of average size moves to the mean of its rows."""
+        return float(self.n_clusters)
+
+    def trivial_losses(self, problem: Problem) -> tuple[float, float]:
+        """Return half the mean of s_i ||x_i||^2, the error of centres at the origin, twice."""
+        return problem.scale.mean / 2, problem.scale.mean / 2
+
+
 _CLASSIFICATION: tuple[type[Loss], ...] = (Hinge, SquaredHinge, Perceptron, Logistic, ModifiedHuber, Softmax)
 _REGRESSION: tuple[type[Loss], ...] = (Squared, Huber, EpsilonInsensitive, SquaredEpsilonInsensitive)
 
-LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (*_CLASSIFICATION, *_REGRESSION)}
+_UNSUPERVISED: tuple[type[Loss], ...] = (KMeans,)
+
+LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (*_CLASSIFICATION, *_REGRESSION, *_UNSUPERVISED)}
 
 SKLEARN_NAMES = {"logistic": "log_loss", "squared": "squared_error"}
 """What scikit-learn calls the losses that have another name there; their parameters are the same."""

@@ -14,10 +14,10 @@ from dsgd.checks import check_flag
 from dsgd.data.inputs import as_matrix, as_real, check_features, real_dtype
 from dsgd.data.targets import as_labels, check_same_kind
 from dsgd.errors import DataError
-from dsgd.losses import Loss
+from dsgd.losses import KMeans, Loss
 from dsgd.threads import resolve_threads
 
-__all__ = ["MODELS", "LinearModel", "Model", "SoftmaxModel"]
+__all__ = ["MODELS", "KMeansModel", "LinearModel", "Model", "SoftmaxModel"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +88,10 @@ class Model(ABC):
         chosen = (decision > 0).astype(np.intp) if decision.ndim == 1 else decision.argmax(axis=1)
         return np.asarray(self.classes[chosen])
 
-    def score_of(self, decision: NDArray[Any], y: ArrayLike, sample_weight: NDArray[Any] | None = None) -> float:
+    def score_of(self, decision: NDArray[Any], y: ArrayLike | None, sample_weight: NDArray[Any] | None = None) -> float:
         """Return the accuracy (classification) or R2 (regression) of decision values."""
+        if y is None:
+            raise DataError(f"y is missing: the score of a model with loss {self.loss.name!r} needs it")
         labels = as_labels(y, len(decision))
         if self.classes is not None:
             check_same_kind(labels, self.classes)
@@ -210,7 +212,77 @@ class SoftmaxModel(LinearModel):
         return 1, 0 if self.classes is None else len(self.classes)
 
 
-MODELS: dict[str, type[Model]] = {"linear": LinearModel, "softmax": SoftmaxModel}
+@dataclass(frozen=True, kw_only=True)
+class KMeansModel(Model):
+    """The centres of k-means; its decision values are the distances from them.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (1, n_parameters)
+        The centres, feature by feature.
+    loss : KMeans
+    classes : None
+    """
+
+    loss: KMeans
+
+    @property
+    def n_features(self) -> int:
+        """The features it was trained on."""
+        return int(self.weights.shape[1]) // self.loss.n_clusters
+
+    @property
+    def centres(self) -> NDArray[Any]:
+        """The centres, shape (n_clusters, n_features)."""
+        return np.asarray(self.weights.reshape(-1, self.loss.n_clusters).T)
+
+    def decide(self, matrix: _core.Matrix, threads: int) -> NDArray[Any]:
+        """Return the distances of every row from every centre, shape (n_rows, n_clusters)."""
+        dtype = real_dtype(matrix)
+        weights = np.ascontiguousarray(self.weights[0], dtype=dtype)
+        products = np.empty((matrix.n_rows, self.loss.n_clusters), dtype)
+        matrix.decision_function(weights, False, products, threads)
+        norms = np.empty(matrix.n_rows)
+        matrix.squared_norms(norms, threads)
+        of_centres = np.square(self.centres, dtype=np.float64).sum(axis=1)
+        squares = norms[:, None] + of_centres - 2 * products.astype(np.float64)
+        return np.asarray(np.sqrt(np.maximum(squares, 0)), dtype)
+
+    def labels(self, decision: NDArray[Any]) -> NDArray[Any]:
+        """Return the numbers of the nearest centres."""
+        return np.asarray(decision.argmin(axis=1))
+
+    def score_of(
+        self,
+        decision: NDArray[Any],
+        y: ArrayLike | None = None,  # noqa: ARG002
+        sample_weight: NDArray[Any] | None = None,
+    ) -> float:
+        """Return minus the inertia: the sum of squared distances from the nearest centres."""
+        squares = np.square(decision.min(axis=1), dtype=np.float64)
+        return -float(squares.sum() if sample_weight is None else squares @ sample_weight)
+
+    def description(self) -> dict[str, Any]:
+        """Return nothing: the loss has the number of clusters."""
+        return {}
+
+    @classmethod
+    def from_description(
+        cls,
+        description: dict[str, Any],  # noqa: ARG003
+        weights: NDArray[Any],
+        loss: Loss,
+        classes: NDArray[Any] | None,
+    ) -> KMeansModel:
+        """Return the model of a description."""
+        if not isinstance(loss, KMeans) or classes is not None or len(weights) != 1:
+            raise DataError("k-means has one set of centres and no classes")
+        if weights.shape[1] % loss.n_clusters:
+            raise DataError(f"its weights have shape {weights.shape}, with {loss.n_clusters} for every feature")
+        return cls(weights=weights, loss=loss, classes=None)
+
+
+MODELS: dict[str, type[Model]] = {"linear": LinearModel, "softmax": SoftmaxModel, "kmeans": KMeansModel}
 """The models by their kinds, `Loss.model`."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FeatureMajor", "ParameterLayout"]
+__all__ = ["Centres", "FeatureMajor", "ParameterLayout"]
 
 
 class ParameterLayout(ABC):
@@ -105,3 +105,13 @@ class FeatureMajor(ParameterLayout):
         """Return where the parameters lie that the same model has on these features only, in the layout of that."""
         rows = np.arange(self.n_features + int(self.fit_intercept))
         return self.of_features(np.concatenate([rows[: self.n_features][features], rows[self.n_features :]]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Centres(FeatureMajor):
+    """The centres of k-means, as the weights of so many decision values: also one is a row."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n_clusters, n_features)."""
+        return (self.n_outputs, self.n_features)

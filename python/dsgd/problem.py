@@ -5,20 +5,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.data.inputs import as_matrix, csr_in_place, real_dtype, stored_entries
+from dsgd.data.inputs import as_matrix, real_dtype, stored_entries, take_rows
 from dsgd.errors import DataError
 from dsgd.losses import Loss
 from dsgd.parameters import ParameterLayout
 from dsgd.threads import worth_waking
 
-__all__ = ["Problem", "Sample", "Scale", "measure"]
+__all__ = ["Problem", "Sample", "Scale", "measure", "on_target"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,10 +135,19 @@ class Problem:
         if alpha_l2:
             coef /= 1 + step * alpha_l2
 
-    def objective(self, n_threads: int, inverse_frequency: NDArray[Any] | None = None) -> _core.LinearObjective:
+    def objective(self, n_threads: int, inverse_frequency: NDArray[Any] | None = None) -> _core.Objective:
         """Return the objective for the core, its feature frequencies counted on `n_threads` threads unless given."""
         threads = worth_waking(n_threads, stored_entries(self.matrix))
         return self.loss.objective(self, threads, inverse_frequency)
+
+    def linear_objective(self, n_threads: int, inverse_frequency: NDArray[Any] | None = None) -> _core.LinearObjective:
+        """Return the same for who trains linear models only."""
+        return cast(_core.LinearObjective, self.objective(n_threads, inverse_frequency))
+
+
+def on_target(objective: _core.Objective, target: NDArray[Any]) -> _core.Objective:
+    """Return the objective with another target, sharing what was counted; itself where there is none."""
+    return objective.with_target(target) if isinstance(objective, _core.LinearObjective) else objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,14 +170,11 @@ class Sample:
     @classmethod
     def cut(cls, matrix: _core.Matrix, rows: NDArray[np.intp]) -> Sample:
         """Return the sample of these rows."""
-        arrays = matrix.arrays
+        X = take_rows(matrix, rows)
         features: NDArray[Any] | slice
-        if not isinstance(arrays, tuple):
-            X: Any = np.ascontiguousarray(arrays[rows])
+        if isinstance(X, np.ndarray):
             features = slice(0, matrix.n_features)
         else:
-            indptr, indices, data = arrays
-            X = csr_in_place(indptr, indices, data, matrix.n_features)[rows]
             columns, renumbered = np.unique(X.indices, return_inverse=True)
             shape = (len(rows), max(len(columns), 1))
             X = scipy.sparse.csr_array((X.data, renumbered.astype(X.indptr.dtype), X.indptr), shape=shape)

@@ -22,7 +22,7 @@ from dsgd.errors import ConfigError, DataError
 from dsgd.files import replacing
 from dsgd.history import History
 from dsgd.losses import LOSSES, SKLEARN_NAMES
-from dsgd.models import MODELS, LinearModel, Model
+from dsgd.models import MODELS, KMeansModel, LinearModel, Model
 
 __all__ = ["Evaluation", "FitResult"]
 
@@ -137,7 +137,7 @@ class FitResult:
         return self.model.decision_function(X, n_threads=n_threads)
 
     def predict(self, X: Any, *, n_threads: int | None = None) -> NDArray[Any]:
-        """Return the class (classification) or the value (regression) of every row.
+        """Return the class (classification), value (regression) or number of the centre (k-means) of every row.
 
         Parameters
         ----------
@@ -172,8 +172,8 @@ class FitResult:
         """
         return self.model.loss.probabilities(self.decision_function(X, n_threads=n_threads))
 
-    def score(self, X: Any, y: ArrayLike, *, n_threads: int | None = None) -> float:
-        """Return the accuracy (classification) or R2 (regression) on X and y."""
+    def score(self, X: Any, y: ArrayLike | None = None, *, n_threads: int | None = None) -> float:
+        """Return the accuracy (classification) or R2 (regression) on X and y; of k-means minus the inertia of X."""
         return self.model.score_of(self.decision_function(X, n_threads=n_threads), y)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -204,12 +204,19 @@ class FitResult:
 
         Returns
         -------
-        sklearn.linear_model.SGDClassifier or SGDRegressor, or LogisticRegression for softmax
+        sklearn.linear_model.SGDClassifier or SGDRegressor, LogisticRegression for softmax, sklearn.cluster.KMeans
             It predicts the same; `partial_fit` goes on with its own defaults.
         """
+        from sklearn.cluster import KMeans
         from sklearn.linear_model import LogisticRegression, SGDClassifier, SGDRegressor
 
         loss, classes = self.model.loss, self.model.classes
+        if isinstance(self.model, KMeansModel):
+            clusters: Any = KMeans(n_clusters=self.model.loss.n_clusters)
+            clusters.cluster_centers_ = np.ascontiguousarray(self.model.centres)
+            clusters._n_threads = 1
+            clusters.n_features_in_, clusters.n_iter_ = self.model.n_features, len(self.history)
+            return clusters
         coef, intercept = np.atleast_2d(self.coef_).copy(), np.atleast_1d(self.intercept_).astype(self.coef_.dtype)
         if loss.joint:
             estimator: Any = LogisticRegression()

@@ -42,7 +42,7 @@ def problem_of(X: Any) -> Problem:
 
 def assignment(algorithm: DistributedAlgorithm, workers: int, clocks: int, step_size: float, X: Any = X) -> Assignment:
     problem = problem_of(X)
-    inverse = problem.objective(1).inverse_frequency
+    inverse = problem.linear_objective(1).inverse_frequency
     parts = [part(problem, rows) for rows in deal(240, workers, 5)]
     if algorithm.has_coordinator:
         parts.insert(0, part(problem, np.zeros(1, np.intp)))
@@ -193,7 +193,7 @@ def test_sync_checks_as_often_as_it_is_told() -> None:
 
 def test_frequencies_of_the_whole_data_reach_the_parts() -> None:
     work = assignment(Ssp(), 4, 1, 0.1)
-    whole = problem_of(X).objective(1).inverse_frequency
+    whole = problem_of(X).linear_objective(1).inverse_frequency
     assert whole is not None
     for kernels in work.kernels:
         assert np.array_equal(kernels._objective.inverse_frequency, whole)  # type: ignore[arg-type]

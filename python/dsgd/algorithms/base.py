@@ -6,7 +6,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +119,7 @@ class Task:
     ----------
     problem : dsgd.problem.Problem
         Data, loss and penalty.
-    objective : _core.LinearObjective
+    objective : _core.Objective
         The same for the core.
     weights : ndarray
         The flat parameter vector, as `problem.layout` says; the algorithm changes it in place.
@@ -149,7 +149,7 @@ class Task:
     """
 
     problem: Problem
-    objective: _core.LinearObjective
+    objective: _core.Objective
     weights: NDArray[Any]
     schedule: Schedule
     step_size: float
@@ -174,6 +174,16 @@ class Task:
     def run(self) -> Run:
         """What the schedule may depend on."""
         return Run(n_samples=self.n_samples, max_epochs=self.max_epochs, alpha=sum(self.problem.alphas))
+
+    @property
+    def linear(self) -> _core.LinearObjective:
+        """The objective, for who trains linear models only."""
+        return cast(_core.LinearObjective, self.objective)
+
+    @property
+    def quantisation(self) -> _core.QuantisationObjective:
+        """The objective, for who trains k-means only."""
+        return cast(_core.QuantisationObjective, self.objective)
 
     def value(self) -> float:
         """Return the objective at the weights as they are."""

@@ -31,6 +31,7 @@ class Minibatch(Algorithm):
     Notes
     -----
     The loop is ``cpp/src/solver/minibatch.cpp``. The result does not depend on the number of threads, to the last bit.
+    With `dsgd.losses.KMeans` a step moves a centre towards the mean of its rows in the batch, but not beyond.
     A thread is woken for every 100,000 non-zeros of a batch; less is done by one. With ``batch_size=1`` this is `Sgd`.
 
     References
@@ -41,7 +42,7 @@ class Minibatch(Algorithm):
 
     name = "minibatch"
     summary = "mini-batch gradient descent, synchronous and parallel"
-    capabilities = Capabilities(threads=True, deterministic=True, models=frozenset({"linear", "softmax"}))
+    capabilities = Capabilities(threads=True, deterministic=True, models=frozenset({"linear", "softmax", "kmeans"}))
 
     batch_size: int = 64
     block_size: int | None = None
@@ -60,9 +61,10 @@ class Minibatch(Algorithm):
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
         average = task.averaging(self.average)
+        sum_loss = task.sum_loss and task.problem.loss.model == "kmeans"
         for index in range(task.start_epoch, task.max_epochs):
             epoch = task.epoch(index, self.block_size)
-            _core.minibatch_epoch(
+            loss = _core.minibatch_epoch(
                 task.objective,
                 average.iterate,
                 epoch,
@@ -70,6 +72,7 @@ class Minibatch(Algorithm):
                 task.n_threads,
                 drift=average.drift,
                 averaged=average.steps,
+                sum_loss=sum_loss,
             )
             average.advance(task.n_samples)
-            yield EpochEnd(index + 1, task.step_size_at(index))
+            yield EpochEnd(index + 1, task.step_size_at(index), loss if sum_loss else None)

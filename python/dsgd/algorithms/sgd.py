@@ -41,7 +41,9 @@ class Sgd(Algorithm):
 
     name = "sgd"
     summary = "stochastic gradient descent on one thread"
-    capabilities = Capabilities(threads=False, deterministic=True, shares=True, models=frozenset({"linear", "softmax"}))
+    capabilities = Capabilities(
+        threads=False, deterministic=True, shares=True, models=frozenset({"linear", "softmax", "kmeans"})
+    )
 
     block_size: int | None = None
     average: bool | int = False

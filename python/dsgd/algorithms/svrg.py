@@ -118,7 +118,7 @@ class Svrg(Algorithm):
             raise ConfigError("mean_gradient='scalar' needs penalty 'l2' or 'none': a soft threshold is no multiplier")
         longest = self._longest_step(task)
         solver = _core.Svrg(
-            task.objective,
+            task.linear,
             n_threads=task.n_threads,
             mean_gradient=self.mean_gradient,
             max_sigma=self.max_sigma if self.accelerated == "sample" else 0.0,
@@ -194,7 +194,7 @@ class _Window:
         rows = np.random.default_rng(task.seed).permutation(task.n_samples)[:_SEEN_ROWS]
         self._whole = task.problem
         self._sample = Sample.cut(task.problem.matrix, np.sort(rows))
-        self._objective = self._sample.problem(task.problem).objective(1)
+        self._objective = self._sample.problem(task.problem).linear_objective(1)
         self._values: list[float] = []
 
     def open(self, weights: NDArray[Any]) -> None:

@@ -17,7 +17,8 @@ from dsgd.cli.options import check_outputs, options_of, save_outputs, step_size_
 from dsgd.data.inputs import match_features
 from dsgd.data.libsvm import ReadOptions
 from dsgd.data.reading import load_alike
-from dsgd.losses import LOSSES
+from dsgd.errors import ConfigError
+from dsgd.losses import LOSSES, KMeans, Loss
 from dsgd.schedules import SCHEDULES
 
 __all__ = ["fit"]
@@ -28,8 +29,9 @@ def fit(
     test: Annotated[Path | None, typer.Option(help="file to score every epoch on")] = None,
     algo: Annotated[str, typer.Option(help="see `dsgd algorithms`")] = "hogwild",
     loss: Annotated[str, typer.Option(help=", ".join(LOSSES))] = "hinge",
-    penalty: Annotated[str, typer.Option(help="l2, l1, elasticnet or none")] = "l2",
+    penalty: Annotated[str, typer.Option(help="auto (l2; none for kmeans), l2, l1, elasticnet or none")] = "auto",
     alpha: Annotated[float, typer.Option(help="strength of the penalty")] = 1e-4,
+    n_clusters: Annotated[int | None, typer.Option(help="of loss kmeans; default: 8", show_default=False)] = None,
     l1_ratio: Annotated[float, typer.Option(help="share of l1 in elasticnet")] = 0.15,
     intercept: Annotated[bool, typer.Option(help="fit an intercept")] = True,
     step_size: Annotated[str, typer.Option(help="first step size; auto searches for one")] = "auto",
@@ -61,7 +63,7 @@ def fit(
     history: Annotated[Path | None, typer.Option(help="write the history here (JSON)")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
 ) -> None:
-    """Train a linear model on TRAIN."""
+    """Train a model on TRAIN."""
     algorithm = resolve_algorithm(algo, options_of(option or []))
     check_outputs(model=model, history=history)
     paths = [train] if test is None else [train, test]
@@ -74,7 +76,7 @@ def fit(
     result = dsgd.fit(
         data,
         algo=algorithm,
-        loss=loss,
+        loss=_loss_of(loss, n_clusters),
         penalty=penalty,
         alpha=alpha,
         l1_ratio=l1_ratio,
@@ -94,6 +96,14 @@ def fit(
     )
     save_outputs(result, model, history)
     _summarise(result, data)
+
+
+def _loss_of(name: str, n_clusters: int | None) -> str | Loss:
+    if n_clusters is None:
+        return name
+    if name != KMeans.name:
+        raise ConfigError(f"--n-clusters is for --loss kmeans, not {name}")
+    return KMeans(n_clusters)
 
 
 def _summarise(result: dsgd.FitResult, data: dsgd.data.Dataset) -> None:

@@ -50,6 +50,8 @@ def predict(
 
 def _score(model: Model, decision: NDArray[Any], labels: NDArray[Any]) -> str:
     """Return the line that says how good the predictions are, or why that is not known."""
+    if not model.loss.supervised:
+        return f"score {model.score_of(decision, None):.10g} on {len(decision)} rows\n"
     words = model.classes is not None and model.classes.dtype.kind == "U"
     if words != (labels.dtype.kind == "U"):
         return "no score: the labels of one of the data and the model are words, of the other numbers\n"

@@ -80,7 +80,7 @@ def assignment(algorithm: DistributedAlgorithm, task: Task, n_nodes: int) -> Ass
     has_coordinator = int(algorithm.has_coordinator)
     n_workers = n_nodes - has_coordinator
     problem = task.problem
-    inverse = task.objective.inverse_frequency  # counted once, of the whole data
+    inverse = task.linear.inverse_frequency  # counted once, of the whole data
     shards = deal(problem.matrix.n_rows, n_workers, task.seed)
     parts = [problem if len(rows) == problem.matrix.n_rows else part(problem, rows) for rows in shards]
     if has_coordinator:

@@ -17,7 +17,7 @@ from dsgd.parameters import ParameterLayout
 __all__ = ["as_initial_weights", "as_labels", "as_sample_weight", "as_targets", "check_same_kind", "one_vs_all"]
 
 
-def as_labels(y: ArrayLike, n_rows: int) -> NDArray[Any]:
+def as_labels(y: ArrayLike | None, n_rows: int) -> NDArray[Any]:
     """Return y as an array of numbers or strings of shape (n_rows,); `DataError` if it is not that."""
     labels = as_array(y, "y")
     if labels.dtype.kind == "U" and isinstance(y, list | tuple):
@@ -61,7 +61,9 @@ def _cast(values: NDArray[Any], dtype: np.dtype[Any], what: str) -> NDArray[Any]
     return cast
 
 
-def as_targets(y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def as_targets(
+    y: ArrayLike | None, loss: Loss, n_rows: int, dtype: np.dtype[Any]
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Return the targets of every binary problem or of the one regression, and the classes that they stand for.
 
     Parameters
@@ -79,7 +81,8 @@ def as_targets(y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]) -> t
     -------
     targets : ndarray of shape (n_problems, n_samples)
         For two classes one row, -1 for the smaller class and +1 for the larger; for more one row a class, +1 for it and
-        -1 for all others (one-vs-all). For a joint loss one row, the number of the class.
+        -1 for all others (one-vs-all). For a joint loss one row, the number of the class. Zeros where the loss has no
+        targets.
     classes : ndarray of shape (n_classes,) or None
         Sorted; None for regression.
 
@@ -88,6 +91,8 @@ def as_targets(y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]) -> t
     DataError
         If the length is not that of X, a target is not finite, or there is only one class.
     """
+    if not loss.supervised:
+        return np.zeros((1, n_rows), dtype), None
     labels = as_labels(y, n_rows)
     if not loss.classification:
         return _cast(as_real(labels, "y"), dtype, "y")[None], None
@@ -114,7 +119,7 @@ def one_vs_all(labels: NDArray[Any], classes: NDArray[Any], dtype: np.dtype[Any]
 def as_sample_weight(
     sample_weight: ArrayLike | None,
     class_weight: Any,
-    y: ArrayLike,
+    y: ArrayLike | None,
     classes: NDArray[Any] | None,
     n_rows: int,
     dtype: np.dtype[Any],

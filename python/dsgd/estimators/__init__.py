@@ -1,6 +1,7 @@
 """Estimators with scikit-learn's names, parameters and defaults."""
 
 from dsgd.estimators.classifier import SGDClassifier
+from dsgd.estimators.kmeans import KMeans
 from dsgd.estimators.regressor import SGDRegressor
 
-__all__ = ["SGDClassifier", "SGDRegressor"]
+__all__ = ["KMeans", "SGDClassifier", "SGDRegressor"]
