@@ -13,7 +13,6 @@ from dsgd import _core
 from dsgd.checks import check_choice, check_integer, check_real, shown, unknown_name
 from dsgd.errors import ConfigError
 from dsgd.parameters import Centres, FeatureMajor, ParameterLayout
-from dsgd.seeding import starting_centres
 
 if TYPE_CHECKING:
     from dsgd.problem import Problem
@@ -364,6 +363,8 @@ class KMeans(Loss):
 
     def start(self, problem: Problem, weights: NDArray[Any], seed: int) -> None:
         """Set the centres to rows."""
+        from dsgd.seeding import starting_centres  # which needs dsgd.data, and that needs the losses
+
         centres = starting_centres(problem.matrix, self.n_clusters, self.init, seed, problem.sample_weight)
         weights[:] = problem.layout.pack(centres)
 

@@ -71,22 +71,25 @@ class Batch {
       const std::size_t n_features = objective_.X().features();
       const std::size_t low = n_features * thread / threads_;
       const std::size_t high = n_features * (thread + 1) / threads_;
-      const auto sums = std::span(sums_).subspan(low * m_, (high - low) * m_);
-      std::ranges::fill(sums, 0);
+      for (std::size_t c = 0; c < m_; ++c) {
+        std::ranges::fill(std::span(sums_).subspan(c * n_features + low, high - low), 0);
+      }
       for (std::size_t k = 0; k < rows_.size(); ++k) {
         const auto row = objective_.X().row(rows_[k]);
         add(threads_ == 1 ? row : row.between(low, high), nearest_[k],
             static_cast<double>(objective_.sample_weight(rows_[k])));
       }
-      for (std::size_t w = low * m_; w < high * m_; ++w) {
-        const double held = held_[w % m_];
+      for (std::size_t c = 0; c < m_; ++c) {
+        const double held = held_[c];
         if (held == 0) continue;
         const double part = std::min(1.0, share * held);
-        const double mean = sums_[w] / held;
-        policy.update(centres[w], [&](Real old) {
-          const auto from = static_cast<double>(old);
-          return static_cast<Real>(part < 1 ? from + part * (mean - from) : mean);
-        });
+        for (std::size_t j = low; j < high; ++j) {
+          const double mean = sums_[c * n_features + j] / held;
+          policy.update(centres[j * m_ + c], [&](Real old) {
+            const auto from = static_cast<double>(old);
+            return static_cast<Real>(part < 1 ? from + part * (mean - from) : mean);
+          });
+        }
       }
     });
     rows_.clear();
@@ -95,10 +98,15 @@ class Batch {
  private:
   template <typename Row>
   void add(const Row& x, std::size_t c, double factor) {
-    for (std::size_t k = 0; k < x.size(); ++k) {
-      const auto value = static_cast<double>(x.value(k));
-      if (Row::kContiguous && value == 0) continue;
-      sums_[x.index(k) * m_ + c] += factor * value;
+    double* const sum = sums_.data() + c * objective_.X().features();
+    const std::size_t size = x.size();
+    if constexpr (Row::kContiguous) {
+      if (size == 0) return;
+      double* const from = sum + x.index(0);
+#pragma omp simd
+      for (std::size_t k = 0; k < size; ++k) from[k] += factor * static_cast<double>(x.value(k));
+    } else {
+      for (std::size_t k = 0; k < size; ++k) sum[x.index(k)] += factor * static_cast<double>(x.value(k));
     }
   }
 
@@ -109,7 +117,7 @@ class Batch {
   std::vector<std::size_t> nearest_;
   std::vector<double> losses_;  // of blocks of rows
   std::vector<double> held_;    // by each centre: the weight of its rows
-  std::vector<double> sums_;    // of the rows of each centre
+  std::vector<double> sums_;    // of the rows of each centre, centre by centre: a dense row is added as it lies
 };
 
 template <typename Data>
