@@ -10,6 +10,7 @@
 
 #include <algorithm>  // for clamp, fill, max, min
 #include <numeric>    // for accumulate
+#include <optional>   // for optional
 #include <utility>    // for move
 
 #include "dsgd/core/atomic.hpp"
@@ -26,57 +27,46 @@ constexpr std::size_t kThreadProducts = 400'000;
 /// Rows whose nearest centres a thread looks for before it asks for more.
 constexpr std::size_t kBlockRows = 64;
 
-/// The rows of a batch, summed by their nearest centres.
+/// The rows of a batch, summed by their nearest centres. One thread sums each as it comes, several when all are there;
+/// the sums are the same.
 template <typename Data>
 class Batch {
  public:
   using Real = typename Data::Real;
 
-  Batch(const QuantisationObjective<Data>& objective, std::size_t n_threads)
+  Batch(const QuantisationObjective<Data>& objective, std::size_t n_threads, bool sum_loss)
       : objective_(objective),
         m_(objective.n_clusters()),
         threads_(n_threads),
+        sum_loss_(sum_loss),
         held_(m_),
         sums_(objective.n_parameters()) {}
 
-  void take(std::size_t row) { rows_.push_back(row); }
   [[nodiscard]] std::size_t size() const { return rows_.size(); }
+  /// The sum of the losses of all rows so far, each at the centres that it met.
+  [[nodiscard]] double losses() const { return losses_; }
 
-  /// Looks for the nearest centres, and returns the sum of the losses if asked for.
-  double assign(std::span<const Real> centres, bool with_loss) {
-    nearest_.resize(rows_.size());
-    losses_.assign((rows_.size() + kBlockRows - 1) / kBlockRows, 0);
-    parallel_blocks(rows_.size(), kBlockRows, threads_, [&](std::size_t block, std::size_t begin, std::size_t end) {
-      Centres<Real> look(centres, m_);
-      for (std::size_t k = begin; k < end; ++k) {
-        const auto x = objective_.X().row(rows_[k]);
-        Real distance;
-        nearest_[k] = look.nearest(x, distance);
-        if (!with_loss) continue;
-        const double half = squared_norm(x) / 2 + static_cast<double>(distance);
-        losses_[block] += static_cast<double>(objective_.sample_weight(rows_[k])) * std::max(half, 0.0);
-      }
-    });
-    std::ranges::fill(held_, 0);
-    for (std::size_t k = 0; k < rows_.size(); ++k) {
-      held_[nearest_[k]] += static_cast<double>(objective_.sample_weight(rows_[k]));
-    }
-    return std::accumulate(losses_.begin(), losses_.end(), 0.0);
+  /// Takes a row in; the first of a batch calls `centres()`, at which all of it are evaluated.
+  template <typename See>
+  void take(std::size_t row, const See& centres) {
+    if (rows_.empty()) begin(centres());
+    rows_.push_back(row);
+    if (threads_ > 1) return;
+    const std::size_t c = nearest(*look_, row, losses_);
+    held_[c] += static_cast<double>(objective_.sample_weight(row));
+    add_seen(objective_.X().row(row), c, static_cast<double>(objective_.sample_weight(row)));
   }
 
   /// Moves the centres by `share` of the gradient of each row, every thread those of its range of features.
   template <typename Policy>
   void step(std::span<Real> centres, double share, Policy& policy) {
+    if (threads_ > 1) assign();
     parallel_region(threads_, [&](std::size_t thread) {
       const std::size_t n_features = objective_.X().features();
       const std::size_t low = n_features * thread / threads_;
       const std::size_t high = n_features * (thread + 1) / threads_;
-      for (std::size_t c = 0; c < m_; ++c) {
-        std::ranges::fill(std::span(sums_).subspan(c * n_features + low, high - low), 0);
-      }
-      for (std::size_t k = 0; k < rows_.size(); ++k) {
-        const auto row = objective_.X().row(rows_[k]);
-        add(threads_ == 1 ? row : row.between(low, high), nearest_[k],
+      for (std::size_t k = 0; threads_ > 1 && k < rows_.size(); ++k) {
+        add(objective_.X().row(rows_[k]).between(low, high), nearest_[k],
             static_cast<double>(objective_.sample_weight(rows_[k])));
       }
       for (std::size_t c = 0; c < m_; ++c) {
@@ -96,6 +86,53 @@ class Batch {
   }
 
  private:
+  void begin(std::span<const Real> centres) {
+    look_.emplace(centres, m_);
+    std::ranges::fill(held_, 0);
+    std::ranges::fill(sums_, 0);
+  }
+
+  /// The nearest centre of a row, whose loss is added to `losses` if that is asked for.
+  std::size_t nearest(Centres<Real>& look, std::size_t row, double& losses) const {
+    const auto x = objective_.X().row(row);
+    Real distance;
+    const std::size_t c = look.nearest(x, distance);
+    if (sum_loss_) {
+      const double half = squared_norm(x) / 2 + static_cast<double>(distance);
+      losses += static_cast<double>(objective_.sample_weight(row)) * std::max(half, 0.0);
+    }
+    return c;
+  }
+
+  /// Finds the nearest centres of all rows, on several threads.
+  void assign() {
+    nearest_.resize(rows_.size());
+    partial_.assign((rows_.size() + kBlockRows - 1) / kBlockRows, 0);
+    parallel_blocks(rows_.size(), kBlockRows, threads_, [&](std::size_t block, std::size_t begin, std::size_t end) {
+      Centres<Real> look = *look_;
+      for (std::size_t k = begin; k < end; ++k) nearest_[k] = nearest(look, rows_[k], partial_[block]);
+    });
+    losses_ += std::accumulate(partial_.begin(), partial_.end(), 0.0);
+    for (std::size_t k = 0; k < rows_.size(); ++k) {
+      held_[nearest_[k]] += static_cast<double>(objective_.sample_weight(rows_[k]));
+    }
+  }
+
+  /// As `add`, of the row that was looked at last: what it skips would add 0.
+  template <typename Row>
+  void add_seen(const Row& x, std::size_t c, double factor) {
+    if constexpr (Row::kContiguous) {
+      double* const sum = sums_.data() + c * objective_.X().features();
+      for (const std::size_t k : look_->groups()) {
+#pragma omp simd
+        for (std::size_t l = k; l < k + 4; ++l) sum[l] += factor * static_cast<double>(x.value(l));
+      }
+      for (std::size_t k = x.size() / 4 * 4; k < x.size(); ++k) sum[k] += factor * static_cast<double>(x.value(k));
+    } else {
+      add(x, c, factor);
+    }
+  }
+
   template <typename Row>
   void add(const Row& x, std::size_t c, double factor) {
     double* const sum = sums_.data() + c * objective_.X().features();
@@ -113,11 +150,14 @@ class Batch {
   const QuantisationObjective<Data>& objective_;
   std::size_t m_;
   std::size_t threads_;
+  bool sum_loss_;
+  std::optional<Centres<Real>> look_;  // at the centres as they were when the batch began
   std::vector<std::size_t> rows_;
   std::vector<std::size_t> nearest_;
-  std::vector<double> losses_;  // of blocks of rows
-  std::vector<double> held_;    // by each centre: the weight of its rows
-  std::vector<double> sums_;    // of the rows of each centre, centre by centre: a dense row is added as it lies
+  std::vector<double> partial_;  // losses of blocks of rows
+  double losses_ = 0;
+  std::vector<double> held_;  // by each centre: the weight of its rows
+  std::vector<double> sums_;  // of the rows of each centre, centre by centre: a dense row is added as it lies
 };
 
 template <typename Data>
@@ -143,12 +183,10 @@ double pass_of(const QuantisationObjective<Data>& objective, std::span<typename 
   if constexpr (Data::kSparse) {
     if (!X.canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
   }
-  Batch<Data> batch(objective, threads);
-  double losses = 0;
+  Batch<Data> batch(objective, threads, sum_loss);
   std::size_t done = 0;
   const auto run = [&](auto policy) {
     const auto step = [&] {
-      losses += batch.assign(weights, sum_loss);
       const double size = epoch.schedule.at(epoch.t(X.rows(), done), epoch.index);
       const std::size_t rows = batch.size();
       batch.step(weights, size / static_cast<double>(batch_size), policy);
@@ -157,7 +195,7 @@ double pass_of(const QuantisationObjective<Data>& objective, std::span<typename 
     std::size_t position = 0;
     epoch.sampler(X.rows(), 0, 1).for_each(X, [&](std::size_t i) {
       if (!visited.empty()) visited[position++] = static_cast<std::int64_t>(i);
-      batch.take(i);
+      batch.take(i, [&] { return std::span<const Real>(weights); });
       if (batch.size() == batch_size) step();
     });
     if (batch.size() > 0) step();
@@ -167,7 +205,7 @@ double pass_of(const QuantisationObjective<Data>& objective, std::span<typename 
   } else {
     run(Averaged<Real>(weights, average, done));
   }
-  return losses / static_cast<double>(std::max<std::size_t>(X.rows(), 1));
+  return batch.losses() / static_cast<double>(std::max<std::size_t>(X.rows(), 1));
 }
 
 }  // namespace
@@ -199,23 +237,24 @@ template <typename Policy>
 double KMeansHogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread,
                                  Policy policy) const {
   const Data& X = objective_.X();
-  Batch<Data> batch(objective_, 1);
-  std::vector<Real> seen(weights.size());  // the centres as they were when the thread read them: plain memory
-  double losses = 0;
+  Batch<Data> batch(objective_, 1, config_.sum_loss);
+  std::vector<Real> seen(weights.size());  // plain memory
+  const auto see = [&] {
+    for (std::size_t w = 0; w < seen.size(); ++w) seen[w] = Policy::load(weights[w]);
+    return std::span<const Real>(seen);
+  };
   std::size_t done = 0;
   const auto step = [&] {
-    for (std::size_t w = 0; w < seen.size(); ++w) seen[w] = Policy::load(weights[w]);
-    losses += batch.assign(seen, config_.sum_loss);
     const double size = epoch.schedule.at(epoch.t(X.rows(), thread + done * config_.n_threads), epoch.index);
     done += batch.size();
     batch.step(weights, size / static_cast<double>(kBatchRows), policy);
   };
   epoch.sampler(X.rows(), thread, config_.n_threads).for_each(X, [&](std::size_t i) {
-    batch.take(i);
+    batch.take(i, see);
     if (batch.size() == kBatchRows) step();
   });
   if (batch.size() > 0) step();
-  return losses;
+  return batch.losses();
 }
 
 template <typename Data>

@@ -69,7 +69,8 @@ class KMeans(MiniBatchKMeans):
     labels_ : ndarray of shape (n_samples,)
         With `compute_labels`.
     inertia_ : float
-        The sum of squared distances to the nearest centre; without `compute_labels` from the rows as they were drawn.
+        The sum of squared distances to the nearest centre; without `compute_labels` that of the rows of the last pass as
+        they were drawn, if these were looked at (`max_no_improvement`).
     n_iter_ : int
         Passes.
     n_steps_ : int
@@ -199,6 +200,10 @@ class KMeans(MiniBatchKMeans):
             return X, None
         return X, _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
 
+    @property
+    def _looks_at_losses(self) -> bool:
+        return self.max_no_improvement is not None or self.verbose > 0
+
     def _best_start(self, X: Any, weight: NDArray[Any] | None, random: np.random.RandomState) -> NDArray[Any]:
         """Return the best of `n_init` starts, drawn and judged on `init_size` rows."""
         init = self.init
@@ -237,7 +242,7 @@ class KMeans(MiniBatchKMeans):
             n_threads=threads_of(algorithm, threads_of_jobs(self.n_jobs)),
             seed=int(random.randint(2**31 - 1)),
             max_epochs=max_epochs,
-            sum_loss=True,
+            sum_loss=self._looks_at_losses,
             **options,
         )
 
@@ -260,7 +265,7 @@ class KMeans(MiniBatchKMeans):
             model,
             None,
             Standstill(tol=None if patience is None else 0.0, patience=passes, on_score=False),
-            int(patience is not None or self.verbose > 0 or not self.compute_labels),
+            int(self._looks_at_losses),
             [_Moved(getattr(self, "_tol", 0.0), weights.copy())],
             bool(self.verbose),
             begin,
@@ -273,11 +278,10 @@ class KMeans(MiniBatchKMeans):
 
     def _set_labels(self, task: Task, loss: float | None) -> None:
         """Set `labels_` and `inertia_`; without `compute_labels` the inertia from the loss of the last pass."""
-        error = loss
         if self.compute_labels:
             self.labels_ = task.quantisation.assign(task.weights, task.n_threads)
-            error = task.value()
-        self.inertia_ = 2 * task.n_samples * (error or 0.0)
+        error = task.value() if self.compute_labels or loss is None else loss
+        self.inertia_ = 2 * task.n_samples * error
 
 
 class _Moved:
