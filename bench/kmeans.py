@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from real_sets import SETS
 from rounds import positive
 from sklearn.cluster import MiniBatchKMeans, kmeans_plusplus
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 import dsgd
 from dsgd.files import check_replaceable

@@ -11,7 +11,7 @@ from dsgd.models import LinearModel
 from dsgd.result import FitResult
 
 if TYPE_CHECKING:
-    from dsgd.estimators import KMeans, SGDClassifier, SGDRegressor
+    from dsgd.estimators import KMeans, MLPClassifier, SGDClassifier, SGDRegressor
 
 load = FitResult.load
 
@@ -20,6 +20,7 @@ __all__ = [
     "History",
     "KMeans",
     "LinearModel",
+    "MLPClassifier",
     "Record",
     "SGDClassifier",
     "SGDRegressor",
@@ -39,7 +40,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import the estimators when they are asked for: scikit-learn takes longer to import than many a fit."""
-    if name in ("KMeans", "SGDClassifier", "SGDRegressor"):
+    if name in ("KMeans", "MLPClassifier", "SGDClassifier", "SGDRegressor"):
         from dsgd import estimators
 
         return getattr(estimators, name)

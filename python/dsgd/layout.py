@@ -40,7 +40,7 @@ class InPlace:
     """
 
     def __init__(self, task: Task) -> None:
-        self.objective = task.objective
+        self.objective = task.core
         self.weights = task.weights
 
     def fetch(self) -> None:

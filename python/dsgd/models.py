@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
 from dsgd import _core
 from dsgd.checks import check_flag
-from dsgd.data.inputs import as_matrix, as_real, check_features, real_dtype
+from dsgd.data.inputs import as_matrix, as_real, check_features, real_dtype, take_rows
 from dsgd.data.targets import as_labels, check_same_kind
 from dsgd.errors import DataError
-from dsgd.losses import KMeans, Loss
+from dsgd.losses import MLP, KMeans, Loss
+from dsgd.network import Layers, forward
 from dsgd.threads import resolve_threads
 
-__all__ = ["MODELS", "KMeansModel", "LinearModel", "Model", "SoftmaxModel"]
+__all__ = ["MODELS", "KMeansModel", "LinearModel", "MLPModel", "Model", "SoftmaxModel"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,7 +284,76 @@ class KMeansModel(Model):
         return cls(weights=weights, loss=loss, classes=None)
 
 
-MODELS: dict[str, type[Model]] = {"linear": LinearModel, "softmax": SoftmaxModel, "kmeans": KMeansModel}
+@dataclass(frozen=True, kw_only=True)
+class MLPModel(Model):
+    """A fully connected network; its decision values are its outputs, one a class, or one for regression.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (1, n_parameters)
+        All matrices, then all biases; see `dsgd.network.Layers`.
+    loss : MLP
+    classes : ndarray of shape (n_classes,) or None
+    """
+
+    loss: MLP
+
+    @property
+    def _n_outputs(self) -> int:
+        return 1 if self.classes is None else len(self.classes)
+
+    @property
+    def n_features(self) -> int:
+        """The features it was trained on."""
+        return (self.weights.shape[1] - self._behind) // (*self.loss.hidden, self._n_outputs)[0]
+
+    @property
+    def _behind(self) -> int:
+        """Parameters but the first matrix."""
+        return Layers(n_features=0, hidden=self.loss.hidden, n_outputs=self._n_outputs).size
+
+    @property
+    def layout(self) -> Layers:
+        """Where matrices and biases lie in the weights."""
+        return Layers(n_features=self.n_features, hidden=self.loss.hidden, n_outputs=self._n_outputs)
+
+    def decide(self, matrix: _core.Matrix, threads: int) -> NDArray[Any]:
+        """Return the outputs, shape (n_rows, n_classes), or (n_rows,) for regression."""
+        weights = self.weights[0].astype(real_dtype(matrix), copy=False)
+        outputs = np.empty((matrix.n_rows, self._n_outputs), weights.dtype)
+        with threadpool_limits(threads, user_api="blas"):
+            for begin in range(0, matrix.n_rows, 1024):
+                rows = np.arange(begin, min(begin + 1024, matrix.n_rows))
+                outputs[rows] = forward(take_rows(matrix, rows), self.layout, weights)[-1]
+        return outputs if self.classes is not None else outputs[:, 0]
+
+    def description(self) -> dict[str, Any]:
+        """Return nothing: the loss has the layers."""
+        return {}
+
+    @classmethod
+    def from_description(
+        cls,
+        description: dict[str, Any],  # noqa: ARG003
+        weights: NDArray[Any],
+        loss: Loss,
+        classes: NDArray[Any] | None,
+    ) -> MLPModel:
+        """Return the model of a description."""
+        if not isinstance(loss, MLP) or len(weights) != 1:
+            raise DataError("a network has one vector of weights")
+        model = cls(weights=weights, loss=loss, classes=classes)
+        if model.n_features < 1 or model.layout.size != weights.shape[1]:
+            raise DataError(f"its weights have shape {weights.shape}, which layers of {loss.hidden} units do not have")
+        return model
+
+
+MODELS: dict[str, type[Model]] = {
+    "linear": LinearModel,
+    "softmax": SoftmaxModel,
+    "kmeans": KMeansModel,
+    "mlp": MLPModel,
+}
 """The models by their kinds, `Loss.model`."""
 
 

@@ -15,6 +15,7 @@ from dsgd import _core
 from dsgd.data.inputs import as_matrix, real_dtype, stored_entries, take_rows
 from dsgd.errors import DataError
 from dsgd.losses import Loss
+from dsgd.objective import Objective
 from dsgd.parameters import ParameterLayout
 from dsgd.threads import worth_waking
 
@@ -67,7 +68,7 @@ def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads:
 
 
 # So many blocks leave enough randomness; rows of so large a block are read as fast as all in memory order.
-_BLOCKS, _LARGEST_BLOCK = 1024, 256
+_BLOCKS, _LARGEST_BLOCK, _SHORT_BLOCK = 1024, 256, 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +115,8 @@ class Problem:
         1 where neighbours have like targets, as in sorted data: where their mean squared difference is less than half
         of what it would be in random order (von Neumann's ratio). Else a thousandth of the rows, at most 256.
         """
+        if not self.loss.supervised:  # nothing says whether rows are sorted: many short blocks in every batch
+            return int(np.clip(self.matrix.n_rows // _BLOCKS, 1, _SHORT_BLOCK))
         y = self.target.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             alike = not float(np.mean(np.diff(y) ** 2)) > float(np.var(y)) if len(y) > 1 else True
@@ -135,7 +138,7 @@ class Problem:
         if alpha_l2:
             coef /= 1 + step * alpha_l2
 
-    def objective(self, n_threads: int, inverse_frequency: NDArray[Any] | None = None) -> _core.Objective:
+    def objective(self, n_threads: int, inverse_frequency: NDArray[Any] | None = None) -> Objective:
         """Return the objective for the core, its feature frequencies counted on `n_threads` threads unless given."""
         threads = worth_waking(n_threads, stored_entries(self.matrix))
         return self.loss.objective(self, threads, inverse_frequency)
@@ -145,7 +148,7 @@ class Problem:
         return cast(_core.LinearObjective, self.objective(n_threads, inverse_frequency))
 
 
-def on_target(objective: _core.Objective, target: NDArray[Any]) -> _core.Objective:
+def on_target(objective: Objective, target: NDArray[Any]) -> Objective:
     """Return the objective with another target, sharing what was counted; itself where there is none."""
     return objective.with_target(target) if isinstance(objective, _core.LinearObjective) else objective
 

@@ -22,7 +22,7 @@ from dsgd.errors import ConfigError, DataError
 from dsgd.files import replacing
 from dsgd.history import History
 from dsgd.losses import LOSSES, SKLEARN_NAMES
-from dsgd.models import MODELS, KMeansModel, LinearModel, Model
+from dsgd.models import MODELS, KMeansModel, LinearModel, MLPModel, Model
 
 __all__ = ["Evaluation", "FitResult"]
 
@@ -211,6 +211,10 @@ class FitResult:
         from sklearn.linear_model import LogisticRegression, SGDClassifier, SGDRegressor
 
         loss, classes = self.model.loss, self.model.classes
+        if isinstance(self.model, MLPModel):
+            raise ConfigError(
+                f"a model with loss {loss.name!r} has no estimator of scikit-learn; use dsgd.MLPClassifier"
+            )
         if isinstance(self.model, KMeansModel):
             clusters: Any = KMeans(n_clusters=self.model.loss.n_clusters)
             clusters.cluster_centers_ = np.ascontiguousarray(self.model.centres)

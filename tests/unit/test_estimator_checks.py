@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sklearn import cluster, linear_model
+from sklearn import cluster, linear_model, neural_network
 from sklearn.utils._test_common.instance_generator import PER_ESTIMATOR_XFAIL_CHECKS
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from dsgd import KMeans, SGDClassifier, SGDRegressor
+from dsgd import KMeans, MLPClassifier, SGDClassifier, SGDRegressor
 from dsgd.algorithms import Hogwild, Minibatch
 
 ESTIMATORS = [
@@ -31,6 +31,7 @@ ESTIMATORS = [
     SGDRegressor(max_iter=20, algo="batch", n_jobs=2),
     KMeans(n_clusters=2, max_iter=5, batch_size=10, n_init=2),  # as scikit-learn checks its own
     KMeans(n_clusters=3, algo="hogwild", tol=1e-4),
+    MLPClassifier((10,), max_iter=50),
     KMeans(n_clusters=2, algo="batch", n_jobs=2, init="random"),
 ]
 
@@ -39,10 +40,11 @@ def expected_failures(estimator: Any) -> dict[str, str]:
     """Return what scikit-learn declares of its estimator of the same name."""
     base = {
         "KMeans": cluster.MiniBatchKMeans,
+        "MLPClassifier": neural_network.MLPClassifier,
         "SGDClassifier": linear_model.SGDClassifier,
         "SGDRegressor": linear_model.SGDRegressor,
     }
-    return dict(PER_ESTIMATOR_XFAIL_CHECKS[base[type(estimator).__name__]])
+    return dict(PER_ESTIMATOR_XFAIL_CHECKS.get(base[type(estimator).__name__], {}))
 
 
 @pytest.mark.filterwarnings("default")

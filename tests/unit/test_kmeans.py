@@ -20,7 +20,7 @@ from dsgd.errors import ConfigError, DataError
 from dsgd.models import KMeansModel
 from dsgd.testing import kmeans_reference as reference
 
-N_ROWS, N_FEATURES, K = 500, 8, 4
+N_ROWS, N_FEATURES, K = 1500, 8, 4
 RANDOM = np.random.default_rng(0)
 SPARSE = scipy.sparse.random_array((N_ROWS, N_FEATURES), density=0.4, rng=RANDOM, format="csr")
 DENSE = SPARSE.toarray()
@@ -84,7 +84,7 @@ def test_one_thread_equals_the_reference(layout: str, weighted: bool, algo: str)
     """Mini-batches are the same on any number of threads."""
     objective, weight = make_objective(layout, weighted), WEIGHTS if weighted else np.ones(N_ROWS)
     w, centres = flat(START), START.copy()
-    size = {"sgd": 1, "hogwild": 256}.get(algo, 32)
+    size = {"sgd": 1, "hogwild": 1024}.get(algo, 32)
     schedule = _core.Schedule(step_size=2.0 if size > 1 else 0.1, power=0.2)
     for index in range(3):
         epoch = _core.Epoch(index=index, schedule=schedule, block_size=1, seed=5)

@@ -1,9 +1,11 @@
 #include "dsgd/objective/quantisation.hpp"
 
-#include <string>  // for to_string
+#include <algorithm>  // for max
+#include <string>     // for to_string
 
 #include "dsgd/core/check_size.hpp"
 #include "dsgd/core/error.hpp"
+#include "dsgd/core/lanes.hpp"
 #include "dsgd/core/parallel.hpp"
 #include "dsgd/data/matrix.hpp"
 #include "dsgd/objective/objective.hpp"
@@ -14,16 +16,16 @@ namespace {
 
 constexpr std::size_t kBlockRows = 1024;
 
-/// ||x - w_c||^2 in double precision, where `norm` is ||w_c||^2: not from h_c - w_c.x, a difference of large numbers.
-template <typename Row, typename Real>
-double squared_distance(const Row& x, std::span<const Real> weights, std::size_t m, std::size_t c, double norm) {
-  double sum = Row::kContiguous ? 0 : norm;
-  for (std::size_t k = 0; k < x.size(); ++k) {
-    const auto w = static_cast<double>(weights[x.index(k) * m + c]);
-    const double difference = static_cast<double>(x.value(k)) - w;
-    sum += difference * difference - (Row::kContiguous ? 0 : w * w);
-  }
-  return sum > 0 ? sum : 0;
+/// ||x - w||^2 in double precision, where `norm` is ||w||^2: not from h_c - w_c.x, a difference of large numbers.
+template <typename Row>
+double squared_distance(const Row& x, const double* w, double norm) {
+  double sum[4] = {0, 0, 0, 0};
+  for_lanes<4>(x.size(), [&](std::size_t lane, std::size_t k) {
+    const double w_j = w[x.index(k)];
+    const double difference = static_cast<double>(x.value(k)) - w_j;
+    sum[lane] += difference * difference - (Row::kContiguous ? 0 : w_j * w_j);
+  });
+  return std::max(0.0, (Row::kContiguous ? 0 : norm) + ((sum[0] + sum[1]) + (sum[2] + sum[3])));
 }
 
 }  // namespace
@@ -47,9 +49,13 @@ template <typename Data>
 double QuantisationObjective<Data>::value(std::span<const Real> weights, std::size_t n_threads) const {
   check_weights(weights);
   const std::size_t m = n_clusters_;
+  const std::size_t n_features = X_.features();
+  std::vector<double> by_centre(weights.size());
   std::vector<double> norms(m);
   for (std::size_t w = 0; w < weights.size(); ++w) {
-    norms[w % m] += static_cast<double>(weights[w]) * static_cast<double>(weights[w]);
+    const auto value = static_cast<double>(weights[w]);
+    by_centre[w % m * n_features + w / m] = value;
+    norms[w % m] += value * value;
   }
   std::vector<double> partial((X_.rows() + kBlockRows - 1) / kBlockRows);
   parallel_blocks(X_.rows(), kBlockRows, n_threads, [&](std::size_t block, std::size_t begin, std::size_t end) {
@@ -57,7 +63,8 @@ double QuantisationObjective<Data>::value(std::span<const Real> weights, std::si
     for (std::size_t i = begin; i < end; ++i) {
       const auto x = X_.row(i);
       const std::size_t c = centres.nearest(x);
-      partial[block] += static_cast<double>(sample_weight(i)) * squared_distance(x, weights, m, c, norms[c]);
+      const double* const centre = by_centre.data() + c * n_features;
+      partial[block] += static_cast<double>(sample_weight(i)) * squared_distance(x, centre, norms[c]);
     }
   });
   double total = 0;

@@ -237,6 +237,7 @@ template <typename Policy>
 double KMeansHogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread,
                                  Policy policy) const {
   const Data& X = objective_.X();
+  const std::size_t batch_size = std::clamp<std::size_t>(X.rows(), 1, kBatchRows);
   Batch<Data> batch(objective_, 1, config_.sum_loss);
   std::vector<Real> seen(weights.size());  // plain memory
   const auto see = [&] {
@@ -247,11 +248,11 @@ double KMeansHogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, st
   const auto step = [&] {
     const double size = epoch.schedule.at(epoch.t(X.rows(), thread + done * config_.n_threads), epoch.index);
     done += batch.size();
-    batch.step(weights, size / static_cast<double>(kBatchRows), policy);
+    batch.step(weights, size / static_cast<double>(batch_size), policy);
   };
   epoch.sampler(X.rows(), thread, config_.n_threads).for_each(X, [&](std::size_t i) {
     batch.take(i, see);
-    if (batch.size() == kBatchRows) step();
+    if (batch.size() == batch_size) step();
   });
   if (batch.size() > 0) step();
   return batch.losses();

@@ -15,6 +15,7 @@ from dsgd import _core
 from dsgd.averaging import PolyakAverage
 from dsgd.checks import check_integer
 from dsgd.losses import Loss
+from dsgd.objective import Objective
 from dsgd.problem import Problem
 from dsgd.schedules import Run, Schedule
 
@@ -119,7 +120,7 @@ class Task:
     ----------
     problem : dsgd.problem.Problem
         Data, loss and penalty.
-    objective : _core.Objective
+    objective : dsgd.objective.Objective
         The same for the core.
     weights : ndarray
         The flat parameter vector, as `problem.layout` says; the algorithm changes it in place.
@@ -149,7 +150,7 @@ class Task:
     """
 
     problem: Problem
-    objective: _core.Objective
+    objective: Objective
     weights: NDArray[Any]
     schedule: Schedule
     step_size: float
@@ -174,6 +175,11 @@ class Task:
     def run(self) -> Run:
         """What the schedule may depend on."""
         return Run(n_samples=self.n_samples, max_epochs=self.max_epochs, alpha=sum(self.problem.alphas))
+
+    @property
+    def core(self) -> _core.Objective:
+        """The objective, for solvers of the core."""
+        return cast(_core.Objective, self.objective)
 
     @property
     def linear(self) -> _core.LinearObjective:

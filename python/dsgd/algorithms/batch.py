@@ -37,7 +37,7 @@ class Batch(Algorithm):
     name = "batch"
     summary = "gradient descent over all rows, with a line search"
     capabilities = Capabilities(
-        threads=True, deterministic=True, stochastic=False, models=frozenset({"linear", "softmax", "kmeans"})
+        threads=True, deterministic=True, stochastic=False, models=frozenset({"linear", "softmax", "kmeans", "mlp"})
     )
 
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
@@ -67,5 +67,5 @@ def _lloyd(task: Task) -> Iterator[EpochEnd]:
     """Move every centre to the mean of its rows, the longest step of a batch of all rows: the error never grows."""
     for index in range(task.start_epoch, task.max_epochs):
         epoch = _core.Epoch(index=0, schedule=_core.Schedule(step_size=1e300), block_size=task.n_samples, seed=0)
-        _core.minibatch_epoch(task.objective, task.weights, epoch, task.n_samples, task.n_threads)
+        _core.minibatch_epoch(task.core, task.weights, epoch, task.n_samples, task.n_threads)
         yield EpochEnd(index + 1, task.step_size)

@@ -54,7 +54,7 @@ class Hogwild(Algorithm):
     The loop is ``cpp/src/solver/hogwild.cpp``. Every epoch visits every row once; thread k of T owns every T-th
     block from k on. On more than one thread the result differs from run to run; on one it repeats, and equals `Sgd` bit
     for bit without L2 and where features are not renumbered. L2 is brought by the support of each sample. With
-    `dsgd.losses.KMeans` a thread makes a step of 256 rows of its own, at the centres as they were before.
+    `dsgd.losses.KMeans` a thread makes steps of 1,024 rows of its own, at the centres as they were before.
 
     References
     ----------

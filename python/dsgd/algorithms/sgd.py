@@ -62,7 +62,7 @@ class Sgd(Algorithm):
         for index in range(task.start_epoch, task.max_epochs):
             epoch = task.epoch(index, self.block_size)
             loss = _core.sgd_epoch(
-                task.objective,
+                task.core,
                 average.iterate,
                 epoch,
                 drift=average.drift,

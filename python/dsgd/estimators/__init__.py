@@ -2,6 +2,7 @@
 
 from dsgd.estimators.classifier import SGDClassifier
 from dsgd.estimators.kmeans import KMeans
+from dsgd.estimators.mlp import MLPClassifier
 from dsgd.estimators.regressor import SGDRegressor
 
-__all__ = ["KMeans", "SGDClassifier", "SGDRegressor"]
+__all__ = ["KMeans", "MLPClassifier", "SGDClassifier", "SGDRegressor"]

@@ -26,12 +26,12 @@ double minibatch_epoch(const QuantisationObjective<Data>& objective, std::span<t
                        std::span<std::int64_t> visited, const Average& average, bool sum_loss);
 
 /// Hogwild!, of threads that share the centres and nothing else: each makes steps of rows of its own, `kBatchRows` of
-/// them, and writes them into the centres as they then are.
+/// them or all that there are, and writes them into the centres as they then are.
 template <typename Data>
 class KMeansHogwild {
  public:
   using Real = typename Data::Real;
-  static constexpr std::size_t kBatchRows = 256;
+  static constexpr std::size_t kBatchRows = 1024;
 
   /// The objective must outlive the solver. Throws Error(config) for policies other than "racy" and "atomic".
   KMeansHogwild(const QuantisationObjective<Data>& objective, HogwildConfig config);
