@@ -76,8 +76,8 @@ class KMeans(Loss):
 class MLP(Loss):
     """The softmax loss of a fully connected network, max(0, z) after every layer but the last.
 
-    It is trained by ``algo="minibatch"`` with momentum; L2 is on the weights, and there are always biases. Weights start
-    at random (He, Zhang, Ren, Sun 2015), and steps from 0.1, which is for features of about 1.
+    It is trained by ``algo="minibatch"`` with momentum, and by ``"batch"``; L2 is on the weights, and there are always
+    biases. Weights start at random (He, Zhang, Ren, Sun 2015), and steps from 0.1, which is for features of about 1.
 
     Parameters
     ----------

@@ -305,7 +305,7 @@ class MLPModel(Model):
     @property
     def n_features(self) -> int:
         """The features it was trained on."""
-        return (self.weights.shape[1] - self._behind) // (*self.loss.hidden, self._n_outputs)[0]
+        return (int(self.weights.shape[1]) - self._behind) // (*self.loss.hidden, self._n_outputs)[0]
 
     @property
     def _behind(self) -> int:

@@ -5,6 +5,7 @@ numpy hands products of matrices to its BLAS, which is where nearly all of the t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +49,7 @@ class Layers(ParameterLayout):
     @property
     def n_weights(self) -> int:
         """Elements of all matrices."""
-        return sum(a * b for a, b in zip(self.widths, self.widths[1:], strict=False))
+        return sum(a * b for a, b in itertools.pairwise(self.widths))
 
     @property
     def per_feature(self) -> int:
@@ -83,9 +84,9 @@ class Layers(ParameterLayout):
 
     def split(self, flat: NDArray[Any]) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
         """Return views of the matrices and of the biases of every layer."""
-        shapes = list(zip(self.widths, self.widths[1:], strict=False))
+        shapes = list(itertools.pairwise(self.widths))
         edges = np.cumsum([0, *(a * b for a, b in shapes), *self.widths[1:]])
-        parts = [flat[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+        parts = [flat[a:b] for a, b in itertools.pairwise(edges)]
         return [part.reshape(s) for part, s in zip(parts, shapes, strict=False)], parts[len(shapes) :]
 
 
@@ -136,7 +137,11 @@ class NetworkObjective:
         classes: bool,
     ) -> None:
         arrays = matrix.arrays
-        self._X: Any = csr_in_place(*arrays, matrix.n_features) if isinstance(arrays, tuple) else arrays
+        if isinstance(arrays, tuple):
+            indptr, indices, data = arrays
+            self._X: Any = csr_in_place(indptr, indices, data, matrix.n_features)
+        else:
+            self._X = arrays
         self._y = target.astype(np.intp) if classes else target
         self._sample_weight = sample_weight
         self._classes = classes

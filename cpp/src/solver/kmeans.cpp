@@ -234,8 +234,7 @@ KMeansHogwild<Data>::KMeansHogwild(const QuantisationObjective<Data>& objective,
 /// One thread's share of an epoch.
 template <typename Data>
 template <typename Policy>
-double KMeansHogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread,
-                                 Policy policy) const {
+double KMeansHogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Policy policy) const {
   const Data& X = objective_.X();
   const std::size_t batch_size = std::clamp<std::size_t>(X.rows(), 1, kBatchRows);
   Batch<Data> batch(objective_, 1, config_.sum_loss);
@@ -275,11 +274,11 @@ double KMeansHogwild<Data>::epoch(std::span<Real> weights, const Epoch& epoch) {
   return sum / static_cast<double>(std::max<std::size_t>(objective_.X().rows(), 1));
 }
 
-#define DSGD_INSTANTIATE(Data)                                                                                       \
-  template double sgd_epoch(const QuantisationObjective<Data>&, std::span<Data::Real>, const Epoch&,                 \
-                            std::span<std::int64_t>, const Average&, bool);                                          \
-  template double minibatch_epoch(const QuantisationObjective<Data>&, std::span<Data::Real>, const Epoch&,           \
-                                  std::size_t, std::size_t, std::span<std::int64_t>, const Average&, bool);          \
+#define DSGD_INSTANTIATE(Data)                                                                              \
+  template double sgd_epoch(const QuantisationObjective<Data>&, std::span<Data::Real>, const Epoch&,        \
+                            std::span<std::int64_t>, const Average&, bool);                                 \
+  template double minibatch_epoch(const QuantisationObjective<Data>&, std::span<Data::Real>, const Epoch&,  \
+                                  std::size_t, std::size_t, std::span<std::int64_t>, const Average&, bool); \
   template class KMeansHogwild<Data>;
 DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE

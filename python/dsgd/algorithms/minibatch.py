@@ -34,9 +34,10 @@ class Minibatch(Algorithm):
     Notes
     -----
     The loop is ``cpp/src/solver/minibatch.cpp``. The result does not depend on the number of threads, to the last bit.
-    With `dsgd.losses.MLP` the steps have momentum, and the threads are those of numpy's BLAS, whose sums may depend on
-    their number. With `dsgd.losses.KMeans` a step moves a centre towards the mean of its rows in the batch, but not beyond.
     A thread is woken for every 100,000 non-zeros of a batch; less is done by one. With ``batch_size=1`` this is `Sgd`.
+    With `dsgd.losses.KMeans` a step moves a centre towards the mean of its rows in the batch, but not beyond. With
+    `dsgd.losses.MLP` the steps have momentum, and the threads are those of numpy's BLAS, whose sums may depend on
+    their number.
 
     References
     ----------

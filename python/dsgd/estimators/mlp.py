@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,7 @@ from dsgd import losses
 from dsgd.algorithms import Minibatch
 from dsgd.api import fit
 from dsgd.estimators.translate import threads_of_jobs
+from dsgd.models import MLPModel
 
 __all__ = ["MLPClassifier"]
 
@@ -51,6 +52,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     coefs_ : list of ndarray of shape (inputs, units)
     intercepts_ : list of ndarray of shape (units,)
     classes_ : ndarray of shape (n_classes,)
+    result_ : FitResult
+        What `dsgd.fit` returned: history, `save`.
     n_iter_ : int
     loss_ : float
         Mean loss and penalty at the end.
@@ -127,7 +130,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         self.result_ = fit(
             X,
             y,
-            algo=Minibatch(batch_size=64 if self.batch_size == "auto" else self.batch_size),
+            algo=Minibatch(batch_size=64 if isinstance(self.batch_size, str) else self.batch_size),
             loss=losses.MLP(tuple(self.hidden_layer_sizes), momentum=float(self.momentum)),
             alpha=float(self.alpha),
             step_size=float(self.learning_rate_init),
@@ -138,9 +141,10 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             progress=bool(self.verbose),
             random_state=int(check_random_state(self.random_state).randint(2**31 - 1)),
         )
-        self.classes_ = self.result_.classes_
+        model = cast(MLPModel, self.result_.model)
+        self.classes_: NDArray[Any] = np.asarray(model.classes)
         self.n_iter_, self.loss_ = len(self.result_.history), self.result_.history[-1].objective
-        self.coefs_, self.intercepts_ = self.result_.model.layout.split(self.result_.model.weights[0])
+        self.coefs_, self.intercepts_ = model.layout.split(model.weights[0])
         return self
 
     def decision_function(self, X: Any) -> NDArray[Any]:

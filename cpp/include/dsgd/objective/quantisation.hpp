@@ -125,7 +125,8 @@ class QuantisationObjective {
   using Data = DataT;
   using Real = typename Data::Real;
 
-  /// `sample_weight` may be empty: every s_i is 1. Throws Error(data) when lengths differ, Error(config) for no cluster.
+  /// `sample_weight` may be empty: every s_i is 1. Throws Error(data) when lengths differ, Error(config) for no
+  /// cluster.
   QuantisationObjective(Data X, std::span<const Real> sample_weight, std::size_t n_clusters);
 
   [[nodiscard]] const Data& X() const { return X_; }

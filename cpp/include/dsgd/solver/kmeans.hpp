@@ -15,8 +15,8 @@
 namespace dsgd {
 
 /// As the functions of these names in sgd.hpp and minibatch.hpp: one pass over the data in steps of one row, or of
-/// `batch_size` rows. The same epoch of the same seed changes the centres in the same way, bit for bit, on any number of
-/// threads. Throws Error(data) for columns that are not sorted and distinct.
+/// `batch_size` rows. The same epoch of the same seed changes the centres in the same way, bit for bit, on any number
+/// of threads. Throws Error(data) for columns that are not sorted and distinct.
 template <typename Data>
 double sgd_epoch(const QuantisationObjective<Data>& objective, std::span<typename Data::Real> weights,
                  const Epoch& epoch, std::span<std::int64_t> visited, const Average& average, bool sum_loss);
