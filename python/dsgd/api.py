@@ -65,7 +65,7 @@ def fit(
     init: ArrayLike | None = None,
     **algorithm_options: Any,
 ) -> FitResult:
-    """Train a linear model by stochastic gradient descent.
+    """Train a linear model, k-means or a network by stochastic gradient descent.
 
     Minimises F(w, b) = (1/n) sum_i s_i loss(w.x_i + b, y_i) + alpha R(w); the intercept b is not regularised.
 
@@ -88,7 +88,8 @@ def fit(
         ``"hinge"``, ``"squared_hinge"``, ``"perceptron"``, ``"logistic"``, ``"modified_huber"`` for classification, and
         ``"softmax"``, multinomial logistic regression;
         ``"squared"``, ``"huber"``, ``"epsilon_insensitive"``, ``"squared_epsilon_insensitive"`` for regression;
-        ``"kmeans"``, eight clusters; or an object of `dsgd.losses`, such as ``KMeans(20)``.
+        ``"kmeans"``, eight clusters; ``"mlp"`` and ``"squared_mlp"``, networks of one hidden layer; or an object of
+        `dsgd.losses`, such as ``KMeans(20)`` or ``MLP((200, 200))``.
     penalty : {"auto", "l2", "l1", "elasticnet", "none"}, default="auto"
         R(w) = ||w||^2 / 2, ||w||_1, (1 - l1_ratio) ||w||^2 / 2 + l1_ratio ||w||_1, or 0. The l1 part sets weights to
         exactly zero. ``"auto"`` is ``"l2"``, and ``"none"`` for k-means, which has no penalty.
@@ -97,7 +98,7 @@ def fit(
     l1_ratio : float, default=0.15
         In [0, 1]; for ``penalty="elasticnet"``.
     fit_intercept : bool, default=True
-        Whether there is a b. k-means has none.
+        Whether there is a b. k-means has none, networks always have.
     step_size : float or "auto", default="auto"
         The first step size. ``"auto"`` finds one by trials on a hundredth of the rows, at least a thousand; the time is
         part of the history's. The intercept's step is that times the mean square of the non-zero entries of X, so that

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from threadpoolctl import threadpool_limits
 
 from dsgd import _core
 from dsgd.checks import check_flag
@@ -17,7 +16,7 @@ from dsgd.data.targets import as_labels, check_same_kind
 from dsgd.errors import DataError
 from dsgd.losses import MLP, KMeans, Loss
 from dsgd.network import Layers, forward
-from dsgd.threads import resolve_threads
+from dsgd.threads import blas_threads, resolve_threads
 
 __all__ = ["MODELS", "KMeansModel", "LinearModel", "MLPModel", "Model", "SoftmaxModel"]
 
@@ -321,7 +320,7 @@ class MLPModel(Model):
         """Return the outputs, shape (n_rows, n_classes), or (n_rows,) for regression."""
         weights = self.weights[0].astype(real_dtype(matrix), copy=False)
         outputs = np.empty((matrix.n_rows, self._n_outputs), weights.dtype)
-        with threadpool_limits(threads, user_api="blas"):
+        with blas_threads(threads):
             for begin in range(0, matrix.n_rows, 1024):
                 rows = np.arange(begin, min(begin + 1024, matrix.n_rows))
                 outputs[rows] = forward(take_rows(matrix, rows), self.layout, weights)[-1]

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import scipy.special
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from dsgd import _core
 from dsgd.data.inputs import csr_in_place
 from dsgd.parameters import ParameterLayout
+from dsgd.threads import blas_threads
 
 __all__ = ["Layers", "Momentum", "NetworkObjective", "forward", "starting_weights"]
 
@@ -151,7 +151,7 @@ class NetworkObjective:
 
     def mean_loss(self, weights: NDArray[Any], n_threads: int) -> float:
         """Return the mean loss, without the penalty."""
-        with threadpool_limits(n_threads, user_api="blas"), np.errstate(over="ignore", invalid="ignore"):
+        with blas_threads(n_threads), np.errstate(over="ignore", invalid="ignore"):
             total = sum(self._losses(forward(self._X[rows], self.layout, weights)[-1], rows) for rows in self._blocks())
         return float(total) / self.n_rows
 
@@ -163,7 +163,7 @@ class NetworkObjective:
     def loss_gradient(self, weights: NDArray[Any], out: NDArray[np.float64], n_threads: int) -> None:
         """Write the gradient of the mean loss into `out`."""
         out[:] = 0
-        with threadpool_limits(n_threads, user_api="blas"):
+        with blas_threads(n_threads):
             for rows in self._blocks():
                 out += self.gradient(weights, rows, self.n_rows)
 
@@ -226,7 +226,7 @@ class Momentum:
         if self._velocity is None:
             self._velocity = np.zeros_like(weights)
         v, layout, real = self._velocity, self._objective.layout, weights.dtype.type
-        with threadpool_limits(n_threads, user_api="blas"), np.errstate(over="ignore", invalid="ignore"):
+        with blas_threads(n_threads), np.errstate(over="ignore", invalid="ignore"):
             for begin, step in zip(range(0, len(order), batch_size), steps, strict=True):
                 gradient = self._objective.gradient(weights, order[begin : begin + batch_size], batch_size)
                 layout.regularised(gradient)[:] += real(self._objective.alpha) * layout.regularised(weights)

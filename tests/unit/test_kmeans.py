@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +278,19 @@ def test_partial_fit_on_parts_comes_near_fit() -> None:
         for part in np.array_split(X, 8):
             model.partial_fit(part)
     assert -model.score(X) < 1.02 * dsgd.KMeans(K, random_state=0).fit(X).inertia_
+
+
+def test_the_commands_train_and_predict(tmp_path: Path) -> None:
+    data, model, command = tmp_path / "data.svm", tmp_path / "model", [sys.executable, "-m", "dsgd"]
+    dsgd.data.save_libsvm(data, SPARSE, np.ones(N_ROWS))
+    fitting = ["fit", data, "--algo", "minibatch", "--loss", "kmeans", "--n-clusters", "3", "--model", model, "--quiet"]
+    subprocess.run([*command, *map(str, fitting)], check=True, timeout=120, stdout=subprocess.DEVNULL)
+    predicting = [*command, "predict", str(model), str(data)]
+    done = subprocess.run(predicting, check=True, timeout=120, capture_output=True, text=True)
+    result = dsgd.load(model)
+    assert [int(line) for line in done.stdout.split()] == result.predict(SPARSE).tolist()
+    assert centres_of(result).shape == (3, N_FEATURES)
+    assert float(done.stderr.split()[1]) == pytest.approx(result.score(SPARSE), rel=1e-6)
+    wrong = [*command, "fit", str(data), "--loss", "hinge", "--n-clusters", "3"]
+    refused = subprocess.run(wrong, check=False, timeout=120, capture_output=True, text=True)
+    assert "--n-clusters is for --loss kmeans, not hinge" in refused.stderr

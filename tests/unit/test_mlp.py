@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +245,32 @@ def test_every_parameter_of_the_estimator_changes_the_result(change: dict[str, A
         dsgd.MLPClassifier(**{"hidden_layer_sizes": (5,), "random_state": 0, **change}).fit(DENSE, CLASSES).coefs_[0]
     )
     assert one.shape != other.shape or not np.allclose(one, other)
+
+
+@pytest.mark.parametrize(("loss", "y"), [("mlp", CLASSES), ("squared_mlp", REAL)])
+def test_the_commands_train_and_predict(loss: str, y: NDArray[Any], tmp_path: Path) -> None:
+    data, model, command = tmp_path / "data.svm", tmp_path / "model", [sys.executable, "-m", "dsgd"]
+    dsgd.data.save_libsvm(data, SPARSE, y)
+    fitting = ["fit", data, "--algo", "minibatch", "--loss", loss, "--hidden", "7,4", "--model", model, "--quiet"]
+    subprocess.run([*command, *map(str, fitting)], check=True, timeout=120, stdout=subprocess.DEVNULL)
+    predicting = [*command, "predict", str(model), str(data)]
+    done = subprocess.run(predicting, check=True, timeout=120, capture_output=True, text=True)
+    result = dsgd.load(model)
+    np.testing.assert_allclose([float(line) for line in done.stdout.split()], result.predict(SPARSE), rtol=1e-12)
+    assert getattr(result.model.loss, "hidden") == (7, 4)  # noqa: B009
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--loss", "hinge", "--hidden", "5"], "--hidden is for --loss mlp and squared_mlp, not hinge"),
+        (["--loss", "mlp", "--hidden", "5,x"], "--hidden takes numbers of units"),
+    ],
+    ids=str,
+)
+def test_wrong_options_of_the_command_are_refused(options: list[str], message: str, tmp_path: Path) -> None:
+    data = tmp_path / "data.svm"
+    dsgd.data.save_libsvm(data, SPARSE, CLASSES)
+    command = [sys.executable, "-m", "dsgd", "fit", str(data), "--algo", "minibatch", *options]
+    done = subprocess.run(command, check=False, timeout=120, capture_output=True, text=True)
+    assert message in " ".join(done.stderr.split())

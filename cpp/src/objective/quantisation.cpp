@@ -92,7 +92,7 @@ void QuantisationObjective<Data>::loss_gradient(std::span<const Real> weights, s
   const std::size_t m = n_clusters_;
   const double share = 1 / static_cast<double>(X_.rows());
   add_rows(X_, n_threads, -share, out, [&] {
-    return [&](std::size_t i, const auto& x, std::span<double> sum) {
+    return [&](std::size_t i, const auto& x, std::span<double> sum) mutable {
       const auto c = static_cast<std::size_t>(nearest[i]);
       const auto factor = static_cast<double>(sample_weight(i));
       for (std::size_t k = 0; k < x.size(); ++k) sum[x.index(k) * m + c] += factor * static_cast<double>(x.value(k));
@@ -105,9 +105,9 @@ void QuantisationObjective<Data>::loss_gradient(std::span<const Real> weights, s
   for (std::size_t w = 0; w < out.size(); ++w) out[w] += held[w % m] * static_cast<double>(weights[w]);
 }
 
-#define DSGD_INSTANTIATE(Data)                \
-  template class QuantisationObjective<Data>; \
-  static_assert(GradientObjective<QuantisationObjective<Data>>);
+static_assert(GradientObjective<QuantisationObjective<CsrFloat32>>);
+
+#define DSGD_INSTANTIATE(Data) template class QuantisationObjective<Data>;
 DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 

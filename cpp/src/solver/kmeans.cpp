@@ -10,7 +10,6 @@
 
 #include <algorithm>  // for clamp, fill, max, min
 #include <numeric>    // for accumulate
-#include <optional>   // for optional
 #include <utility>    // for move
 
 #include "dsgd/core/atomic.hpp"
@@ -39,6 +38,7 @@ class Batch {
         m_(objective.n_clusters()),
         threads_(n_threads),
         sum_loss_(sum_loss),
+        look_(m_),
         held_(m_),
         sums_(objective.n_parameters()) {}
 
@@ -52,7 +52,7 @@ class Batch {
     if (rows_.empty()) begin(centres());
     rows_.push_back(row);
     if (threads_ > 1) return;
-    const std::size_t c = nearest(*look_, row, losses_);
+    const std::size_t c = nearest(look_, row, losses_);
     held_[c] += static_cast<double>(objective_.sample_weight(row));
     add_seen(objective_.X().row(row), c, static_cast<double>(objective_.sample_weight(row)));
   }
@@ -87,7 +87,7 @@ class Batch {
 
  private:
   void begin(std::span<const Real> centres) {
-    look_.emplace(centres, m_);
+    look_.read(centres);
     std::ranges::fill(held_, 0);
     std::ranges::fill(sums_, 0);
   }
@@ -109,7 +109,7 @@ class Batch {
     nearest_.resize(rows_.size());
     partial_.assign((rows_.size() + kBlockRows - 1) / kBlockRows, 0);
     parallel_blocks(rows_.size(), kBlockRows, threads_, [&](std::size_t block, std::size_t begin, std::size_t end) {
-      Centres<Real> look = *look_;
+      Centres<Real> look = look_;
       for (std::size_t k = begin; k < end; ++k) nearest_[k] = nearest(look, rows_[k], partial_[block]);
     });
     losses_ += std::accumulate(partial_.begin(), partial_.end(), 0.0);
@@ -123,7 +123,7 @@ class Batch {
   void add_seen(const Row& x, std::size_t c, double factor) {
     if constexpr (Row::kContiguous) {
       double* const sum = sums_.data() + c * objective_.X().features();
-      for (const std::size_t k : look_->groups()) {
+      for (const std::size_t k : look_.groups()) {
 #pragma omp simd
         for (std::size_t l = k; l < k + 4; ++l) sum[l] += factor * static_cast<double>(x.value(l));
       }
@@ -151,7 +151,7 @@ class Batch {
   std::size_t m_;
   std::size_t threads_;
   bool sum_loss_;
-  std::optional<Centres<Real>> look_;  // at the centres as they were when the batch began
+  Centres<Real> look_;  // at the centres as they were when the batch began
   std::vector<std::size_t> rows_;
   std::vector<std::size_t> nearest_;
   std::vector<double> partial_;  // losses of blocks of rows

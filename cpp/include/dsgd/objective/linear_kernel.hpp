@@ -72,12 +72,14 @@ class LinearSteps {
 
   [[nodiscard]] auto guard(std::size_t i) const { return whole_.guard(X_.row(i)); }
 
+  // NOLINTNEXTLINE(modernize-use-nodiscard): the residual is what most want
   Real evaluate(std::size_t i, std::span<Real> residual, bool with_loss) const {
     whole_.decisions(X_.row(i), residual);
     return finish(i, residual, with_loss);
   }
 
   /// What is left of `evaluate` where `residual` has the decision values.
+  // NOLINTNEXTLINE(modernize-use-nodiscard)
   Real finish(std::size_t i, std::span<Real> residual, bool with_loss) const {
     const Real loss = differentiate(loss_, residual, y_[i], with_loss);
     if (!sample_weight_.empty()) {

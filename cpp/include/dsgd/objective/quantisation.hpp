@@ -23,10 +23,15 @@ namespace dsgd {
 template <RealType Real>
 class Centres {
  public:
-  Centres(std::span<const Real> weights, std::size_t n_clusters)
-      : n_(n_clusters), stride_((n_clusters + 3) / 4 * 4), halves_(n_clusters), z_(stride_) {
-    const std::size_t n_features = weights.size() / n_clusters;
+  explicit Centres(std::size_t n_clusters)
+      : n_(n_clusters), stride_((n_clusters + 3) / 4 * 4), halves_(n_clusters), z_(stride_) {}
+  Centres(std::span<const Real> weights, std::size_t n_clusters) : Centres(n_clusters) { read(weights); }
+
+  /// Takes a copy.
+  void read(std::span<const Real> weights) {
+    const std::size_t n_features = weights.size() / n_;
     copy_.resize(n_features * stride_);
+    std::ranges::fill(halves_, Real{0});
     for (std::size_t j = 0; j < n_features; ++j) {
       for (std::size_t c = 0; c < n_; ++c) {
         const Real w = weights[j * n_ + c];

@@ -44,7 +44,7 @@ class KMeansHogwild {
 
  private:
   template <typename Policy>
-  double pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Policy policy) const;
+  [[nodiscard]] double pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Policy policy) const;
 
   const QuantisationObjective<Data>& objective_;
   HogwildConfig config_;

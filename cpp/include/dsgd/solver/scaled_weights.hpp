@@ -130,6 +130,7 @@ class ScaledSteps {
         unscaled_(kernel.steps(weights, policy_)),
         w_(weights, kernel.objective.config().fit_intercept, kernel.objective.config().alpha_l2, average, done) {}
 
+  // NOLINTNEXTLINE(modernize-use-nodiscard): as in LinearSteps
   Real evaluate(std::size_t i, std::span<Real> residual, bool with_loss) const {
     residual[0] = w_.decision(X_.row(i));
     return unscaled_.finish(i, residual, with_loss);
