@@ -8,6 +8,7 @@ from typing import Any
 
 import auto
 import hogwild_checks
+import kmeans
 import numpy as np
 import pytest
 import softmax
@@ -142,3 +143,10 @@ def test_softmax_is_drawn(tmp_path: Path) -> None:
     assert figure.read_bytes().startswith(b"\x89PNG")
     written = json.loads(figure.with_suffix(".json").read_text())["results"]
     assert {name: set(found) for name, found in written.items()} == {name: set(softmax.RUNS) for name in softmax.NAMES}
+
+
+def test_kmeans_is_measured(tmp_path: Path) -> None:
+    """On part of the rows a bound may not be kept, which is no error of the script."""
+    written = tmp_path / "kmeans.json"
+    assert kmeans.main(["--rounds", "1", "--rows", "4000", "--passes", "1", "--output", str(written)]) in (0, 1)
+    assert set(json.loads(written.read_text())["sets"]) == set(kmeans.NAMES)
