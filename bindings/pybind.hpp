@@ -12,6 +12,7 @@
 #include "dsgd/core/error.hpp"
 #include "dsgd/data/matrix.hpp"
 #include "dsgd/objective/linear.hpp"
+#include "dsgd/objective/quantisation.hpp"
 
 namespace dsgd::python {
 
@@ -53,12 +54,45 @@ struct Matrix {
   py::object arrays;
 };
 
-/// An objective over a Matrix, which it keeps alive, and targets.
+using LinearObjectives =
+    std::variant<LinearObjective<CsrFloat32>, LinearObjective<CsrFloat32Wide>, LinearObjective<CsrFloat64>,
+                 LinearObjective<CsrFloat64Wide>, LinearObjective<DenseFloat32>, LinearObjective<DenseFloat64>>;
+
+using AnyObjective =
+    std::variant<LinearObjective<CsrFloat32>, LinearObjective<CsrFloat32Wide>, LinearObjective<CsrFloat64>,
+                 LinearObjective<CsrFloat64Wide>, LinearObjective<DenseFloat32>, LinearObjective<DenseFloat64>,
+                 QuantisationObjective<CsrFloat32>, QuantisationObjective<CsrFloat32Wide>,
+                 QuantisationObjective<CsrFloat64>, QuantisationObjective<CsrFloat64Wide>,
+                 QuantisationObjective<DenseFloat32>, QuantisationObjective<DenseFloat64>>;
+
+/// An objective over a Matrix, which it keeps alive, and targets. An objective of another kind is another alternative
+/// of the variant, and a class derived from this one with the constructor and the methods that only it has.
 struct Objective {
-  std::variant<LinearObjective<CsrFloat32>, LinearObjective<CsrFloat32Wide>, LinearObjective<CsrFloat64>,
-               LinearObjective<CsrFloat64Wide>, LinearObjective<DenseFloat32>, LinearObjective<DenseFloat64>>
-      objective;
+  AnyObjective objective;
   py::object arrays;
 };
+
+struct Linear : Objective {};
+struct Quantisation : Objective {};
+
+template <typename T>
+inline constexpr bool kIsLinear = false;
+template <typename Data>
+inline constexpr bool kIsLinear<LinearObjective<Data>> = true;
+
+/// Calls `f` with the objective as a static type, a linear one.
+template <typename F>
+auto visit_linear(const Linear& self, F&& f) {
+  using Result = decltype(f(std::get<0>(self.objective)));
+  return std::visit(
+      [&]<typename Any>(const Any& objective) -> Result {
+        if constexpr (kIsLinear<Any>) {
+          return f(objective);
+        } else {
+          throw Error(ErrorCode::config, "the objective is not that of a linear model");
+        }
+      },
+      self.objective);
+}
 
 }  // namespace dsgd::python

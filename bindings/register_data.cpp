@@ -49,7 +49,7 @@ Matrix any_dense(const py::array& X, std::size_t n_threads) {
 template <typename Real>
 void decide(const auto& X, const py::array& weights, bool fit_intercept, const py::array& out, std::size_t n_threads) {
   const auto w = array_span<const Real>(weights, "weights");
-  const auto z = array_span<Real>(out, "out");
+  const auto z = array_span<Real>(out, "out", out.ndim() == 2 ? 2 : 1);
   const py::gil_scoped_release release;
   decision_function(X, w, fit_intercept, z, n_threads);
 }

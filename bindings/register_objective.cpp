@@ -6,12 +6,12 @@
 namespace dsgd::python {
 namespace {
 
-Objective linear_objective(const Matrix& X, const py::array& y, const std::optional<py::array>& sample_weight,
-                           const LossConfig& loss, double alpha_l1, double alpha_l2, bool fit_intercept,
-                           double intercept_rate, std::size_t n_threads,
-                           const std::optional<py::array>& inverse_frequency) {
+Linear linear_objective(const Matrix& X, const py::array& y, const std::optional<py::array>& sample_weight,
+                        const LossConfig& loss, double alpha_l1, double alpha_l2, bool fit_intercept,
+                        double intercept_rate, std::size_t n_threads,
+                        const std::optional<py::array>& inverse_frequency) {
   return std::visit(
-      [&](const auto& view) -> Objective {
+      [&](const auto& view) -> Linear {
         using Data = std::remove_cvref_t<decltype(view)>;
         using Real = typename Data::Real;
         const auto targets = array_span<const Real>(y, "y");
@@ -21,20 +21,53 @@ Objective linear_objective(const Matrix& X, const py::array& y, const std::optio
         if (inverse_frequency) inverse = array_span<const Real>(*inverse_frequency, "inverse_frequency");
         py::tuple arrays = py::make_tuple(X.arrays, y, sample_weight);
         const py::gil_scoped_release release;
-        return {LinearObjective<Data>(view, targets, importance,
-                                      {loss, alpha_l1, alpha_l2, fit_intercept, intercept_rate}, n_threads, inverse),
-                std::move(arrays)};
+        return {{LinearObjective<Data>(view, targets, importance,
+                                       {loss, alpha_l1, alpha_l2, fit_intercept, intercept_rate}, n_threads, inverse),
+                 std::move(arrays)}};
       },
       X.view);
 }
 
-Objective with_target(const Objective& self, const py::array& y) {
+Quantisation quantisation_objective(const Matrix& X, const std::optional<py::array>& sample_weight,
+                                    std::size_t n_clusters) {
   return std::visit(
-      [&](const auto& objective) -> Objective {
-        using Real = typename std::remove_cvref_t<decltype(objective)>::Real;
-        return {objective.with_target(array_span<const Real>(y, "y")), py::make_tuple(self.arrays, y)};
+      [&](const auto& view) -> Quantisation {
+        using Data = std::remove_cvref_t<decltype(view)>;
+        std::span<const typename Data::Real> importance;
+        if (sample_weight) importance = array_span<const typename Data::Real>(*sample_weight, "sample_weight");
+        return {{QuantisationObjective<Data>(view, importance, n_clusters), py::make_tuple(X.arrays, sample_weight)}};
+      },
+      X.view);
+}
+
+/// Calls `f` with the objective as a static type, that of k-means.
+template <typename F>
+void visit_quantisation(const Quantisation& self, F&& f) {
+  std::visit(
+      [&]<typename Any>(const Any& objective) {
+        if constexpr (!kIsLinear<Any>) f(objective);
       },
       self.objective);
+}
+
+py::array_t<std::int32_t> nearest_centres(const Quantisation& self, const py::array& weights, std::size_t n_threads) {
+  py::array_t<std::int32_t> out;
+  visit_quantisation(self, [&](const auto& objective) {
+    using Real = typename std::remove_cvref_t<decltype(objective)>::Real;
+    const auto w = array_span<const Real>(weights, "weights");
+    out = py::array_t<std::int32_t>(static_cast<py::ssize_t>(objective.X().rows()));
+    const std::span<std::int32_t> labels(out.mutable_data(), objective.X().rows());
+    const py::gil_scoped_release release;
+    objective.assign(w, labels, n_threads);
+  });
+  return out;
+}
+
+Linear with_target(const Linear& self, const py::array& y) {
+  return visit_linear(self, [&]<typename Data>(const LinearObjective<Data>& objective) -> Linear {
+    const auto targets = array_span<const typename Data::Real>(y, "y");
+    return {{objective.with_target(targets), py::make_tuple(self.arrays, y)}};
+  });
 }
 
 /// Calls `f(objective, weights)` with both as static types and the GIL released.
@@ -70,50 +103,60 @@ void loss_gradient(const Objective& self, const py::array& weights, const py::ar
       self.objective);
 }
 
-py::array_t<std::int64_t> order_of(const Objective& self) {
-  return std::visit(
-      []<typename Data>(const LinearObjective<Data>& objective) {
-        py::array_t<std::int64_t> order(static_cast<py::ssize_t>(objective.inverse_frequency().size()));
-        const std::span<std::int64_t> features(order.mutable_data(), objective.inverse_frequency().size());
-        const py::gil_scoped_release release;
-        frequency_order(objective.inverse_frequency(), features);
-        return order;
-      },
-      self.objective);
+py::array_t<std::int64_t> order_of(const Linear& self) {
+  return visit_linear(self, [](const auto& objective) {
+    py::array_t<std::int64_t> order(static_cast<py::ssize_t>(objective.inverse_frequency().size()));
+    const std::span<std::int64_t> features(order.mutable_data(), objective.inverse_frequency().size());
+    const py::gil_scoped_release release;
+    frequency_order(objective.inverse_frequency(), features);
+    return order;
+  });
 }
 
-py::object inverse_frequency_of(const Objective& self) {
-  return std::visit(
-      []<typename Data>(const LinearObjective<Data>& objective) -> py::object {
-        const auto inverse = objective.inverse_frequency();
-        if constexpr (!Data::kSparse) return py::none();
-        return py::array_t<typename Data::Real>(static_cast<py::ssize_t>(inverse.size()), inverse.data());
-      },
-      self.objective);
+py::object inverse_frequency_of(const Linear& self) {
+  return visit_linear(self, []<typename Data>(const LinearObjective<Data>& objective) -> py::object {
+    const auto inverse = objective.inverse_frequency();
+    if constexpr (!Data::kSparse) return py::none();
+    return py::array_t<typename Data::Real>(static_cast<py::ssize_t>(inverse.size()), inverse.data());
+  });
 }
 
-Objective renumbered(const Objective& self, const Matrix& X, const py::array& order) {
+Linear renumbered(const Linear& self, const Matrix& X, const py::array& order) {
   const auto features = array_span<const std::int64_t>(order, "order");
-  const auto make = [&]<typename From, typename To>(const LinearObjective<From>& objective,
-                                                    const To& view) -> Objective {
-    if constexpr (From::kSparse && To::kSparse && std::same_as<typename From::Real, typename To::Real>) {
-      return {LinearObjective<To>(objective, view, features), py::make_tuple(self.arrays, X.arrays)};
+  return visit_linear(self, [&]<typename From>(const LinearObjective<From>& objective) -> Linear {
+    return std::visit(
+        [&]<typename To>(const To& view) -> Linear {
+          if constexpr (From::kSparse && To::kSparse && std::same_as<typename From::Real, typename To::Real>) {
+            return {{LinearObjective<To>(objective, view, features), py::make_tuple(self.arrays, X.arrays)}};
+          } else {
+            throw Error(ErrorCode::config, "a matrix of another type than the objective's");
+          }
+        },
+        X.view);
+  });
+}
+
+/// `f(loss)`, for a loss of one decision value.
+template <typename F>
+py::object of_one_value(const LossConfig& config, F&& f) {
+  return visit_loss(config, [&](auto loss) -> py::object {
+    if constexpr (VectorLoss<decltype(loss)>) {
+      throw Error(ErrorCode::config, "loss '" + config.name + "' is one of several decision values");
     } else {
-      throw Error(ErrorCode::config, "a matrix of another type than the objective's");
+      return f(loss);
     }
-  };
-  return std::visit(make, self.objective, X.view);
+  });
 }
 
 }  // namespace
 
 void register_objective(py::module_& m) {
-  py::class_<LossConfig>(m, "Loss", "A loss of the decision value z and the target y.")
-      .def(py::init<std::string, double>(), py::arg("name"), py::arg("epsilon"))
+  py::class_<LossConfig>(m, "Loss", "A loss of the decision values z and the target y.")
+      .def(py::init<std::string, double, std::size_t>(), py::arg("name"), py::arg("epsilon"), py::arg("n_outputs") = 1)
       .def(
           "value",
           [](const LossConfig& self, const py::array_t<double>& z, const py::array_t<double>& y) -> py::object {
-            return visit_loss(self, [&](auto loss) -> py::object {
+            return of_one_value(self, [&](auto loss) -> py::object {
               return py::vectorize([loss](double a, double b) { return loss.value(a, b); })(z, y);
             });
           },
@@ -121,23 +164,30 @@ void register_objective(py::module_& m) {
       .def(
           "derivative",
           [](const LossConfig& self, const py::array_t<double>& z, const py::array_t<double>& y) -> py::object {
-            return visit_loss(self, [&](auto loss) -> py::object {
+            return of_one_value(self, [&](auto loss) -> py::object {
               return py::vectorize([loss](double a, double b) { return loss.derivative(a, b); })(z, y);
             });
           },
           py::arg("z"), py::arg("y"));
 
-  py::class_<Objective>(m, "LinearObjective", "Mean loss of a linear model on some rows, plus the penalty.")
+  py::class_<Objective>(m, "Objective", "Mean loss of a model on some rows, plus the penalty; see objective.hpp.")
+      .def("value", &value, py::arg("weights"), py::arg("n_threads"))
+      .def("mean_loss", &mean_loss, py::arg("weights"), py::arg("n_threads"))
+      .def("loss_gradient", &loss_gradient, py::arg("weights"), py::arg("out"), py::arg("n_threads"));
+
+  py::class_<Linear, Objective>(m, "LinearObjective", "The objective of a linear model; see linear.hpp.")
       .def(py::init(&linear_objective), py::arg("X"), py::arg("y"), py::arg("sample_weight"), py::kw_only(),
            py::arg("loss"), py::arg("alpha_l1"), py::arg("alpha_l2"), py::arg("fit_intercept"),
            py::arg("intercept_rate") = 1.0, py::arg("n_threads"), py::arg("inverse_frequency") = py::none())
       .def_property_readonly("inverse_frequency", &inverse_frequency_of)
       .def("frequency_order", &order_of)
       .def("renumbered", &renumbered, py::arg("X"), py::arg("order"))
-      .def("with_target", &with_target, py::arg("y"))
-      .def("value", &value, py::arg("weights"), py::arg("n_threads"))
-      .def("mean_loss", &mean_loss, py::arg("weights"), py::arg("n_threads"))
-      .def("loss_gradient", &loss_gradient, py::arg("weights"), py::arg("out"), py::arg("n_threads"));
+      .def("with_target", &with_target, py::arg("y"));
+
+  py::class_<Quantisation, Objective>(m, "QuantisationObjective", "The objective of k-means; see quantisation.hpp.")
+      .def(py::init(&quantisation_objective), py::arg("X"), py::arg("sample_weight"), py::kw_only(),
+           py::arg("n_clusters"))
+      .def("assign", &nearest_centres, py::arg("weights"), py::arg("n_threads"));
 }
 
 }  // namespace dsgd::python

@@ -2,6 +2,7 @@
 #include <memory>  // for make_unique, unique_ptr
 
 #include "dsgd/solver/hogwild.hpp"
+#include "dsgd/solver/kmeans.hpp"
 #include "dsgd/solver/minibatch.hpp"
 #include "dsgd/solver/rows.hpp"
 #include "dsgd/solver/sampler.hpp"
@@ -26,22 +27,23 @@ void with_weights(const Objective& self, const py::array& weights, Run&& run) {
       self.objective);
 }
 
-/// A solver on a matrix of any kind.
-template <template <typename> typename Solver>
-struct AnySolver {
-  template <typename Data>
-  using On = std::unique_ptr<Solver<Data>>;
-  std::variant<On<CsrFloat32>, On<CsrFloat32Wide>, On<CsrFloat64>, On<CsrFloat64Wide>, On<DenseFloat32>,
-               On<DenseFloat64>>
-      solver;
+/// A solver on any of the objectives that it takes.
+template <template <typename> typename Solver, typename Objectives>
+struct AnySolver;
+template <template <typename> typename Solver, typename... Fs>
+struct AnySolver<Solver, std::variant<Fs...>> {
+  std::variant<std::unique_ptr<Solver<Fs>>...> solver;
 
   template <typename Config>
   AnySolver(const Objective& objective, const Config& config)
-      : solver(std::visit(
-            [&]<typename Data>(const LinearObjective<Data>& f) {
-              return decltype(solver)(std::make_unique<Solver<Data>>(f, config));
-            },
-            objective.objective)) {}
+      : solver(
+            std::visit([&]<typename F>(const F& f) { return decltype(solver)(std::make_unique<Solver<F>>(f, config)); },
+                       objective.objective)) {}
+  template <typename Config>
+  AnySolver(const Linear& objective, const Config& config)
+      : solver(visit_linear(objective, [&]<typename F>(const F& f) {
+          return decltype(solver)(std::make_unique<Solver<F>>(f, config));
+        })) {}
 
   /// Calls `run(solver, weights)` with both as static types and the GIL released.
   template <typename Run>
@@ -57,9 +59,24 @@ struct AnySolver {
   }
 };
 
-using HogwildSolver = AnySolver<Hogwild>;
-using SdcaSolver = AnySolver<Sdca>;
-using SvrgSolver = AnySolver<Svrg>;
+template <typename F>
+struct HogwildKind {
+  using type = Hogwild<F>;
+};
+template <typename Data>
+struct HogwildKind<QuantisationObjective<Data>> {
+  using type = KMeansHogwild<Data>;
+};
+template <typename F>
+using HogwildOf = typename HogwildKind<F>::type;
+template <typename F>
+using SdcaOf = Sdca<typename F::Data>;
+template <typename F>
+using SvrgOf = Svrg<typename F::Data>;
+
+using HogwildSolver = AnySolver<HogwildOf, AnyObjective>;
+using SdcaSolver = AnySolver<SdcaOf, LinearObjectives>;
+using SvrgSolver = AnySolver<SvrgOf, LinearObjectives>;
 
 /// The memory of an array, or nothing for None.
 template <typename T>
@@ -74,18 +91,16 @@ Share share_of(const std::string& name) {
   throw Error(ErrorCode::config, "unknown share '" + name + "'");
 }
 
-void gradient_of_rows(const Objective& objective, const py::array& weights, const py::array& rows,
+void gradient_of_rows(const Linear& objective, const py::array& weights, const py::array& rows,
                       const py::array& gradient) {
-  std::visit(
-      [&](const auto& f) {
-        using Real = typename std::remove_cvref_t<decltype(f)>::Real;
-        const auto w = array_span<const Real>(weights, "weights");
-        const auto which = array_span<const std::int64_t>(rows, "rows");
-        const auto sum = array_span<double>(gradient, "gradient");
-        const py::gil_scoped_release release;
-        rows_gradient(f, w, which, sum);
-      },
-      objective.objective);
+  visit_linear(objective, [&](const auto& f) {
+    using Real = typename std::remove_cvref_t<decltype(f)>::Real;
+    const auto w = array_span<const Real>(weights, "weights");
+    const auto which = array_span<const std::int64_t>(rows, "rows");
+    const auto sum = array_span<double>(gradient, "gradient");
+    const py::gil_scoped_release release;
+    rows_gradient(f, w, which, sum);
+  });
 }
 
 py::array_t<std::int64_t> draw_rows(std::size_t n_rows, std::size_t count, std::size_t block_size, std::uint64_t seed,
@@ -135,23 +150,36 @@ void register_solver(py::module_& m) {
       "minibatch_epoch",
       [](const Objective& objective, const py::array& weights, const Epoch& epoch, std::size_t batch_size,
          std::size_t n_threads, const std::optional<py::array>& visited, const std::optional<py::array>& drift,
-         std::int64_t averaged) {
+         std::int64_t averaged, bool sum_loss) {
         const auto order = optional_span<std::int64_t>(visited, "visited");
         const Average average{optional_span<double>(drift, "drift"), averaged};
-        with_weights(objective, weights, [&](const auto& f, auto w) {
-          minibatch_epoch(f, w, epoch, batch_size, n_threads, order, average);
+        double loss = 0;
+        with_weights(objective, weights, [&]<typename F>(const F& f, auto w) {
+          if constexpr (!kIsLinear<F>) {
+            loss = minibatch_epoch(f, w, epoch, batch_size, n_threads, order, average, sum_loss);
+          } else if (sum_loss) {
+            throw Error(ErrorCode::config, "mini-batches sum losses of k-means only");
+          } else {
+            minibatch_epoch(f, w, epoch, batch_size, n_threads, order, average);
+          }
         });
+        return loss;
       },
       py::arg("objective"), py::arg("weights"), py::arg("epoch"), py::arg("batch_size"), py::arg("n_threads"),
-      py::arg("visited") = py::none(), py::arg("drift") = py::none(), py::arg("averaged") = 0);
+      py::arg("visited") = py::none(), py::arg("drift") = py::none(), py::arg("averaged") = 0,
+      py::arg("sum_loss") = false);
 
   m.def(
       "minibatch_step",
-      [](const Objective& objective, const py::array& weights, const py::array& rows, double step,
-         std::size_t batch_size, std::size_t index, std::size_t n_threads) {
+      [](const Linear& objective, const py::array& weights, const py::array& rows, double step, std::size_t batch_size,
+         std::size_t index, std::size_t n_threads) {
         const auto which = array_span<const std::int64_t>(rows, "rows");
-        with_weights(objective, weights,
-                     [&](const auto& f, auto w) { minibatch_step(f, w, which, step, batch_size, index, n_threads); });
+        visit_linear(objective, [&](const auto& f) {
+          using Real = typename std::remove_cvref_t<decltype(f)>::Real;
+          const auto w = array_span<Real>(weights, "weights");
+          const py::gil_scoped_release release;
+          minibatch_step(f, w, which, step, batch_size, index, n_threads);
+        });
       },
       py::arg("objective"), py::arg("weights"), py::arg("rows"), py::arg("step"), py::arg("batch_size"),
       py::arg("index"), py::arg("n_threads"));
@@ -185,7 +213,7 @@ void register_solver(py::module_& m) {
       .def_readonly("gap", &SdcaEpoch::gap);
 
   py::class_<SdcaSolver>(m, "Sdca", "Stochastic dual coordinate ascent on an objective; see sdca.hpp.")
-      .def(py::init([](const Objective& objective, std::size_t n_threads, std::size_t merge_visits, double damping,
+      .def(py::init([](const Linear& objective, std::size_t n_threads, std::size_t merge_visits, double damping,
                        std::size_t max_rest, bool sgd_first) {
              return std::make_unique<SdcaSolver>(objective,
                                                  SdcaConfig{n_threads, merge_visits, damping, max_rest, sgd_first});
@@ -224,7 +252,7 @@ void register_solver(py::module_& m) {
       });
 
   py::class_<SvrgSolver>(m, "Svrg", "DisSVRG on one machine; see svrg.hpp.")
-      .def(py::init([](const Objective& objective, std::size_t n_threads, const std::string& mean_gradient,
+      .def(py::init([](const Linear& objective, std::size_t n_threads, const std::string& mean_gradient,
                        double max_sigma, double longest_step) {
              return std::make_unique<SvrgSolver>(objective,
                                                  SvrgConfig{n_threads, mean_gradient, max_sigma, longest_step});

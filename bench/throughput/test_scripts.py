@@ -8,8 +8,10 @@ from typing import Any
 
 import auto
 import hogwild_checks
+import kmeans
 import numpy as np
 import pytest
+import softmax
 from papers import hogwild, sdca
 from peers import time_to_accuracy
 from peers.optimum import optimum
@@ -131,3 +133,20 @@ def test_a_workload_knows_the_objective_that_fit_reports() -> None:
     result = dsgd.fit(data.X, data.y, algo="sgd", alpha=1e-3, max_epochs=3, random_state=0)
     w, b = result.coef_.astype(float), float(result.intercept_)
     assert data.objective(w, b) == pytest.approx(result.history[-1].objective, rel=1e-5)
+
+
+def test_softmax_is_drawn(tmp_path: Path) -> None:
+    if not present():
+        pytest.skip("the real data sets are not there")
+    figure = tmp_path / "softmax.png"
+    assert softmax.main(["--rounds", "1", "--rows", "400", "--output", str(figure)]) in (0, 1)
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    written = json.loads(figure.with_suffix(".json").read_text())["results"]
+    assert {name: set(found) for name, found in written.items()} == {name: set(softmax.RUNS) for name in softmax.NAMES}
+
+
+def test_kmeans_is_measured(tmp_path: Path) -> None:
+    """On part of the rows a bound may not be kept, which is no error of the script."""
+    written = tmp_path / "kmeans.json"
+    assert kmeans.main(["--rounds", "1", "--rows", "4000", "--passes", "1", "--output", str(written)]) in (0, 1)
+    assert set(json.loads(written.read_text())["sets"]) == set(kmeans.NAMES)

@@ -7,18 +7,21 @@ from dsgd._core import __version__
 from dsgd.api import fit
 from dsgd.cluster import LocalCluster, Simulation
 from dsgd.history import History, Record
-from dsgd.result import FitResult, LinearModel
+from dsgd.models import LinearModel
+from dsgd.result import FitResult
 
 if TYPE_CHECKING:
-    from dsgd.estimators import SGDClassifier, SGDRegressor
+    from dsgd.estimators import KMeans, MLPClassifier, SGDClassifier, SGDRegressor
 
 load = FitResult.load
 
 __all__ = [
     "FitResult",
     "History",
+    "KMeans",
     "LinearModel",
     "LocalCluster",
+    "MLPClassifier",
     "Record",
     "SGDClassifier",
     "SGDRegressor",
@@ -38,7 +41,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import the estimators when they are asked for: scikit-learn takes longer to import than many a fit."""
-    if name in ("SGDClassifier", "SGDRegressor"):
+    if name in ("KMeans", "MLPClassifier", "SGDClassifier", "SGDRegressor"):
         from dsgd import estimators
 
         return getattr(estimators, name)

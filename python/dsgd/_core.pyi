@@ -49,11 +49,16 @@ class LibsvmReader:
 def write_libsvm(path: bytes, X: Matrix, labels: NDArray[np.float64], first_index: int, n_threads: int) -> None: ...
 
 class Loss:
-    def __init__(self, name: str, epsilon: float) -> None: ...
+    def __init__(self, name: str, epsilon: float, n_outputs: int = 1) -> None: ...
     def value(self, z: ArrayLike, y: ArrayLike) -> Any: ...
     def derivative(self, z: ArrayLike, y: ArrayLike) -> Any: ...
 
-class LinearObjective:
+class Objective:
+    def value(self, weights: NDArray[Any], n_threads: int) -> float: ...
+    def mean_loss(self, weights: NDArray[Any], n_threads: int) -> float: ...
+    def loss_gradient(self, weights: NDArray[Any], out: NDArray[np.float64], n_threads: int) -> None: ...
+
+class LinearObjective(Objective):
     def __init__(
         self,
         X: Matrix,
@@ -73,9 +78,10 @@ class LinearObjective:
     def frequency_order(self) -> NDArray[np.int64]: ...
     def renumbered(self, X: Matrix, order: NDArray[np.int64]) -> LinearObjective: ...
     def with_target(self, y: NDArray[Any]) -> LinearObjective: ...
-    def value(self, weights: NDArray[Any], n_threads: int) -> float: ...
-    def mean_loss(self, weights: NDArray[Any], n_threads: int) -> float: ...
-    def loss_gradient(self, weights: NDArray[Any], out: NDArray[np.float64], n_threads: int) -> None: ...
+
+class QuantisationObjective(Objective):
+    def __init__(self, X: Matrix, sample_weight: NDArray[Any] | None, *, n_clusters: int) -> None: ...
+    def assign(self, weights: NDArray[Any], n_threads: int) -> NDArray[np.int32]: ...
 
 class Schedule:
     def __init__(
@@ -94,7 +100,7 @@ class Epoch:
     def __init__(self, *, index: int, schedule: Schedule, block_size: int, seed: int, offset: int = 0) -> None: ...
 
 def sgd_epoch(
-    objective: LinearObjective,
+    objective: Objective,
     weights: NDArray[Any],
     epoch: Epoch,
     visited: NDArray[np.int64] | None = None,
@@ -103,7 +109,7 @@ def sgd_epoch(
     sum_loss: bool = False,
 ) -> float: ...
 def minibatch_epoch(
-    objective: LinearObjective,
+    objective: Objective,
     weights: NDArray[Any],
     epoch: Epoch,
     batch_size: int,
@@ -111,7 +117,8 @@ def minibatch_epoch(
     visited: NDArray[np.int64] | None = None,
     drift: NDArray[np.float64] | None = None,
     averaged: int = 0,
-) -> None: ...
+    sum_loss: bool = False,
+) -> float: ...
 def rows_gradient(
     objective: LinearObjective,
     weights: NDArray[Any],
@@ -162,7 +169,7 @@ class Sdca:
 class Hogwild:
     def __init__(
         self,
-        objective: LinearObjective,
+        objective: Objective,
         *,
         n_threads: int,
         write: str,

@@ -24,8 +24,9 @@ from dsgd.data.targets import as_initial_weights, as_sample_weight, as_targets
 from dsgd.errors import ConfigError, DataError
 from dsgd.job import Job, penalty_strengths, threads_of
 from dsgd.losses import Loss, resolve_loss
+from dsgd.models import MODELS
 from dsgd.problem import measure
-from dsgd.result import Evaluation, FitResult, LinearModel
+from dsgd.result import Evaluation, FitResult
 from dsgd.schedules import Schedule, resolve_schedule
 from dsgd.stopping import Stopping
 from dsgd.training import train
@@ -39,7 +40,7 @@ def fit(
     *,
     algo: str | Algorithm,
     loss: str | Loss = "hinge",
-    penalty: str = "l2",
+    penalty: str = "auto",
     alpha: float = 1e-4,
     l1_ratio: float = 0.15,
     fit_intercept: bool = True,
@@ -64,7 +65,7 @@ def fit(
     init: ArrayLike | None = None,
     **algorithm_options: Any,
 ) -> FitResult:
-    """Train a linear model by stochastic gradient descent.
+    """Train a linear model, k-means or a network by stochastic gradient descent.
 
     Minimises F(w, b) = (1/n) sum_i s_i loss(w.x_i + b, y_i) + alpha R(w); the intercept b is not regularised.
 
@@ -76,29 +77,33 @@ def fit(
         a cache file (see `dsgd.data.load`).
     y : array-like of shape (n_samples,), optional
         Labels of any kind for a loss of classification, real numbers for one of regression. More than two classes are
-        trained one against all others, in step. A Dataset and a file bring their own.
+        trained one against all others, in step; by ``"softmax"`` all together. A Dataset and a file bring their own.
+        k-means needs none.
     algo : str or Algorithm
         ``"auto"`` (the one that is expected to be fastest, see `dsgd.algorithms.Auto`), ``"sgd"`` (one thread,
         reproducible), ``"hogwild"`` (all cores, lock-free), ``"minibatch"`` (all cores, reproducible), ``"batch"`` (all
         rows at once, for exact zeros), ``"sdca"`` (dual coordinate ascent, which proves how good the model is), or an
         object of `dsgd.algorithms`.
     loss : str or Loss, default="hinge"
-        ``"hinge"``, ``"squared_hinge"``, ``"perceptron"``, ``"logistic"``, ``"modified_huber"`` for classification;
-        ``"squared"``, ``"huber"``, ``"epsilon_insensitive"``, ``"squared_epsilon_insensitive"`` for regression; or an
-        object of `dsgd.losses`.
-    penalty : {"l2", "l1", "elasticnet", "none"}, default="l2"
+        ``"hinge"``, ``"squared_hinge"``, ``"perceptron"``, ``"logistic"``, ``"modified_huber"`` for classification, and
+        ``"softmax"``, multinomial logistic regression;
+        ``"squared"``, ``"huber"``, ``"epsilon_insensitive"``, ``"squared_epsilon_insensitive"`` for regression;
+        ``"kmeans"``, eight clusters; ``"mlp"`` and ``"squared_mlp"``, networks of one hidden layer; or an object of
+        `dsgd.losses`, such as ``KMeans(20)`` or ``MLP((200, 200))``.
+    penalty : {"auto", "l2", "l1", "elasticnet", "none"}, default="auto"
         R(w) = ||w||^2 / 2, ||w||_1, (1 - l1_ratio) ||w||^2 / 2 + l1_ratio ||w||_1, or 0. The l1 part sets weights to
-        exactly zero.
+        exactly zero. ``"auto"`` is ``"l2"``, and ``"none"`` for k-means, which has no penalty.
     alpha : float, default=1e-4
         Strength of the penalty, at least 0.
     l1_ratio : float, default=0.15
         In [0, 1]; for ``penalty="elasticnet"``.
     fit_intercept : bool, default=True
-        Whether there is a b.
+        Whether there is a b. k-means has none, networks always have.
     step_size : float or "auto", default="auto"
         The first step size. ``"auto"`` finds one by trials on a hundredth of the rows, at least a thousand; the time is
         part of the history's. The intercept's step is that times the mean square of the non-zero entries of X, so that
-        it learns like a feature as large as the others. ``"batch"`` has its own line search and takes a first guess.
+        it learns like a feature as large as the others. ``"batch"`` has its own line search and takes a first guess;
+        k-means starts from the number of clusters.
     schedule : str or Schedule, default="auto"
         What becomes of it: ``"linear"`` (to zero at the end of the run), ``"inverse-time"``, ``"inverse-sqrt"``,
         ``"inverse-scaling"``, ``"optimal"``, ``"epoch-decay"``, ``"constant"``, ``"adaptive"`` (smaller at every
@@ -134,15 +139,16 @@ def fit(
     evaluate_every : int, default=1
         Epochs between evaluations of objective and score, which take time of their own; 0: none at all.
     callbacks : sequence of callables, optional
-        Each is called after every epoch with its `Record` and the `LinearModel` as it is; one that returns True ends
+        Each is called after every epoch with its `Record` and the model as it is; one that returns True ends
         the fit. See `dsgd.callbacks`.
     progress : bool, default=False
         Show each epoch on standard error as it ends: a bar on a terminal, lines elsewhere.
     random_state : int, optional
         Seed in [0, 2^64). The same seed gives the same bits; not so `hogwild` on several threads.
-    init : array-like of shape (n_parameters,) or, with more than two classes, (n_classes, n_parameters), optional
-        Weights to start from: one a feature, then the intercept if there is one. By default zeros, and the intercept of
-        a regression starts at the constant that predicts y best.
+    init : array-like of shape (n_parameters,), or (n_classes, n_parameters), optional
+        Weights to start from: one a feature, then the intercept if there is one; a row a class for softmax, and with
+        more than two classes. By default zeros, and the intercept of a regression starts at the constant that predicts
+        y best.
     **algorithm_options
         Options of the named algorithm, as documented in its class, for example ``write="atomic"``.
 
@@ -176,8 +182,8 @@ def fit(
     """
     algorithm = resolve_algorithm(algo, algorithm_options, _parameters())
     resolved_loss = resolve_loss(loss)
-    alphas = penalty_strengths(penalty, alpha, l1_ratio)
-    fit_intercept = check_flag("fit_intercept", fit_intercept)
+    alphas = penalty_strengths(_penalty_of(resolved_loss, penalty), alpha, l1_ratio)
+    fit_intercept = check_flag("fit_intercept", fit_intercept) and resolved_loss.penalised
     first_step = _first_step(step_size)
     max_epochs = check_integer("max_epochs", _default_epochs(gap_tol) if max_epochs is None else max_epochs, 1)
     evaluate_every = check_integer("evaluate_every", evaluate_every, 0)
@@ -208,20 +214,25 @@ def fit(
         named_schedule=named_schedule,
     )
 
-    X, y, index_base = _load(X, y, threads)
+    X, y, index_base = _load(X, y, threads, resolved_loss)
     matrix = as_matrix(X, threads)
     dtype = real_dtype(matrix)
     targets, classes = as_targets(y, resolved_loss, matrix.n_rows, dtype)
     importance = as_sample_weight(sample_weight, class_weight, y, classes, matrix.n_rows, dtype)
     evaluation = None
     if eval_set is not None:
+        if not resolved_loss.supervised:
+            raise ConfigError(f"eval_set needs targets, and loss {resolved_loss.name!r} has none; leave it out")
         evaluation = Evaluation(_eval_pair(eval_set, index_base), matrix.n_features, classes, threads)
-    weights = as_initial_weights(init, len(targets), matrix.n_features + int(fit_intercept), dtype)
-    model = LinearModel(weights=weights, fit_intercept=fit_intercept, loss=resolved_loss, classes=classes)
+    n_classes = 0 if classes is None else len(classes)
+    layout = resolved_loss.layout(matrix.n_features, n_classes, fit_intercept)
+    weights = as_initial_weights(init, len(targets), layout, dtype)
+    description = {"fit_intercept": fit_intercept}
+    model = MODELS[resolved_loss.model].from_description(description, weights, resolved_loss, classes)
     begin = time.perf_counter()
     scale = measure(matrix, importance, threads)
     job = job.settle(matrix, scale)
-    tasks = job.tasks(matrix, targets, importance, weights, scale=scale, fresh=init is None)
+    tasks = job.tasks(matrix, targets, importance, weights, n_classes=n_classes, scale=scale, fresh=init is None)
     if cluster is not None and isinstance(algorithm, DistributedAlgorithm):
         history, reason, trace = train_on_cluster(
             algorithm, cluster, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin
@@ -261,14 +272,24 @@ def _warn_of_gap(gap: float | None, gap_tol: float, max_epochs: int) -> None:
     )
 
 
-def _load(X: Any, y: ArrayLike | None, n_threads: int) -> tuple[Any, ArrayLike, str | None]:
+def _penalty_of(loss: Loss, penalty: Any) -> Any:
+    """Return the penalty of a loss; `ConfigError` for one where there is none."""
+    automatic = isinstance(penalty, str) and penalty == "auto"
+    if loss.penalised:
+        return "l2" if automatic else penalty
+    if automatic or penalty == "none":
+        return "none"
+    raise ConfigError(f"loss {loss.name!r} has no penalty, so penalty={shown(penalty)} must be left out")
+
+
+def _load(X: Any, y: ArrayLike | None, n_threads: int, loss: Loss) -> tuple[Any, ArrayLike | None, str | None]:
     """Return X and y, both from the data set or file where X is one, and what that calls the first feature."""
     if isinstance(X, str | os.PathLike | Dataset):
         if y is not None:
             raise ConfigError("y must be left out when X is a Dataset or a path: both bring their own labels")
         data = X if isinstance(X, Dataset) else load(X, n_threads=n_threads)
         return data.X, data.y, data.index_base
-    if y is None:
+    if y is None and loss.supervised:
         raise DataError("y is missing; it can be left out only when X is a Dataset or the path of a file")
     return X, y, None
 

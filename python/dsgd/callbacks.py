@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from dsgd.history import Record
-from dsgd.result import LinearModel
+from dsgd.models import Model
 
 __all__ = ["Callback"]
 
@@ -13,14 +13,14 @@ __all__ = ["Callback"]
 class Callback(Protocol):
     """Called after every epoch, off the algorithm's clock."""
 
-    def __call__(self, record: Record, model: LinearModel) -> bool | None:
+    def __call__(self, record: Record, model: Model) -> bool | None:
         """Look at an epoch.
 
         Parameters
         ----------
         record : Record
             The epoch, as it stands in the history.
-        model : LinearModel
+        model : Model
             The model as it is now; training goes on in its weights, so copy what is to be kept.
 
         Returns

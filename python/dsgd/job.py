@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.algorithms import Algorithm, Facts, Task
+from dsgd.algorithms import REGISTRY, Algorithm, Facts, Task
 from dsgd.checks import check_choice, check_real
 from dsgd.data.inputs import real_dtype
 from dsgd.errors import ConfigError
 from dsgd.losses import Loss
-from dsgd.problem import Problem, Scale
+from dsgd.problem import Problem, Scale, on_target
 from dsgd.schedules import Schedule
 from dsgd.step_search import choose_steps
 from dsgd.threads import resolve_threads
@@ -82,6 +82,10 @@ class Job:
     named_schedule: bool = False
 
     def __post_init__(self) -> None:
+        if self.loss.model not in self.algorithm.capabilities.models:
+            raise ConfigError(
+                f"algo {self.algorithm.name!r} does not train loss {self.loss.name!r}; use {_trainers(self.loss)}"
+            )
         self.algorithm.check(self.loss, self.alphas)
         name, dual = self.algorithm.name, self.algorithm.capabilities.dual
         if self.gap_tol is not None and not dual:
@@ -124,6 +128,7 @@ class Job:
         sample_weight: NDArray[Any] | None,
         weights: NDArray[Any],
         *,
+        n_classes: int,
         scale: Scale,
         fresh: bool,
     ) -> list[Task]:
@@ -136,10 +141,12 @@ class Job:
         sample_weight : ndarray of shape (n_samples,) or None
         weights : ndarray of shape (n_problems, n_parameters)
             To start from; the tasks train its rows in place.
+        n_classes : int
+            0 for regression.
         scale : Scale
             Of the matrix and the sample weights.
         fresh : bool
-            Whether the intercepts are to start where they predict best alone.
+            Whether nobody gave the weights, so that the loss says where they start.
 
         Returns
         -------
@@ -154,6 +161,7 @@ class Job:
             alphas=self.alphas,
             fit_intercept=self.fit_intercept,
             scale=scale,
+            n_classes=n_classes,
         )
         objective = problem.objective(self.n_threads)
         task_of = functools.partial(
@@ -167,14 +175,15 @@ class Job:
             offset=self.offset,
             sum_loss=self.sum_loss,
             gap_tol=self.gap_tol,
-            unseen=_unseen(matrix) if weights.any() else np.empty(0, np.intp),
+            unseen=problem.layout.of_features(_unseen(matrix)) if weights.any() else np.empty(0, np.intp),
         )
         tasks = [
-            task_of(problem=dataclasses.replace(problem, target=t), objective=objective.with_target(t), weights=w)
+            task_of(problem=dataclasses.replace(problem, target=t), objective=on_target(objective, t), weights=w)
             for t, w in zip(targets, weights, strict=True)
         ]
-        if fresh and self.fit_intercept:
-            weights[:, -1] = [task.problem.best_constant() for task in tasks]
+        if fresh:
+            for task in tasks:
+                self.loss.start(task.problem, task.weights, task.seed)
         size = (matrix.n_rows, matrix.n_features, len(tasks), dtype, self.n_threads)
         _LOG.info("%s: %d rows, %d features, %d problem(s), %s, %d threads", self.algorithm.name, *size)
         return tasks
@@ -183,6 +192,12 @@ class Job:
         """Set the first step of every task where it was not given."""
         if self.step_size is None:
             choose_steps(self.algorithm, tasks)
+
+
+def _trainers(loss: Loss) -> str:
+    """Return the names of the algorithms that train a loss."""
+    names = [repr(name) for name, kind in REGISTRY.items() if loss.model in kind.capabilities.models]
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _unseen(matrix: _core.Matrix) -> NDArray[np.intp]:

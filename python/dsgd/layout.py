@@ -24,7 +24,7 @@ def _renumbered(task: Task) -> tuple[NDArray[np.int64], _core.Matrix]:
     """Return the features by falling frequency, and the matrix with columns in that order."""
     matrix = task.problem.matrix
     if matrix not in _RENUMBERED:
-        order = task.objective.frequency_order()
+        order = task.linear.frequency_order()
         _RENUMBERED[matrix] = (order, matrix.renumbered(order, task.n_threads))
     return _RENUMBERED[matrix]
 
@@ -34,13 +34,13 @@ class InPlace:
 
     Attributes
     ----------
-    objective : _core.LinearObjective
+    objective : _core.Objective
     weights : ndarray
         What an epoch changes.
     """
 
     def __init__(self, task: Task) -> None:
-        self.objective = task.objective
+        self.objective = task.core
         self.weights = task.weights
 
     def fetch(self) -> None:
@@ -59,13 +59,13 @@ class Renumbered:
     ----------
     objective : _core.LinearObjective
     weights : ndarray
-        What an epoch changes: in the order of the frequencies, the intercept last.
+        What an epoch changes: in the order of the frequencies of their features, intercepts last.
     """
 
     def __init__(self, task: Task) -> None:
         order, matrix = _renumbered(task)
-        self.objective = task.objective.renumbered(matrix, order)
-        self._order = np.concatenate([order, np.arange(len(order), len(task.weights))])
+        self.objective = task.linear.renumbered(matrix, order)
+        self._order = task.problem.layout.on(order)
         self._rank = np.empty_like(self._order)
         self._rank[self._order] = np.arange(len(self._order))
         self._published = task.weights

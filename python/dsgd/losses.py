@@ -1,9 +1,9 @@
-"""Losses of a linear model, as objects that `dsgd.fit` takes in place of a name."""
+"""Losses, as objects that `dsgd.fit` takes in place of a name; a loss says what kind of model it is of."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,96 +11,30 @@ from numpy.typing import ArrayLike, NDArray
 from dsgd import _core
 from dsgd.checks import check_real, shown, unknown_name
 from dsgd.errors import ConfigError
+from dsgd.loss import Loss
+from dsgd.model_losses import MLP, KMeans, SquaredMLP
+from dsgd.parameters import FeatureMajor, ParameterLayout
+
+if TYPE_CHECKING:
+    from dsgd.problem import Problem
 
 __all__ = [
+    "MLP",
     "EpsilonInsensitive",
     "Hinge",
     "Huber",
+    "KMeans",
     "Logistic",
     "Loss",
     "ModifiedHuber",
     "Perceptron",
+    "Softmax",
     "Squared",
     "SquaredEpsilonInsensitive",
     "SquaredHinge",
+    "SquaredMLP",
     "resolve_loss",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loss:
-    """A loss l(z, y) of the decision value z = w.x + b and the target y."""
-
-    name: ClassVar[str]
-    classification: ClassVar[bool]
-    """Whether targets are classes, coded -1 and +1, rather than real numbers."""
-    curvature: ClassVar[float] = 1.0
-    """The greatest second derivative in z; 1 by convention for a loss with a kink."""
-    smooth: ClassVar[bool] = True
-    """Whether the derivative in z has no jump."""
-    steep: ClassVar[bool] = False
-    """Whether the slope grows without bound, so that a step too long for one sample makes its error grow."""
-    scale_free: ClassVar[bool] = False
-    """Whether weights of any length are as good, so that no step is too long and a loss says nothing of the step."""
-
-    def core(self) -> _core.Loss:
-        """Return the loss for the core."""
-        return _core.Loss(self.name, 0.0)
-
-    def value(self, z: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
-        """Return l(z, y).
-
-        Parameters
-        ----------
-        z, y : array-like of float
-            Decision values and targets; broadcast against each other.
-
-        Returns
-        -------
-        ndarray of float64
-        """
-        return np.asarray(self.core().value(z, y))
-
-    def derivative(self, z: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
-        """Return dl/dz at (z, y), a subgradient at a kink; parameters as for `value`."""
-        return np.asarray(self.core().derivative(z, y))
-
-    def best_constant(self, y: NDArray[Any], sample_weight: NDArray[Any] | None) -> float:
-        """Return the decision value that predicts y best without any feature; 0 for a loss of classification.
-
-        Parameters
-        ----------
-        y : ndarray of shape (n_samples,)
-        sample_weight : ndarray of shape (n_samples,) or None
-
-        Returns
-        -------
-        float
-            The weighted mean for losses that are steep (best for the squared loss, near it where small errors cost
-            nothing), the weighted median for the losses that are linear far out.
-        """
-        if self.classification:
-            return 0.0
-        if self.steep:
-            return float(np.average(y.astype(np.float64), weights=sample_weight))
-        order = np.argsort(y)
-        below = np.cumsum(np.ones(len(y)) if sample_weight is None else sample_weight[order], dtype=np.float64)
-        return float(y[order[np.searchsorted(below, below[-1] / 2)]])
-
-    def probability(self, z: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ARG002
-        """Return the probability of the positive class at decision values z; `ConfigError` if the loss has none."""
-        raise ConfigError(f"loss {self.name!r} has no probabilities; train with loss='logistic'")
-
-    def probabilities(self, decision: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the probabilities of all classes, shape (n_samples, n_classes), at the decision values of a model.
-
-        For more than two classes those of each against all others, scaled to sum 1; `ConfigError` if there are none.
-        """
-        positive = self.probability(decision.astype(np.float64))
-        if positive.ndim == 1:
-            return np.stack([1 - positive, positive], axis=1)
-        total = positive.sum(axis=1, keepdims=True)
-        return np.asarray(np.where(total > 0, positive, 1) / np.where(total > 0, total, positive.shape[1]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +95,65 @@ class ModifiedHuber(Loss):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Softmax(Loss):
+    """log(sum_c exp(z_c)) - z_y: multinomial logistic regression, one decision value z_c = w_c.x + b_c a class.
+
+    All classes are trained together, also two; the weights of all of them are regularised.
+    """
+
+    name = "softmax"
+    model = "softmax"
+    classification = True
+    joint = True
+    curvature = 0.5  # the greatest eigenvalue of diag(p) - p p' is at most 1/2
+
+    def layout(self, n_features: int, n_classes: int, fit_intercept: bool) -> ParameterLayout:
+        """Return where the parameters lie: the weights of a feature together, one a class."""
+        return FeatureMajor(n_features=n_features, n_outputs=n_classes, fit_intercept=fit_intercept)
+
+    def start(self, problem: Problem, weights: NDArray[Any], seed: int) -> None:
+        """Leave the weights at zeros."""
+
+    def trivial_losses(self, problem: Problem) -> tuple[float, float]:
+        """Return the mean loss where all classes are as likely, twice."""
+        importance = 1.0 if problem.sample_weight is None else problem.sample_weight
+        even = float(np.mean(importance)) * float(np.log(problem.layout.per_feature))
+        return even, even
+
+    def value(self, z: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+        """Return l(z, y).
+
+        Parameters
+        ----------
+        z : array-like of shape (n_samples, n_classes)
+        y : array-like of int, shape (n_samples,)
+            Numbers of classes.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+        """
+        decision, target = np.asarray(z, np.float64), np.asarray(y, np.intp)
+        of_target = np.take_along_axis(decision, target[:, None], axis=1)[:, 0]
+        from scipy.special import logsumexp  # slow to import
+
+        with np.errstate(over="ignore"):  # of a difference whose exponential is 0
+            return np.asarray(logsumexp(decision, axis=1) - of_target)
+
+    def derivative(self, z: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+        """Return dl/dz at (z, y), of the shape of z; parameters as for `value`."""
+        decision, target = np.asarray(z, np.float64), np.asarray(y, np.intp)
+        return np.asarray(self.probabilities(decision) - (target[:, None] == np.arange(decision.shape[1])))
+
+    def probabilities(self, decision: NDArray[Any]) -> NDArray[np.float64]:
+        """Return exp(z_c) / sum_c exp(z_c)."""
+        from scipy.special import softmax  # slow to import
+
+        with np.errstate(over="ignore"):
+            return np.asarray(softmax(decision.astype(np.float64), axis=1))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Squared(Loss):
     """(z - y)^2 / 2: least squares."""
 
@@ -186,9 +179,9 @@ class Huber(Loss):
     def __post_init__(self) -> None:
         object.__setattr__(self, "epsilon", check_real("epsilon", self.epsilon, 0, low_open=True))
 
-    def core(self) -> _core.Loss:
-        """Return the loss for the core."""
-        return _core.Loss(self.name, self.epsilon)
+    def core(self, n_outputs: int = 1) -> _core.Loss:
+        """Return the loss for the core, of so many decision values."""
+        return _core.Loss(self.name, self.epsilon, n_outputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,9 +202,9 @@ class EpsilonInsensitive(Loss):
     def __post_init__(self) -> None:
         object.__setattr__(self, "epsilon", check_real("epsilon", self.epsilon, 0))
 
-    def core(self) -> _core.Loss:
-        """Return the loss for the core."""
-        return _core.Loss(self.name, self.epsilon)
+    def core(self, n_outputs: int = 1) -> _core.Loss:
+        """Return the loss for the core, of so many decision values."""
+        return _core.Loss(self.name, self.epsilon, n_outputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,10 +217,12 @@ class SquaredEpsilonInsensitive(EpsilonInsensitive):
     steep = True
 
 
-_CLASSIFICATION: tuple[type[Loss], ...] = (Hinge, SquaredHinge, Perceptron, Logistic, ModifiedHuber)
+_CLASSIFICATION: tuple[type[Loss], ...] = (Hinge, SquaredHinge, Perceptron, Logistic, ModifiedHuber, Softmax)
 _REGRESSION: tuple[type[Loss], ...] = (Squared, Huber, EpsilonInsensitive, SquaredEpsilonInsensitive)
 
-LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (*_CLASSIFICATION, *_REGRESSION)}
+_OTHERS: tuple[type[Loss], ...] = (KMeans, MLP, SquaredMLP)
+
+LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (*_CLASSIFICATION, *_REGRESSION, *_OTHERS)}
 
 SKLEARN_NAMES = {"logistic": "log_loss", "squared": "squared_error"}
 """What scikit-learn calls the losses that have another name there; their parameters are the same."""

@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.data.inputs import as_matrix, csr_in_place, real_dtype, stored_entries
+from dsgd.data.inputs import as_matrix, real_dtype, stored_entries, take_rows
 from dsgd.errors import DataError
 from dsgd.losses import Loss
+from dsgd.objective import Objective
+from dsgd.parameters import ParameterLayout
 from dsgd.threads import worth_waking
 
-__all__ = ["Problem", "Sample", "Scale", "measure"]
+__all__ = ["Problem", "Sample", "Scale", "measure", "on_target"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,7 @@ def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads:
 
 
 # So many blocks leave enough randomness; rows of so large a block are read as fast as all in memory order.
-_BLOCKS, _LARGEST_BLOCK = 1024, 256
+_BLOCKS, _LARGEST_BLOCK, _SHORT_BLOCK = 1024, 256, 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,8 @@ class Problem:
         Strengths of ||w||_1 and of ||w||^2 / 2.
     fit_intercept : bool
     scale : Scale
+    n_classes : int
+        0 for regression.
     """
 
     matrix: _core.Matrix
@@ -92,11 +96,17 @@ class Problem:
     alphas: tuple[float, float]
     fit_intercept: bool
     scale: Scale
+    n_classes: int = 0
 
     @property
     def sparse(self) -> bool:
         """Whether the matrix is."""
         return isinstance(self.matrix.arrays, tuple)
+
+    @functools.cached_property
+    def layout(self) -> ParameterLayout:
+        """Where the parameters lie in the flat vector."""
+        return self.loss.layout(self.matrix.n_features, self.n_classes, self.fit_intercept)
 
     @functools.cached_property
     def block_size(self) -> int:
@@ -105,6 +115,8 @@ class Problem:
         1 where neighbours have like targets, as in sorted data: where their mean squared difference is less than half
         of what it would be in random order (von Neumann's ratio). Else a thousandth of the rows, at most 256.
         """
+        if not self.loss.supervised:  # nothing says whether rows are sorted: many short blocks in every batch
+            return int(np.clip(self.matrix.n_rows // _BLOCKS, 1, _SHORT_BLOCK))
         y = self.target.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             alike = not float(np.mean(np.diff(y) ** 2)) > float(np.var(y)) if len(y) > 1 else True
@@ -126,30 +138,19 @@ class Problem:
         if alpha_l2:
             coef /= 1 + step * alpha_l2
 
-    def best_constant(self) -> float:
-        """Return the intercept that predicts best alone, which a run starts from; 0 without an intercept."""
-        return self.loss.best_constant(self.target, self.sample_weight) if self.fit_intercept else 0.0
-
-    def constant_loss(self, value: float) -> float:
-        """Return the objective of the model that predicts `value` everywhere."""
-        importance = 1.0 if self.sample_weight is None else self.sample_weight
-        with np.errstate(over="ignore"):
-            return float(np.mean(importance * self.loss.value(value, self.target)))
-
-    def objective(self, n_threads: int, inverse_frequency: NDArray[Any] | None = None) -> _core.LinearObjective:
+    def objective(self, n_threads: int, inverse_frequency: NDArray[Any] | None = None) -> Objective:
         """Return the objective for the core, its feature frequencies counted on `n_threads` threads unless given."""
-        return _core.LinearObjective(
-            self.matrix,
-            self.target,
-            self.sample_weight,
-            loss=self.loss.core(),
-            alpha_l1=self.alphas[0],
-            alpha_l2=self.alphas[1],
-            fit_intercept=self.fit_intercept,
-            intercept_rate=self.scale.intercept_rate,
-            n_threads=worth_waking(n_threads, stored_entries(self.matrix)),
-            inverse_frequency=inverse_frequency,
-        )
+        threads = worth_waking(n_threads, stored_entries(self.matrix))
+        return self.loss.objective(self, threads, inverse_frequency)
+
+    def linear_objective(self, n_threads: int, inverse_frequency: NDArray[Any] | None = None) -> _core.LinearObjective:
+        """Return the same for who trains linear models only."""
+        return cast(_core.LinearObjective, self.objective(n_threads, inverse_frequency))
+
+
+def on_target(objective: Objective, target: NDArray[Any]) -> Objective:
+    """Return the objective with another target, sharing what was counted; itself where there is none."""
+    return objective.with_target(target) if isinstance(objective, _core.LinearObjective) else objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,31 +164,25 @@ class Sample:
         A sparse one keeps only the features that occur in the rows, so that its size does not depend on theirs.
     features : ndarray or slice
         The features that are kept.
-    n_features : int
-        Features before.
     """
 
     rows: NDArray[np.intp]
     matrix: _core.Matrix
     features: NDArray[Any] | slice
-    n_features: int
 
     @classmethod
     def cut(cls, matrix: _core.Matrix, rows: NDArray[np.intp]) -> Sample:
         """Return the sample of these rows."""
-        arrays = matrix.arrays
+        X = take_rows(matrix, rows)
         features: NDArray[Any] | slice
-        if not isinstance(arrays, tuple):
-            X: Any = np.ascontiguousarray(arrays[rows])
+        if isinstance(X, np.ndarray):
             features = slice(0, matrix.n_features)
         else:
-            indptr, indices, data = arrays
-            X = csr_in_place(indptr, indices, data, matrix.n_features)[rows]
             columns, renumbered = np.unique(X.indices, return_inverse=True)
             shape = (len(rows), max(len(columns), 1))
             X = scipy.sparse.csr_array((X.data, renumbered.astype(X.indptr.dtype), X.indptr), shape=shape)
             features = columns if len(columns) else np.zeros(1, np.intp)
-        return cls(rows=rows, matrix=as_matrix(X, 1), features=features, n_features=matrix.n_features)
+        return cls(rows=rows, matrix=as_matrix(X, 1), features=features)
 
     def problem(self, whole: Problem) -> Problem:
         """Return a problem on these rows only."""
@@ -199,6 +194,6 @@ class Sample:
             sample_weight=None if weight is None else weight[self.rows],
         )
 
-    def weights(self, whole: NDArray[Any]) -> NDArray[Any]:
-        """Return a copy of the weights of these features, and of the intercept if there is one."""
-        return np.concatenate([whole[self.features], whole[self.n_features :]])
+    def weights(self, whole: Problem, weights: NDArray[Any]) -> NDArray[Any]:
+        """Return a copy of the weights of these features, and of what belongs to none, such as an intercept."""
+        return weights[whole.layout.on(self.features)]

@@ -13,122 +13,20 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import ArrayLike, NDArray
 
-from dsgd import _core
 from dsgd.algorithms import Algorithm, resolve_algorithm
-from dsgd.checks import check_flag, shown
+from dsgd.checks import shown
 from dsgd.cluster.trace import Trace
-from dsgd.data.inputs import as_matrix, as_real, check_features, real_dtype
+from dsgd.data.inputs import as_matrix, as_real, check_features
 from dsgd.data.targets import as_labels, check_same_kind
 from dsgd.errors import ConfigError, DataError
 from dsgd.files import replacing
 from dsgd.history import History
-from dsgd.losses import LOSSES, SKLEARN_NAMES, Loss
-from dsgd.threads import resolve_threads
+from dsgd.losses import LOSSES, SKLEARN_NAMES
+from dsgd.models import MODELS, KMeansModel, LinearModel, MLPModel, Model
 
-__all__ = ["Evaluation", "FitResult", "LinearModel"]
+__all__ = ["Evaluation", "FitResult"]
 
 _FORMAT = "dsgd-linear-model-1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinearModel:
-    """A trained linear model.
-
-    Attributes
-    ----------
-    weights : ndarray of shape (n_problems, n_parameters)
-        A flat parameter vector, the intercept last where there is one, for the regression, for the two classes, or for
-        each of more classes against all others.
-    fit_intercept : bool
-    loss : Loss
-    classes : ndarray of shape (n_classes,) or None
-        Sorted; of two the first is the negative one. None for regression.
-    """
-
-    weights: NDArray[Any]
-    fit_intercept: bool
-    loss: Loss
-    classes: NDArray[Any] | None
-
-    @property
-    def n_features(self) -> int:
-        """The features it was trained on."""
-        return int(self.weights.shape[1]) - int(self.fit_intercept)
-
-    @property
-    def coef(self) -> NDArray[Any]:
-        """The weights of the features, shape (n_features,), or (n_classes, n_features) for more than two classes."""
-        coef = self.weights[:, : self.n_features]
-        return coef[0] if len(coef) == 1 else coef
-
-    @property
-    def intercept(self) -> Any:
-        """The intercept, a float, or shape (n_classes,) for more than two classes; 0 without one."""
-        intercept = self.weights[:, -1] if self.fit_intercept else np.zeros(len(self.weights), self.weights.dtype)
-        return float(intercept[0]) if len(intercept) == 1 else intercept
-
-    def decision_function(self, X: Any, *, n_threads: int | None = None) -> NDArray[Any]:
-        """Return w.x + b for every row and problem.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-        n_threads : int, optional
-            By default all that the process may use.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), or (n_samples, n_classes) for more than two classes
-            In the dtype of X.
-
-        Raises
-        ------
-        DataError
-            If X has another number of features.
-        """
-        threads = resolve_threads(n_threads)
-        matrix = as_matrix(X, threads)
-        check_features(matrix, self.n_features)
-        return self.decide(matrix, threads)
-
-    def decide(self, matrix: _core.Matrix, threads: int) -> NDArray[Any]:
-        """Return the decision values of a matrix that is already checked."""
-        weights = np.ascontiguousarray(self.weights, dtype=real_dtype(matrix))
-        out = np.empty((len(weights), matrix.n_rows), weights.dtype)
-        for w, z in zip(weights, out, strict=True):
-            matrix.decision_function(w, self.fit_intercept, z, threads)
-        return out[0] if len(out) == 1 else out.T
-
-    def labels(self, decision: NDArray[Any]) -> NDArray[Any]:
-        """Return the predictions that belong to decision values."""
-        if self.classes is None:
-            return decision
-        chosen = (decision > 0).astype(np.intp) if decision.ndim == 1 else decision.argmax(axis=1)
-        return np.asarray(self.classes[chosen])
-
-    def score_of(self, decision: NDArray[Any], y: ArrayLike, sample_weight: NDArray[Any] | None = None) -> float:
-        """Return the accuracy (classification) or R2 (regression) of decision values."""
-        labels = as_labels(y, len(decision))
-        if self.classes is not None:
-            check_same_kind(labels, self.classes)
-            return float(np.average(labels == self.labels(decision), weights=sample_weight))
-        if len(labels) < 2:
-            raise DataError("R2 needs at least two rows")
-        return _r2(as_real(labels, "y").astype(np.float64), decision.astype(np.float64), sample_weight)
-
-
-def _r2(target: NDArray[np.float64], decision: NDArray[np.float64], sample_weight: NDArray[Any] | None) -> float:
-    """Return R2, always a finite number: a history is written as JSON, which has no others."""
-    # Importing scikit-learn takes longer than many a fit, so only who scores a regression waits for it.
-    from sklearn.metrics import r2_score
-
-    if not np.isfinite(decision).all():
-        raise DataError(f"the prediction of row {int(np.argmin(np.isfinite(decision)))} is not finite: scale the data")
-    largest = max(np.abs(target).max(), np.abs(decision).max())
-    if largest > 1e100:  # squares would overflow; R2 does not depend on the unit
-        target, decision = target / largest, decision / largest
-    with np.errstate(over="ignore"):
-        return float(np.nan_to_num(r2_score(target, decision, sample_weight=sample_weight)))
 
 
 class Evaluation:
@@ -181,7 +79,7 @@ class Evaluation:
         self._n_threads = n_threads
         self._sample_weight = sample_weight
 
-    def score(self, model: LinearModel) -> float:
+    def score(self, model: Model) -> float:
         """Return accuracy or R2."""
         return model.score_of(model.decide(self._matrix, self._n_threads), self._labels, self._sample_weight)
 
@@ -192,7 +90,8 @@ class FitResult:
 
     Attributes
     ----------
-    model : LinearModel
+    model : Model
+        A `LinearModel`, or what else the loss is of.
     history : History
         One record an epoch.
     algorithm : Algorithm
@@ -205,7 +104,7 @@ class FitResult:
         What happened in the cluster that trained it, where that was asked for; `save` leaves it out.
     """
 
-    model: LinearModel
+    model: Model
     history: History
     algorithm: Algorithm
     stop_reason: str
@@ -213,14 +112,20 @@ class FitResult:
     trace: Trace | None = None
 
     @property
+    def _linear(self) -> LinearModel:
+        if not isinstance(self.model, LinearModel):
+            raise AttributeError(f"a model with the loss {self.model.loss.name!r} is not linear")
+        return self.model
+
+    @property
     def coef_(self) -> NDArray[Any]:
-        """The weights of the features, shape (n_features,), or (n_classes, n_features) for more than two classes."""
-        return self.model.coef
+        """The weights of the features, shape (n_features,), or (n_classes, n_features): see `LinearModel.coef`."""
+        return self._linear.coef
 
     @property
     def intercept_(self) -> Any:
-        """The intercept, a float, or shape (n_classes,) for more than two classes; 0 without one."""
-        return self.model.intercept
+        """The intercept, a float, or shape (n_classes,): see `LinearModel.intercept`."""
+        return self._linear.intercept
 
     @property
     def classes_(self) -> NDArray[Any] | None:
@@ -228,11 +133,11 @@ class FitResult:
         return self.model.classes
 
     def decision_function(self, X: Any, *, n_threads: int | None = None) -> NDArray[Any]:
-        """Return w.x + b for every row; see `LinearModel.decision_function`."""
+        """Return the decision values of every row; see `Model.decision_function`."""
         return self.model.decision_function(X, n_threads=n_threads)
 
     def predict(self, X: Any, *, n_threads: int | None = None) -> NDArray[Any]:
-        """Return the class (classification) or the value (regression) of every row.
+        """Return the class (classification), value (regression) or number of the centre (k-means) of every row.
 
         Parameters
         ----------
@@ -258,17 +163,17 @@ class FitResult:
         Returns
         -------
         ndarray of float64, shape (n_samples, n_classes)
-            For more than two classes those of each against all others, scaled to sum 1.
+            For more than two classes, unless the loss is softmax, those of each against all others, scaled to sum 1.
 
         Raises
         ------
         ConfigError
-            Unless the loss is logistic or modified_huber.
+            Unless the loss is softmax, logistic or modified_huber.
         """
         return self.model.loss.probabilities(self.decision_function(X, n_threads=n_threads))
 
-    def score(self, X: Any, y: ArrayLike, *, n_threads: int | None = None) -> float:
-        """Return the accuracy (classification) or R2 (regression) on X and y."""
+    def score(self, X: Any, y: ArrayLike | None = None, *, n_threads: int | None = None) -> float:
+        """Return the accuracy (classification) or R2 (regression) on X and y; of k-means minus the inertia of X."""
         return self.model.score_of(self.decision_function(X, n_threads=n_threads), y)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -283,7 +188,7 @@ class FitResult:
         description = {
             "format": _FORMAT,
             "loss": {"name": self.model.loss.name, **asdict(self.model.loss)},
-            "fit_intercept": self.model.fit_intercept,
+            **self.model.description(),
             "classes": None if classes is None else {"dtype": classes.dtype.str, "values": classes.tolist()},
             "algorithm": self.algorithm.to_dict(),
             "stop_reason": self.stop_reason,
@@ -299,22 +204,38 @@ class FitResult:
 
         Returns
         -------
-        sklearn.linear_model.SGDClassifier or SGDRegressor
+        sklearn.linear_model.SGDClassifier or SGDRegressor, LogisticRegression for softmax, sklearn.cluster.KMeans
             It predicts the same; `partial_fit` goes on with its own defaults.
         """
-        from sklearn.linear_model import SGDClassifier, SGDRegressor
+        from sklearn.cluster import KMeans
+        from sklearn.linear_model import LogisticRegression, SGDClassifier, SGDRegressor
 
-        loss = self.model.loss
-        name = SKLEARN_NAMES.get(loss.name, loss.name)
-        estimator = (SGDRegressor if self.model.classes is None else SGDClassifier)(loss=name, **asdict(loss))
+        loss, classes = self.model.loss, self.model.classes
+        if isinstance(self.model, MLPModel):
+            raise ConfigError(
+                f"a model with loss {loss.name!r} has no estimator of scikit-learn; use dsgd.MLPClassifier"
+            )
+        if isinstance(self.model, KMeansModel):
+            clusters: Any = KMeans(n_clusters=self.model.loss.n_clusters)
+            clusters.cluster_centers_ = np.ascontiguousarray(self.model.centres)
+            clusters._n_threads = 1
+            clusters.n_features_in_, clusters.n_iter_ = self.model.n_features, len(self.history)
+            return clusters
         coef, intercept = np.atleast_2d(self.coef_).copy(), np.atleast_1d(self.intercept_).astype(self.coef_.dtype)
-        estimator.coef_ = coef[0] if self.model.classes is None else coef
+        if loss.joint:
+            estimator: Any = LogisticRegression()
+            if len(coef) == 2:  # of which it knows the difference
+                coef, intercept = np.diff(coef, axis=0), np.diff(intercept)
+        else:
+            kind = SGDRegressor if classes is None else SGDClassifier
+            estimator = kind(loss=SKLEARN_NAMES.get(loss.name, loss.name), **asdict(loss))
+            estimator.t_ = 1.0
+        estimator.coef_ = coef[0] if classes is None else coef
         estimator.intercept_ = intercept
-        if self.model.classes is not None:
-            estimator.classes_ = self.model.classes.copy()
+        if classes is not None:
+            estimator.classes_ = classes.copy()
         estimator.n_features_in_ = self.model.n_features
         estimator.n_iter_ = len(self.history)
-        estimator.t_ = 1.0
         return estimator
 
     @classmethod
@@ -363,21 +284,16 @@ def _from_description(description: dict[str, Any], history: str, weights: NDArra
         raise DataError(f"its format is {description['format']!r}, not {_FORMAT!r}")
     parameters = dict(description["loss"])
     loss = LOSSES[parameters.pop("name")](**parameters)
-    fit_intercept = description["fit_intercept"]
-    check_flag("fit_intercept", fit_intercept)
-    if weights.ndim != 2 or weights.dtype.kind != "f" or weights.shape[1] <= fit_intercept:
+    if weights.ndim != 2 or weights.dtype.kind != "f" or 0 in weights.shape:
         raise DataError(f"its weights have shape {weights.shape} and dtype {weights.dtype}")
     if not np.isfinite(weights).all():
         raise DataError("its weights are not finite")
     classes = _classes(description["classes"]) if loss.classification else None
-    n_problems = 1 if classes is None or len(classes) == 2 else len(classes)
-    if len(weights) != n_problems:
-        raise DataError(f"its weights are those of {len(weights)} problems; loss and classes make {n_problems}")
+    model = MODELS[loss.model].from_description(description, weights, loss, classes)
     options = dict(description["algorithm"])
     algorithm = resolve_algorithm(options.pop("name"), options)
     if description["index_base"] not in (None, "zero", "one"):
         raise DataError(f"its index_base is {description['index_base']!r}")
-    model = LinearModel(weights=weights, fit_intercept=fit_intercept, loss=loss, classes=classes)
     return FitResult(
         model=model,
         history=History.from_json(history),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from dsgd.algorithms import Algorithm, Task
-from dsgd.problem import Sample
+from dsgd.problem import Sample, on_target
 
 __all__ = ["choose_steps"]
 
@@ -41,7 +41,11 @@ def choose_steps(algorithm: Algorithm, tasks: Sequence[Task]) -> None:
     first = tasks[0]
     natural = 1 / (first.problem.loss.curvature * first.problem.scale.mean)
     given = first.schedule.start(first.run)
-    if not algorithm.capabilities.stochastic or first.problem.loss.scale_free:
+    chosen = first.problem.loss.first_step()
+    if chosen is not None:
+        for task in tasks:
+            task.step_size = chosen
+    elif not algorithm.capabilities.stochastic or first.problem.loss.scale_free:
         for task in tasks:
             task.step_size = natural
     elif given is not None:
@@ -69,8 +73,8 @@ def _trial_tasks(algorithm: Algorithm, tasks: Sequence[Task]) -> Iterator[Task]:
         yield dataclasses.replace(
             task,
             problem=problem,
-            objective=objective.with_target(problem.target),
-            weights=sample.weights(task.weights),
+            objective=on_target(objective, problem.target),
+            weights=sample.weights(task.problem, task.weights),
             n_threads=1,
             max_epochs=min(_PASSES, task.max_epochs),
             start_epoch=0,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
+
+import threadpoolctl
 
 from dsgd.checks import check_integer
 
-__all__ = ["cgroup_limit", "default_threads", "resolve_threads", "worth_waking"]
+__all__ = ["blas_threads", "cgroup_limit", "default_threads", "resolve_threads", "worth_waking"]
 
 # libgomp ends the process when the system refuses it a thread; no machine gains from more than this.
 _MAX_THREADS = 1024
@@ -106,3 +111,14 @@ def _quotas_v1(tree: Path, controllers: str, group: str) -> Iterator[float]:
                     yield quota / int((directory / "cpu.cfs_period_us").read_text())
             except (OSError, ValueError, ZeroDivisionError):
                 continue
+
+
+def blas_threads(n_threads: int) -> AbstractContextManager[Any]:
+    """Return a context in which a BLAS has so many threads at most."""
+    context: AbstractContextManager[Any] = _controller().limit(limits=n_threads, user_api="blas")
+    return context
+
+
+@functools.cache
+def _controller() -> threadpoolctl.ThreadpoolController:
+    return threadpoolctl.ThreadpoolController()  # it looks at every library that is loaded, which takes milliseconds

@@ -17,8 +17,9 @@ from dsgd.algorithms import Algorithm, EpochEnd, Task
 from dsgd.callbacks import Callback
 from dsgd.errors import DivergedError
 from dsgd.history import History, Record
+from dsgd.models import Model
 from dsgd.progress import ProgressReport
-from dsgd.result import Evaluation, LinearModel
+from dsgd.result import Evaluation
 from dsgd.stopping import STANDSTILLS, StoppingRule
 
 __all__ = ["explosion_bound", "train"]
@@ -36,7 +37,7 @@ _STEP_CUT, _MAX_CUTS = 0.25, 10
 def train(
     algorithm: Algorithm,
     tasks: Sequence[Task],
-    model: LinearModel,
+    model: Model,
     evaluation: Evaluation | None,
     stopping: StoppingRule,
     evaluate_every: int,
@@ -53,7 +54,7 @@ def train(
     algorithm : Algorithm
     tasks : sequence of Task
         One a row of ``model.weights``, which they train from their `start_epoch` on.
-    model : LinearModel
+    model : Model
     evaluation : Evaluation or None
     stopping : StoppingRule
     evaluate_every : int
@@ -117,7 +118,7 @@ def train(
 def _records(
     algorithm: Algorithm,
     tasks: Sequence[Task],
-    model: LinearModel,
+    model: Model,
     evaluation: Evaluation | None,
     evaluate_every: int,
     recorded: NDArray[Any],
@@ -138,7 +139,7 @@ def _records(
         start = time.perf_counter()
         for ends in zip(*(algorithm.epochs(task) for task in tasks), strict=True):
             for task in tasks:
-                if not algorithm.regularises_unseen(task.problem.alphas):
+                if not algorithm.regularises_unseen(task.problem):
                     task.shrink_unseen(epoch, algorithm.batch_rows)
             seconds += time.perf_counter() - start
             evaluate = evaluate_every > 0 and ((epoch + 1) % evaluate_every == 0 or epoch + 1 == max_epochs)
@@ -196,8 +197,7 @@ def explosion_bound(tasks: Sequence[Task]) -> float:
     problems = [task.problem for task in tasks]
     if any(problem.loss.scale_free for problem in problems):
         return math.inf
-    constant = np.mean([problem.constant_loss(problem.best_constant()) for problem in problems])
-    zero = np.mean([problem.constant_loss(0.0) for problem in problems])
+    constant, zero = np.mean([problem.loss.trivial_losses(problem) for problem in problems], axis=0)
     start = np.mean([task.value() for task in tasks]) if any(task.weights.any() for task in tasks) else zero
     # The constant model may be perfect; rounding is no explosion.
     bound = _EXPLOSION * float(max(start, constant, 1e-6 * zero))

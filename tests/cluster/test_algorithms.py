@@ -48,7 +48,7 @@ def assignment(algorithm: DistributedAlgorithm, workers: int, clocks: int, step_
         algorithm=algorithm,
         problem=problem,
         rows=coordinators + deal(240, workers, 5),
-        inverse_frequency=problem.objective(1).inverse_frequency,
+        inverse_frequency=problem.linear_objective(1).inverse_frequency,
         n_threads=1,
         start=np.zeros(problem.matrix.n_features + 1),
         max_clocks=clocks,
@@ -194,7 +194,7 @@ def test_sync_checks_as_often_as_it_is_told() -> None:
 
 def test_frequencies_of_the_whole_data_reach_the_parts() -> None:
     work = assignment(Ssp(), 4, 1, 0.1)
-    whole = problem_of(X).objective(1).inverse_frequency
+    whole = problem_of(X).linear_objective(1).inverse_frequency
     assert whole is not None
     for kernels in map(work.kernels, range(4)):
         assert np.array_equal(kernels._objective.inverse_frequency, whole)  # type: ignore[arg-type]

@@ -107,12 +107,12 @@ TEST_CASE_TEMPLATE("the penalty knows how often each feature occurs", Data, CsrF
     const LinearObjective objective(X, std::span<const Real>(y), {},
                                     {.loss = {"hinge", 0}, .alpha_l1 = 0, .alpha_l2 = 0.25, .fit_intercept = false},
                                     n_threads);
-    objective.visit([&](auto /*loss*/, const auto& penalty) {
-      penalty.with_prox(Real{1}, 1, [](const auto& prox) {
+    objective.visit([&](const auto& kernel) {
+      kernel.penalty.with_prox(Real{1}, 1, [](const auto& prox) {
         for (const std::size_t j : {1U, 3U, 4U}) {  // visited by two rows of three
-          CHECK(prox(Real{1}, j) == doctest::Approx(1 / (1 + 0.25 * 1.5)));
+          CHECK(prox(j)(Real{1}) == doctest::Approx(1 / (1 + 0.25 * 1.5)));
         }
-        for (const std::size_t j : {0U, 2U, 5U}) CHECK(prox(Real{1}, j) == doctest::Approx(1 / (1 + 0.25 * 3000)));
+        for (const std::size_t j : {0U, 2U, 5U}) CHECK(prox(j)(Real{1}) == doctest::Approx(1 / (1 + 0.25 * 3000)));
       });
     });
   }

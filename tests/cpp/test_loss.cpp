@@ -2,7 +2,9 @@
 
 #include <cmath>
 #include <limits>
+#include <span>
 #include <string_view>
+#include <vector>
 
 #include "dsgd/objective/loss.hpp"
 
@@ -61,6 +63,14 @@ bool is_classification(std::string_view name) {
          name == "modified_huber";
 }
 
+/// Calls `f` with a loss of one decision value.
+template <typename F>
+void visit_scalar(const LossConfig& config, F&& f) {
+  visit_loss(config, [&](auto loss) {
+    if constexpr (!VectorLoss<decltype(loss)>) f(loss);
+  });
+}
+
 /// The derivative of f by central differences, whose error is h^4 / 30 times the fifth derivative.
 template <typename F>
 double fourth_order(F&& f, double z, double h) {
@@ -93,7 +103,7 @@ TEST_CASE("derivatives equal fourth-order differences") {
       }
     }
   };
-  for (const char* name : kNames) visit_loss({name, 0.7}, check);
+  for (const char* name : kNames) visit_scalar({name, 0.7}, check);
 }
 
 TEST_CASE("at a kink the derivative lies between the slopes on both sides") {
@@ -111,7 +121,7 @@ TEST_CASE("at a kink the derivative lies between the slopes on both sides") {
         Kink{"perceptron", 0, 1, 1}, Kink{"perceptron", 0, -1, 1}}) {
     CAPTURE(kink.name);
     CAPTURE(kink.z);
-    visit_loss({kink.name, 0.5}, [&](auto loss) {
+    visit_scalar({kink.name, 0.5}, [&](auto loss) {
       const double here = loss.value(kink.z, kink.y);
       const double left = (here - loss.value(kink.z - kStep, kink.y)) / kStep;
       const double right = (loss.value(kink.z + kStep, kink.y) - here) / kStep;
@@ -131,7 +141,7 @@ TEST_CASE_TEMPLATE("at extreme margins nothing is lost but what no number can ho
   const Real ascending[] = {-kMax, -root, -Real{1e8F}, -1000, -kTiny, 0, kTiny, 1000, Real{1e8F}, root, kMax};
   for (const char* name : kNames) {
     CAPTURE(name);
-    visit_loss({name, 0.1}, [&](auto loss) {
+    visit_scalar({name, 0.1}, [&](auto loss) {
       for (const Real y : {Real{-1e8F}, Real{-1}, Real{1}, Real{1e8F}}) {
         if (is_classification(name) && std::abs(y) != 1) continue;
         Real last = -std::numeric_limits<Real>::infinity();
@@ -178,4 +188,34 @@ TEST_CASE_TEMPLATE("the logistic loss keeps its relative accuracy in both tails"
 TEST_CASE("a loss is found by its name") {
   CHECK(visit_loss({"logistic", 0}, [](auto loss) { return loss.kName; }) == "logistic");
   CHECK_THROWS_AS(visit_loss({"hinges", 0}, [](auto) {}), Error);
+}
+
+TEST_CASE("the gradient of softmax equals fourth-order differences, and its loss is that of the decision values") {
+  const auto value = [](std::vector<double> z) { return Softmax::descend(std::span(z), 2.0); };
+  const std::vector<double> at{0.3, -1.2, 0.8, 2.1};
+  std::vector<double> gradient = at;
+  const double loss = Softmax::descend(std::span(gradient), 2.0);
+  CHECK(loss ==
+        doctest::Approx(std::log(std::exp(0.3) + std::exp(-1.2) + std::exp(0.8) + std::exp(2.1)) - 0.8).epsilon(1e-14));
+  for (std::size_t c = 0; c < at.size(); ++c) {
+    const auto along = [&](double z) {
+      std::vector<double> moved = at;
+      moved[c] = z;
+      return value(moved);
+    };
+    CHECK(gradient[c] == doctest::Approx(fourth_order(along, at[c], 1e-3)).epsilon(2e-11));
+  }
+}
+
+TEST_CASE_TEMPLATE("softmax of extreme decision values is finite", Real, float, double) {
+  constexpr Real kFar = std::numeric_limits<Real>::max() / 4;
+  for (const Real y : {Real{0}, Real{1}}) {
+    std::vector<Real> z{kFar, -kFar, kFar};
+    const Real loss = Softmax::descend(std::span(z), y);
+    CHECK(std::isfinite(loss));
+    CHECK(loss == doctest::Approx(y == 0 ? std::log(Real{2}) : 2 * kFar));
+    CHECK(z[0] == (y == 0 ? Real{-0.5F} : Real{0.5F}));
+    CHECK(z[1] == -y);
+    CHECK(z[2] == Real{0.5F});
+  }
 }

@@ -30,7 +30,7 @@ Epoch epoch(std::size_t index, double step_size) {
 template <typename Data>
 void hogwild_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
                    std::size_t n_threads, const std::string& write, std::size_t merge_visits = 0) {
-  Hogwild<Data>(objective, {n_threads, write, merge_visits}).epoch(weights, epoch);
+  Hogwild<LinearObjective<Data>>(objective, {n_threads, write, merge_visits}).epoch(weights, epoch);
 }
 
 }  // namespace
@@ -152,7 +152,7 @@ TEST_CASE("features numbered by falling frequency give the same bits on one thre
 }
 
 TEST_CASE("frequent weights are merged often, rare ones seldom") {
-  const MergePlan plan{10, {2, 5, 9}};
+  const MergePlan plan{10, {2, 5, 9}, 1};
   std::vector<std::size_t> extents;
   for (std::size_t m = 1; m <= 8; ++m) extents.push_back(plan.extent(m));
   CHECK(extents == std::vector<std::size_t>{2, 5, 2, 9, 2, 5, 2, 9});
@@ -174,6 +174,14 @@ TEST_CASE("frequent weights are merged often, rare ones seldom") {
   while (tiers.edges[k] == 0) ++k;
   CHECK(tiers.edges.back() == 50);
   CHECK(static_cast<double>(tiers.samples << k) == doctest::Approx(100 / 0.02).epsilon(1));
+
+  LinearConfig softmax = kLogistic;  // three weights a feature are merged together
+  softmax.loss = {"softmax", 0, 3};
+  const std::vector<double> classes(20000, 2.0);
+  const MergePlan stretched = plan_merges(LinearObjective(problem.view(), classes, {}, softmax, 1), 100, 2);
+  CHECK(stretched.edges == std::vector<std::size_t>{150});
+  CHECK(stretched.samples == whole.samples);
+  CHECK(stretched.always == 3);
 }
 
 TEST_CASE("delays: none on one thread, one record an update on several, more of it between merges") {

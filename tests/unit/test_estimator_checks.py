@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sklearn import linear_model
+from sklearn import cluster, linear_model
 from sklearn.utils._test_common.instance_generator import PER_ESTIMATOR_XFAIL_CHECKS
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from dsgd import SGDClassifier, SGDRegressor
+from dsgd import KMeans, MLPClassifier, SGDClassifier, SGDRegressor
 from dsgd.algorithms import Hogwild, Minibatch
 
 ESTIMATORS = [
@@ -29,12 +29,21 @@ ESTIMATORS = [
     SGDRegressor(max_iter=20, loss="squared_epsilon_insensitive", learning_rate="adaptive"),
     SGDRegressor(max_iter=20, loss="epsilon_insensitive", learning_rate="pa2", fit_intercept=False),
     SGDRegressor(max_iter=20, algo="batch", n_jobs=2),
+    KMeans(n_clusters=2, max_iter=5, batch_size=10, n_init=2),  # as scikit-learn checks its own
+    KMeans(n_clusters=3, algo="hogwild", tol=1e-4),
+    MLPClassifier((10,), max_iter=50),
+    KMeans(n_clusters=2, algo="batch", n_jobs=2, init="random"),
 ]
 
 
 def expected_failures(estimator: Any) -> dict[str, str]:
     """Return what scikit-learn declares of its estimator of the same name."""
-    base = {"SGDClassifier": linear_model.SGDClassifier, "SGDRegressor": linear_model.SGDRegressor}
+    base = {
+        "KMeans": cluster.MiniBatchKMeans,
+        "MLPClassifier": linear_model.SGDClassifier,  # mini-batches are as little equivalent under repeated rows
+        "SGDClassifier": linear_model.SGDClassifier,
+        "SGDRegressor": linear_model.SGDRegressor,
+    }
     return dict(PER_ESTIMATOR_XFAIL_CHECKS[base[type(estimator).__name__]])
 
 

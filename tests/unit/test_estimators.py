@@ -23,7 +23,8 @@ from dsgd import SGDClassifier, SGDRegressor
 from dsgd.algorithms import Hogwild, Minibatch, Sgd
 from dsgd.errors import ConfigError, DataError
 from dsgd.losses import Hinge
-from dsgd.result import Evaluation, LinearModel
+from dsgd.models import LinearModel
+from dsgd.result import Evaluation
 
 X, Y = make_problem(300, 20, seed=2)
 DENSE = X.toarray()

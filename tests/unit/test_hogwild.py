@@ -90,7 +90,7 @@ def test_renumbering_puts_frequent_features_first_and_shares_the_values() -> Non
             return super().epochs(task)
 
     fit(TEXT, LABELS, algo=Watched(), n_threads=1, step_size=1.0, max_epochs=1)
-    order = tasks[0].objective.frequency_order()
+    order = tasks[0].linear.frequency_order()
     counts = np.bincount(TEXT.indices, minlength=5000)[order].clip(min=1)
     assert sorted(order) == list(range(5000))
     assert (counts[1:] <= counts[:-1] * 1.13).all()

@@ -8,7 +8,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from problems import make_problem
-from referenced import DENSE, LOSSES, N_EPOCHS, N_FEATURES, N_ROWS, WEIGHTS, X, Y, make_objective
+from referenced import (
+    DENSE,
+    LOSSES,
+    N_EPOCHS,
+    N_FEATURES,
+    N_ROWS,
+    WEIGHTS,
+    X,
+    Y,
+    make_objective,
+    n_outputs_of,
+    some_weights,
+    split,
+    target_of,
+    zeros,
+)
 
 import dsgd
 from dsgd import _core, schedules
@@ -61,13 +76,13 @@ def test_sgd_and_hogwild_equal_the_reference(
         fit_intercept=fit_intercept,
         intercept_rate=rate,
     )
-    weights = np.zeros(N_FEATURES + fit_intercept)
+    weights = zeros(loss, fit_intercept)
     order = train(objective, weights, schedule, algo=algo)
     steps = [0.02 * 0.8 ** (t // N_ROWS) / (t + 1) ** 0.1 for t in range(len(order))]
     run = reference.sgd_iterates if algo == "sgd" else reference.hogwild_iterates
     *_, (w, b) = run(
         DENSE,
-        Y,
+        target_of(loss),
         order,
         steps,
         loss=loss,
@@ -81,10 +96,8 @@ def test_sgd_and_hogwild_equal_the_reference(
     assert len(order) == 500
     assert np.abs(w).max() > 0.001
     assert alpha_l1 == 0 or (w == 0).any()
-    assert ((weights[:N_FEATURES] == 0) == (w == 0)).all()
-    np.testing.assert_allclose(weights[:N_FEATURES], w, rtol=0, atol=1e-12)
-    if fit_intercept:
-        np.testing.assert_allclose(weights[N_FEATURES], b, rtol=0, atol=1e-12)
+    assert ((weights[: w.size] == 0) == (w.ravel() == 0)).all()
+    np.testing.assert_allclose(weights, np.append(w, b)[: len(weights)], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +179,7 @@ def test_minibatch_and_its_average_equal_the_reference_on_any_number_of_threads(
     size, first = 10, 40  # 125 rows: the last batch of an epoch has 5; the average begins in the first epoch
     results = []
     for n_threads in (1, 3):
-        weights, drift = np.zeros(N_FEATURES + fit_intercept), np.zeros(N_FEATURES + fit_intercept)
+        weights, drift = zeros(loss, fit_intercept), zeros(loss, fit_intercept)
         visited = np.empty((N_EPOCHS, N_ROWS), np.int64)
         for index in range(N_EPOCHS):
             epoch = _core.Epoch(index=index, schedule=schedule, block_size=1, seed=7)
@@ -178,7 +191,7 @@ def test_minibatch_and_its_average_equal_the_reference_on_any_number_of_threads(
     starts = [(e, k) for e in range(N_EPOCHS) for k in range(0, N_ROWS, size)]
     path = reference.iterates(
         DENSE,
-        Y,
+        target_of(loss),
         [visited[e, k : k + size].tolist() for e, k in starts],
         [0.2 / (e * N_ROWS + k + 1) ** 0.1 for e, k in starts],
         loss=loss,
@@ -219,19 +232,20 @@ def test_svrg_equals_the_reference(
     form = "reweighted" if form == "lengthened" else form
     solver = _core.Svrg(objective, n_threads=1, mean_gradient=form, **lengthened)
     # Not from 0: there a weight that comes back to 0, but for rounding, decides on which side of a kink a row is.
-    weights, visited = np.random.default_rng(0).normal(0, 0.1, N_FEATURES + fit_intercept), np.empty(300, np.int64)
-    w, b = weights[:N_FEATURES].copy(), float(weights[N_FEATURES]) if fit_intercept else 0.0
+    weights, visited = some_weights(loss, fit_intercept, scale=0.1), np.empty(300, np.int64)
+    w, b = split(weights, loss, fit_intercept)
     for index in range(2):
         schedule = _core.Schedule(step_size=1.0)  # which it does not go by
         solver.begin(_core.Epoch(index=index, schedule=schedule, block_size=4, seed=7))
         solver.take_anchor(weights)
-        expected = reference.loss_gradient(DENSE, Y, w, b, loss=loss, sample_weight=WEIGHTS if weighted else 1.0)
+        y = target_of(loss)
+        expected = reference.loss_gradient(DENSE, y, w, b, loss=loss, sample_weight=WEIGHTS if weighted else 1.0)
         np.testing.assert_allclose(solver.mean_gradient, np.append(*expected)[: len(weights)], rtol=0, atol=1e-12)
         solver.descend(weights, 0.02, 70, visited[:70])
         solver.descend(weights, 0.02, 230, visited[70:])
         *_, (w, b) = reference.svrg_epoch(
             DENSE,
-            Y,
+            y,
             w,
             b,
             visited.tolist(),
@@ -246,7 +260,7 @@ def test_svrg_equals_the_reference(
         )
         assert (np.sort(visited[:125]) == np.arange(N_ROWS)).all()
     assert np.abs(w).max() > 0.001
-    assert form == "scalar" or ((weights[:N_FEATURES] == 0) == (w == 0)).all()
+    assert form == "scalar" or ((weights[: w.size] == 0) == (w.ravel() == 0)).all()
     np.testing.assert_allclose(weights, np.append(w, b)[: len(weights)], rtol=0, atol=1e-12)
 
 
@@ -275,7 +289,7 @@ def test_the_average_is_that_of_the_reference_from_the_given_sample_on(
 @pytest.mark.parametrize("layout", ["sparse", "dense"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_objective_equals_the_reference(loss: str, layout: str, weighted: bool) -> None:
-    weights = np.random.default_rng(0).standard_normal(N_FEATURES + 1)
+    weights = some_weights(loss, fit_intercept=True)
     objective = make_objective(
         X if layout == "sparse" else DENSE,
         loss=loss,
@@ -286,9 +300,8 @@ def test_objective_equals_the_reference(loss: str, layout: str, weighted: bool) 
     )
     expected = reference.objective(
         DENSE,
-        Y,
-        weights[:N_FEATURES],
-        float(weights[N_FEATURES]),
+        target_of(loss),
+        *split(weights, loss, fit_intercept=True),
         loss=loss,
         alpha=0.3,
         alpha_l1=0.2,
@@ -307,20 +320,24 @@ def test_gradient_equals_the_reference_on_any_number_of_threads(
     many, y = make_problem(2000, N_FEATURES, seed=5)
     dense = many.toarray()
     sample_weight = np.random.default_rng(4).exponential(size=2000) if weighted else None
-    weights = np.random.default_rng(0).standard_normal(N_FEATURES + fit_intercept)
+    y = (many @ np.random.default_rng(3).standard_normal((N_FEATURES, 3))).argmax(axis=1) if loss == "softmax" else y
+    weights = some_weights(loss, fit_intercept)
     objective = _core.LinearObjective(
         as_matrix(many if layout == "sparse" else dense, 1),
-        y,
+        y.astype(np.float64),
         sample_weight,
-        loss=_core.Loss(loss, reference.EPSILON),
+        loss=_core.Loss(loss, reference.EPSILON, n_outputs_of(loss)),
         alpha_l1=3,
         alpha_l2=3,  # no part of the gradient of the loss
         fit_intercept=fit_intercept,
         n_threads=1,
     )
-    b = float(weights[N_FEATURES]) if fit_intercept else 0.0
-    expected, of_intercept = reference.loss_gradient(
-        dense, y, weights[:N_FEATURES], b, loss=loss, sample_weight=1.0 if sample_weight is None else sample_weight
+    expected = reference.loss_gradient(
+        dense,
+        y,
+        *split(weights, loss, fit_intercept),
+        loss=loss,
+        sample_weight=1.0 if sample_weight is None else sample_weight,
     )
     for n_threads in (1, 2, 5):
         gradient = np.empty(len(weights))
@@ -328,9 +345,7 @@ def test_gradient_equals_the_reference_on_any_number_of_threads(
         again = np.empty(len(weights))
         objective.loss_gradient(weights, again, n_threads)
         assert (gradient == again).all()
-        np.testing.assert_allclose(gradient[:N_FEATURES], expected, rtol=0, atol=1e-12)
-        if fit_intercept:
-            assert gradient[N_FEATURES] == pytest.approx(of_intercept, abs=1e-12)
+        np.testing.assert_allclose(gradient, np.append(*expected)[: len(weights)], rtol=0, atol=1e-12)
 
 
 def test_every_epoch_visits_every_row_in_another_order() -> None:
@@ -357,11 +372,13 @@ def test_gradient_equals_fourth_order_differences_of_the_mean_loss(
         alpha_l2=3.0,
         fit_intercept=fit_intercept,
     )
-    weights = np.random.default_rng(0).standard_normal(N_FEATURES + fit_intercept)
-    margin = X @ weights[:N_FEATURES] + (weights[N_FEATURES] if fit_intercept else 0.0)
-    kinks = np.concatenate([margin - 1, margin + 1, np.abs(margin - Y) - reference.EPSILON])
+    weights = some_weights(loss, fit_intercept)
     h = 1e-4
-    assert np.abs(kinks).min() > 2 * h * np.abs(DENSE).max()  # no difference reaches across a kink
+    if loss != "softmax":
+        w, b = split(weights, loss, fit_intercept)
+        margin = X @ w + b
+        kinks = np.concatenate([margin - 1, margin + 1, np.abs(margin - Y) - reference.EPSILON])
+        assert np.abs(kinks).min() > 2 * h * np.abs(DENSE).max()  # no difference reaches across a kink
     gradient = np.empty(len(weights))
     objective.loss_gradient(weights, gradient, 2)
     for j, of_core in enumerate(gradient):

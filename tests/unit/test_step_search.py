@@ -179,7 +179,7 @@ def test_a_sample_is_the_problem_of_its_rows(layout: str) -> None:
     w = np.random.default_rng(0).standard_normal(data.shape[1] + 1)
     rows = np.array([3, 5, 8, 2999])
     sample = Sample.cut(matrix, rows)
-    small, kept = sample.problem(problem), sample.weights(w)
+    small, kept = sample.problem(problem), sample.weights(problem, w)
     expected = _core.LinearObjective(
         as_matrix(data[rows], 1),
         Y[rows],

@@ -1,7 +1,7 @@
 #include "dsgd/objective/linear.hpp"
 
-#include <algorithm>    // for clamp, max, min
-#include <cmath>        // for abs
+#include <algorithm>    // for clamp, copy, max, min
+#include <cmath>        // for abs, floor
 #include <cstdint>      // for uint64_t
 #include <type_traits>  // for make_unsigned_t
 
@@ -9,7 +9,6 @@
 #include "dsgd/core/check_size.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
-#include "dsgd/objective/linear_weights.hpp"
 #include "dsgd/objective/row_sum.hpp"
 
 namespace dsgd {
@@ -55,6 +54,16 @@ std::vector<typename Data::Real> inverse_frequencies(const Data& X, std::size_t 
   return inverse;
 }
 
+/// The loss at decision values, which may be overwritten.
+template <typename Loss>
+double loss_at(const Loss& loss, std::span<double> z, double y) {
+  if constexpr (VectorLoss<Loss>) {
+    return loss.descend(z, y);
+  } else {
+    return loss.value(z[0], y);
+  }
+}
+
 }  // namespace
 
 template <typename Data>
@@ -62,9 +71,14 @@ LinearObjective<Data>::LinearObjective(Data X, std::span<const Real> y, std::spa
                                        LinearConfig config, std::size_t n_threads,
                                        std::span<const Real> inverse_frequency)
     : X_(X), y_(y), sample_weight_(sample_weight), config_(std::move(config)), n_threads_(n_threads) {
-  check_length("y", y_.size());
+  visit_loss(config_.loss, [&](auto loss) {
+    if (config_.loss.n_outputs < 1 || (!VectorLoss<decltype(loss)> && config_.loss.n_outputs > 1)) {
+      throw Error(ErrorCode::config, "loss '" + config_.loss.name + "' is not one of " +
+                                         std::to_string(config_.loss.n_outputs) + " decision values");
+    }
+  });
+  check_target();
   if (!sample_weight_.empty()) check_length("sample_weight", sample_weight_.size());
-  visit_loss(config_.loss, [](auto) {});
   if (inverse_frequency.empty()) return;
   check_size("inverse_frequency", inverse_frequency.size(), Data::kSparse ? X_.features() : 0);
   std::call_once(frequencies_->once,
@@ -81,10 +95,23 @@ const std::vector<typename Data::Real>& LinearObjective<Data>::counted() const {
 
 template <typename Data>
 LinearObjective<Data> LinearObjective<Data>::with_target(std::span<const Real> y) const {
-  check_length("y", y.size());
   LinearObjective other = *this;
   other.y_ = y;
+  other.check_target();
   return other;
+}
+
+template <typename Data>
+void LinearObjective<Data>::check_target() const {
+  check_length("y", y_.size());
+  if (config_.loss.name != Softmax::kName) return;
+  const auto n_classes = static_cast<Real>(config_.loss.n_outputs);
+  for (const Real y : y_) {
+    if (!(y >= 0 && y < n_classes) || y != std::floor(y)) {
+      throw Error(ErrorCode::data, "a target is " + std::to_string(y) + "; the classes are numbered from 0 to " +
+                                       std::to_string(config_.loss.n_outputs - 1));
+    }
+  }
 }
 
 template <typename Data>
@@ -128,13 +155,16 @@ double LinearObjective<Data>::mean_loss(std::span<const Real> weights, std::size
   check_weights(weights);
   std::vector<double> partial((X_.rows() + kBlockRows - 1) / kBlockRows);
   Exclusive policy;
-  const LinearWeights<const Real, Exclusive> w(weights, config_.fit_intercept, policy);
   visit_loss(config_.loss, [&](auto loss) {
+    const auto w = linear_weights(weights, loss, config_.fit_intercept, policy);
     parallel_blocks(X_.rows(), kBlockRows, n_threads, [&](std::size_t block, std::size_t begin, std::size_t end) {
+      std::vector<Real> z(residual_size());
+      std::vector<double> wide(residual_size());
       double sum = 0;
       for (std::size_t i = begin; i < end; ++i) {
-        sum += static_cast<double>(sample_weight(i)) *
-               loss.value(static_cast<double>(w.decision(X_.row(i))), static_cast<double>(y_[i]));
+        w.decisions(X_.row(i), std::span(z));
+        std::ranges::copy(z, wide.begin());
+        sum += static_cast<double>(sample_weight(i)) * loss_at(loss, std::span(wide), static_cast<double>(y_[i]));
       }
       partial[block] = sum;
     });
@@ -148,7 +178,7 @@ template <typename Data>
 double LinearObjective<Data>::value(std::span<const Real> weights, std::size_t n_threads) const {
   const double loss = mean_loss(weights, n_threads);
   double penalty = 0;
-  for (const Real wj : weights.first(X_.features())) {
+  for (const Real wj : weights.first(X_.features() * parameters_per_feature())) {
     const auto w_j = static_cast<double>(wj);
     penalty += config_.alpha_l1 * std::abs(w_j) + config_.alpha_l2 / 2 * w_j * w_j;
   }
@@ -160,14 +190,18 @@ void LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::sp
                                           std::span<Real> derivatives) const {
   check_weights(weights);
   check_size("out", out.size(), n_parameters());
-  if (!derivatives.empty()) check_size("derivatives", derivatives.size(), X_.rows());
+  const std::size_t m = residual_size();
+  if (!derivatives.empty()) check_size("derivatives", derivatives.size(), X_.rows() * m);
   Exclusive policy;
-  const LinearWeights<const Real, Exclusive> w(weights, config_.fit_intercept, policy);
-  visit_loss(config_.loss, [&](auto loss) {
-    row_sum(X_, n_threads, 1 / static_cast<double>(X_.rows()), out, [&](std::size_t i, const auto& x) {
-      const Real derivative = sample_weight(i) * loss.derivative(w.decision(x), y_[i]);
-      if (!derivatives.empty()) derivatives[i] = derivative;
-      return derivative;
+  visit_loss(config_.loss, [&]<typename Loss>(Loss loss) {
+    const LinearKernel<Data, Loss, NoPenalty> kernel{*this, loss, {}};
+    const auto steps = kernel.steps(weights, policy);
+    add_rows(X_, n_threads, 1 / static_cast<double>(X_.rows()), out, [&] {
+      return [&, residual = kernel.residual()](std::size_t i, const auto& x, std::span<double> sum) mutable {
+        steps.evaluate(i, residual, false);
+        if (!derivatives.empty()) std::ranges::copy(residual, derivatives.subspan(i * m, m).begin());
+        if (m > 1 || residual[0] != 0) add_row(x, std::span<const Real>(residual), X_.features(), sum);
+      };
     });
   });
 }
@@ -176,14 +210,23 @@ template <typename Data>
 void decision_function(const Data& X, std::span<const typename Data::Real> weights, bool fit_intercept,
                        std::span<typename Data::Real> out, std::size_t n_threads) {
   using Real = typename Data::Real;
-  check_size("weights", weights.size(), X.features() + (fit_intercept ? 1 : 0));
-  check_size("out", out.size(), X.rows());
+  const std::size_t m = std::max<std::size_t>(out.size() / std::max<std::size_t>(X.rows(), 1), 1);
+  check_size("weights", weights.size(), (X.features() + (fit_intercept ? 1 : 0)) * m);
+  check_size("out", out.size(), X.rows() * m);
   Exclusive policy;
-  const LinearWeights<const Real, Exclusive> w(weights, fit_intercept, policy);
-  parallel_blocks(X.rows(), kBlockRows, n_threads, [&](std::size_t /*block*/, std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) out[i] = w.decision(X.row(i));
-  });
+  const auto decide = [&](const auto& w) {
+    parallel_blocks(X.rows(), kBlockRows, n_threads, [&](std::size_t /*block*/, std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) w.decisions(X.row(i), out.subspan(i * m, m));
+    });
+  };
+  if (m == 1) {
+    decide(LinearWeights<const Real, Exclusive>(weights, fit_intercept, policy));
+  } else {
+    decide(OutputWeights<const Real, Exclusive>(weights, m, fit_intercept, policy));
+  }
 }
+
+static_assert(SampleObjective<LinearObjective<CsrFloat32>>);
 
 #define DSGD_INSTANTIATE(Data)          \
   template class LinearObjective<Data>; \

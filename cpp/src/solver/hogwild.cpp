@@ -7,40 +7,38 @@
 // The paper's theory samples one component v of e with replacement; its experiments, and we, update all of e.
 #include "dsgd/solver/hogwild.hpp"
 
-#include <algorithm>  // for max
-#include <numeric>    // for accumulate
-#include <utility>    // for move
+#include <algorithm>    // for max
+#include <numeric>      // for accumulate
+#include <type_traits>  // for remove_cvref_t
+#include <utility>      // for move
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
-#include "dsgd/objective/linear_weights.hpp"
+#include "dsgd/objective/every.hpp"
 
 namespace dsgd {
 
 /// One thread's share of an epoch. `after` is called after every sample.
-template <typename Data>
+template <SampleObjective Objective>
 template <typename Policy, typename After>
-double Hogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Policy& policy,
-                           Delays::Thread* delays, After&& after) const {
-  const Data& X = objective_.X();
+double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Policy& policy,
+                                Delays::Thread* delays, After&& after) const {
+  const auto& X = objective_.X();
   double losses = 0;
-  objective_.visit([&](auto loss, auto penalty) {
-    const LinearWeights<Real, Policy> w(weights, objective_.config().fit_intercept, policy);
+  objective_.visit([&](const SampleKernel auto& kernel) {
+    const auto w = kernel.steps(weights, policy);
+    auto seen = kernel.residual();
     const EpochSteps<Real> steps(epoch.schedule, epoch.index);
-    const auto rate = static_cast<Real>(objective_.config().intercept_rate);
     std::size_t t = epoch.t(X.rows(), thread);  // samples drawn by all threads, as this one counts them
     epoch.sampler(X.rows(), thread, config_.n_threads).for_each(X, [&](std::size_t e) {
-      const auto x = X.row(e);
       {
-        [[maybe_unused]] const auto guard = policy.guard(x, objective_.config().fit_intercept);
+        [[maybe_unused]] const auto guard = w.guard(e);
         if (delays != nullptr && !plan_) delays->read();
-        const Real z = w.decision(x);
-        const Real y = objective_.y()[e];
-        const Real gradient = objective_.sample_weight(e) * loss.derivative(z, y);
-        if (config_.sum_loss) losses += static_cast<double>(objective_.sample_weight(e) * loss.value(z, y));
+        const Real loss = w.evaluate(e, seen, config_.sum_loss);
+        if (config_.sum_loss) losses += static_cast<double>(objective_.sample_weight(e) * loss);
         [[maybe_unused]] const auto turn = policy.turn();
-        w.descend(x, gradient, steps(t), rate, penalty, visit_number(e, epoch.index));
+        w.descend(e, seen, steps(t), visit_number(e, epoch.index));
         if (delays != nullptr) delays->finish();
       }
       t += config_.n_threads;
@@ -50,15 +48,15 @@ double Hogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, std::siz
   return losses;
 }
 
-template <typename Data>
-Hogwild<Data>::Hogwild(const LinearObjective<Data>& objective, HogwildConfig config)
+template <SampleObjective Objective>
+Hogwild<Objective>::Hogwild(const Objective& objective, HogwildConfig config)
     : objective_(objective), config_(std::move(config)) {
   const auto& write = config_.write;
   if (write != "racy" && write != "atomic" && write != "locked" && write != "in-turn") {
     throw Error(ErrorCode::config, "unknown write policy '" + write + "'; use racy, atomic, locked or in-turn");
   }
   if (write == "locked") {
-    if constexpr (Data::kSparse) {
+    if constexpr (std::remove_cvref_t<decltype(objective.X())>::kSparse) {
       if (!objective.X().canonical()) throw Error(ErrorCode::data, "locked writes need sorted, distinct columns");
     }
     locks_ = std::vector<std::atomic_flag>(objective.X().features() + 1);
@@ -70,13 +68,13 @@ Hogwild<Data>::Hogwild(const LinearObjective<Data>& objective, HogwildConfig con
   if (config_.record_delay) delays_.emplace(config_.n_threads);
 }
 
-template <typename Data>
-std::vector<std::uint64_t> Hogwild<Data>::delays() const {
+template <SampleObjective Objective>
+std::vector<std::uint64_t> Hogwild<Objective>::delays() const {
   return delays_ ? delays_->histogram() : std::vector<std::uint64_t>();
 }
 
-template <typename Data>
-double Hogwild<Data>::epoch(std::span<Real> weights, const Epoch& epoch) {
+template <SampleObjective Objective>
+double Hogwild<Objective>::epoch(std::span<Real> weights, const Epoch& epoch) {
   objective_.check_weights(weights);
   const std::size_t n_threads = config_.n_threads;
   std::vector<double> losses(n_threads);  // each written once, by its thread
@@ -107,8 +105,8 @@ double Hogwild<Data>::epoch(std::span<Real> weights, const Epoch& epoch) {
 }
 
 /// One thread's share of an epoch, on a replica.
-template <typename Data>
-double Hogwild<Data>::replicate(std::span<Real> weights, const Epoch& epoch, std::size_t thread) {
+template <SampleObjective Objective>
+double Hogwild<Objective>::replicate(std::span<Real> weights, const Epoch& epoch, std::size_t thread) {
   Replica<Real>& replica = replicas_[thread];
   replica.begin(weights, merging_);
   Exclusive policy;
@@ -121,8 +119,8 @@ double Hogwild<Data>::replicate(std::span<Real> weights, const Epoch& epoch, std
   return losses;
 }
 
-#define DSGD_INSTANTIATE(Data) template class Hogwild<Data>;
-DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
+#define DSGD_INSTANTIATE(Objective) template class Hogwild<Objective>;
+DSGD_FOR_EACH_SAMPLE_OBJECTIVE(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 
 }  // namespace dsgd

@@ -9,108 +9,106 @@
 // batch size also where an epoch leaves fewer rows for its last batch: every row weighs the same.
 #include "dsgd/solver/minibatch.hpp"
 
-#include <algorithm>  // for clamp, max
-#include <vector>     // for vector
+#include <algorithm>    // for clamp, max
+#include <type_traits>  // for remove_cvref_t
+#include <vector>       // for vector
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
-#include "dsgd/objective/linear_weights.hpp"
+#include "dsgd/objective/every.hpp"
 #include "dsgd/solver/rows.hpp"
 
 namespace dsgd {
 namespace {
 
-/// Entries that are worth waking a thread for.
+/// Entries that are worth waking a thread for. What one costs is its way to memory and back; so many weights that it
+/// touches side by side cost as much again.
 constexpr std::size_t kThreadEntries = 100'000;
+constexpr std::size_t kWeightsOfAnEntry = 4;
 
 /// Rows whose decision values a thread computes before it asks for more.
 constexpr std::size_t kBlockRows = 32;
 
-template <typename Data>
-std::size_t useful_threads(const Data& X, std::size_t batch_size, std::size_t n_threads) {
+template <SampleObjective Objective>
+std::size_t useful_threads(const Objective& objective, std::size_t batch_size, std::size_t n_threads) {
+  const auto& X = objective.X();
   const std::size_t entries = batch_size * (X.nonzeros() / std::max<std::size_t>(X.rows(), 1));
-  return std::clamp<std::size_t>(entries / kThreadEntries, 1, n_threads);
+  const std::size_t cost = std::max<std::size_t>(objective.parameters_per_feature() / kWeightsOfAnEntry, 1);
+  return std::clamp<std::size_t>(entries * cost / kThreadEntries, 1, n_threads);
 }
 
 /// The steps of one call, and what they share.
-template <typename Data>
+template <SampleObjective Objective>
 class BatchSteps {
  public:
-  using Real = typename Data::Real;
+  using Real = typename Objective::Real;
 
-  BatchSteps(const LinearObjective<Data>& objective, std::span<Real> weights, std::size_t batch_size,
-             std::size_t n_threads)
-      : objective_(objective),
-        weights_(weights),
-        threads_(useful_threads(objective.X(), batch_size, n_threads)),
+  BatchSteps(const Objective& objective, std::span<Real> weights, std::size_t batch_size, std::size_t n_threads)
+      : weights_(weights),
+        size_(objective.residual_size()),
+        threads_(useful_threads(objective, batch_size, n_threads)),
         edges_(objective.feature_ranges(threads_)) {
     objective.check_weights(weights);
-    if constexpr (Data::kSparse) {
+    if constexpr (std::remove_cvref_t<decltype(objective.X())>::kSparse) {
       if (!objective.X().canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
     }
   }
 
   /// A step of the size `share` on every row of the batch; row i brings the penalty when its visit of epoch `index`
   /// does.
-  template <typename Policy, typename Loss, typename Penalty, typename Row>
-  void step(Policy& policy, const Loss& loss, const Penalty& penalty, std::span<const Row> batch, Real share,
-            std::size_t index) {
-    const bool fit_intercept = objective_.config().fit_intercept;
-    const auto rate = static_cast<Real>(objective_.config().intercept_rate);
-    gradient_.resize(batch.size());
+  template <typename Policy, SampleKernel Kernel, typename Row>
+  void step(Policy& policy, const Kernel& kernel, std::span<const Row> batch, Real share, std::size_t index) {
+    residuals_.resize(batch.size() * size_);
+    const auto of_sample = [&](std::size_t k) { return std::span(residuals_).subspan(k * size_, size_); };
     parallel_blocks(batch.size(), kBlockRows, threads_, [&](std::size_t, std::size_t begin, std::size_t end) {
-      const LinearWeights<Real, Policy> w(weights_, fit_intercept, policy);
-      for (std::size_t k = begin; k < end; ++k) {
-        const auto i = static_cast<std::size_t>(batch[k]);
-        gradient_[k] =
-            objective_.sample_weight(i) * loss.derivative(w.decision(objective_.X().row(i)), objective_.y()[i]);
-      }
+      const auto w = kernel.steps(weights_, policy);
+      for (std::size_t k = begin; k < end; ++k) w.evaluate(static_cast<std::size_t>(batch[k]), of_sample(k), false);
     });
     parallel_region(threads_, [&](std::size_t thread) {
-      const LinearWeights<Real, Policy> w(weights_, fit_intercept && thread == 0, policy);
+      const auto w = kernel.steps(weights_, policy);
+      const Features part{edges_[thread], edges_[thread + 1]};
       for (std::size_t k = 0; k < batch.size(); ++k) {
         const auto i = static_cast<std::size_t>(batch[k]);
-        const auto x = objective_.X().row(i).between(edges_[thread], edges_[thread + 1]);
-        w.descend(x, gradient_[k], share, rate, penalty, visit_number(i, index));
+        w.descend(i, of_sample(k), share, visit_number(i, index), part);
       }
     });
   }
 
  private:
-  const LinearObjective<Data>& objective_;
   std::span<Real> weights_;
+  std::size_t size_;  // of a residual
   std::size_t threads_;
   std::vector<std::size_t> edges_;
-  std::vector<Real> gradient_;
+  std::vector<Real> residuals_;
 };
 
 }  // namespace
 
-template <typename Data>
-void minibatch_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
+template <SampleObjective Objective>
+void minibatch_epoch(const Objective& objective, std::span<typename Objective::Real> weights, const Epoch& epoch,
                      std::size_t batch_size, std::size_t n_threads, std::span<std::int64_t> visited,
                      const Average& average) {
-  using Real = typename Data::Real;
-  const Data& X = objective.X();
+  using Real = typename Objective::Real;
+  const auto& X = objective.X();
   check_visited(visited, X.rows());
   average.check(weights.size());
   batch_size = std::clamp<std::size_t>(batch_size, 1, X.rows());
-  BatchSteps<Data> batches(objective, weights, batch_size, n_threads);
-  objective.visit([&](auto loss, auto penalty) {
+  BatchSteps<Objective> batches(objective, weights, batch_size, n_threads);
+  objective.visit([&](const SampleKernel auto& kernel) {
     const EpochSteps<Real> steps(epoch.schedule, epoch.index);
     std::size_t done = 0;
     const auto run = [&](auto policy) {
       std::vector<std::size_t> batch;
       const auto step = [&] {
         const Real share = steps(epoch.t(X.rows(), done)) / static_cast<Real>(batch_size);
-        batches.step(policy, loss, penalty, std::span<const std::size_t>(batch), share, epoch.index);
+        batches.step(policy, kernel, std::span<const std::size_t>(batch), share, epoch.index);
         done += batch.size();
         batch.clear();
       };
-      std::size_t seen = 0;
+      std::size_t position = 0;
       epoch.sampler(X.rows(), 0, 1).for_each([&](std::size_t i) {
-        if (!visited.empty()) visited[seen++] = static_cast<std::int64_t>(i);
+        if (!visited.empty()) visited[position++] = static_cast<std::int64_t>(i);
         batch.push_back(i);
         if (batch.size() == batch_size) step();
       });
@@ -124,26 +122,26 @@ void minibatch_epoch(const LinearObjective<Data>& objective, std::span<typename 
   });
 }
 
-template <typename Data>
-void minibatch_step(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights,
+template <SampleObjective Objective>
+void minibatch_step(const Objective& objective, std::span<typename Objective::Real> weights,
                     std::span<const std::int64_t> rows, double step, std::size_t batch_size, std::size_t index,
                     std::size_t n_threads) {
-  using Real = typename Data::Real;
+  using Real = typename Objective::Real;
   check_rows(rows, objective.X().rows());
-  BatchSteps<Data> batches(objective, weights, batch_size, n_threads);
+  BatchSteps<Objective> batches(objective, weights, batch_size, n_threads);
   const Real share = static_cast<Real>(step) / static_cast<Real>(std::max<std::size_t>(batch_size, 1));
-  objective.visit([&](auto loss, auto penalty) {
+  objective.visit([&](const SampleKernel auto& kernel) {
     Exclusive policy;
-    batches.step(policy, loss, penalty, rows, share, index);
+    batches.step(policy, kernel, rows, share, index);
   });
 }
 
-#define DSGD_INSTANTIATE(Data)                                                                                     \
-  template void minibatch_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, std::size_t,    \
-                                std::size_t, std::span<std::int64_t>, const Average&);                             \
-  template void minibatch_step(const LinearObjective<Data>&, std::span<Data::Real>, std::span<const std::int64_t>, \
-                               double, std::size_t, std::size_t, std::size_t);
-DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
+#define DSGD_INSTANTIATE(Objective)                                                                                   \
+  template void minibatch_epoch(const Objective&, std::span<Objective::Real>, const Epoch&, std::size_t, std::size_t, \
+                                std::span<std::int64_t>, const Average&);                                             \
+  template void minibatch_step(const Objective&, std::span<Objective::Real>, std::span<const std::int64_t>, double,   \
+                               std::size_t, std::size_t, std::size_t);
+DSGD_FOR_EACH_SAMPLE_OBJECTIVE(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 
 }  // namespace dsgd

@@ -5,7 +5,7 @@
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/check_size.hpp"
-#include "dsgd/objective/linear_weights.hpp"
+#include "dsgd/objective/row_sum.hpp"
 
 namespace dsgd {
 
@@ -25,16 +25,14 @@ void rows_gradient(const LinearObjective<Data>& objective, std::span<const typen
   check_size("gradient", gradient.size(), weights.size());
   check_rows(rows, objective.X().rows());
   Exclusive policy;
-  const bool intercept = objective.config().fit_intercept;
-  const LinearWeights<const Real, Exclusive> w(weights, intercept, policy);
-  visit_loss(objective.config().loss, [&](auto loss) {
+  visit_loss(objective.config().loss, [&]<typename Loss>(Loss loss) {
+    const LinearKernel<Data, Loss, NoPenalty> kernel{objective, loss, {}};
+    const auto steps = kernel.steps(weights, policy);
+    auto residual = kernel.residual();
     for (const std::int64_t row : rows) {
       const auto i = static_cast<std::size_t>(row);
-      const auto x = objective.X().row(i);
-      const auto slope =
-          static_cast<double>(objective.sample_weight(i) * loss.derivative(w.decision(x), objective.y()[i]));
-      for (std::size_t k = 0; k < x.size(); ++k) gradient[x.index(k)] += slope * static_cast<double>(x.value(k));
-      if (intercept) gradient.back() += slope;
+      steps.evaluate(i, residual, false);
+      add_row(objective.X().row(i), std::span<const Real>(residual), objective.X().features(), gradient);
     }
   });
 }

@@ -22,6 +22,7 @@
 #include "dsgd/solver/sdca.hpp"
 
 #include <algorithm>  // for fill, max, min
+#include <array>      // for array
 #include <limits>     // for numeric_limits
 #include <optional>   // for optional
 
@@ -149,7 +150,7 @@ SdcaEpoch Sdca<Data>::pass(const Loss& loss, std::span<Real> weights, const Epoc
       beta_[i] = dual_step(loss, z, beta, curvature(i, x), y);
     }
     if (beta_[i] != beta) {
-      w.descend(x, s * (beta - beta_[i]), step, rate, NoPenalty{}, 0);
+      w.descend(x, std::array{s * (beta - beta_[i])}, step, rate, NoPenalty{}, 0);
     }
     if (!rest_.empty()) {
       idle_[i] = beta_[i] != beta ? 0 : static_cast<std::uint8_t>(std::min(idle_[i] + 1, 8));

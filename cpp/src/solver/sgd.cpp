@@ -5,77 +5,79 @@
 //                        w <- prox(w - step_t g x_i),   b <- b - rate step_t g
 //
 // Passive-aggressive samples take a share of their step (schedule.hpp), which is the same as a smaller g.
-// L2 shrinks all weights at once (scaled_weights.hpp); where there is L1, prox shrinks the support of x_i only, each
-// coordinate by its share of the penalty (penalty.hpp).
+// Of one decision value, L2 shrinks all weights at once (scaled_weights.hpp); of several, and where there is L1, prox
+// shrinks the support of x_i only, each coordinate by its share of the penalty (penalty.hpp).
 #include "dsgd/solver/sgd.hpp"
 
-#include <algorithm>  // for max
+#include <algorithm>    // for max
+#include <type_traits>  // for remove_cvref_t
 
 #include "dsgd/core/atomic.hpp"
-#include "dsgd/objective/linear_weights.hpp"
+#include "dsgd/objective/every.hpp"
 #include "dsgd/solver/scaled_weights.hpp"
 
 namespace dsgd {
 
 namespace {
 
-template <typename Penalty>
-constexpr bool kIsL2 = false;
-template <typename Real, typename Frequency>
-constexpr bool kIsL2<L2<Real, Frequency>> = true;
+/// Whether L2 can be kept in a scale of the weights.
+template <typename Kernel>
+constexpr bool kScales = false;
+template <typename Data, typename Loss, typename Real, typename Frequency>
+constexpr bool kScales<LinearKernel<Data, Loss, L2<Real, Frequency>>> = !VectorLoss<Loss>;
 
 }  // namespace
 
-template <typename Data>
-double sgd_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
+template <SampleObjective Objective>
+double sgd_epoch(const Objective& objective, std::span<typename Objective::Real> weights, const Epoch& epoch,
                  std::span<std::int64_t> visited, const Average& average, bool sum_loss) {
-  using Real = typename Data::Real;
-  const Data& X = objective.X();
+  using Real = typename Objective::Real;
+  const auto& X = objective.X();
   objective.check_weights(weights);
   check_visited(visited, X.rows());
   average.check(weights.size());
   double losses = 0;
-  objective.visit([&](auto loss, auto penalty) {
+  objective.visit([&](const SampleKernel auto& kernel) {
     std::size_t done = 0;
     const auto run = [&](auto&& w) {
+      auto seen = kernel.residual();
       const EpochSteps<Real> steps(epoch.schedule, epoch.index);
-      const auto rate = static_cast<Real>(objective.config().intercept_rate);
+      const bool with_loss = sum_loss || !steps.whole();
       epoch.sampler(X.rows(), 0, 1).for_each(X, [&](std::size_t i) {
-        const auto x = X.row(i);
-        const Real z = w.decision(x);
-        const Real y = objective.y()[i];
+        const Real loss = w.evaluate(i, seen, with_loss);
         const Real step = steps(epoch.t(X.rows(), done));
-        Real gradient = objective.sample_weight(i) * loss.derivative(z, y);
-        if (sum_loss) losses += static_cast<double>(objective.sample_weight(i) * loss.value(z, y));
-        if (!steps.whole()) gradient *= steps.share(x, loss.value(z, y), step);
-        w.descend(x, gradient, step, rate, penalty, visit_number(i, epoch.index));
+        if (sum_loss) losses += static_cast<double>(objective.sample_weight(i) * loss);
+        if (!steps.whole()) {
+          const Real share = steps.share(X.row(i), loss, step);
+          for (Real& each : seen) each *= share;
+        }
+        w.descend(i, seen, step, visit_number(i, epoch.index));
         if (!visited.empty()) visited[done] = static_cast<std::int64_t>(i);
         ++done;
       });
     };
-    const bool intercept = objective.config().fit_intercept;
-    if constexpr (kIsL2<decltype(penalty)>) {
-      const double alpha = objective.config().alpha_l2;
+    using Kernel = std::remove_cvref_t<decltype(kernel)>;
+    if constexpr (kScales<Kernel>) {
       if (average.drift.empty()) {
-        run(ScaledWeights<Real, false>(weights, intercept, alpha, average, done));
+        run(ScaledSteps<Kernel, false>(kernel, weights, average, done));
       } else {
-        run(ScaledWeights<Real, true>(weights, intercept, alpha, average, done));
+        run(ScaledSteps<Kernel, true>(kernel, weights, average, done));
       }
     } else if (average.drift.empty()) {
       Exclusive policy;
-      run(LinearWeights<Real, Exclusive>(weights, intercept, policy));
+      run(kernel.steps(weights, policy));
     } else {
       Averaged<Real> policy(weights, average, done);
-      run(LinearWeights<Real, Averaged<Real>>(weights, intercept, policy));
+      run(kernel.steps(weights, policy));
     }
   });
   return losses / static_cast<double>(std::max<std::size_t>(X.rows(), 1));
 }
 
-#define DSGD_INSTANTIATE(Data)                                                                 \
-  template double sgd_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, \
-                            std::span<std::int64_t>, const Average&, bool);
-DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
+#define DSGD_INSTANTIATE(Objective)                                                                              \
+  template double sgd_epoch(const Objective&, std::span<Objective::Real>, const Epoch&, std::span<std::int64_t>, \
+                            const Average&, bool);
+DSGD_FOR_EACH_SAMPLE_OBJECTIVE(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 
 }  // namespace dsgd

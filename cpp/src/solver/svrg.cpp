@@ -20,7 +20,7 @@
 #include "dsgd/solver/svrg.hpp"
 
 #include <algorithm>  // for clamp, min, transform
-#include <cmath>      // for abs, exp, expm1, log1p, sqrt
+#include <cmath>      // for exp, expm1, log1p, sqrt
 #include <utility>    // for move
 
 #include "dsgd/core/atomic.hpp"
@@ -28,7 +28,6 @@
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
 #include "dsgd/data/squared_norms.hpp"
-#include "dsgd/objective/linear_weights.hpp"
 #include "dsgd/solver/rows.hpp"
 
 namespace dsgd {
@@ -45,7 +44,7 @@ Svrg<Data>::Svrg(const LinearObjective<Data>& objective, SvrgConfig config)
       config_(std::move(config)),
       mean_(objective.n_parameters()),
       pull_(objective.n_parameters()),
-      derivative_(objective.X().rows()) {
+      residuals_(objective.X().rows() * objective.residual_size()) {
   const bool scalar = config_.mean_gradient == "scalar";
   if (!scalar && config_.mean_gradient != "reweighted") {
     throw Error(ErrorCode::config, "unknown form '" + config_.mean_gradient + "'; use reweighted or scalar");
@@ -69,7 +68,7 @@ void Svrg<Data>::begin(const Epoch& epoch) {
 
 template <typename Data>
 void Svrg<Data>::take_anchor(std::span<const Real> weights) {
-  objective_.loss_gradient(weights, mean_, config_.n_threads, derivative_);
+  objective_.loss_gradient(weights, mean_, config_.n_threads, residuals_);
   std::ranges::transform(mean_, pull_.begin(), [](double mean) { return static_cast<Real>(mean); });
   spread(pull_, objective_.inverse_frequency());
 }
@@ -83,19 +82,22 @@ void Svrg<Data>::use_mean(std::span<const Real> mean, std::span<const Real> inve
   spread(mean, inverse_frequency.empty() ? objective_.inverse_frequency() : inverse_frequency);
 }
 
-/// Makes the mean gradient what a step on the support brings; the intercept is in every row.
+/// Makes the mean gradient what a step on the support brings; an intercept is in every row.
 template <typename Data>
 void Svrg<Data>::spread(std::span<const Real> mean, std::span<const Real> inverse_frequency) {
-  const std::size_t scaled = config_.mean_gradient == "scalar" ? 0 : inverse_frequency.size();
-  for (std::size_t j = 0; j < mean.size(); ++j) pull_[j] = j < scaled ? mean[j] * inverse_frequency[j] : mean[j];
+  const std::size_t m = objective_.parameters_per_feature();
+  const std::size_t scaled = config_.mean_gradient == "scalar" ? 0 : inverse_frequency.size() * m;
+  for (std::size_t w = 0; w < mean.size(); ++w) pull_[w] = w < scaled ? mean[w] * inverse_frequency[w / m] : mean[w];
 }
 
 /// The accelerated factor by the sample's own gradient: step (1 + sigma), where sigma is its norm over the mean so far.
 template <typename Data>
 template <typename Row>
-auto Svrg<Data>::lengthened(Real step, Real derivative, const Row& x, Norms& norms) const -> Real {
+auto Svrg<Data>::lengthened(Real step, std::span<const Real> residual, const Row& x, Norms& norms) const -> Real {
   const double squares = squared_norm(x) + (objective_.config().fit_intercept ? 1 : 0);
-  const double norm = std::abs(static_cast<double>(derivative)) * std::sqrt(squares);
+  double length = 0;
+  for (const Real each : residual) length += static_cast<double>(each) * static_cast<double>(each);
+  const double norm = std::sqrt(length) * std::sqrt(squares);
   norms.sum += norm;
   ++norms.samples;
   const double mean = norms.sum / static_cast<double>(norms.samples);
@@ -107,22 +109,23 @@ auto Svrg<Data>::lengthened(Real step, Real derivative, const Row& x, Norms& nor
 template <typename Data>
 template <typename Policy, typename Rows>
 void Svrg<Data>::reweighted(std::span<Real> weights, Real step, Norms& norms, const Rows& for_each_row) const {
-  const Data& X = objective_.X();
-  objective_.visit([&](auto loss, auto penalty) {
+  objective_.visit([&](const auto& kernel) {
     Policy policy;
-    const LinearWeights<Real, Policy> w(weights, objective_.config().fit_intercept, policy);
-    const auto rate = static_cast<Real>(objective_.config().intercept_rate);
+    const auto w = kernel.steps(weights, policy);
+    auto seen = kernel.residual();
     for_each_row([&](std::size_t i) {
-      const auto x = X.row(i);
-      const Real derivative = objective_.sample_weight(i) * loss.derivative(w.decision(x), objective_.y()[i]);
-      const Real g = derivative - derivative_[i];
-      const Real eta = config_.max_sigma > 0 ? lengthened(step, derivative, x, norms) : step;
-      penalty.with_prox(eta, 1, [&](const auto& prox) {
-        w.update(x, [&](Real w_j, Real x_j, std::size_t j) { return prox(w_j - eta * (g * x_j + pull_[j]), j); });
-      });
-      w.update_intercept([&](Real b) { return b - rate * eta * (g + pull_.back()); });
+      w.evaluate(i, seen, false);
+      const Real eta = config_.max_sigma > 0 ? lengthened(step, seen, objective_.X().row(i), norms) : step;
+      change_since_anchor(i, seen);
+      w.descend_reduced(i, seen, eta, pull_);
     });
   });
+}
+
+/// What a residual of row i is above that at the anchor.
+template <typename Data>
+void Svrg<Data>::change_since_anchor(std::size_t i, std::span<Real> residual) const {
+  for (std::size_t c = 0; c < residual.size(); ++c) residual[c] -= residuals_[i * residual.size() + c];
 }
 
 template <typename Data>
@@ -152,24 +155,33 @@ template <typename Data>
 template <typename Policy>
 void Svrg<Data>::scalar(std::span<Real> v, double step, Walk& walk, std::size_t count, std::int64_t* visited,
                         std::atomic<std::size_t>& taken) const {
-  const Data& X = objective_.X();
-  const bool fit_intercept = objective_.config().fit_intercept;
-  visit_loss(objective_.config().loss, [&](auto loss) {
+  objective_.visit([&](const auto& kernel) {
     Policy policy;
     Exclusive reading;
-    const LinearWeights<Real, Policy> of_v(v, fit_intercept, policy);
-    const LinearWeights<const Real, Exclusive> mu(pull_, false, reading);
+    const auto steps = kernel.steps(v, policy);
+    const auto& of_v = steps.weights();
+    const auto reader = kernel.steps(std::span<const Real>(pull_), reading);
+    const auto& mu = reader.weights();
+    const std::span<const Real> pull_of_intercepts = std::span(pull_).last(objective_.parameters_per_feature());
     const auto eta = static_cast<Real>(step);
     const auto rate = static_cast<Real>(objective_.config().intercept_rate);
+    auto seen = kernel.residual();
+    auto shift = kernel.residual();
     walk.draws.take(count, [&](std::size_t i) {
-      const auto x = X.row(i);
+      const auto x = objective_.X().row(i);
       const auto [a, c] = multipliers(step, taken.fetch_add(1, std::memory_order_relaxed));
-      const Real b = fit_intercept ? Policy::load(v.back()) : Real{0};
-      const Real z = a * of_v.product(x) + c * mu.product(x) + b;
-      const Real g = objective_.sample_weight(i) * loss.derivative(z, objective_.y()[i]) - derivative_[i];
-      const Real scale = eta * g / a;
-      of_v.update(x, [&](Real v_j, Real x_j, std::size_t /*j*/) { return v_j - scale * x_j; });
-      of_v.update_intercept([&](Real old) { return old - rate * eta * (g + pull_.back()); });
+      of_v.products(x, seen);
+      mu.products(x, shift);
+      for (std::size_t k = 0; k < seen.size(); ++k) seen[k] = a * seen[k] + c * shift[k];
+      of_v.add_intercepts(seen);
+      steps.finish(i, seen, false);
+      change_since_anchor(i, seen);
+      for (std::size_t k = 0; k < seen.size(); ++k) {
+        shift[k] = rate * eta * (seen[k] + pull_of_intercepts[k]);
+        seen[k] *= eta / a;
+      }
+      of_v.subtract(x, seen);
+      of_v.subtract_intercepts(shift);
       if (visited != nullptr) *visited++ = static_cast<std::int64_t>(i);
     });
   });
@@ -179,7 +191,8 @@ void Svrg<Data>::scalar(std::span<Real> v, double step, Walk& walk, std::size_t 
 template <typename Data>
 void Svrg<Data>::fold(std::span<Real> v, double step, std::size_t taken) const {
   const auto [a, c] = multipliers(step, taken);
-  for (std::size_t j = 0; j < objective_.X().features(); ++j) v[j] = a * v[j] + c * pull_[j];
+  const std::size_t regularised = objective_.X().features() * objective_.parameters_per_feature();
+  for (std::size_t w = 0; w < regularised; ++w) v[w] = a * v[w] + c * pull_[w];
 }
 
 /// Calls `body(walk, steps)` on every thread, `steps` being as many of `count` as keep its share of all steps

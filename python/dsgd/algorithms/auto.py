@@ -23,15 +23,17 @@ class Auto(Algorithm):
     """Pick an algorithm by loss, penalty, size, threads and tolerance.
 
     Dual coordinate ascent (`Sdca`) where a dual and a duality gap exist, or are asked for by `gap_tol`; stochastic
-    gradient descent (`Sgd`, on several threads `Hogwild`) for the perceptron, for l1, without a penalty, with a step
-    size or a schedule of one's own, and where many rows share few features: each dual variable then says so little of
-    its own that thousands of them have to agree. Several threads only where there is enough for them to do. The logger
-    ``dsgd`` says what was picked and why; `FitResult.algorithm` is what trained.
+    gradient descent (`Sgd`, on several threads `Hogwild`) for perceptron and softmax, for l1, without a penalty, with a
+    step size or a schedule of one's own, and where many rows share few features: each dual variable then says so little
+    of its own that thousands of them have to agree. Several threads only where there is enough for them to do. The
+    logger ``dsgd`` says what was picked and why; `FitResult.algorithm` is what trained.
     """
 
     name = "auto"
     summary = "sdca, sgd or hogwild, whichever is expected to be fastest"
-    capabilities = Capabilities(threads=True, deterministic=False, dual=True)
+    capabilities = Capabilities(
+        threads=True, deterministic=False, dual=True, models=Sgd.capabilities.models & Hogwild.capabilities.models
+    )
 
     def pick(self, facts: Facts) -> Choice:
         """Return who is to train."""
@@ -49,7 +51,7 @@ class Auto(Algorithm):
         alpha_l1, alpha_l2 = facts.alphas
         if facts.gap_tol is not None:
             return None
-        if facts.loss.scale_free:
+        if facts.loss.scale_free or facts.loss.model not in Sdca.capabilities.models:
             return f"loss {facts.loss.name!r} has no dual"
         if alpha_l1 > 0 or alpha_l2 == 0:
             return "only l2 alone has a dual to ascend"

@@ -6,7 +6,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from dsgd import _core
 from dsgd.averaging import PolyakAverage
 from dsgd.checks import check_integer
 from dsgd.losses import Loss
+from dsgd.objective import Objective
 from dsgd.problem import Problem
 from dsgd.schedules import Run, Schedule
 
@@ -41,6 +42,8 @@ class Capabilities:
         What ``schedule="auto"`` is for it; None: what is best for stochastic gradient descent.
     distributed : bool
         Runs on a cluster, and nowhere else.
+    models : frozenset of str
+        The kinds of models it trains; see `dsgd.losses.Loss.model`.
     """
 
     threads: bool
@@ -50,6 +53,7 @@ class Capabilities:
     dual: bool = False
     schedule: str | None = None
     distributed: bool = False
+    models: frozenset[str] = frozenset({"linear"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +120,10 @@ class Task:
     ----------
     problem : dsgd.problem.Problem
         Data, loss and penalty.
-    objective : _core.LinearObjective
+    objective : dsgd.objective.Objective
         The same for the core.
     weights : ndarray
-        The flat parameter vector, the intercept last; the algorithm changes it in place.
+        The flat parameter vector, as `problem.layout` says; the algorithm changes it in place.
     schedule : dsgd.schedules.Schedule
     step_size : float
         Where the schedule starts.
@@ -136,7 +140,7 @@ class Task:
     rule_of_thumb : bool
         Whether `step_size` comes from a rule of thumb of the schedule: it may well be too long.
     unseen : ndarray of int
-        Features that no row holds, where a run does not begin at 0: no step of a sample regularises them.
+        Weights of features that no row holds, where a run does not begin at 0: no step of a sample regularises them.
     sum_loss : bool
         Whether an algorithm that can should sum the losses of the samples that it draws.
     gap_tol : float or None
@@ -146,7 +150,7 @@ class Task:
     """
 
     problem: Problem
-    objective: _core.LinearObjective
+    objective: Objective
     weights: NDArray[Any]
     schedule: Schedule
     step_size: float
@@ -172,13 +176,28 @@ class Task:
         """What the schedule may depend on."""
         return Run(n_samples=self.n_samples, max_epochs=self.max_epochs, alpha=sum(self.problem.alphas))
 
+    @property
+    def core(self) -> _core.Objective:
+        """The objective, for solvers of the core."""
+        return cast(_core.Objective, self.objective)
+
+    @property
+    def linear(self) -> _core.LinearObjective:
+        """The objective, for who trains linear models only."""
+        return cast(_core.LinearObjective, self.objective)
+
+    @property
+    def quantisation(self) -> _core.QuantisationObjective:
+        """The objective, for who trains k-means only."""
+        return cast(_core.QuantisationObjective, self.objective)
+
     def value(self) -> float:
         """Return the objective at the weights as they are."""
         return self.objective.value(self.weights, self.n_threads)
 
     def penalty(self) -> float:
         """Return the penalty of the weights as they are."""
-        return self.problem.penalty(self.weights[: self.problem.matrix.n_features])
+        return self.problem.penalty(self.problem.layout.regularised(self.weights))
 
     def mean_loss(self) -> float:
         """Return the mean loss, without the penalty, at the weights as they are."""
@@ -193,7 +212,7 @@ class Task:
     def prox(self, weights: NDArray[np.float64], step: float) -> NDArray[np.float64]:
         """Return argmin_v ||v - w||^2 / (2 step) + alpha R(v); the intercept is not regularised."""
         w = weights.copy()
-        self.problem.shrink(w[: self.problem.matrix.n_features], step)
+        self.problem.shrink(self.problem.layout.regularised(w), step)
         return w
 
     def shrink_unseen(self, index: int, batch_rows: int) -> None:
@@ -255,7 +274,7 @@ class Algorithm(ABC):
     def check(self, loss: Loss, alphas: tuple[float, float]) -> None:  # noqa: B027
         """Raise `ConfigError` for a loss, or strengths of ||w||_1 and ||w||^2 / 2, that it cannot train with."""
 
-    def regularises_unseen(self, alphas: tuple[float, float]) -> bool:  # noqa: ARG002
+    def regularises_unseen(self, problem: Problem) -> bool:  # noqa: ARG002
         """Return whether an epoch regularises what no row holds as well, rather than have it done afterwards."""
         return not self.capabilities.stochastic
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dsgd import _core
 from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task
 
 __all__ = ["Batch"]
@@ -23,6 +24,8 @@ class Batch(Algorithm):
     `step_size`, and a schedule has no say. The penalty is in the prox, so l1 gives exact zeros. For a loss with kinks,
     such as the hinge, g is a subgradient and the steps shrink to nothing near a kink: use a smooth loss.
 
+    With `dsgd.losses.KMeans` an epoch moves every centre to the mean of its rows, as Lloyd (1982) has it.
+
     An epoch counts as one effective pass; evaluating the loss in the line search costs about half a pass each time.
 
     References
@@ -33,10 +36,15 @@ class Batch(Algorithm):
 
     name = "batch"
     summary = "gradient descent over all rows, with a line search"
-    capabilities = Capabilities(threads=True, deterministic=True, stochastic=False)
+    capabilities = Capabilities(
+        threads=True, deterministic=True, stochastic=False, models=frozenset({"linear", "softmax", "kmeans", "mlp"})
+    )
 
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
+        if task.problem.loss.model == "kmeans":
+            yield from _lloyd(task)
+            return
         step = task.step_size
         loss = task.mean_loss()
         for index in range(task.start_epoch, task.max_epochs):
@@ -53,3 +61,11 @@ class Batch(Algorithm):
             loss = candidate
             yield EpochEnd(index + 1, step)
             step *= 2
+
+
+def _lloyd(task: Task) -> Iterator[EpochEnd]:
+    """Move every centre to the mean of its rows, the longest step of a batch of all rows: the error never grows."""
+    for index in range(task.start_epoch, task.max_epochs):
+        epoch = _core.Epoch(index=0, schedule=_core.Schedule(step_size=1e300), block_size=task.n_samples, seed=0)
+        _core.minibatch_epoch(task.core, task.weights, epoch, task.n_samples, task.n_threads)
+        yield EpochEnd(index + 1, task.step_size)

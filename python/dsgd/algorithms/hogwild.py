@@ -10,6 +10,7 @@ from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_
 from dsgd.checks import check_choice, check_flag, check_integer
 from dsgd.errors import ConfigError
 from dsgd.layout import InPlace, Layout, Renumbered
+from dsgd.losses import Loss
 
 __all__ = ["Hogwild"]
 
@@ -52,7 +53,8 @@ class Hogwild(Algorithm):
     -----
     The loop is ``cpp/src/solver/hogwild.cpp``. Every epoch visits every row once; thread k of T owns every T-th
     block from k on. On more than one thread the result differs from run to run; on one it repeats, and equals `Sgd` bit
-    for bit without L2 and where features are not renumbered. L2 is brought by the support of each sample.
+    for bit without L2 and where features are not renumbered. L2 is brought by the support of each sample. With
+    `dsgd.losses.KMeans` a thread makes steps of 1,024 rows of its own, at the centres as they were before.
 
     References
     ----------
@@ -62,7 +64,7 @@ class Hogwild(Algorithm):
 
     name = "hogwild"
     summary = "lock-free parallel stochastic gradient descent (Niu, Recht, Re, Wright 2011)"
-    capabilities = Capabilities(threads=True, deterministic=False)
+    capabilities = Capabilities(threads=True, deterministic=False, models=frozenset({"linear", "softmax", "kmeans"}))
 
     write: str = "racy"
     order: str = "free"
@@ -91,6 +93,15 @@ class Hogwild(Algorithm):
         if self.layout == "renumbered" and self.write == "locked":
             raise ConfigError("layout='renumbered' needs write='racy' or 'atomic': locks need sorted columns")
 
+    def check(self, loss: Loss, alphas: tuple[float, float]) -> None:  # noqa: ARG002
+        """Refuse with `KMeans` what its steps of many rows do not know."""
+        plain = Hogwild(write=self.write if self.write == "atomic" else "racy", block_size=self.block_size)
+        if loss.model == "kmeans" and self != plain:
+            raise ConfigError(
+                f"algo 'hogwild' trains loss {loss.name!r} by steps of many rows: leave out its options but block_size "
+                "and write='atomic'"
+            )
+
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
         layout = self._layout(task)
@@ -115,6 +126,8 @@ class Hogwild(Algorithm):
                 raise ConfigError("layout='renumbered' needs sparse data: all features of dense X are equally frequent")
             return Renumbered(task)
         long = task.max_epochs - task.start_epoch >= _EPOCHS
+        if task.problem.loss.model == "kmeans":
+            return InPlace(task)
         needed = task.problem.sparse and self._copies_pay(task, _ENTRIES) and not self._copies_pay(task, _WHOLE)
         return Renumbered(task) if self.layout == "auto" and needed and long else InPlace(task)
 
@@ -127,5 +140,5 @@ class Hogwild(Algorithm):
     def _copies_pay(self, task: Task, entries: int) -> bool:
         """Return whether an epoch has so many entries for every weight of every thread, and threads may have copies."""
         free = self.write == "racy" and self.order == "free" and self.merge_every != 0
-        weights = task.n_threads * len(task.weights)
+        weights = task.n_threads * len(task.weights) / task.problem.layout.per_feature  # one entry touches as many
         return free and task.n_threads > 1 and entries * weights <= task.problem.scale.row_entries * task.n_samples

@@ -9,6 +9,9 @@ from dsgd import _core
 from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
 from dsgd.averaging import check_average
 from dsgd.checks import check_integer
+from dsgd.errors import ConfigError
+from dsgd.losses import MLP, Loss
+from dsgd.network import Momentum, NetworkObjective
 
 __all__ = ["Minibatch"]
 
@@ -32,6 +35,9 @@ class Minibatch(Algorithm):
     -----
     The loop is ``cpp/src/solver/minibatch.cpp``. The result does not depend on the number of threads, to the last bit.
     A thread is woken for every 100,000 non-zeros of a batch; less is done by one. With ``batch_size=1`` this is `Sgd`.
+    With `dsgd.losses.KMeans` a step moves a centre towards the mean of its rows in the batch, but not beyond. With
+    `dsgd.losses.MLP` the steps have momentum, and the threads are those of numpy's BLAS, whose sums may depend on
+    their number.
 
     References
     ----------
@@ -41,7 +47,9 @@ class Minibatch(Algorithm):
 
     name = "minibatch"
     summary = "mini-batch gradient descent, synchronous and parallel"
-    capabilities = Capabilities(threads=True, deterministic=True)
+    capabilities = Capabilities(
+        threads=True, deterministic=True, models=frozenset({"linear", "softmax", "kmeans", "mlp"})
+    )
 
     batch_size: int = 64
     block_size: int | None = None
@@ -59,17 +67,42 @@ class Minibatch(Algorithm):
 
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
+        if isinstance(task.objective, NetworkObjective):
+            yield from self._momentum(task, task.objective)
+            return
         average = task.averaging(self.average)
+        sum_loss = task.sum_loss and task.problem.loss.model == "kmeans"
         for index in range(task.start_epoch, task.max_epochs):
             epoch = task.epoch(index, self.block_size)
-            _core.minibatch_epoch(
-                task.objective,
+            loss = _core.minibatch_epoch(
+                task.core,
                 average.iterate,
                 epoch,
                 self.batch_size,
                 task.n_threads,
                 drift=average.drift,
                 averaged=average.steps,
+                sum_loss=sum_loss,
             )
             average.advance(task.n_samples)
+            yield EpochEnd(index + 1, task.step_size_at(index), loss if sum_loss else None)
+
+    def check(self, loss: Loss, alphas: tuple[float, float]) -> None:
+        """Refuse what networks are not trained with: an average, and L1."""
+        if loss.model == "mlp" and self.average:
+            raise ConfigError(f"algo 'minibatch' keeps no average with loss {loss.name!r}; leave average out")
+        if loss.model == "mlp" and alphas[0] > 0:
+            raise ConfigError(f"loss {loss.name!r} knows penalty='l2' or 'none' with algo 'minibatch'")
+
+    def _momentum(self, task: Task, objective: NetworkObjective) -> Iterator[EpochEnd]:
+        loss = task.problem.loss
+        descent = Momentum(objective, loss.momentum if isinstance(loss, MLP) else 0.0)
+        n, schedule = task.n_samples, task.schedule.core(task.step_size, task.run)
+        size = min(self.batch_size, n)
+        block = task.problem.block_size if self.block_size is None else self.block_size
+        for index in range(task.start_epoch, task.max_epochs):
+            order = _core.draw_rows(n, n, block_size=block, seed=task.seed, index=index, stream=0)
+            first = task.offset + index * n + 1
+            steps = [schedule.at(first + begin, index) for begin in range(0, n, size)]
+            descent.epoch(task.weights, order, steps, size, task.n_threads)
             yield EpochEnd(index + 1, task.step_size_at(index))

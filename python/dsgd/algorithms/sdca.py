@@ -90,7 +90,7 @@ class Sdca(Algorithm):
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
         damping = float(task.n_threads) if self.damping is None else self.damping
         solver = _core.Sdca(
-            task.objective,
+            task.linear,
             n_threads=task.n_threads,
             merge_visits=self.merge_every,
             damping=damping,

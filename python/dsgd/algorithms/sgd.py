@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dsgd import _core
 from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
 from dsgd.averaging import check_average
+from dsgd.problem import Problem
 
 __all__ = ["Sgd"]
 
@@ -40,7 +41,9 @@ class Sgd(Algorithm):
 
     name = "sgd"
     summary = "stochastic gradient descent on one thread"
-    capabilities = Capabilities(threads=False, deterministic=True, shares=True)
+    capabilities = Capabilities(
+        threads=False, deterministic=True, shares=True, models=frozenset({"linear", "softmax", "kmeans"})
+    )
 
     block_size: int | None = None
     average: bool | int = False
@@ -49,9 +52,9 @@ class Sgd(Algorithm):
         object.__setattr__(self, "block_size", check_block_size(self.block_size))
         object.__setattr__(self, "average", check_average(self.average))
 
-    def regularises_unseen(self, alphas: tuple[float, float]) -> bool:
-        """Return whether there is no L1: a step of L2 is on all weights."""
-        return alphas[0] == 0
+    def regularises_unseen(self, problem: Problem) -> bool:
+        """Return whether L2 is kept in a scale of all weights: without L1, and where there is one decision value."""
+        return problem.alphas[0] == 0 and problem.layout.per_feature == 1
 
     def epochs(self, task: Task) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
@@ -59,7 +62,7 @@ class Sgd(Algorithm):
         for index in range(task.start_epoch, task.max_epochs):
             epoch = task.epoch(index, self.block_size)
             loss = _core.sgd_epoch(
-                task.objective,
+                task.core,
                 average.iterate,
                 epoch,
                 drift=average.drift,

@@ -17,7 +17,7 @@ from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_
 from dsgd.algorithms.variance_reduction import WINDOW, gradient_norm, longest_safe_step, stands_still
 from dsgd.checks import check_choice, check_flag, check_integer, check_real
 from dsgd.errors import ConfigError
-from dsgd.problem import Sample
+from dsgd.problem import Problem, Sample
 
 __all__ = ["Svrg"]
 
@@ -76,7 +76,9 @@ class Svrg(Algorithm):
 
     name = "svrg"
     summary = "variance reduced SGD, lock-free on several threads"
-    capabilities = Capabilities(threads=True, deterministic=False, schedule="constant")
+    capabilities = Capabilities(
+        threads=True, deterministic=False, schedule="constant", models=frozenset({"linear", "softmax"})
+    )
 
     inner_steps: int | Literal["window"] | None = None
     anchor: str = "last"
@@ -100,7 +102,7 @@ class Svrg(Algorithm):
         if self.mean_gradient == "scalar" and self.accelerated == "sample":
             raise ConfigError("accelerated='sample' needs mean_gradient='reweighted': two numbers keep one step size")
 
-    def regularises_unseen(self, alphas: tuple[float, float]) -> bool:  # noqa: ARG002
+    def regularises_unseen(self, problem: Problem) -> bool:  # noqa: ARG002
         """Return True: what no row holds is regularised by the steps of the inner loop."""
         return True
 
@@ -116,7 +118,7 @@ class Svrg(Algorithm):
             raise ConfigError("mean_gradient='scalar' needs penalty 'l2' or 'none': a soft threshold is no multiplier")
         longest = self._longest_step(task)
         solver = _core.Svrg(
-            task.objective,
+            task.linear,
             n_threads=task.n_threads,
             mean_gradient=self.mean_gradient,
             max_sigma=self.max_sigma if self.accelerated == "sample" else 0.0,
@@ -190,8 +192,9 @@ class _Window:
 
     def __init__(self, task: Task) -> None:
         rows = np.random.default_rng(task.seed).permutation(task.n_samples)[:_SEEN_ROWS]
+        self._whole = task.problem
         self._sample = Sample.cut(task.problem.matrix, np.sort(rows))
-        self._objective = self._sample.problem(task.problem).objective(1)
+        self._objective = self._sample.problem(task.problem).linear_objective(1)
         self._values: list[float] = []
 
     def open(self, weights: NDArray[Any]) -> None:
@@ -204,7 +207,7 @@ class _Window:
         return stands_still(self._values)
 
     def _value(self, weights: NDArray[Any]) -> float:
-        return self._objective.value(self._sample.weights(weights), 1)
+        return self._objective.value(self._sample.weights(self._whole, weights), 1)
 
 
 def _check_inner_steps(value: Any) -> int | Literal["window"] | None:

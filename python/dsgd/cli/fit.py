@@ -18,7 +18,7 @@ from dsgd.data.inputs import match_features
 from dsgd.data.libsvm import ReadOptions
 from dsgd.data.reading import load_alike
 from dsgd.errors import ConfigError
-from dsgd.losses import LOSSES
+from dsgd.losses import LOSSES, MLP, KMeans, Loss, SquaredMLP
 from dsgd.schedules import SCHEDULES
 
 __all__ = ["fit"]
@@ -29,8 +29,13 @@ def fit(
     test: Annotated[Path | None, typer.Option(help="file to score every epoch on")] = None,
     algo: Annotated[str, typer.Option(help="see `dsgd algorithms`")] = "hogwild",
     loss: Annotated[str, typer.Option(help=", ".join(LOSSES))] = "hinge",
-    penalty: Annotated[str, typer.Option(help="l2, l1, elasticnet or none")] = "l2",
+    penalty: Annotated[str, typer.Option(help="auto (l2; none for kmeans), l2, l1, elasticnet or none")] = "auto",
     alpha: Annotated[float, typer.Option(help="strength of the penalty")] = 1e-4,
+    n_clusters: Annotated[int | None, typer.Option(help="of loss kmeans; default: 8", show_default=False)] = None,
+    hidden: Annotated[
+        str | None,
+        typer.Option(help="units of the layers of losses mlp and squared_mlp; default: 100", show_default=False),
+    ] = None,
     l1_ratio: Annotated[float, typer.Option(help="share of l1 in elasticnet")] = 0.15,
     intercept: Annotated[bool, typer.Option(help="fit an intercept")] = True,
     step_size: Annotated[str, typer.Option(help="first step size; auto searches for one")] = "auto",
@@ -66,7 +71,7 @@ def fit(
     history: Annotated[Path | None, typer.Option(help="write the history here (JSON)")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
 ) -> None:
-    """Train a linear model on TRAIN."""
+    """Train a model on TRAIN."""
     algorithm = resolve_algorithm(algo, options_of(option or []))
     check_outputs(model=model, history=history, checkpoint=checkpoint)
     cluster = _cluster(workers, checkpoint, checkpoint_every, resume)
@@ -80,7 +85,7 @@ def fit(
     result = dsgd.fit(
         data,
         algo=algorithm,
-        loss=loss,
+        loss=_loss_of(loss, n_clusters, hidden),
         penalty=penalty,
         alpha=alpha,
         l1_ratio=l1_ratio,
@@ -112,6 +117,22 @@ def _cluster(
         return None
     every = None if checkpoint is None else checkpoint_every
     return dsgd.LocalCluster(workers=workers, checkpoint=checkpoint, checkpoint_every=every, resume=resume)
+
+
+def _loss_of(name: str, n_clusters: int | None, hidden: str | None) -> str | Loss:
+    if n_clusters is not None and name != KMeans.name:
+        raise ConfigError(f"--n-clusters is for --loss kmeans, not {name}")
+    networks = {kind.name: kind for kind in (MLP, SquaredMLP)}
+    if hidden is not None and name not in networks:
+        raise ConfigError(f"--hidden is for --loss mlp and squared_mlp, not {name}")
+    if n_clusters is not None:
+        return KMeans(n_clusters)
+    if hidden is None:
+        return name
+    units = hidden.split(",")
+    if not all(each.strip().isdecimal() for each in units):
+        raise ConfigError(f"--hidden takes numbers of units, such as 200,100, not {hidden!r}")
+    return networks[name](tuple(map(int, units)))
 
 
 def _summarise(result: dsgd.FitResult, data: dsgd.data.Dataset) -> None:

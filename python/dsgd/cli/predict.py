@@ -14,7 +14,7 @@ from dsgd.cli.labels import against_the_rest
 from dsgd.data import load
 from dsgd.data.inputs import match_features
 from dsgd.files import replacing
-from dsgd.result import LinearModel
+from dsgd.models import Model
 
 __all__ = ["predict"]
 
@@ -34,7 +34,7 @@ def predict(
 ) -> None:
     """Predict the label (or value) of every row of DATA, one a line; the score goes to standard error."""
     result = dsgd.load(model)
-    rows = load(data, dtype=result.coef_.dtype, index_base=index_base or result.index_base or "auto")
+    rows = load(data, dtype=result.model.weights.dtype, index_base=index_base or result.index_base or "auto")
     decision = result.decision_function(match_features(rows.X, result.model.n_features))
     predictions = result.model.labels(decision)
     numeric = predictions.dtype.kind in "biuf"
@@ -48,8 +48,10 @@ def predict(
     sys.stderr.write(report)
 
 
-def _score(model: LinearModel, decision: NDArray[Any], labels: NDArray[Any]) -> str:
+def _score(model: Model, decision: NDArray[Any], labels: NDArray[Any]) -> str:
     """Return the line that says how good the predictions are, or why that is not known."""
+    if not model.loss.supervised:
+        return f"score {model.score_of(decision, None):.10g} on {len(decision)} rows\n"
     words = model.classes is not None and model.classes.dtype.kind == "U"
     if words != (labels.dtype.kind == "U"):
         return "no score: the labels of one of the data and the model are words, of the other numbers\n"

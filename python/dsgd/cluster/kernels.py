@@ -88,7 +88,7 @@ class Kernels:
         self.problem = problem
         self.work = Work()
         self._threads = n_threads
-        self._objective = problem.objective(n_threads, inverse_frequency)
+        self._objective = problem.linear_objective(n_threads, inverse_frequency)
         self._n_parameters = problem.matrix.n_features + int(problem.fit_intercept)
         self._scratch = np.empty(self._n_parameters)  # new pages from the system would cost more than the work
         self._sample: tuple[_core.LinearObjective, int, int] | None = None
@@ -247,7 +247,7 @@ class Kernels:
         if self._sample is None:
             rows = np.linspace(0, self.n_samples - 1, min(self.n_samples, _SAMPLE_ROWS)).astype(np.intp)
             problem = part(self.problem, rows)
-            self._sample = (problem.objective(1), stored_entries(problem.matrix), len(rows))
+            self._sample = (problem.linear_objective(1), stored_entries(problem.matrix), len(rows))
         objective, entries, n_rows = self._sample
         self.count(entries=entries, samples=n_rows)
         return objective.mean_loss(weights, 1)
@@ -278,4 +278,4 @@ class Kernels:
     @functools.cached_property
     def _local_frequencies(self) -> NDArray[Any] | None:
         """N / d_j of this worker's rows."""
-        return self.problem.objective(self._threads).inverse_frequency
+        return self.problem.linear_objective(self._threads).inverse_frequency

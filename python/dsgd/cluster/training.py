@@ -27,8 +27,9 @@ from dsgd.cluster.trace import Trace
 from dsgd.data.partition import deal
 from dsgd.errors import ConfigError, DivergedError
 from dsgd.history import History, Record
+from dsgd.models import Model
 from dsgd.progress import ProgressReport
-from dsgd.result import Evaluation, LinearModel
+from dsgd.result import Evaluation
 from dsgd.step_search import choose_steps
 from dsgd.stopping import Stopping
 from dsgd.training import explosion_bound
@@ -103,7 +104,7 @@ def assignment(algorithm: DistributedAlgorithm, task: Task, n_nodes: int) -> Ass
         algorithm=algorithm,
         problem=problem,
         rows=[np.zeros(1, np.intp)] * has_coordinator + rows,
-        inverse_frequency=task.objective.inverse_frequency,  # counted once, of the whole data
+        inverse_frequency=task.linear.inverse_frequency,  # counted once, of the whole data
         n_threads=task.n_threads,
         start=task.weights.copy(),
         max_clocks=max_clocks,
@@ -122,7 +123,7 @@ class _Recorder:
         self,
         work: Assignment,
         task: Task,
-        model: LinearModel,
+        model: Model,
         evaluation: Evaluation | None,
         stopping: Stopping,
         callbacks: Sequence[Callback],
@@ -200,7 +201,7 @@ def train_on_cluster(
     algorithm: DistributedAlgorithm,
     cluster: Cluster,
     tasks: Sequence[Task],
-    model: LinearModel,
+    model: Model,
     evaluation: Evaluation | None,
     stopping: Stopping,
     evaluate_every: int,
@@ -216,7 +217,7 @@ def train_on_cluster(
     cluster : Simulation or LocalCluster
     tasks : sequence of Task
         One, which is trained in place.
-    model : LinearModel
+    model : Model
         Whose only row of weights the task trains.
     evaluation : Evaluation or None
     stopping : Stopping

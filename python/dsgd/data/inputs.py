@@ -25,6 +25,7 @@ __all__ = [
     "match_features",
     "real_dtype",
     "stored_entries",
+    "take_rows",
 ]
 
 _LOG = logging.getLogger("dsgd")
@@ -238,3 +239,12 @@ def csr_in_place(
     X = kind((len(indptr) - 1, n_features), dtype=data.dtype)
     X.indptr, X.indices, X.data = indptr, indices, data
     return X
+
+
+def take_rows(matrix: _core.Matrix, rows: NDArray[np.intp]) -> Any:
+    """Return a copy of some rows, as an array in C order or a CSR matrix."""
+    arrays = matrix.arrays
+    if not isinstance(arrays, tuple):
+        return np.ascontiguousarray(arrays[rows])
+    indptr, indices, data = arrays
+    return csr_in_place(indptr, indices, data, matrix.n_features)[rows]

@@ -12,11 +12,12 @@ from dsgd.checks import check_real, shown
 from dsgd.data.inputs import as_array, as_real
 from dsgd.errors import ConfigError, DataError
 from dsgd.losses import Loss
+from dsgd.parameters import ParameterLayout
 
 __all__ = ["as_initial_weights", "as_labels", "as_sample_weight", "as_targets", "check_same_kind", "one_vs_all"]
 
 
-def as_labels(y: ArrayLike, n_rows: int) -> NDArray[Any]:
+def as_labels(y: ArrayLike | None, n_rows: int) -> NDArray[Any]:
     """Return y as an array of numbers or strings of shape (n_rows,); `DataError` if it is not that."""
     labels = as_array(y, "y")
     if labels.dtype.kind == "U" and isinstance(y, list | tuple):
@@ -60,7 +61,9 @@ def _cast(values: NDArray[Any], dtype: np.dtype[Any], what: str) -> NDArray[Any]
     return cast
 
 
-def as_targets(y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def as_targets(
+    y: ArrayLike | None, loss: Loss, n_rows: int, dtype: np.dtype[Any]
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Return the targets of every binary problem or of the one regression, and the classes that they stand for.
 
     Parameters
@@ -78,7 +81,8 @@ def as_targets(y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]) -> t
     -------
     targets : ndarray of shape (n_problems, n_samples)
         For two classes one row, -1 for the smaller class and +1 for the larger; for more one row a class, +1 for it and
-        -1 for all others (one-vs-all).
+        -1 for all others (one-vs-all). For a joint loss one row, the number of the class. Zeros where the loss has no
+        targets.
     classes : ndarray of shape (n_classes,) or None
         Sorted; None for regression.
 
@@ -87,6 +91,8 @@ def as_targets(y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]) -> t
     DataError
         If the length is not that of X, a target is not finite, or there is only one class.
     """
+    if not loss.supervised:
+        return np.zeros((1, n_rows), dtype), None
     labels = as_labels(y, n_rows)
     if not loss.classification:
         return _cast(as_real(labels, "y"), dtype, "y")[None], None
@@ -99,6 +105,8 @@ def as_targets(y: ArrayLike, loss: Loss, n_rows: int, dtype: np.dtype[Any]) -> t
         raise DataError(
             f"y has {len(classes)} different labels in {n_rows} rows; for regression use loss='squared', say"
         )
+    if loss.joint:
+        return np.searchsorted(classes, labels).astype(dtype)[None], classes
     return one_vs_all(labels, classes, dtype), classes
 
 
@@ -111,7 +119,7 @@ def one_vs_all(labels: NDArray[Any], classes: NDArray[Any], dtype: np.dtype[Any]
 def as_sample_weight(
     sample_weight: ArrayLike | None,
     class_weight: Any,
-    y: ArrayLike,
+    y: ArrayLike | None,
     classes: NDArray[Any] | None,
     n_rows: int,
     dtype: np.dtype[Any],
@@ -176,19 +184,19 @@ def _class_weights(class_weight: Any, classes: NDArray[Any], member: NDArray[Any
 
 
 def as_initial_weights(
-    init: ArrayLike | None, n_problems: int, n_parameters: int, dtype: np.dtype[Any]
+    init: ArrayLike | None, n_problems: int, layout: ParameterLayout, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
     """Return the weights to start from, of shape (n_problems, n_parameters): a copy of `init`, or zeros for None.
 
     Raises
     ------
     DataError
-        Unless `init` is finite and of that shape, or of shape (n_parameters,) for one problem.
+        Unless `init` is finite and of the shape of the layout, or for several problems of so many of these.
     """
     if init is None:
-        return np.zeros((n_problems, n_parameters), dtype)
+        return np.zeros((n_problems, layout.size), dtype)
     weights = _cast(as_real(as_array(init, "init"), "init"), dtype, "init")
-    expected = (n_parameters,) if n_problems == 1 else (n_problems, n_parameters)
+    expected = layout.shape if n_problems == 1 else (n_problems, *layout.shape)
     if weights.shape != expected:
         raise DataError(
             f"init has shape {weights.shape}; it must be {expected}: a weight for every feature, then the intercept if "
@@ -196,4 +204,4 @@ def as_initial_weights(
         )
     if not np.isfinite(weights).all():
         raise DataError(f"init{np.argwhere(~np.isfinite(weights))[0].tolist()} is not finite")
-    return weights.reshape(n_problems, n_parameters).copy()
+    return np.stack([layout.pack(each) for each in weights.reshape(n_problems, *layout.shape)])

@@ -6,7 +6,7 @@ import contextlib
 import time
 import warnings
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -20,10 +20,12 @@ from dsgd.data.inputs import as_matrix
 from dsgd.data.targets import as_initial_weights
 from dsgd.errors import ConfigError, DataError
 from dsgd.estimators.callbacks import CallbackSupportMixin, FitCallbacks
-from dsgd.estimators.translate import job_of
+from dsgd.estimators.translate import job_of, loss_of
 from dsgd.job import Job
+from dsgd.models import MODELS
+from dsgd.parameters import ParameterLayout
 from dsgd.problem import measure
-from dsgd.result import Evaluation, LinearModel
+from dsgd.result import Evaluation
 from dsgd.stopping import Standstill
 from dsgd.training import train
 
@@ -46,8 +48,10 @@ class Rows(NamedTuple):
 class SgdEstimator(CallbackSupportMixin, BaseEstimator):
     """The half that is dsgd's: the other base of an estimator is scikit-learn's of the same name."""
 
-    _labels: ClassVar[NDArray[np.float64] | None] = None
-    """The targets of a problem of classification; None for regression."""
+    @property
+    def _labels(self) -> NDArray[np.float64] | None:
+        """The targets of a problem of classification; None for regression."""
+        return None
 
     def _checked(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool) -> tuple[Any, Any, Any]:
         """Return X, y and sample_weight as scikit-learn checks them, X in float32 or float64."""
@@ -99,22 +103,28 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _start(self, rows: Rows, coef: Any, intercept: Any) -> NDArray[Any]:
         """Return flat parameter vectors to start from, one a problem; `DataError` for what does not fit the data."""
-        n_problems, n_features, dtype = len(rows.targets), rows.X.shape[1], rows.X.dtype
-        start = np.zeros((n_problems, n_features + 1), dtype)
+        n_features, dtype = rows.X.shape[1], rows.X.dtype
+        layout = self._layout(n_features)
+        n_rows = len(rows.targets) * layout.per_feature
+        start = np.zeros((n_rows, n_features + 1), dtype)
         if coef is not None:
             given = np.asarray(coef.toarray() if scipy.sparse.issparse(coef) else coef)
-            if given.shape != (n_problems, n_features) and (n_problems > 1 or given.shape != (n_features,)):
-                raise DataError(f"coef_init has shape {given.shape}; it must be ({n_problems}, {n_features})")
+            if given.shape != (n_rows, n_features) and (n_rows > 1 or given.shape != (n_features,)):
+                raise DataError(f"coef_init has shape {given.shape}; it must be ({n_rows}, {n_features})")
             start[:, :-1] = given
         if intercept is not None:
             given = np.asarray(intercept)
-            if given.shape != (n_problems,) and (n_problems > 1 or given.shape != ()):
-                raise DataError(f"intercept_init has shape {given.shape}; it must be ({n_problems},)")
+            if given.shape != (n_rows,) and (n_rows > 1 or given.shape != ()):
+                raise DataError(f"intercept_init has shape {given.shape}; it must be ({n_rows},)")
             if given.any() and not self.fit_intercept:
                 raise ConfigError(f"intercept_init is {given.tolist()}, but fit_intercept=False; leave one of them out")
             start[:, -1] = given
         init = start if self.fit_intercept else start[:, :-1]
-        return as_initial_weights(init[0] if n_problems == 1 else init, n_problems, init.shape[1], dtype)
+        return as_initial_weights(init[0] if n_rows == 1 else init, len(rows.targets), layout, dtype)
+
+    def _layout(self, n_features: int) -> ParameterLayout:
+        """Return where the parameters of one problem lie."""
+        return loss_of(self).layout(n_features, len(getattr(self, "classes_", ())), bool(self.fit_intercept))
 
     def _train(
         self,
@@ -131,7 +141,10 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         begin = time.perf_counter()
         matrix = as_matrix(rows.X, job.n_threads)
         scale = measure(matrix, rows.sample_weight, job.n_threads)
-        tasks = job.tasks(matrix, rows.targets, rows.sample_weight, weights, scale=scale, fresh=fresh)
+        n_classes = 0 if self._labels is None else len(self.classes_)
+        tasks = job.tasks(
+            matrix, rows.targets, rows.sample_weight, weights, n_classes=n_classes, scale=scale, fresh=fresh
+        )
         job.choose_steps(tasks)
         average = getattr(job.algorithm, "average", False)
         if average:
@@ -140,9 +153,8 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         evaluate_every = int(calls is not None and (self.tol is not None or self.verbose > 0))
         epochs = []
         for k, task in enumerate(tasks):
-            model = LinearModel(
-                weights=weights[k : k + 1], fit_intercept=job.fit_intercept, loss=job.loss, classes=self._labels
-            )
+            description = {"fit_intercept": job.fit_intercept}
+            model = MODELS[job.loss.model].from_description(description, weights[k : k + 1], job.loss, self._labels)
             stopping = Standstill(tol=self.tol, patience=self.n_iter_no_change, on_score=held_out is not None)
             evaluation = None
             if held_out is not None:
@@ -169,8 +181,9 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _attributes(self, weights: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return coef_ and intercept_ in the shapes of scikit-learn, in memory of their own."""
-        if self.fit_intercept:
-            coef, intercept = weights[:, :-1].copy(), weights[:, -1].copy()
-        else:
-            coef, intercept = weights.copy(), np.zeros(len(weights), weights.dtype)
+        n_features = self.n_features_in_
+        layout = self._layout(n_features)
+        by_row = np.concatenate([np.atleast_2d(layout.unpack(flat)) for flat in weights])
+        coef = np.ascontiguousarray(by_row[:, :n_features])
+        intercept = by_row[:, -1].copy() if self.fit_intercept else np.zeros(len(coef), weights.dtype)
         return {"coef_": coef[0] if self._labels is None else coef, "intercept_": intercept}

@@ -8,7 +8,7 @@ from typing import Any
 
 from dsgd.callbacks import Callback
 from dsgd.history import Record
-from dsgd.result import LinearModel
+from dsgd.models import Model
 
 __all__ = ["CallbackSupportMixin", "FitCallbacks"]
 
@@ -67,7 +67,7 @@ class FitCallbacks:
             self._end(self._fit)
 
     def _after_epoch(self, parent: Any) -> Callback:
-        def call(record: Record, model: LinearModel) -> bool:  # noqa: ARG001
+        def call(record: Record, model: Model) -> bool:  # noqa: ARG001
             context = parent.subcontext(task_name="epoch")  # nothing of dsgd is called before an epoch
             self._begin(context)
             return self._end(context)

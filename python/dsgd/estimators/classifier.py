@@ -24,8 +24,10 @@ __all__ = ["SGDClassifier"]
 
 
 def _has_probabilities(estimator: Any) -> bool:
-    if estimator.loss not in ("log_loss", "logistic", "modified_huber"):
-        raise AttributeError(f"loss {estimator.loss!r} has no probabilities; use 'log_loss' or 'modified_huber'")
+    if estimator.loss not in ("log_loss", "logistic", "modified_huber", "softmax"):
+        raise AttributeError(
+            f"loss {estimator.loss!r} has no probabilities; use 'log_loss', 'modified_huber' or 'softmax'"
+        )
     return True
 
 
@@ -39,6 +41,8 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
     ----------
     loss : str, default="hinge"
         scikit-learn's names, and dsgd's: ``"logistic"`` is ``"log_loss"``, ``"squared"`` is ``"squared_error"``.
+        ``"softmax"`` is multinomial logistic regression, which trains all classes together rather than each against all
+        others; of two classes it is ``"log_loss"``.
     penalty : {"l2", "l1", "elasticnet", None}, default="l2"
     alpha : float, default=1e-4
         Strength of the penalty; also sets the steps of ``learning_rate="optimal"``.
@@ -113,12 +117,11 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **linear_model.SGDClassifier._parameter_constraints,
-        "loss": [StrOptions({*linear_model.SGDClassifier.loss_functions, *OWN_NAMES.values()})],
+        "loss": [StrOptions({*linear_model.SGDClassifier.loss_functions, *OWN_NAMES.values(), "softmax"})],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "n_jobs": [Integral, None],
         "algo": [StrOptions({"auto", *REGISTRY}), Algorithm],
     }
-    _labels = np.array([-1.0, 1.0])
 
     def __init__(
         self,
@@ -247,14 +250,22 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
         self._partial_fit_rows(self._rows(X, y, sample_weight))
         return self
 
+    @property
+    def _labels(self) -> NDArray[np.float64]:
+        """The targets of a problem."""
+        return np.arange(float(len(self.classes_))) if loss_of(self).joint else np.array([-1.0, 1.0])
+
     def _rows(self, X: Any, y: NDArray[Any], sample_weight: Any) -> Rows:
-        targets = one_vs_all(y, self.classes_, X.dtype)
+        if loss_of(self).joint:
+            targets = np.searchsorted(self.classes_, y).astype(X.dtype)[None]
+        else:
+            targets = one_vs_all(y, self.classes_, X.dtype)
         weight = as_sample_weight(sample_weight, self.class_weight, y, self.classes_, X.shape[0], X.dtype)
         return Rows(X, targets, weight)
 
     @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return the probabilities of the classes, for the losses log_loss and modified_huber.
+        """Return the probabilities of the classes, for the losses log_loss, modified_huber and softmax.
 
         Parameters
         ----------
@@ -263,7 +274,7 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
         Returns
         -------
         ndarray of float64, shape (n_samples, n_classes)
-            For more than two classes those of each against all others, scaled to sum 1.
+            For more than two classes, unless by softmax, those of each against all others, scaled to sum 1.
         """
         return loss_of(self).probabilities(self.decision_function(X))
 

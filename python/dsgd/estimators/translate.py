@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from dsgd.algorithms import Algorithm, resolve_algorithm
 from dsgd.errors import ConfigError
 from dsgd.job import Job, penalty_strengths, threads_of
-from dsgd.losses import LOSSES, SKLEARN_NAMES, Loss
+from dsgd.losses import LOSSES, SKLEARN_NAMES, Logistic, Loss, Softmax
 from dsgd.schedules import (
     Adaptive,
     Constant,
@@ -22,7 +22,7 @@ from dsgd.schedules import (
 )
 from dsgd.threads import default_threads
 
-__all__ = ["OWN_NAMES", "job_of", "loss_of"]
+__all__ = ["OWN_NAMES", "job_of", "loss_of", "threads_of_jobs"]
 
 OWN_NAMES = {theirs: ours for ours, theirs in SKLEARN_NAMES.items()}
 """What dsgd calls the losses that have another name in scikit-learn."""
@@ -48,7 +48,7 @@ def job_of(estimator: Any, n_rows: int, *, max_epochs: int, start_epoch: int = 0
     ConfigError
         For a combination of parameters that is not possible.
     """
-    threads = _threads(estimator.n_jobs)
+    threads = threads_of_jobs(estimator.n_jobs)
     algorithm = _algorithm(estimator, threads, n_rows)
     own_step = estimator.learning_rate == "optimal" or not algorithm.capabilities.stochastic
     return Job(
@@ -69,8 +69,10 @@ def job_of(estimator: Any, n_rows: int, *, max_epochs: int, start_epoch: int = 0
 
 
 def loss_of(estimator: Any) -> Loss:
-    """Return the loss, by the name that either library has for it."""
+    """Return the loss, by the name that either library has for it; of two classes the softmax is the logistic loss."""
     kind = LOSSES[OWN_NAMES.get(estimator.loss, estimator.loss)]
+    if kind is Softmax and len(estimator.classes_) == 2:
+        kind = Logistic
     return kind(**{field.name: getattr(estimator, field.name) for field in dataclasses.fields(kind)})
 
 
@@ -89,7 +91,7 @@ def _schedule(estimator: Any) -> Schedule:
     return schedules[estimator.learning_rate]()
 
 
-def _threads(n_jobs: int | None) -> int:
+def threads_of_jobs(n_jobs: int | None) -> int:
     """Return the number of threads: joblib's reading of `n_jobs`, but never more than one unless asked for."""
     if n_jobs == 0:
         raise ConfigError("n_jobs must not be 0; None is one thread, -1 all processors that the process may use")

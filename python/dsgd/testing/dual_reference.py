@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from dsgd.testing.reference import DERIVATIVES, Array
+from dsgd.testing.loss_reference import DERIVATIVES, Array
 
 __all__ = ["dual_step", "sdca"]
 

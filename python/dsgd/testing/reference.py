@@ -1,18 +1,22 @@
 """The algorithms in plain numpy, one sample after the other: what the core must equal on one thread.
 
-Nothing here is shared with the core, not even the losses, so that an error cannot hide in both.
+Nothing here is shared with the core, not even the losses, so that an error cannot hide in both. With the loss softmax w
+has shape (n_features, n_classes), b (n_classes,), and y the numbers of classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsgd.testing.loss_reference import DERIVATIVES, EPSILON, VALUES, Array
+
 __all__ = [
     "DERIVATIVES",
+    "EPSILON",
     "VALUES",
     "hogwild_iterates",
     "iterates",
@@ -23,11 +27,6 @@ __all__ = [
     "steps",
     "svrg_epoch",
 ]
-
-Array = NDArray[np.float64]
-
-EPSILON = 0.1
-"""The width of huber and of the losses that are insensitive to small errors."""
 
 
 def l2_period(shrinkage: float) -> int:
@@ -51,111 +50,11 @@ def turn(row: int) -> int:
     return (row * 0x9E3779B97F4A7C15 % 2**64) >> 61
 
 
-def _hinge_value(z: Array, y: Array) -> Array:
-    return np.maximum(0, 1 - y * z)
-
-
-def _hinge_derivative(z: Array, y: Array) -> Array:
-    return np.where(y * z < 1, -y, 0.0)
-
-
-def _logistic_value(z: Array, y: Array) -> Array:
-    return np.logaddexp(0, -y * z)
-
-
-def _logistic_derivative(z: Array, y: Array) -> Array:
-    return -y * np.exp(-np.logaddexp(0, y * z))
-
-
-def _squared_value(z: Array, y: Array) -> Array:
-    return (z - y) ** 2 / 2
-
-
-def _squared_derivative(z: Array, y: Array) -> Array:
-    return z - y
-
-
-def _squared_hinge_value(z: Array, y: Array) -> Array:
-    return np.where(y * z < 1, (1 - y * z) ** 2, 0.0)
-
-
-def _squared_hinge_derivative(z: Array, y: Array) -> Array:
-    return np.where(y * z < 1, -2 * y * (1 - y * z), 0.0)
-
-
-def _modified_huber_value(z: Array, y: Array) -> Array:
-    return np.where(y * z < -1, -4 * y * z, _squared_hinge_value(z, y))
-
-
-def _modified_huber_derivative(z: Array, y: Array) -> Array:
-    return np.where(y * z < -1, -4 * y, _squared_hinge_derivative(z, y))
-
-
-def _huber_value(z: Array, y: Array) -> Array:
-    distance = np.abs(z - y)
-    return np.where(distance <= EPSILON, distance**2 / 2, EPSILON * (distance - EPSILON / 2))
-
-
-def _huber_derivative(z: Array, y: Array) -> Array:
-    return np.where(np.abs(z - y) <= EPSILON, z - y, EPSILON * np.sign(z - y))
-
-
-def _epsilon_insensitive_value(z: Array, y: Array) -> Array:
-    return np.where(np.abs(z - y) > EPSILON, np.abs(z - y) - EPSILON, 0.0)
-
-
-def _epsilon_insensitive_derivative(z: Array, y: Array) -> Array:
-    return np.where(np.abs(z - y) > EPSILON, np.sign(z - y), 0.0)
-
-
-def _squared_epsilon_insensitive_value(z: Array, y: Array) -> Array:
-    return _epsilon_insensitive_value(z, y) ** 2
-
-
-def _squared_epsilon_insensitive_derivative(z: Array, y: Array) -> Array:
-    return 2 * _epsilon_insensitive_value(z, y) * np.sign(z - y)
-
-
-def _perceptron_value(z: Array, y: Array) -> Array:
-    return np.where(y * z < 0, -y * z, 0.0)
-
-
-def _perceptron_derivative(z: Array, y: Array) -> Array:
-    return np.where(y * z <= 0, -y, 0.0)
-
-
-VALUES: dict[str, Callable[[Array, Array], Array]] = {
-    "hinge": _hinge_value,
-    "logistic": _logistic_value,
-    "squared": _squared_value,
-    "squared_hinge": _squared_hinge_value,
-    "modified_huber": _modified_huber_value,
-    "huber": _huber_value,
-    "epsilon_insensitive": _epsilon_insensitive_value,
-    "squared_epsilon_insensitive": _squared_epsilon_insensitive_value,
-    "perceptron": _perceptron_value,
-}
-"""l(z, y) by the name of the loss."""
-
-DERIVATIVES: dict[str, Callable[[Array, Array], Array]] = {
-    "hinge": _hinge_derivative,
-    "logistic": _logistic_derivative,
-    "squared": _squared_derivative,
-    "squared_hinge": _squared_hinge_derivative,
-    "modified_huber": _modified_huber_derivative,
-    "huber": _huber_derivative,
-    "epsilon_insensitive": _epsilon_insensitive_derivative,
-    "squared_epsilon_insensitive": _squared_epsilon_insensitive_derivative,
-    "perceptron": _perceptron_derivative,
-}
-"""dl/dz by the name of the loss."""
-
-
 def objective(
     X: Array,
     y: Array,
     w: Array,
-    b: float,
+    b: Any,
     *,
     loss: str,
     alpha: float,
@@ -179,15 +78,15 @@ def objective(
     float
     """
     losses = sample_weight * VALUES[loss](X @ w + b, y)
-    return float(np.mean(losses) + alpha / 2 * (w @ w) + alpha_l1 * np.abs(w).sum())
+    return float(np.mean(losses) + alpha / 2 * np.square(w).sum() + alpha_l1 * np.abs(w).sum())
 
 
 def loss_gradient(
-    X: Array, y: Array, w: Array, b: float, *, loss: str, sample_weight: Array | float = 1.0
-) -> tuple[Array, float]:
+    X: Array, y: Array, w: Array, b: Any, *, loss: str, sample_weight: Array | float = 1.0
+) -> tuple[Array, Any]:
     """Return the gradient of (1/n) sum_i s_i l(w.x_i + b, y_i) in w and in b; parameters as for `objective`."""
-    derivative = sample_weight * DERIVATIVES[loss](X @ w + b, y) / len(y)
-    return X.T @ derivative, float(derivative.sum())
+    derivative = (sample_weight * DERIVATIVES[loss](X @ w + b, y).T).T / len(y)
+    return X.T @ derivative, derivative.sum(axis=0)
 
 
 def steps(name: str, step_size: float, *, n_samples: int, n_epochs: int, alpha: float) -> Array:
@@ -220,7 +119,7 @@ def steps(name: str, step_size: float, *, n_samples: int, n_epochs: int, alpha: 
     }[name]
 
 
-def sgd(X: Array, y: Array, order: Iterable[int], steps: Iterable[float], **problem: Any) -> tuple[Array, float]:
+def sgd(X: Array, y: Array, order: Iterable[int], steps: Iterable[float], **problem: Any) -> tuple[Array, Any]:
     """Return w and b after one step of stochastic gradient descent for every element of `order`.
 
     Parameters
@@ -242,8 +141,8 @@ def sgd(X: Array, y: Array, order: Iterable[int], steps: Iterable[float], **prob
 def sgd_iterates(
     X: Array, y: Array, order: Iterable[int], steps: Iterable[float], **problem: Any
 ) -> Iterator[tuple[Array, float]]:
-    """Yield w and b after every step of `sgd`: where there is no L1, L2 shrinks all weights."""
-    whole = problem.get("alpha_l1", 0.0) == 0
+    """Yield w and b after every step of `sgd`: of one decision value and without L1, L2 shrinks all weights."""
+    whole = problem.get("alpha_l1", 0.0) == 0 and problem["loss"] != "softmax"
     return iterates(X, y, ([i] for i in order), steps, spread=not whole, **problem)
 
 
@@ -259,6 +158,11 @@ def _share(rule: str, loss: float, x: Array, step: float) -> float:
     if rule == "pa1":
         return min(1.0, loss / (step * float(x @ x))) if x.any() else 0.0
     return loss / (float(x @ x) + 1 / (2 * step)) / step if rule == "pa2" else 1.0
+
+
+def _as_column(p: Array, like: Array) -> Array:
+    """Return a number a feature so that it broadcasts over the classes, if `like` has some."""
+    return p if like.ndim == 1 else p[:, None]
 
 
 def iterates(
@@ -277,7 +181,7 @@ def iterates(
     batch_size: int = 1,
     rule: str = "whole",
     spread: bool = True,
-) -> Iterator[tuple[Array, float]]:
+) -> Iterator[tuple[Array, Any]]:
     """Yield w and b after every step of mini-batch gradient descent; of plain SGD where a batch is one row.
 
     Parameters
@@ -313,30 +217,32 @@ def iterates(
     """
     support = np.ones(X.shape, bool) if stored is None else stored
     frequency = np.maximum(support.sum(axis=0), 1) / len(X)
+    shape = () if loss != "softmax" else (int(y.max()) + 1,)  # of what a sample has one of
     mean_inverse = X.size / max(int(support.sum()), 1)
     importance = np.ones(len(X)) if sample_weight is None else sample_weight
     visits = np.zeros(len(X), int)  # of each row, one an epoch
-    w, b = np.zeros(X.shape[1]), 0.0
+    w, b = np.zeros((X.shape[1], *shape)), np.zeros(shape)
     for batch, step in zip(batches, steps, strict=True):
         share = step / batch_size
         # All gradients of the batch first, at the same weights.
         decisions = [np.asarray(X[i] @ w + b) for i in batch]
         gradients = [
-            float(importance[i] * DERIVATIVES[loss](z, y[i])) * _share(rule, float(VALUES[loss](z, y[i])), X[i], step)
+            importance[i] * DERIVATIVES[loss](z, y[i]) * _share(rule, float(VALUES[loss](z, y[i])), X[i], step)
             for i, z in zip(batch, decisions, strict=True)
         ]
         for i, gradient in zip(batch, gradients, strict=True):
             if fit_intercept:
-                b -= intercept_rate * share * gradient
+                b = b - intercept_rate * share * gradient
             if not spread:
                 w = (w - share * gradient * X[i]) / (1 + share * alpha)
                 continue
             visited = support[i]
-            v = w[visited] - share * gradient * X[i, visited]
+            v = w[visited] - share * np.multiply.outer(X[i, visited], gradient)
+            p = _as_column(frequency[visited], v)
             period = l2_period(share * alpha * mean_inverse) if alpha_l1 == 0 else 1
             if (turn(i) + visits[i]) % period == 0:
-                v = np.sign(v) * np.maximum(0, np.abs(v) - share * alpha_l1 / frequency[visited])
-                v /= (1 + share * alpha / frequency[visited]) ** period  # the degree split, implicit
+                v = np.sign(v) * np.maximum(0, np.abs(v) - share * alpha_l1 / p)
+                v /= (1 + share * alpha / p) ** period  # the degree split, implicit
             w[visited] = v
             visits[i] += 1
         yield w.copy(), b
@@ -346,7 +252,7 @@ def svrg_epoch(
     X: Array,
     y: Array,
     w: Array,
-    b: float,
+    b: Any,
     order: Iterable[int],
     step: float,
     *,
@@ -361,8 +267,8 @@ def svrg_epoch(
     max_sigma: float = 0.0,
     longest_step: float = np.inf,
     frequency: Array | None = None,
-    mean_gradient: tuple[Array, float] | None = None,
-) -> Iterator[tuple[Array, float]]:
+    mean_gradient: tuple[Array, Any] | None = None,
+) -> Iterator[tuple[Array, Any]]:
     """Yield w and b after every inner step of SVRG from the anchor (w, b).
 
     Parameters
@@ -394,24 +300,24 @@ def svrg_epoch(
     support = np.ones(X.shape, bool) if stored is None or form == "scalar" else stored
     frequency = np.maximum(support.sum(axis=0), 1) / len(X) if frequency is None else frequency
     importance = np.ones(len(X)) if sample_weight is None else sample_weight
-    at_anchor = importance * DERIVATIVES[loss](X @ w + b, y)
-    mean, mean_b = (X.T @ at_anchor / len(X), float(at_anchor.mean())) if mean_gradient is None else mean_gradient
+    at_anchor = (importance * DERIVATIVES[loss](X @ w + b, y).T).T
+    mean, mean_b = (X.T @ at_anchor / len(X), at_anchor.mean(axis=0)) if mean_gradient is None else mean_gradient
     w, norms = w.copy(), []
     for i in order:
         visited = support[i]
-        p = frequency[visited]
-        derivative = float(importance[i] * DERIVATIVES[loss](np.asarray(X[i] @ w + b), y[i]))
-        norms.append(abs(derivative) * np.sqrt(X[i] @ X[i] + fit_intercept))
+        p = _as_column(frequency[visited], w)
+        derivative = importance[i] * DERIVATIVES[loss](np.asarray(X[i] @ w + b), y[i])
+        norms.append(np.linalg.norm(derivative) * np.sqrt(X[i] @ X[i] + fit_intercept))
         eta = step
         if max_sigma > 0:
             eta = min(longest_step, step * (1 + min(max_sigma, norms[-1] / np.mean(norms) if norms[-1] > 0 else 0)))
         change = derivative - at_anchor[i]
-        v = w[visited] - eta * (change * X[i, visited] + mean[visited] / p)
+        v = w[visited] - eta * (np.multiply.outer(X[i, visited], change) + mean[visited] / p)
         if form == "inside":
             v -= eta * alpha * w[visited] / p
         else:
             v = np.sign(v) * np.maximum(0, np.abs(v) - eta * alpha_l1 / p) / (1 + eta * alpha / p)
         w[visited] = v
         if fit_intercept:
-            b -= intercept_rate * eta * (change + mean_b)
+            b = b - intercept_rate * eta * (change + mean_b)
         yield w.copy(), b

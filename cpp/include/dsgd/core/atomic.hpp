@@ -111,7 +111,7 @@ class Locked : public detail::PlainAccess, public detail::Unordered {
     static void unlock(std::atomic_flag& flag) { flag.clear(std::memory_order_release); }
 
     std::span<std::atomic_flag> locks_;
-    const Row& row_;
+    Row row_;
     bool intercept_;
   };
 

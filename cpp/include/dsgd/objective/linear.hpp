@@ -3,7 +3,7 @@
 //   F(w, b) = (1/n) sum_i s_i loss(w.x_i + b, y_i) + alpha R(w),
 //
 // over one flat parameter vector with the intercept b last; b is not regularised. The sample weights s_i are not
-// renormalised.
+// renormalised. With a loss of m decision values there are m weights a feature, which are neighbours, and m intercepts.
 #pragma once
 
 #include <algorithm>    // for max
@@ -20,6 +20,7 @@
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/types.hpp"
 #include "dsgd/data/matrix.hpp"
+#include "dsgd/objective/linear_kernel.hpp"
 #include "dsgd/objective/loss.hpp"
 #include "dsgd/objective/penalty.hpp"
 
@@ -33,15 +34,17 @@ struct LinearConfig {
   double intercept_rate = 1;  // the intercept's step, in steps of the other weights
 };
 
-template <typename Data>
+template <typename DataT>
 class LinearObjective {
  public:
+  using Data = DataT;
   using Real = typename Data::Real;
 
   /// How often each feature occurs is counted on `n_threads` threads when somebody first asks, unless
   /// `inverse_frequency` says so: on a shard of the data the penalty needs the frequencies of the whole.
-  /// `sample_weight` may be empty: every s_i is 1. Throws Error(data) when lengths differ and Error(config) for an
-  /// unknown loss, and for inverse frequencies of dense data.
+  /// `sample_weight` may be empty: every s_i is 1. Throws Error(data) when lengths differ, and where the loss wants
+  /// numbers of classes and a target is none; Error(config) for an unknown loss, and for inverse frequencies of dense
+  /// data.
   LinearObjective(Data X, std::span<const Real> y, std::span<const Real> sample_weight, LinearConfig config,
                   std::size_t n_threads, std::span<const Real> inverse_frequency = {});
 
@@ -49,11 +52,13 @@ class LinearObjective {
   /// has the rows of `other`, is feature order[r] there. Throws Error(config) when sizes differ.
   template <typename OtherData>
   LinearObjective(const LinearObjective<OtherData>& other, Data X, std::span<const std::int64_t> order);
-  /// The same with other targets, sharing what was counted; throws Error(data) unless there is one for every row.
+  /// The same with other targets, sharing what was counted; throws Error(data) for targets as the constructor does.
   [[nodiscard]] LinearObjective with_target(std::span<const Real> y) const;
 
   [[nodiscard]] const Data& X() const { return X_; }
   [[nodiscard]] std::span<const Real> y() const { return y_; }
+  /// Empty: every s_i is 1.
+  [[nodiscard]] std::span<const Real> sample_weight() const { return sample_weight_; }
   [[nodiscard]] Real sample_weight(std::size_t i) const { return sample_weight_.empty() ? Real{1} : sample_weight_[i]; }
   [[nodiscard]] const LinearConfig& config() const { return config_; }
   /// Whether features are numbered by falling frequency, as good as.
@@ -66,7 +71,12 @@ class LinearObjective {
     return Data::kSparse ? std::span<const Real>(counted()) : std::span<const Real>();
   }
 
-  [[nodiscard]] std::size_t n_parameters() const { return X_.features() + (config_.fit_intercept ? 1 : 0); }
+  [[nodiscard]] std::size_t n_parameters() const {
+    return (X_.features() + (config_.fit_intercept ? 1 : 0)) * parameters_per_feature();
+  }
+  /// As many as there are decision values.
+  [[nodiscard]] std::size_t parameters_per_feature() const { return config_.loss.n_outputs; }
+  [[nodiscard]] std::size_t residual_size() const { return config_.loss.n_outputs; }
 
   /// The mean loss without the penalty: an exact reduction whose value does not depend on the number of threads.
   [[nodiscard]] double mean_loss(std::span<const Real> weights, std::size_t n_threads) const;
@@ -75,20 +85,23 @@ class LinearObjective {
   [[nodiscard]] double value(std::span<const Real> weights, std::size_t n_threads) const;
 
   /// The gradient of the mean loss alone, without the penalty: an exact reduction, the same for the same number of
-  /// threads. `derivatives` receives s_i loss'(w.x_i + b, y_i) of every row, unless it is empty. Throws Error(config)
-  /// unless `out` has one element for every parameter, and `derivatives` none or one for every row.
+  /// threads. `derivatives` receives the residual of every row, s_i loss'(w.x_i + b, y_i), unless it is empty. Throws
+  /// Error(config) unless `out` has one element for every parameter, and `derivatives` none or those of every row.
   void loss_gradient(std::span<const Real> weights, std::span<double> out, std::size_t n_threads,
                      std::span<Real> derivatives = {}) const;
 
-  /// Calls `f(loss, penalty)` with both as static types.
+  /// Calls `f(kernel)`, which has loss and penalty as static types.
   template <typename F>
   decltype(auto) visit(F&& f) const {
-    return visit_loss(config_.loss, [&](auto loss) -> decltype(auto) {
+    return visit_loss(config_.loss, [&]<typename Loss>(Loss loss) -> decltype(auto) {
+      const auto with = [&]<typename Penalty>(Penalty penalty) -> decltype(auto) {
+        return f(LinearKernel<Data, Loss, Penalty>{*this, loss, penalty});
+      };
       const auto l1 = static_cast<Real>(config_.alpha_l1);
       const auto l2 = static_cast<Real>(config_.alpha_l2);
-      if (l1 == 0 && l2 == 0) return f(loss, NoPenalty{});
-      if (l1 == 0) return f(loss, L2<Real, Frequency>{l2, frequency()});
-      return f(loss, ElasticNet<Real, Frequency>{l1, l2, frequency()});
+      if (l1 == 0 && l2 == 0) return with(NoPenalty{});
+      if (l1 == 0) return with(L2<Real, Frequency>{l2, frequency()});
+      return with(ElasticNet<Real, Frequency>{l1, l2, frequency()});
     });
   }
 
@@ -105,6 +118,8 @@ class LinearObjective {
 
   /// Throws Error(data) unless `size` is that of one element for every row.
   void check_length(const char* what, std::size_t size) const;
+  /// Throws Error(data) unless there is a target for every row, the number of a class where the loss wants that.
+  void check_target() const;
 
   [[nodiscard]] Frequency frequency() const {
     if constexpr (Data::kSparse) {
@@ -148,7 +163,8 @@ LinearObjective<Data>::LinearObjective(const LinearObjective<OtherData>& other, 
   });
 }
 
-/// w.x_i + b for every row of X; throws Error(config) when sizes do not match.
+/// w.x_i + b for every row of X, as many decision values as `out` has elements a row; throws Error(config) when sizes
+/// do not match.
 template <typename Data>
 void decision_function(const Data& X, std::span<const typename Data::Real> weights, bool fit_intercept,
                        std::span<typename Data::Real> out, std::size_t n_threads);

@@ -1,5 +1,6 @@
-// The weights of a linear model as one thread sees them: everything a stochastic step reads and writes, through one
-// write policy of atomic.hpp.
+// The weights of a linear model of one decision value as one thread sees them: everything a stochastic step reads and
+// writes, through one write policy of atomic.hpp. output_weights.hpp has the same for several decision values; what is
+// asked of both takes decision values, and derivatives by them, as spans.
 #pragma once
 
 #include <cstddef>      // for size_t
@@ -42,22 +43,59 @@ class LinearWeights {
     return fit_intercept_ ? product(x) + Policy::load(weights_.back()) : product(x);
   }
 
+  /// The same as the one element of `z`.
+  template <typename Row>
+  void decisions(const Row& x, std::span<Real> z) const {
+    z[0] = decision(x);
+  }
+  template <typename Row>
+  void products(const Row& x, std::span<Real> z) const {
+    z[0] = product(x);
+  }
+  void add_intercepts(std::span<Real> z) const {
+    if (fit_intercept_) z[0] += Policy::load(weights_.back());
+  }
+
   /// One proximal gradient step on the support of x, where `gradient` is the loss's derivative at w.x + b:
   ///   w_j <- prox_j(w_j - step * gradient * x_j),   b <- b - intercept_rate * step * gradient,
   /// the prox only where the penalty is due: `visit` is the row's visit_number (penalty.hpp).
   template <typename Row, typename Penalty>
-  void descend(const Row& x, Real gradient, Real step, Real intercept_rate, const Penalty& penalty,
+  void descend(const Row& x, std::span<const Real> gradient, Real step, Real intercept_rate, const Penalty& penalty,
                std::size_t visit) const {
-    const Real scale = step * gradient;
+    const Real scale = step * gradient[0];
     const std::size_t period = penalty.period(step);
     if (period != 0 && (visit & (period - 1)) == 0) {
       penalty.with_prox(step, period, [&](const auto& prox) {
-        update(x, [&](Real w, Real value, std::size_t j) { return prox(w - scale * value, j); });
+        update(x, [&](Real w, Real value, std::size_t j) { return prox(j)(w - scale * value); });
       });
     } else if (scale != 0) {
       update(x, [&](Real w, Real value, std::size_t /*j*/) { return w - scale * value; });
     }
     if (scale != 0) update_intercept([&](Real b) { return b - intercept_rate * scale; });
+  }
+
+  /// The same, the prox on every visit, with a part of the gradient that does not come from this sample:
+  ///   w_j <- prox_j(w_j - step * (gradient * x_j + pull_j)),   b <- b - intercept_rate * step * (gradient + pull_b).
+  template <typename Row, typename Penalty>
+  void descend_reduced(const Row& x, std::span<const Real> gradient, Real step, Real intercept_rate,
+                       const Penalty& penalty, std::span<const Real> pull) const {
+    const Real g = gradient[0];
+    penalty.with_prox(step, 1, [&](const auto& prox) {
+      update(x, [&](Real w, Real value, std::size_t j) { return prox(j)(w - step * (g * value + pull[j])); });
+    });
+    update_intercept([&](Real b) { return b - intercept_rate * step * (g + pull.back()); });
+  }
+
+  /// w_j <- w_j - scale x_j on the support of x.
+  template <typename Row>
+  void subtract(const Row& x, std::span<const Real> scale) const {
+    const Real factor = scale[0];
+    update(x, [&](Real w, Real value, std::size_t /*j*/) { return w - factor * value; });
+  }
+
+  /// b <- b - change, if there is one.
+  void subtract_intercepts(std::span<const Real> change) const {
+    update_intercept([&](Real b) { return b - change[0]; });
   }
 
   /// w_j becomes f(w_j, x_j, j) for every feature j of x.

@@ -4,11 +4,13 @@
 
 #include <algorithm>    // for clamp, max
 #include <cmath>        // for abs, exp, log1p
+#include <cstddef>      // for size_t
 #include <string>       // for string
 #include <string_view>  // for string_view
 
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/types.hpp"
+#include "dsgd/objective/softmax.hpp"
 
 namespace dsgd {
 
@@ -140,15 +142,17 @@ struct SquaredEpsilonInsensitive {
   }
 };
 
-/// A loss by its name; `epsilon` is the width of those that have one.
+/// A loss by its name; `epsilon` is the width of those that have one, `n_outputs` how many decision values it is of.
 struct LossConfig {
   std::string name;
   double epsilon;
+  std::size_t n_outputs = 1;
 };
 
 /// Calls `f` with the loss of that name: the only place where the list of losses is spelled.
 template <typename F>
 decltype(auto) visit_loss(const LossConfig& config, F&& f) {
+  if (config.name == Softmax::kName) return f(Softmax{config.n_outputs});
   if (config.name == Hinge::kName) return f(Hinge{});
   if (config.name == SquaredHinge::kName) return f(SquaredHinge{});
   if (config.name == Perceptron::kName) return f(Perceptron{});

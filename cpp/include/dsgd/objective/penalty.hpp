@@ -53,10 +53,10 @@ struct NoPenalty {
     return 0;
   }
 
-  /// Calls `f(prox)`, where prox makes `times` proximal steps in a row of a weight and its coordinate.
+  /// Calls `f(prox)`, where prox(j)(w) makes `times` proximal steps in a row of a weight w of feature j.
   template <RealType Real, typename F>
   static void with_prox(Real /*step*/, std::size_t /*times*/, F&& f) {
-    f([](Real w, std::size_t /*j*/) { return w; });
+    f([](std::size_t /*j*/) { return [](Real w) { return w; }; });
   }
 };
 
@@ -97,9 +97,9 @@ struct L2 {
       return Real{1} / divisor;
     };
     if constexpr (Frequency::kConstant) {
-      return [same = factor(0)](Real w, std::size_t /*j*/) { return w * same; };
+      return [same = factor(0)](std::size_t /*j*/) { return [same](Real w) { return w * same; }; };
     } else {
-      return [factor](Real w, std::size_t j) { return w * factor(j); };
+      return [factor](std::size_t j) { return [of_j = factor(j)](Real w) { return w * of_j; }; };
     }
   }
 };
@@ -116,10 +116,11 @@ struct ElasticNet {
 
   template <typename F>
   void with_prox(Real step, std::size_t /*times*/, F&& f) const {
-    f([&](Real w, std::size_t j) {
+    f([this, step](std::size_t j) {
       const Real visit = step * frequency.inverse(j);
-      const Real left = std::max(Real{0}, std::abs(w) - visit * alpha_l1);
-      return std::copysign(left, w) * (Real{1} / (Real{1} + visit * alpha_l2));
+      return [threshold = visit * alpha_l1, factor = Real{1} / (Real{1} + visit * alpha_l2)](Real w) {
+        return std::copysign(std::max(Real{0}, std::abs(w) - threshold), w) * factor;
+      };
     });
   }
 };

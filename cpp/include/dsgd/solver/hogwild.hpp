@@ -10,7 +10,7 @@
 #include <string>    // for string
 #include <vector>    // for vector
 
-#include "dsgd/objective/linear.hpp"
+#include "dsgd/objective/objective.hpp"
 #include "dsgd/solver/delay.hpp"
 #include "dsgd/solver/epoch.hpp"
 #include "dsgd/solver/merge_plan.hpp"
@@ -27,14 +27,14 @@ struct HogwildConfig {
 };
 
 /// The solver, with what its threads keep from one epoch to the next.
-template <typename Data>
+template <SampleObjective Objective>
 class Hogwild {
  public:
-  using Real = typename Data::Real;
+  using Real = typename Objective::Real;
 
   /// The objective must outlive the solver. Throws Error(config) for an unknown policy, and Error(data) for
   /// "locked" with columns that are not sorted and distinct.
-  Hogwild(const LinearObjective<Data>& objective, HogwildConfig config);
+  Hogwild(const Objective& objective, HogwildConfig config);
 
   /// One pass over the data by all threads. Returns the mean loss of the samples as they were drawn, each at the
   /// weights that its thread saw before its step, if `sum_loss`; else 0.
@@ -50,9 +50,9 @@ class Hogwild {
               After&& after) const;
   double replicate(std::span<Real> weights, const Epoch& epoch, std::size_t thread);
 
-  const LinearObjective<Data>& objective_;
+  const Objective& objective_;
   HogwildConfig config_;
-  std::vector<std::atomic_flag> locks_;  // "locked": one a parameter
+  std::vector<std::atomic_flag> locks_;  // "locked": one a feature
   std::optional<MergePlan> plan_;        // with replicas
   std::vector<Replica<Real>> replicas_;  // one a thread
   std::mutex merging_;

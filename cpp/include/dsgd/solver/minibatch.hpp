@@ -5,7 +5,7 @@
 #include <cstdint>  // for int64_t
 #include <span>     // for span
 
-#include "dsgd/objective/linear.hpp"
+#include "dsgd/objective/objective.hpp"
 #include "dsgd/solver/averaging.hpp"
 #include "dsgd/solver/epoch.hpp"
 
@@ -14,15 +14,15 @@ namespace dsgd {
 /// One pass over the data in steps of `batch_size` rows; what is left makes a smaller step. `visited` as for
 /// `sgd_epoch`. The same epoch of the same seed changes the weights in the same way, bit for bit, on any number of
 /// threads. Throws Error(data) for columns that are not sorted and distinct.
-template <typename Data>
-void minibatch_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
+template <SampleObjective Objective>
+void minibatch_epoch(const Objective& objective, std::span<typename Objective::Real> weights, const Epoch& epoch,
                      std::size_t batch_size, std::size_t n_threads, std::span<std::int64_t> visited,
                      const Average& average = {});
 
 /// One step on the mean gradient of `rows`, of a batch of `batch_size`: the step that `minibatch_epoch` makes of them
 /// in its epoch `index`. Throws Error(config) for a row that is not there.
-template <typename Data>
-void minibatch_step(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights,
+template <SampleObjective Objective>
+void minibatch_step(const Objective& objective, std::span<typename Objective::Real> weights,
                     std::span<const std::int64_t> rows, double step, std::size_t batch_size, std::size_t index,
                     std::size_t n_threads);
 

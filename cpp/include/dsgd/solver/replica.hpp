@@ -40,8 +40,9 @@ class alignas(64) Replica {  // no two in one cache line
     const std::unique_lock lock(*mutex_, std::try_to_lock);
     if (!lock.owns_lock()) return false;  // after the next sample, then
     since_ = 0;
-    merge(0, std::min(plan.extent(++merges_), own_.size() - 1));
-    merge(own_.size() - 1, own_.size());  // the intercept, if there is one, is visited by every sample
+    const std::size_t end = own_.size() - plan.always;
+    merge(0, std::min(plan.extent(++merges_), end));
+    merge(end, own_.size());
     return true;
   }
 

@@ -10,7 +10,9 @@
 #include <cstddef>      // for size_t
 #include <span>         // for span
 #include <type_traits>  // for conditional_t
+#include <utility>      // for declval
 
+#include "dsgd/core/atomic.hpp"
 #include "dsgd/core/types.hpp"
 #include "dsgd/objective/linear_weights.hpp"
 #include "dsgd/solver/averaging.hpp"
@@ -47,10 +49,9 @@ class ScaledWeights {
     return weights_.size() > n_features_ ? product + weights_.back() : product;
   }
 
-  /// As that of LinearWeights, on all weights; `penalty` and `visit` have no say.
-  template <typename Row, typename Penalty>
-  void descend(const Row& x, Real gradient, Real step, Real intercept_rate, const Penalty& /*penalty*/,
-               std::size_t /*visit*/) {
+  /// As that of LinearWeights, on all weights and on every visit.
+  template <typename Row>
+  void descend(const Row& x, Real gradient, Real step, Real intercept_rate) {
     const Real change = step * gradient;
     if (change != 0) {
       const auto scaled = static_cast<Real>(change * inverse_);
@@ -115,6 +116,39 @@ class ScaledWeights {
   InterceptPolicy intercept_policy_;
   LinearWeights<Real, Policy> v_;
   LinearWeights<Real, InterceptPolicy> b_;
+};
+
+/// The steps of a linear kernel (linear_kernel.hpp) of one decision value on such weights.
+template <typename Kernel, bool averages>
+class ScaledSteps {
+ public:
+  using Real = typename Kernel::Real;
+
+  ScaledSteps(const Kernel& kernel, std::span<Real> weights, const Average& average, const std::size_t& done)
+      : X_(kernel.objective.X()),
+        rate_(static_cast<Real>(kernel.objective.config().intercept_rate)),
+        unscaled_(kernel.steps(weights, policy_)),
+        w_(weights, kernel.objective.config().fit_intercept, kernel.objective.config().alpha_l2, average, done) {}
+
+  // NOLINTNEXTLINE(modernize-use-nodiscard): as in LinearSteps
+  Real evaluate(std::size_t i, std::span<Real> residual, bool with_loss) const {
+    residual[0] = w_.decision(X_.row(i));
+    return unscaled_.finish(i, residual, with_loss);
+  }
+
+  /// `visit` has no say.
+  void descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t /*visit*/) {
+    w_.descend(X_.row(i), residual[0], step, rate_);
+  }
+
+ private:
+  using Steps = decltype(std::declval<const Kernel&>().steps(std::span<Real>(), std::declval<Exclusive&>()));
+
+  typename Kernel::Data X_;
+  Real rate_;
+  Exclusive policy_;
+  Steps unscaled_;  // of which only the loss is asked
+  ScaledWeights<Real, averages> w_;
 };
 
 }  // namespace dsgd

@@ -4,7 +4,7 @@
 #include <cstdint>  // for int64_t
 #include <span>     // for span
 
-#include "dsgd/objective/linear.hpp"
+#include "dsgd/objective/objective.hpp"
 #include "dsgd/solver/averaging.hpp"
 #include "dsgd/solver/epoch.hpp"
 
@@ -14,8 +14,8 @@ namespace dsgd {
 /// they were visited. The same epoch of the same seed changes the weights in the same way, bit for bit. Returns the
 /// mean loss of the samples as they were drawn, each at the weights before its step, if `sum_loss`: it costs little
 /// where a pass of its own would cost half an epoch; else 0.
-template <typename Data>
-double sgd_epoch(const LinearObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
+template <SampleObjective Objective>
+double sgd_epoch(const Objective& objective, std::span<typename Objective::Real> weights, const Epoch& epoch,
                  std::span<std::int64_t> visited, const Average& average = {}, bool sum_loss = false);
 
 }  // namespace dsgd

@@ -72,7 +72,8 @@ class Svrg {
   };
 
   template <typename Row>
-  Real lengthened(Real step, Real derivative, const Row& x, Norms& norms) const;
+  Real lengthened(Real step, std::span<const Real> residual, const Row& x, Norms& norms) const;
+  void change_since_anchor(std::size_t i, std::span<Real> residual) const;
   void spread(std::span<const Real> mean, std::span<const Real> inverse_frequency);
   template <typename Policy, typename Rows>
   void reweighted(std::span<Real> weights, Real step, Norms& norms, const Rows& for_each_row) const;
@@ -86,11 +87,11 @@ class Svrg {
 
   const LinearObjective<Data>& objective_;
   SvrgConfig config_;
-  std::vector<Walk> walks_;       // one a thread
-  std::size_t steps_ = 0;         // of all threads since the rows were drawn afresh
-  std::vector<double> mean_;      // mu: the gradient of the mean loss at the anchor
-  std::vector<Real> pull_;        // "reweighted": mu_j / p_j, "scalar": mu_j
-  std::vector<Real> derivative_;  // of every sample's loss at the anchor
+  std::vector<Walk> walks_;      // one a thread
+  std::size_t steps_ = 0;        // of all threads since the rows were drawn afresh
+  std::vector<double> mean_;     // mu: the gradient of the mean loss at the anchor
+  std::vector<Real> pull_;       // "reweighted": mu_j / p_j, "scalar": mu_j
+  std::vector<Real> residuals_;  // of every sample at the anchor
 };
 
 }  // namespace dsgd

@@ -1,0 +1,163 @@
+// The objective of k-means: the mean squared quantisation error,
+//
+//   E(w) = (1/n) sum_i s_i min_c ||x_i - w_c||^2 / 2,
+//
+// whose gradient in the centre w_c is the mean over the rows of s_i (w_c - x_i), of those rows that w_c is nearest to.
+#pragma once
+
+#include <algorithm>  // for fill
+#include <bit>        // for bit_cast
+#include <cstddef>    // for size_t
+#include <cstdint>    // for int32_t
+#include <span>       // for span
+#include <vector>     // for vector
+
+#include "dsgd/core/lanes.hpp"
+#include "dsgd/core/types.hpp"
+
+namespace dsgd {
+
+/// A copy of the centres, for one thread to look for the nearest. As parameters they lie feature by feature, like the
+/// weights of a linear model of as many decision values: ||x - w_c||^2 / 2 = ||x||^2 / 2 + h_c - w_c.x, h_c =
+/// ||w_c||^2 / 2. The copy has room for a multiple of four of them, so that loops over them are vectors without a rest.
+template <RealType Real>
+class Centres {
+ public:
+  explicit Centres(std::size_t n_clusters)
+      : n_(n_clusters), stride_((n_clusters + 3) / 4 * 4), halves_(n_clusters), z_(stride_) {}
+  Centres(std::span<const Real> weights, std::size_t n_clusters) : Centres(n_clusters) { read(weights); }
+
+  /// Takes a copy.
+  void read(std::span<const Real> weights) {
+    const std::size_t n_features = weights.size() / n_;
+    copy_.resize(n_features * stride_);
+    std::ranges::fill(halves_, Real{0});
+    for (std::size_t j = 0; j < n_features; ++j) {
+      for (std::size_t c = 0; c < n_; ++c) {
+        const Real w = weights[j * n_ + c];
+        copy_[j * stride_ + c] = w;
+        halves_[c] += w * w / 2;
+      }
+    }
+  }
+
+  /// The nearest centre, the first of equals; `distance` becomes half of its squared distance less ||x||^2 / 2.
+  template <typename Row>
+  [[nodiscard]] std::size_t nearest(const Row& x, Real& distance) {
+    multiply(x);
+    std::size_t best = 0;
+    distance = halves_[0] - z_[0];
+    for (std::size_t c = 1; c < n_; ++c) {
+      const Real candidate = halves_[c] - z_[c];
+      if (candidate < distance) {
+        distance = candidate;
+        best = c;
+      }
+    }
+    return best;
+  }
+  template <typename Row>
+  [[nodiscard]] std::size_t nearest(const Row& x) {
+    Real distance;
+    return nearest(x, distance);
+  }
+
+  /// Where the fours of entries begin, of a dense row that was looked at last, that are not all zero.
+  [[nodiscard]] std::span<const std::size_t> groups() const { return std::span(groups_).first(n_groups_); }
+
+ private:
+  /// z_c <- w_c.x, four features at a time, and of a dense row those four only that are not all zero.
+  template <typename Row>
+  void multiply(const Row& x) {
+    std::ranges::fill(z_, Real{0});
+    const std::size_t whole = x.size() / 4 * 4;
+    if constexpr (Row::kContiguous) {
+      find_groups(x);
+      for (const std::size_t k : groups()) add_group(x, k);
+    } else {
+      for (std::size_t k = 0; k < whole; k += 4) add_group(x, k);
+    }
+    for (std::size_t k = whole; k < x.size(); ++k) {
+      const Real v = x.value(k);
+      const Real* const w = of(x.index(k));
+      for (std::size_t c = 0; c < stride_; c += 4) {
+#pragma omp simd
+        for (std::size_t l = c; l < c + 4; ++l) z_[l] += w[l] * v;
+      }
+    }
+  }
+
+  template <typename Row>
+  void add_group(const Row& x, std::size_t k) {
+    Real* const z = z_.data();
+    const Real v[4] = {x.value(k), x.value(k + 1), x.value(k + 2), x.value(k + 3)};
+    const Real* const w[4] = {of(x.index(k)), of(x.index(k + 1)), of(x.index(k + 2)), of(x.index(k + 3))};
+    for (std::size_t c = 0; c < stride_; c += 4) {
+#pragma omp simd
+      for (std::size_t l = c; l < c + 4; ++l) {
+        z[l] += (w[0][l] * v[0] + w[1][l] * v[1]) + (w[2][l] * v[2] + w[3][l] * v[3]);
+      }
+    }
+  }
+
+  /// Without a branch: whether four pixels are all dark is hard to guess.
+  template <typename Row>
+  void find_groups(const Row& x) {
+    groups_.resize(x.size() / 4);
+    n_groups_ = 0;
+    for (std::size_t k = 0; k + 4 <= x.size(); k += 4) {
+      groups_[n_groups_] = k;
+      const auto any = bits(x.value(k)) | bits(x.value(k + 1)) | bits(x.value(k + 2)) | bits(x.value(k + 3));
+      n_groups_ += any != 0 ? 1 : 0;
+    }
+  }
+
+  [[nodiscard]] const Real* of(std::size_t j) const { return copy_.data() + j * stride_; }
+  [[nodiscard]] static BitsOf<Real> bits(Real value) { return std::bit_cast<BitsOf<Real>>(value); }
+
+  std::size_t n_;
+  std::size_t stride_;
+  std::vector<Real> copy_;
+  std::vector<Real> halves_;
+  std::vector<Real> z_;
+  std::vector<std::size_t> groups_;
+  std::size_t n_groups_ = 0;
+};
+
+template <typename DataT>
+class QuantisationObjective {
+ public:
+  using Data = DataT;
+  using Real = typename Data::Real;
+
+  /// `sample_weight` may be empty: every s_i is 1. Throws Error(data) when lengths differ, Error(config) for no
+  /// cluster.
+  QuantisationObjective(Data X, std::span<const Real> sample_weight, std::size_t n_clusters);
+
+  [[nodiscard]] const Data& X() const { return X_; }
+  [[nodiscard]] Real sample_weight(std::size_t i) const { return sample_weight_.empty() ? Real{1} : sample_weight_[i]; }
+  [[nodiscard]] std::size_t n_clusters() const { return n_clusters_; }
+  [[nodiscard]] std::size_t n_parameters() const { return X_.features() * n_clusters_; }
+
+  /// E(w), in double precision: an exact reduction whose value does not depend on the number of threads.
+  [[nodiscard]] double value(std::span<const Real> weights, std::size_t n_threads) const;
+  /// The same: there is no penalty.
+  [[nodiscard]] double mean_loss(std::span<const Real> weights, std::size_t n_threads) const {
+    return value(weights, n_threads);
+  }
+  /// The gradient of E; the same for the same number of threads.
+  void loss_gradient(std::span<const Real> weights, std::span<double> out, std::size_t n_threads) const;
+
+  /// The number of the nearest centre of every row.
+  void assign(std::span<const Real> weights, std::span<std::int32_t> out, std::size_t n_threads) const;
+
+  /// Throws Error(config) unless there is one weight for every parameter.
+  void check_weights(std::span<const Real> weights) const;
+
+ private:
+  Data X_;
+  std::span<const Real> sample_weight_;
+  std::size_t n_clusters_;
+};
+
+}  // namespace dsgd

@@ -1,0 +1,286 @@
+// Mini-batch k-means as ASGD has it (Keuper, Pfreundt 2015, section 4), with the sign of its gradient mended:
+//
+//   for t = 1, 2, ...:   draw a batch M of b rows
+//                        for i in M:   a_i = argmin_c ||x_i - w_c||
+//                        w_c <- w_c - f_c (w_c - mean of the x_i with a_i = c),   f_c = min(1, step_t n_c / b)
+//
+// where n_c is the number of those rows, or the sum of their weights s_i: a step along the gradient, cut where it would
+// go beyond the mean of its rows. With b = n and steps as long as can be it is that of Lloyd (1982).
+#include "dsgd/solver/kmeans.hpp"
+
+#include <algorithm>  // for clamp, fill, max, min
+#include <numeric>    // for accumulate
+#include <utility>    // for move
+
+#include "dsgd/core/atomic.hpp"
+#include "dsgd/core/error.hpp"
+#include "dsgd/core/parallel.hpp"
+#include "dsgd/data/matrix.hpp"
+#include "dsgd/data/squared_norms.hpp"
+
+namespace dsgd {
+namespace {
+
+/// Products of an entry and a centre in a batch that are worth another thread.
+constexpr std::size_t kThreadProducts = 400'000;
+/// Rows whose nearest centres a thread looks for before it asks for more.
+constexpr std::size_t kBlockRows = 64;
+
+/// The rows of a batch, summed by their nearest centres. One thread sums each as it comes, several when all are there;
+/// the sums are the same.
+template <typename Data>
+class Batch {
+ public:
+  using Real = typename Data::Real;
+
+  Batch(const QuantisationObjective<Data>& objective, std::size_t n_threads, bool sum_loss)
+      : objective_(objective),
+        m_(objective.n_clusters()),
+        threads_(n_threads),
+        sum_loss_(sum_loss),
+        look_(m_),
+        held_(m_),
+        sums_(objective.n_parameters()) {}
+
+  [[nodiscard]] std::size_t size() const { return rows_.size(); }
+  /// The sum of the losses of all rows so far, each at the centres that it met.
+  [[nodiscard]] double losses() const { return losses_; }
+
+  /// Takes a row in; the first of a batch calls `centres()`, at which all of it are evaluated.
+  template <typename See>
+  void take(std::size_t row, const See& centres) {
+    if (rows_.empty()) begin(centres());
+    rows_.push_back(row);
+    if (threads_ > 1) return;
+    const std::size_t c = nearest(look_, row, losses_);
+    held_[c] += static_cast<double>(objective_.sample_weight(row));
+    add_seen(objective_.X().row(row), c, static_cast<double>(objective_.sample_weight(row)));
+  }
+
+  /// Moves the centres by `share` of the gradient of each row, every thread those of its range of features.
+  template <typename Policy>
+  void step(std::span<Real> centres, double share, Policy& policy) {
+    if (threads_ > 1) assign();
+    parallel_region(threads_, [&](std::size_t thread) {
+      const std::size_t n_features = objective_.X().features();
+      const std::size_t low = n_features * thread / threads_;
+      const std::size_t high = n_features * (thread + 1) / threads_;
+      for (std::size_t k = 0; threads_ > 1 && k < rows_.size(); ++k) {
+        add(objective_.X().row(rows_[k]).between(low, high), nearest_[k],
+            static_cast<double>(objective_.sample_weight(rows_[k])));
+      }
+      for (std::size_t c = 0; c < m_; ++c) {
+        const double held = held_[c];
+        if (held == 0) continue;
+        const double part = std::min(1.0, share * held);
+        for (std::size_t j = low; j < high; ++j) {
+          const double mean = sums_[c * n_features + j] / held;
+          policy.update(centres[j * m_ + c], [&](Real old) {
+            const auto from = static_cast<double>(old);
+            return static_cast<Real>(part < 1 ? from + part * (mean - from) : mean);
+          });
+        }
+      }
+    });
+    rows_.clear();
+  }
+
+ private:
+  void begin(std::span<const Real> centres) {
+    look_.read(centres);
+    std::ranges::fill(held_, 0);
+    std::ranges::fill(sums_, 0);
+  }
+
+  /// The nearest centre of a row, whose loss is added to `losses` if that is asked for.
+  std::size_t nearest(Centres<Real>& look, std::size_t row, double& losses) const {
+    const auto x = objective_.X().row(row);
+    Real distance;
+    const std::size_t c = look.nearest(x, distance);
+    if (sum_loss_) {
+      const double half = squared_norm(x) / 2 + static_cast<double>(distance);
+      losses += static_cast<double>(objective_.sample_weight(row)) * std::max(half, 0.0);
+    }
+    return c;
+  }
+
+  /// Finds the nearest centres of all rows, on several threads.
+  void assign() {
+    nearest_.resize(rows_.size());
+    partial_.assign((rows_.size() + kBlockRows - 1) / kBlockRows, 0);
+    parallel_blocks(rows_.size(), kBlockRows, threads_, [&](std::size_t block, std::size_t begin, std::size_t end) {
+      Centres<Real> look = look_;
+      for (std::size_t k = begin; k < end; ++k) nearest_[k] = nearest(look, rows_[k], partial_[block]);
+    });
+    losses_ += std::accumulate(partial_.begin(), partial_.end(), 0.0);
+    for (std::size_t k = 0; k < rows_.size(); ++k) {
+      held_[nearest_[k]] += static_cast<double>(objective_.sample_weight(rows_[k]));
+    }
+  }
+
+  /// As `add`, of the row that was looked at last: what it skips would add 0.
+  template <typename Row>
+  void add_seen(const Row& x, std::size_t c, double factor) {
+    if constexpr (Row::kContiguous) {
+      double* const sum = sums_.data() + c * objective_.X().features();
+      for (const std::size_t k : look_.groups()) {
+#pragma omp simd
+        for (std::size_t l = k; l < k + 4; ++l) sum[l] += factor * static_cast<double>(x.value(l));
+      }
+      for (std::size_t k = x.size() / 4 * 4; k < x.size(); ++k) sum[k] += factor * static_cast<double>(x.value(k));
+    } else {
+      add(x, c, factor);
+    }
+  }
+
+  template <typename Row>
+  void add(const Row& x, std::size_t c, double factor) {
+    double* const sum = sums_.data() + c * objective_.X().features();
+    const std::size_t size = x.size();
+    if constexpr (Row::kContiguous) {
+      if (size == 0) return;
+      double* const from = sum + x.index(0);
+#pragma omp simd
+      for (std::size_t k = 0; k < size; ++k) from[k] += factor * static_cast<double>(x.value(k));
+    } else {
+      for (std::size_t k = 0; k < size; ++k) sum[x.index(k)] += factor * static_cast<double>(x.value(k));
+    }
+  }
+
+  const QuantisationObjective<Data>& objective_;
+  std::size_t m_;
+  std::size_t threads_;
+  bool sum_loss_;
+  Centres<Real> look_;  // at the centres as they were when the batch began
+  std::vector<std::size_t> rows_;
+  std::vector<std::size_t> nearest_;
+  std::vector<double> partial_;  // losses of blocks of rows
+  double losses_ = 0;
+  std::vector<double> held_;  // by each centre: the weight of its rows
+  std::vector<double> sums_;  // of the rows of each centre, centre by centre: a dense row is added as it lies
+};
+
+template <typename Data>
+std::size_t useful_threads(const QuantisationObjective<Data>& objective, std::size_t batch_size,
+                           std::size_t n_threads) {
+  const Data& X = objective.X();
+  const std::size_t row = X.nonzeros() / std::max<std::size_t>(X.rows(), 1) * objective.n_clusters();
+  return std::clamp<std::size_t>(batch_size * row / kThreadProducts, 1, n_threads);
+}
+
+/// One pass in steps of `batch_size` rows. Returns the mean loss of the rows as they were drawn, if `sum_loss`.
+template <typename Data>
+double pass_of(const QuantisationObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
+               std::size_t batch_size, std::size_t n_threads, std::span<std::int64_t> visited, const Average& average,
+               bool sum_loss) {
+  using Real = typename Data::Real;
+  const Data& X = objective.X();
+  objective.check_weights(weights);
+  check_visited(visited, X.rows());
+  average.check(weights.size());
+  batch_size = std::clamp<std::size_t>(batch_size, 1, X.rows());
+  const std::size_t threads = useful_threads(objective, batch_size, n_threads);
+  if constexpr (Data::kSparse) {
+    if (!X.canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
+  }
+  Batch<Data> batch(objective, threads, sum_loss);
+  std::size_t done = 0;
+  const auto run = [&](auto policy) {
+    const auto step = [&] {
+      const double size = epoch.schedule.at(epoch.t(X.rows(), done), epoch.index);
+      const std::size_t rows = batch.size();
+      batch.step(weights, size / static_cast<double>(batch_size), policy);
+      done += rows;
+    };
+    std::size_t position = 0;
+    epoch.sampler(X.rows(), 0, 1).for_each(X, [&](std::size_t i) {
+      if (!visited.empty()) visited[position++] = static_cast<std::int64_t>(i);
+      batch.take(i, [&] { return std::span<const Real>(weights); });
+      if (batch.size() == batch_size) step();
+    });
+    if (batch.size() > 0) step();
+  };
+  if (average.drift.empty()) {
+    run(Exclusive{});
+  } else {
+    run(Averaged<Real>(weights, average, done));
+  }
+  return batch.losses() / static_cast<double>(std::max<std::size_t>(X.rows(), 1));
+}
+
+}  // namespace
+
+template <typename Data>
+double sgd_epoch(const QuantisationObjective<Data>& objective, std::span<typename Data::Real> weights,
+                 const Epoch& epoch, std::span<std::int64_t> visited, const Average& average, bool sum_loss) {
+  return pass_of(objective, weights, epoch, 1, 1, visited, average, sum_loss);
+}
+
+template <typename Data>
+double minibatch_epoch(const QuantisationObjective<Data>& objective, std::span<typename Data::Real> weights,
+                       const Epoch& epoch, std::size_t batch_size, std::size_t n_threads,
+                       std::span<std::int64_t> visited, const Average& average, bool sum_loss) {
+  return pass_of(objective, weights, epoch, batch_size, n_threads, visited, average, sum_loss);
+}
+
+template <typename Data>
+KMeansHogwild<Data>::KMeansHogwild(const QuantisationObjective<Data>& objective, HogwildConfig config)
+    : objective_(objective), config_(std::move(config)) {
+  if (config_.write != "racy" && config_.write != "atomic") {
+    throw Error(ErrorCode::config, "k-means has no write policy '" + config_.write + "'; use racy or atomic");
+  }
+}
+
+/// One thread's share of an epoch.
+template <typename Data>
+template <typename Policy>
+double KMeansHogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Policy policy) const {
+  const Data& X = objective_.X();
+  const std::size_t batch_size = std::clamp<std::size_t>(X.rows(), 1, kBatchRows);
+  Batch<Data> batch(objective_, 1, config_.sum_loss);
+  std::vector<Real> seen(weights.size());  // plain memory
+  const auto see = [&] {
+    for (std::size_t w = 0; w < seen.size(); ++w) seen[w] = Policy::load(weights[w]);
+    return std::span<const Real>(seen);
+  };
+  std::size_t done = 0;
+  const auto step = [&] {
+    const double size = epoch.schedule.at(epoch.t(X.rows(), thread + done * config_.n_threads), epoch.index);
+    done += batch.size();
+    batch.step(weights, size / static_cast<double>(batch_size), policy);
+  };
+  epoch.sampler(X.rows(), thread, config_.n_threads).for_each(X, [&](std::size_t i) {
+    batch.take(i, see);
+    if (batch.size() == batch_size) step();
+  });
+  if (batch.size() > 0) step();
+  return batch.losses();
+}
+
+template <typename Data>
+double KMeansHogwild<Data>::epoch(std::span<Real> weights, const Epoch& epoch) {
+  objective_.check_weights(weights);
+  std::vector<double> losses(config_.n_threads);  // each written once, by its thread
+  parallel_region(config_.n_threads, [&](std::size_t thread) {
+    if (config_.write == "atomic") {
+      losses[thread] = pass(weights, epoch, thread, Atomic{});
+    } else if (config_.n_threads > 1) {
+      losses[thread] = pass(weights, epoch, thread, Racy{});
+    } else {
+      losses[thread] = pass(weights, epoch, thread, Exclusive{});
+    }
+  });
+  const double sum = std::accumulate(losses.begin(), losses.end(), 0.0);
+  return sum / static_cast<double>(std::max<std::size_t>(objective_.X().rows(), 1));
+}
+
+#define DSGD_INSTANTIATE(Data)                                                                              \
+  template double sgd_epoch(const QuantisationObjective<Data>&, std::span<Data::Real>, const Epoch&,        \
+                            std::span<std::int64_t>, const Average&, bool);                                 \
+  template double minibatch_epoch(const QuantisationObjective<Data>&, std::span<Data::Real>, const Epoch&,  \
+                                  std::size_t, std::size_t, std::span<std::int64_t>, const Average&, bool); \
+  template class KMeansHogwild<Data>;
+DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
+#undef DSGD_INSTANTIATE
+
+}  // namespace dsgd

@@ -1,0 +1,298 @@
+"""`KMeans`."""
+
+from __future__ import annotations
+
+import time
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import _fit_context
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.extmath import row_norms
+from sklearn.utils.validation import _check_sample_weight, _is_arraylike_not_scalar, validate_data
+
+from dsgd import losses
+from dsgd.algorithms import REGISTRY, Algorithm, Minibatch, Task, resolve_algorithm
+from dsgd.data.inputs import as_matrix
+from dsgd.estimators.translate import threads_of_jobs
+from dsgd.history import Record
+from dsgd.job import Job, threads_of
+from dsgd.models import KMeansModel, Model
+from dsgd.problem import measure
+from dsgd.schedules import InverseTime, Linear
+from dsgd.stopping import Standstill
+from dsgd.training import train
+
+__all__ = ["KMeans"]
+
+
+class KMeans(MiniBatchKMeans):
+    """scikit-learn's k-means by mini-batches, trained by dsgd.
+
+    It derives from the installed `sklearn.cluster.MiniBatchKMeans`, whose parameters and attributes it has, but for
+    `reassignment_ratio`: a centre that no row is nearest to stays where it is.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+    init : {"k-means++", "random"}, callable or array-like of shape (n_clusters, n_features), default="k-means++"
+    max_iter : int, default=100
+        Most passes over the rows.
+    batch_size : int, default=1024
+        Rows of a step, with ``algo="minibatch"``.
+    verbose : int, default=0
+        Above 0: show each pass on standard error.
+    compute_labels : bool, default=True
+        Whether `fit` sets `labels_`, and `inertia_` to that of the centres at its end.
+    random_state : int, RandomState or None, default=None
+    tol : float, default=0.0
+        Stop after a pass that moves the centres by squares of `tol` times the mean variance of the features in all.
+    max_no_improvement : int or None, default=10
+        Stop after passes of so many batches in which the loss of the rows, as they were drawn, did not improve. With
+        None and ``tol=0`` steps fall to zero over `max_iter` passes, else as 1 / (1 + passes).
+    init_size : int or None, default=None
+        Rows that the centres are drawn from; by default three batches.
+    n_init : "auto" or int, default="auto"
+        Starts to choose from, by their inertia on `init_size` rows; the best one is trained.
+    n_jobs : int or None, default=None
+        Threads, as for `dsgd.SGDClassifier`.
+    algo : {"minibatch", "hogwild", "sgd", "batch"} or Algorithm, default="minibatch"
+        ``"batch"`` is Lloyd's algorithm; see `dsgd.losses.KMeans`.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+    labels_ : ndarray of shape (n_samples,)
+        With `compute_labels`.
+    inertia_ : float
+        The sum of squared distances to the nearest centre; without `compute_labels` and with `max_no_improvement` that
+        of the rows of the last pass as they were drawn.
+    n_iter_ : int
+        Passes.
+    n_steps_ : int
+        Mini-batches.
+    n_features_in_, feature_names_in_
+        As of every estimator.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dsgd import KMeans
+    >>> X = np.array([[1.0, 2.0], [1.0, 4.0], [1.0, 0.0], [10.0, 2.0], [10.0, 4.0], [10.0, 0.0]])
+    >>> model = KMeans(2, random_state=0).fit(X)
+    >>> model.cluster_centers_[model.predict([[0.0, 0.0]])].round()
+    array([[1., 2.]])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **{name: rule for name, rule in MiniBatchKMeans._parameter_constraints.items() if name != "reassignment_ratio"},
+        "n_jobs": [Integral, None],
+        "algo": [StrOptions(set(REGISTRY)), Algorithm],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: Any = "k-means++",
+        max_iter: int = 100,
+        batch_size: int = 1024,
+        verbose: int = 0,
+        compute_labels: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float = 0.0,
+        max_no_improvement: int | None = 10,
+        init_size: int | None = None,
+        n_init: int | str = "auto",
+        n_jobs: int | None = None,
+        algo: str | Algorithm = "minibatch",
+    ) -> None:
+        super().__init__(
+            n_clusters=n_clusters,
+            init=init,
+            max_iter=max_iter,
+            batch_size=batch_size,
+            verbose=verbose,
+            compute_labels=compute_labels,
+            random_state=random_state,
+            tol=tol,
+            max_no_improvement=max_no_improvement,
+            init_size=init_size,
+            n_init=n_init,
+        )
+        self.n_jobs = n_jobs
+        self.algo = algo
+
+    @property
+    def reassignment_ratio(self) -> float:
+        """0: centres are never moved to a row; read by scikit-learn's checks of parameters."""
+        return 0.0
+
+    @reassignment_ratio.setter
+    def reassignment_ratio(self, value: float) -> None:
+        """Ignore the default that scikit-learn's constructor sets."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> KMeans:  # noqa: ARG002
+        """Train until the centres stand still, or for `max_iter` passes.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            float32 stays float32; all else becomes float64.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
+            At least 0.
+
+        Returns
+        -------
+        KMeans
+            Itself.
+        """
+        X, weight = self._checked(X, sample_weight, reset=True)
+        self._check_params_vs_input(X)
+        random = check_random_state(self.random_state)
+        centres = self._best_start(X, weight, random)
+        open_ended = self.max_no_improvement is not None or self.tol > 0
+        job = self._job(random, self.max_iter, schedule=InverseTime() if open_ended else Linear())
+        self._train(job, X, weight, centres)
+        self.n_steps_ = self.n_iter_ * -(-X.shape[0] // self._batch_size)
+        self.t_ = 1 + self.n_iter_ * X.shape[0]
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> KMeans:  # noqa: ARG002
+        """Train for one pass over some rows; the steps go on falling from one call to the next.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        KMeans
+            Itself.
+        """
+        first = not hasattr(self, "cluster_centers_")
+        X, weight = self._checked(X, sample_weight, reset=first)
+        random = check_random_state(self.random_state)
+        if first:
+            self._check_params_vs_input(X)
+        centres = self._best_start(X, weight, random) if first else self.cluster_centers_
+        t, n_rows = getattr(self, "t_", 1), X.shape[0]
+        index, offset = divmod(t - 1, n_rows)
+        job = self._job(random, index + 1, schedule=InverseTime(), start_epoch=index, offset=offset)
+        self._train(job, X, weight, centres)
+        self.n_steps_ = getattr(self, "n_steps_", 0) + -(-n_rows // self.batch_size)
+        self.t_ = t + n_rows
+        return self
+
+    def _checked(self, X: Any, sample_weight: ArrayLike | None, *, reset: bool) -> tuple[Any, NDArray[Any] | None]:
+        types = [np.float64, np.float32]
+        X = validate_data(self, X, accept_sparse="csr", dtype=types, order="C", accept_large_sparse=False, reset=reset)
+        if sample_weight is None:
+            return X, None
+        return X, _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+
+    @property
+    def _looks_at_losses(self) -> bool:
+        return self.max_no_improvement is not None or self.verbose > 0
+
+    def _best_start(self, X: Any, weight: NDArray[Any] | None, random: np.random.RandomState) -> NDArray[Any]:
+        """Return the best of `n_init` starts, drawn and judged on `init_size` rows."""
+        init = self.init
+        if _is_arraylike_not_scalar(init):
+            init = check_array(init, dtype=X.dtype, order="C")
+            self._validate_center_shape(X, init)
+            return np.array(init)
+        counted = np.ones(X.shape[0], X.dtype) if weight is None else weight
+        norms = row_norms(X, squared=True)
+        starts = [
+            np.ascontiguousarray(
+                self._init_centroids(X, norms, init, random, init_size=self._init_size, sample_weight=counted),
+                dtype=X.dtype,
+            )
+            for _ in range(self._n_init)
+        ]
+        if len(starts) == 1:
+            return starts[0]
+        rows = np.sort(random.permutation(X.shape[0])[: self._init_size])
+        matrix = as_matrix(X[rows], 1)
+        loss = losses.KMeans(self.n_clusters)
+        models = [KMeansModel(weights=start.T.reshape(1, -1), loss=loss, classes=None) for start in starts]
+        scores = [model.score_of(model.decide(matrix, 1), None, counted[rows]) for model in models]
+        return starts[int(np.argmax(scores))]
+
+    def _job(self, random: np.random.RandomState, max_epochs: int, **options: Any) -> Job:
+        algorithm = resolve_algorithm(self.algo, {})
+        if self.algo == Minibatch.name:
+            algorithm = Minibatch(batch_size=self.batch_size)
+        return Job(
+            algorithm=algorithm,
+            loss=losses.KMeans(self.n_clusters),
+            alphas=(0.0, 0.0),
+            fit_intercept=False,
+            step_size=None,
+            n_threads=threads_of(algorithm, threads_of_jobs(self.n_jobs)),
+            seed=int(random.randint(2**31 - 1)),
+            max_epochs=max_epochs,
+            sum_loss=self._looks_at_losses,
+            **options,
+        )
+
+    def _train(self, job: Job, X: Any, weight: NDArray[Any] | None, centres: NDArray[Any]) -> None:
+        """Train from these centres, and set the attributes."""
+        begin = time.perf_counter()
+        self._n_threads = job.n_threads
+        matrix = as_matrix(X, job.n_threads)
+        weights = centres.T.reshape(1, -1).astype(X.dtype)  # a copy, which is trained
+        target = np.zeros((1, X.shape[0]), X.dtype)
+        scale = measure(matrix, weight, job.n_threads)
+        [task] = job.tasks(matrix, target, weight, weights, n_classes=0, scale=scale, fresh=False)
+        job.choose_steps([task])
+        model = KMeansModel(weights=weights, loss=losses.KMeans(self.n_clusters), classes=None)
+        patience = self.max_no_improvement
+        passes = 1 if patience is None else max(1, -(-patience * self.batch_size // X.shape[0]))
+        history, _ = train(
+            job.algorithm,
+            [task],
+            model,
+            None,
+            Standstill(tol=None if patience is None else 0.0, patience=passes, on_score=False),
+            int(self._looks_at_losses),
+            [_Moved(getattr(self, "_tol", 0.0), weights.copy())],
+            bool(self.verbose),
+            begin,
+            keep_interrupted=False,
+        )
+        self.cluster_centers_ = np.ascontiguousarray(model.centres)
+        self._n_features_out = self.n_clusters
+        self.n_iter_ = len(history)
+        self._set_labels(task, history[-1].loss)
+
+    def _set_labels(self, task: Task, loss: float | None) -> None:
+        """Set `labels_` and `inertia_`; without `compute_labels` the inertia from the loss of the last pass."""
+        if self.compute_labels:
+            self.labels_ = task.quantisation.assign(task.weights, task.n_threads)
+        error = task.value() if self.compute_labels or loss is None else loss
+        self.inertia_ = 2 * task.n_samples * error
+
+
+class _Moved:
+    """A callback that ends a fit when the centres move by squares of `tol` or less in a pass."""
+
+    def __init__(self, tol: float, before: NDArray[Any]) -> None:
+        self._tol = tol
+        self._before = before
+
+    def __call__(self, record: Record, model: Model) -> bool:  # noqa: ARG002
+        """Return whether they moved so little."""
+        moved = float(np.square(model.weights - self._before, dtype=np.float64).sum())
+        np.copyto(self._before, model.weights)
+        return 0 < self._tol >= moved

@@ -1,0 +1,176 @@
+"""`MLPClassifier`."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from dsgd import losses
+from dsgd.algorithms import Minibatch
+from dsgd.api import fit
+from dsgd.estimators.translate import threads_of_jobs
+from dsgd.models import MLPModel
+
+__all__ = ["MLPClassifier"]
+
+
+class MLPClassifier(ClassifierMixin, BaseEstimator):
+    """A fully connected network with a softmax, trained by mini-batches with momentum.
+
+    Parameters have the names of `sklearn.neural_network.MLPClassifier`, of which it has the solver ``"sgd"`` with the
+    activation ``"relu"``; steps fall to zero over `max_iter` passes, and nothing ends a fit early.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : tuple of int, default=(100,)
+    alpha : float, default=1e-4
+        Strength of ||w||^2 / 2, of all weights but the biases; the loss is a mean over the rows.
+    batch_size : "auto" or int, default="auto"
+        ``"auto"`` is 64, or all rows if there are fewer.
+    learning_rate_init : float, default=0.1
+        The first step; for features of about 1.
+    max_iter : int, default=20
+        Passes over the rows.
+    momentum : float, default=0.9
+        In [0, 1).
+    random_state : int, RandomState or None, default=None
+    verbose : bool, default=False
+        Show each pass on standard error.
+    n_jobs : int or None, default=None
+        Threads of numpy's BLAS; on one the result repeats bit for bit.
+
+    Attributes
+    ----------
+    coefs_ : list of ndarray of shape (inputs, units)
+    intercepts_ : list of ndarray of shape (units,)
+    classes_ : ndarray of shape (n_classes,)
+    result_ : FitResult
+        What `dsgd.fit` returned: history, `save`.
+    n_iter_ : int
+    loss_ : float
+        Mean loss and penalty at the end.
+    n_features_in_, feature_names_in_
+        As of every estimator.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dsgd import MLPClassifier
+    >>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]] * 50)
+    >>> y = X[:, 0] != X[:, 1]
+    >>> MLPClassifier((8,), random_state=0).fit(X, y).score(X, y)
+    1.0
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "hidden_layer_sizes": [tuple, list],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: tuple[int, ...] = (100,),
+        *,
+        alpha: float = 1e-4,
+        batch_size: int | str = "auto",
+        learning_rate_init: float = 0.1,
+        max_iter: int = 20,
+        momentum: float = 0.9,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate_init = learning_rate_init
+        self.max_iter = max_iter
+        self.momentum = momentum
+        self.random_state = random_state
+        self.verbose = verbose
+        self.n_jobs = n_jobs
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> MLPClassifier:
+        """Train for `max_iter` passes.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            float32 stays float32; all else becomes float64.
+        y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,), optional
+            At least 0.
+
+        Returns
+        -------
+        MLPClassifier
+            Itself.
+        """
+        types = [np.float64, np.float32]
+        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=types, order="C")
+        check_classification_targets(y)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        self.result_ = fit(
+            X,
+            y,
+            algo=Minibatch(batch_size=64 if isinstance(self.batch_size, str) else self.batch_size),
+            loss=losses.MLP(tuple(self.hidden_layer_sizes), momentum=float(self.momentum)),
+            alpha=float(self.alpha),
+            step_size=float(self.learning_rate_init),
+            max_epochs=self.max_iter,
+            sample_weight=sample_weight,
+            n_threads=threads_of_jobs(self.n_jobs),
+            evaluate_every=self.max_iter,
+            progress=bool(self.verbose),
+            random_state=int(check_random_state(self.random_state).randint(2**31 - 1)),
+        )
+        model = cast(MLPModel, self.result_.model)
+        self.classes_: NDArray[Any] = np.asarray(model.classes)
+        self.n_iter_, self.loss_ = len(self.result_.history), self.result_.history[-1].objective
+        self.coefs_, self.intercepts_ = model.layout.split(model.weights[0])
+        return self
+
+    def decision_function(self, X: Any) -> NDArray[Any]:
+        """Return the outputs of the network, shape (n_samples, n_classes); of two classes their difference."""
+        decision = self._outputs(X)
+        return np.asarray(decision[:, 1] - decision[:, 0]) if len(self.classes_) == 2 else decision
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the class of every row."""
+        outputs = self._outputs(X)
+        return np.asarray(self.classes_[outputs.argmax(axis=1)])
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the probabilities of the classes, shape (n_samples, n_classes)."""
+        return np.asarray(losses.MLP().probabilities(self._outputs(X)))
+
+    def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return their logarithms."""
+        return np.asarray(np.log(self.predict_proba(X)))
+
+    def _outputs(self, X: Any) -> NDArray[Any]:
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", reset=False)
+        return np.asarray(self.result_.decision_function(X, n_threads=threads_of_jobs(self.n_jobs)))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

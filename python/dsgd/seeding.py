@@ -1,0 +1,69 @@
+"""Where the centres of k-means start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd import _core
+from dsgd.data.inputs import take_rows
+from dsgd.errors import DataError
+
+__all__ = ["starting_centres"]
+
+# Rows that centres are drawn from, unless these are less than so many a centre.
+_ROWS, _ROWS_A_CENTRE = 3072, 3
+
+
+def starting_centres(
+    matrix: _core.Matrix,
+    n_clusters: int,
+    init: str,
+    seed: int,
+    sample_weight: NDArray[Any] | None = None,
+    n_rows: int | None = None,
+) -> NDArray[Any]:
+    """Return rows of a matrix to start k-means from.
+
+    Parameters
+    ----------
+    matrix : _core.Matrix
+    n_clusters : int
+    init : {"k-means++", "random"}
+    seed : int
+        In [0, 2^64).
+    sample_weight : ndarray of shape (n_samples,), optional
+    n_rows : int, optional
+        Rows that are drawn first, without replacement, and that the centres are drawn from; by default 3,072, or three
+        for every centre.
+
+    Returns
+    -------
+    ndarray of shape (n_clusters, n_features)
+
+    Raises
+    ------
+    DataError
+        If fewer rows have a weight than there are clusters.
+
+    References
+    ----------
+    Arthur, Vassilvitskii (2007), "k-means++: the advantages of careful seeding".
+    """
+    random = np.random.default_rng(seed)
+    rows = np.arange(matrix.n_rows) if sample_weight is None else np.flatnonzero(sample_weight)
+    if len(rows) < n_clusters:
+        raise DataError(f"{len(rows)} rows are fewer than n_clusters={n_clusters}; ask for fewer clusters")
+    wanted = max(_ROWS if n_rows is None else n_rows, _ROWS_A_CENTRE * n_clusters)
+    rows = random.permutation(rows)[: n_clusters if init == "random" else wanted]
+    X = take_rows(matrix, rows)
+    if init == "k-means++":
+        # Importing scikit-learn takes longer than many a fit, so only who needs it waits for it.
+        from sklearn.cluster import kmeans_plusplus
+
+        weight = None if sample_weight is None else sample_weight[rows]
+        state = int(random.integers(2**32))
+        X = kmeans_plusplus(X, n_clusters, sample_weight=weight, random_state=state)[0]
+    return np.asarray(X if isinstance(X, np.ndarray) else X.toarray())

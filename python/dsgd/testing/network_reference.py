@@ -1,0 +1,106 @@
+"""Fully connected networks in plain numpy, one row after the other: what `dsgd.losses.MLP` must equal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["gradient", "objective", "train"]
+
+Array = NDArray[np.float64]
+Layer = tuple[Array, Array]
+"""A matrix of shape (inputs, outputs), and biases."""
+
+
+def _outputs(x: Array, layers: Sequence[Layer]) -> list[Array]:
+    """Return the row, and what every layer makes of it."""
+    values = [x]
+    for k, (w, b) in enumerate(layers):
+        z = np.array([values[-1] @ w[:, unit] + b[unit] for unit in range(len(b))])
+        values.append(z if k == len(layers) - 1 else np.where(z > 0, z, 0.0))
+    return values
+
+
+def objective(X: Array, y: Array, layers: Sequence[Layer], *, classes: bool, sample_weight: Array) -> float:
+    """Return the mean loss.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,)
+        Numbers of classes, or real numbers.
+    layers : sequence of pairs of ndarray
+    classes : bool
+        Which of the two.
+    sample_weight : ndarray of shape (n_samples,)
+
+    Returns
+    -------
+    float
+    """
+    total = 0.0
+    for x, target, s in zip(X, y, sample_weight, strict=True):
+        z = _outputs(x, layers)[-1]
+        loss = np.logaddexp.reduce(z) - z[int(target)] if classes else (z[0] - target) ** 2 / 2
+        total += s * loss
+    return float(total / len(X))
+
+
+def gradient(X: Array, y: Array, layers: Sequence[Layer], *, classes: bool, sample_weight: Array) -> list[Layer]:
+    """Return the sum of the rows' gradients, layer by layer; parameters as for `objective`."""
+    total = [(np.zeros_like(w), np.zeros_like(b)) for w, b in layers]
+    for x, target, s in zip(X, y, sample_weight, strict=True):
+        values = _outputs(x, layers)
+        z = values[-1]
+        back = np.exp(z - np.logaddexp.reduce(z)) - (np.arange(len(z)) == target) if classes else z - target
+        back = s * back
+        for k in range(len(layers) - 1, -1, -1):
+            total[k][0][:] += np.multiply.outer(values[k], back)
+            total[k][1][:] += back
+            back = (layers[k][0] @ back) * (values[k] > 0)
+    return total
+
+
+def train(
+    X: Array,
+    y: Array,
+    layers: Sequence[Layer],
+    batches: Iterable[Sequence[int]],
+    steps: Iterable[float],
+    *,
+    batch_size: int,
+    momentum: float,
+    alpha: float,
+    classes: bool,
+    sample_weight: Array,
+) -> list[Layer]:
+    """Return the layers after a step with momentum for every batch.
+
+    Parameters
+    ----------
+    batches : iterable of sequences of int
+        The rows of each step.
+    steps : iterable of float
+    batch_size : int
+        What a step is divided by: rows of a full batch.
+    momentum, alpha : float
+    X, y, layers, classes, sample_weight
+        As for `objective`.
+
+    Returns
+    -------
+    list of pairs of ndarray
+    """
+    now = [(w.copy(), b.copy()) for w, b in layers]
+    speed = [(np.zeros_like(w), np.zeros_like(b)) for w, b in layers]
+    for rows, step in zip(batches, steps, strict=True):
+        chosen = list(rows)
+        change = gradient(X[chosen], y[chosen], now, classes=classes, sample_weight=sample_weight[chosen])
+        for (w, b), (v, u), (g, h) in zip(now, speed, change, strict=True):
+            v[:] = momentum * v - step * (g / batch_size + alpha * w)
+            u[:] = momentum * u - step * h / batch_size
+            w += v
+            b += u
+    return now

@@ -1,0 +1,276 @@
+"""Networks: the objective, its steps, models, the estimator."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+from numpy.typing import NDArray
+
+import dsgd
+from dsgd import _core, losses
+from dsgd.data.inputs import as_matrix
+from dsgd.errors import ConfigError, DataError
+from dsgd.models import MLPModel
+from dsgd.network import Layers, Momentum, NetworkObjective, starting_weights
+from dsgd.testing import network_reference as reference
+
+N_ROWS, N_FEATURES = 90, 6
+RANDOM = np.random.default_rng(0)
+SPARSE = scipy.sparse.random_array((N_ROWS, N_FEATURES), density=0.6, rng=RANDOM, format="csr")
+DENSE = SPARSE.toarray()
+CLASSES = (DENSE @ RANDOM.standard_normal((N_FEATURES, 3))).argmax(axis=1).astype(np.float64)
+REAL = np.sin(DENSE.sum(axis=1))
+WEIGHTS = RANDOM.exponential(size=N_ROWS)
+
+
+def problem(
+    layout: str, classes: bool, weighted: bool, hidden: tuple[int, ...]
+) -> tuple[NetworkObjective, NDArray[np.float64], NDArray[np.float64], Layers]:
+    """Return objective, target, flat weights and their layout."""
+    y = CLASSES if classes else REAL
+    layers = Layers(n_features=N_FEATURES, hidden=hidden, n_outputs=3 if classes else 1)
+    matrix = as_matrix(SPARSE if layout == "sparse" else DENSE, 1)
+    weight = WEIGHTS if weighted else None
+    objective = NetworkObjective(matrix, y, weight, layout=layers, alpha=0.01, classes=classes)
+    flat = starting_weights(layers, 1, np.dtype(np.float64))
+    flat[layers.n_weights :] = np.random.default_rng(2).normal(size=layers.size - layers.n_weights)
+    return objective, y, flat, layers
+
+
+def pairs(layers: Layers, flat: NDArray[Any]) -> list[Any]:
+    return list(zip(*layers.split(flat), strict=True))
+
+
+def fit(**changes: Any) -> dsgd.FitResult:
+    settings: dict[str, Any] = {"X": DENSE, "y": CLASSES, "algo": "minibatch", "loss": losses.MLP((5,))}
+    settings |= {"random_state": 0, "batch_size": 10, "max_epochs": 5, "n_threads": 1}
+    settings.update(changes)
+    return dsgd.fit(settings.pop("X"), settings.pop("y"), **settings)
+
+
+@pytest.mark.parametrize("layout", ["sparse", "dense"])
+@pytest.mark.parametrize("classes", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("hidden", [(), (7,), (7, 4)])
+def test_value_and_gradient_equal_the_reference(
+    layout: str, classes: bool, weighted: bool, hidden: tuple[int, ...]
+) -> None:
+    objective, y, flat, layers = problem(layout, classes, weighted, hidden)
+    given: dict[str, Any] = {"classes": classes, "sample_weight": WEIGHTS if weighted else np.ones(N_ROWS)}
+    expected = reference.objective(DENSE, y, pairs(layers, flat), **given)
+    assert objective.mean_loss(flat, 1) == pytest.approx(expected, rel=1e-13)
+    squares = sum((w**2).sum() for w in layers.split(flat)[0])
+    assert objective.value(flat, 1) == pytest.approx(expected + 0.005 * squares, rel=1e-13)
+    gradient = np.empty(layers.size)
+    objective.loss_gradient(flat, gradient, 1)
+    by_layer = reference.gradient(DENSE, y, pairs(layers, flat), **given)
+    for (w, b), (g, h) in zip(by_layer, pairs(layers, gradient), strict=True):
+        np.testing.assert_allclose(g, w / N_ROWS, rtol=0, atol=1e-13)
+        np.testing.assert_allclose(h, b / N_ROWS, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("classes", [True, False])
+@pytest.mark.parametrize("hidden", [(), (7,), (7, 4)])
+def test_gradient_equals_fourth_order_differences(classes: bool, hidden: tuple[int, ...]) -> None:
+    objective, _, flat, layers = problem("dense", classes, True, hidden)
+    gradient, h = np.empty(layers.size), 1e-4
+    objective.loss_gradient(flat, gradient, 1)
+    for j, analytic in enumerate(gradient):
+        at = [objective.mean_loss(flat + k * h * np.eye(layers.size)[j], 1) for k in (-2, -1, 1, 2)]
+        assert (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * h) == pytest.approx(analytic, rel=0, abs=1e-9)
+
+
+@pytest.mark.parametrize("layout", ["sparse", "dense"])
+@pytest.mark.parametrize("classes", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_training_equals_the_reference(layout: str, classes: bool, weighted: bool) -> None:
+    objective, y, flat, layers = problem(layout, classes, weighted, (7, 4))
+    start, size = pairs(layers, flat.copy()), 20  # 90 rows: the last batch of an epoch has 10
+    orders = [_core.draw_rows(N_ROWS, N_ROWS, block_size=1, seed=3, index=k, stream=0) for k in range(3)]
+    descent, steps = Momentum(objective, 0.8), [0.05, 0.04, 0.03, 0.02, 0.01]
+    for order in orders:
+        descent.epoch(flat, order, steps, size, 1)
+    expected = reference.train(
+        DENSE,
+        y,
+        start,
+        [order[k : k + size].tolist() for order in orders for k in range(0, N_ROWS, size)],
+        steps * 3,
+        batch_size=size,
+        momentum=0.8,
+        alpha=0.01,
+        classes=classes,
+        sample_weight=WEIGHTS if weighted else np.ones(N_ROWS),
+    )
+    for (w, b), (v, u), (w0, _) in zip(expected, pairs(layers, flat), start, strict=True):
+        np.testing.assert_allclose(v, w, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(u, b, rtol=0, atol=1e-12)
+        assert np.abs(w - w0).max() > 0.01
+
+
+def test_fit_makes_these_steps_and_repeats_bit_for_bit() -> None:
+    one, again = fit(), fit()
+    assert (one.model.weights == again.model.weights).all()
+    model = one.model
+    assert isinstance(model, MLPModel)
+    layers, settings = model.layout, losses.MLP((5,))
+    flat = starting_weights(layers, 0, np.dtype(np.float64))
+    matrix = as_matrix(DENSE, 1)
+    objective = NetworkObjective(matrix, CLASSES, None, layout=layers, alpha=1e-4, classes=True)
+    descent = Momentum(objective, settings.momentum)
+    schedule = _core.Schedule(step_size=0.1, rate=1.0, power=0.0, horizon=float("inf"))
+    result = fit(schedule="constant")
+    for index in range(5):
+        order = _core.draw_rows(N_ROWS, N_ROWS, block_size=1, seed=0, index=index, stream=0)
+        descent.epoch(flat, order, [schedule.at(k + 1, index) for k in range(0, N_ROWS, 10)], 10, 1)
+    np.testing.assert_allclose(result.model.weights[0], flat, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"loss": losses.MLP((6,))},
+        {"loss": losses.MLP((5, 5))},
+        {"loss": losses.MLP((5,), momentum=0.5)},
+        {"batch_size": 30},
+        {"block_size": 10},
+        {"alpha": 0.1},
+        {"penalty": "none"},
+        {"step_size": 0.01},
+        {"schedule": "constant"},
+        {"sample_weight": WEIGHTS},
+        {"random_state": 1},
+        {"algo": "batch", "batch_size": None},
+    ],
+    ids=str,
+)
+def test_every_option_changes_the_result(change: dict[str, Any]) -> None:
+    settings = {"algo": "minibatch", "batch_size": 10} | change
+    if settings["algo"] == "batch":
+        del settings["batch_size"]
+        other = dsgd.fit(DENSE, CLASSES, loss=losses.MLP((5,)), random_state=0, max_epochs=5, n_threads=1, algo="batch")
+    else:
+        other = fit(**settings)
+    one = fit().model.weights
+    assert one.shape != other.model.weights.shape or not np.allclose(one, other.model.weights)
+
+
+def test_batch_goes_down() -> None:
+    result = dsgd.fit(DENSE, CLASSES, loss=losses.MLP((5,)), random_state=0, max_epochs=30, algo="batch")
+    values = np.array([record.objective for record in result.history], np.float64)
+    assert (np.diff(values) <= 1e-12).all()
+    assert values[-1] < 0.8 * values[0]
+
+
+@pytest.mark.parametrize("X", [DENSE, SPARSE, DENSE.astype(np.float32)], ids=["dense", "sparse", "float32"])
+@pytest.mark.parametrize("classes", [2, 3, 0])
+def test_a_model_predicts_scores_and_survives_its_file(X: Any, classes: int, tmp_path: Path) -> None:
+    y = {2: np.where(CLASSES > 0, "yes", "no"), 3: CLASSES, 0: REAL}[classes]
+    loss = losses.MLP((20,)) if classes else losses.SquaredMLP((20,))
+    result = fit(X=X, y=y, loss=loss, max_epochs=200, penalty="none")
+    assert result.score(X, y) > 0.9
+    result.save(tmp_path / "model")
+    loaded = dsgd.load(tmp_path / "model")
+    assert loaded.model.loss == loss
+    assert loaded.model.n_features == N_FEATURES
+    assert (loaded.predict(X) == result.predict(X)).all()
+    if classes:
+        np.testing.assert_allclose(loaded.predict_proba(X).sum(axis=1), 1)
+    else:
+        with pytest.raises(ConfigError, match="has no probabilities"):
+            loaded.predict_proba(X)
+    with pytest.raises(ConfigError, match="has no estimator of scikit-learn"):
+        result.to_sklearn()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"algo": "sgd", "batch_size": None}, "algo 'sgd' does not train loss 'mlp'"),
+        ({"average": True}, "keeps no average"),
+        ({"penalty": "l1"}, "penalty='l2' or 'none'"),
+        ({"fit_intercept": False}, "always has biases"),
+    ],
+    ids=str,
+)
+def test_what_a_network_has_not_is_refused(change: dict[str, Any], message: str) -> None:
+    settings: dict[str, Any] = {"algo": "minibatch", "loss": losses.MLP((5,)), **change}
+    settings.pop("batch_size", None)
+    with pytest.raises(ConfigError, match=message):
+        dsgd.fit(DENSE, CLASSES, **settings)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: losses.MLP((0,)), "hidden"),
+        (lambda: losses.MLP("5"), "hidden must be a tuple"),  # type: ignore[arg-type]
+        (lambda: losses.MLP((5,), momentum=1.0), "momentum must be below 1"),
+        (lambda: losses.MLP((5,), momentum=-0.1), "momentum"),
+    ],
+)
+def test_impossible_networks_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
+def test_a_file_with_other_layers_is_refused() -> None:
+    weights = np.zeros((1, 50))
+    with pytest.raises(DataError, match="which layers of"):
+        MLPModel.from_description({}, weights, losses.MLP((7,)), np.arange(3))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hidden_layer_sizes": (4,)},
+        {"alpha": 0.1},
+        {"batch_size": 7},
+        {"learning_rate_init": 0.01},
+        {"max_iter": 3},
+        {"momentum": 0.1},
+        {"random_state": 1},
+    ],
+    ids=str,
+)
+def test_every_parameter_of_the_estimator_changes_the_result(change: dict[str, Any]) -> None:
+    one = dsgd.MLPClassifier((5,), random_state=0).fit(DENSE, CLASSES).coefs_[0]
+    other = (
+        dsgd.MLPClassifier(**{"hidden_layer_sizes": (5,), "random_state": 0, **change}).fit(DENSE, CLASSES).coefs_[0]
+    )
+    assert one.shape != other.shape or not np.allclose(one, other)
+
+
+@pytest.mark.parametrize(("loss", "y"), [("mlp", CLASSES), ("squared_mlp", REAL)])
+def test_the_commands_train_and_predict(loss: str, y: NDArray[Any], tmp_path: Path) -> None:
+    data, model, command = tmp_path / "data.svm", tmp_path / "model", [sys.executable, "-m", "dsgd"]
+    dsgd.data.save_libsvm(data, SPARSE, y)
+    fitting = ["fit", data, "--algo", "minibatch", "--loss", loss, "--hidden", "7,4", "--model", model, "--quiet"]
+    subprocess.run([*command, *map(str, fitting)], check=True, timeout=120, stdout=subprocess.DEVNULL)
+    predicting = [*command, "predict", str(model), str(data)]
+    done = subprocess.run(predicting, check=True, timeout=120, capture_output=True, text=True)
+    result = dsgd.load(model)
+    np.testing.assert_allclose([float(line) for line in done.stdout.split()], result.predict(SPARSE), rtol=1e-12)
+    assert getattr(result.model.loss, "hidden") == (7, 4)  # noqa: B009
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--loss", "hinge", "--hidden", "5"], "--hidden is for --loss mlp and squared_mlp, not hinge"),
+        (["--loss", "mlp", "--hidden", "5,x"], "--hidden takes numbers of units"),
+    ],
+    ids=str,
+)
+def test_wrong_options_of_the_command_are_refused(options: list[str], message: str, tmp_path: Path) -> None:
+    data = tmp_path / "data.svm"
+    dsgd.data.save_libsvm(data, SPARSE, CLASSES)
+    command = [sys.executable, "-m", "dsgd", "fit", str(data), "--algo", "minibatch", *options]
+    done = subprocess.run(command, check=False, timeout=120, capture_output=True, text=True)
+    assert message in " ".join(done.stderr.split())
