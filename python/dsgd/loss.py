@@ -42,6 +42,8 @@ class Loss:
     """Whether the slope grows without bound, so that a step too long for one sample makes its error grow."""
     scale_free: ClassVar[bool] = False
     """Whether weights of any length are as good, so that no step is too long and a loss says nothing of the step."""
+    explodes: ClassVar[bool] = True
+    """Whether steps that are too long can make the objective grow without bound."""
 
     def core(self, n_outputs: int = 1) -> _core.Loss:
         """Return the loss for the core, of so many decision values."""

@@ -40,6 +40,7 @@ class KMeans(Loss):
     classification = False
     supervised = False
     penalised = False
+    explodes = False  # a centre moves towards a mean of rows, at most to it
     n_clusters: int = field(default=8, kw_only=False)
     init: str = "k-means++"
 

@@ -195,7 +195,7 @@ def _value(tasks: Sequence[Task]) -> float:
 def explosion_bound(tasks: Sequence[Task]) -> float:
     """Return the objective from which on a run has diverged."""
     problems = [task.problem for task in tasks]
-    if any(problem.loss.scale_free for problem in problems):
+    if any(problem.loss.scale_free or not problem.loss.explodes for problem in problems):
         return math.inf
     constant, zero = np.mean([problem.loss.trivial_losses(problem) for problem in problems], axis=0)
     start = np.mean([task.value() for task in tasks]) if any(task.weights.any() for task in tasks) else zero

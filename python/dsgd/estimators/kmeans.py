@@ -202,7 +202,7 @@ class KMeans(MiniBatchKMeans):
 
     @property
     def _looks_at_losses(self) -> bool:
-        return self.max_no_improvement is not None or self.verbose > 0
+        return self.max_no_improvement is not None or self.verbose > 0 or not self.compute_labels
 
     def _best_start(self, X: Any, weight: NDArray[Any] | None, random: np.random.RandomState) -> NDArray[Any]:
         """Return the best of `n_init` starts, drawn and judged on `init_size` rows."""
