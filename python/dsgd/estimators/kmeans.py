@@ -69,8 +69,8 @@ class KMeans(MiniBatchKMeans):
     labels_ : ndarray of shape (n_samples,)
         With `compute_labels`.
     inertia_ : float
-        The sum of squared distances to the nearest centre; without `compute_labels` and with `max_no_improvement` that
-        of the rows of the last pass as they were drawn.
+        The sum of squared distances to the nearest centre; without `compute_labels` that of the rows of the last pass
+        as they were drawn.
     n_iter_ : int
         Passes.
     n_steps_ : int
