@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["children_of", "leftovers"]
+__all__ = ["children_of", "leftovers", "runs"]
 
 _PROC = Path("/proc")
 
@@ -24,6 +24,14 @@ def children_of(pid: int | str = "self") -> dict[int, str]:
                 continue
             found[int(child)] = command.replace(b"\0", b" ").decode()
     return found
+
+
+def runs(pid: int) -> bool:
+    """Return whether a process is there, and no zombie: an orphan's end may not be looked for by whoever has got it."""
+    try:
+        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _descriptors() -> Iterator[str]:

@@ -127,7 +127,8 @@ class Loss:
 
     def probability(self, z: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ARG002
         """Return the probability of the positive class at decision values z; `ConfigError` if the loss has none."""
-        raise ConfigError(f"loss {self.name!r} has no probabilities; train with loss='logistic'")
+        cure = "train with loss='logistic'" if self.classification else "predict gives what it has"
+        raise ConfigError(f"loss {self.name!r} has no probabilities; {cure}")
 
     def probabilities(self, decision: NDArray[Any]) -> NDArray[np.float64]:
         """Return the probabilities of all classes, shape (n_samples, n_classes), at the decision values of a model.

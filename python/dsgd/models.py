@@ -20,6 +20,8 @@ from dsgd.threads import blas_threads, resolve_threads
 
 __all__ = ["MODELS", "KMeansModel", "LinearModel", "MLPModel", "Model", "SoftmaxModel"]
 
+_ROWS_AT_ONCE = 4096
+
 
 @dataclass(frozen=True, kw_only=True)
 class Model(ABC):
@@ -240,6 +242,8 @@ class KMeansModel(Model):
     def decide(self, matrix: _core.Matrix, threads: int) -> NDArray[Any]:
         """Return the distances of every row from every centre, shape (n_rows, n_clusters)."""
         dtype = real_dtype(matrix)
+        if dtype == np.float32 and not isinstance(matrix.arrays, tuple):
+            return self._distances(matrix.arrays)
         weights = np.ascontiguousarray(self.weights[0], dtype=dtype)
         products = np.empty((matrix.n_rows, self.loss.n_clusters), dtype)
         matrix.decision_function(weights, False, products, threads)
@@ -248,6 +252,18 @@ class KMeansModel(Model):
         of_centres = np.square(self.centres, dtype=np.float64).sum(axis=1)
         squares = norms[:, None] + of_centres - 2 * products.astype(np.float64)
         return np.asarray(np.sqrt(np.maximum(squares, 0)), dtype)
+
+    def _distances(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the same in double precision, from the mean of the centres: far from 0 single digits cancel."""
+        middle = self.centres.mean(axis=0, dtype=np.float64)
+        centres = self.centres - middle
+        of_centres = np.square(centres).sum(axis=1)
+        distances = np.empty((len(X), len(centres)))
+        for begin in range(0, len(X), _ROWS_AT_ONCE):
+            rows = X[begin : begin + _ROWS_AT_ONCE] - middle
+            squares = np.square(rows).sum(axis=1)[:, None] + of_centres - 2 * rows @ centres.T
+            np.sqrt(np.maximum(squares, 0), out=distances[begin : begin + _ROWS_AT_ONCE])
+        return distances
 
     def labels(self, decision: NDArray[Any]) -> NDArray[Any]:
         """Return the numbers of the nearest centres."""

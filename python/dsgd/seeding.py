@@ -23,7 +23,6 @@ def starting_centres(
     init: str,
     seed: int,
     sample_weight: NDArray[Any] | None = None,
-    n_rows: int | None = None,
 ) -> NDArray[Any]:
     """Return rows of a matrix to start k-means from.
 
@@ -35,9 +34,6 @@ def starting_centres(
     seed : int
         In [0, 2^64).
     sample_weight : ndarray of shape (n_samples,), optional
-    n_rows : int, optional
-        Rows that are drawn first, without replacement, and that the centres are drawn from; by default 3,072, or three
-        for every centre.
 
     Returns
     -------
@@ -56,7 +52,7 @@ def starting_centres(
     rows = np.arange(matrix.n_rows) if sample_weight is None else np.flatnonzero(sample_weight)
     if len(rows) < n_clusters:
         raise DataError(f"{len(rows)} rows are fewer than n_clusters={n_clusters}; ask for fewer clusters")
-    wanted = max(_ROWS if n_rows is None else n_rows, _ROWS_A_CENTRE * n_clusters)
+    wanted = max(_ROWS, _ROWS_A_CENTRE * n_clusters)  # without replacement, to draw from
     rows = random.permutation(rows)[: n_clusters if init == "random" else wanted]
     X = take_rows(matrix, rows)
     if init == "k-means++":

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
-from leftovers import children_of
+from leftovers import children_of, runs
 from local.fits import X, Y, local_fit, simulated_fit
 from local.programs import AllCommands, Measured
 from perfect_links import Cluster
@@ -306,7 +306,7 @@ def test_control_c_stops_all_and_returns_the_model_so_far(tmp_path: Path) -> Non
     out, err = process.communicate(timeout=60)
     assert "stopped by interrupted" in out, err
     assert "the model so far is returned" in err
-    assert not [pid for pid in workers if Path("/proc", str(pid)).exists()]
+    assert not any(map(runs, workers))
 
 
 def test_when_the_parent_is_killed_nothing_is_left() -> None:
@@ -315,4 +315,4 @@ def test_when_the_parent_is_killed_nothing_is_left() -> None:
     os.kill(next(iter(workers)), signal.SIGSTOP)  # one that cannot find out by itself
     process.kill()
     process.communicate(timeout=60)
-    wait_for(lambda: not [pid for pid in workers if Path("/proc", str(pid)).exists()])
+    wait_for(lambda: not any(map(runs, workers)))

@@ -294,3 +294,35 @@ def test_the_commands_train_and_predict(tmp_path: Path) -> None:
     wrong = [*command, "fit", str(data), "--loss", "hinge", "--n-clusters", "3"]
     refused = subprocess.run(wrong, check=False, timeout=120, capture_output=True, text=True)
     assert "--n-clusters is for --loss kmeans, not hinge" in refused.stderr
+
+
+def test_far_from_0_float32_is_scored_as_in_double_precision() -> None:
+    random = np.random.default_rng(0)
+    X = (1e4 + 5 * random.integers(3, size=(300, 1)) + random.standard_normal((300, 4))).astype(np.float32)
+    result = dsgd.fit(X, algo="batch", loss=dsgd.losses.KMeans(3), max_epochs=3, random_state=0)
+    centres = result.model.weights.reshape(4, 3).T.astype(np.float64)
+    squares = np.square(X.astype(np.float64)[:, None] - centres).sum(axis=2)
+    assert result.score(X) == pytest.approx(-squares.min(axis=1).sum(), rel=1e-6)
+    assert np.array_equal(result.predict(X), squares.argmin(axis=1))
+
+
+def test_centres_that_stand_still_end_the_fit() -> None:
+    X = make_blobs(300, 4, centers=3, random_state=0)[0]
+    model = dsgd.KMeans(3, algo="batch", max_iter=60, random_state=0).fit(X)
+    assert model.n_iter_ < 30
+    assert model.n_steps_ == model.n_iter_
+
+
+def test_starts_come_from_rows_that_have_a_weight() -> None:
+    X = np.random.default_rng(0).standard_normal((2000, 3))
+    weight = np.zeros(2000)
+    weight[:5] = 1
+    model = dsgd.KMeans(3, init_size=100, random_state=0).fit(X, sample_weight=weight)
+    assert np.isfinite(model.cluster_centers_).all()
+    with pytest.raises(ValueError, match="5 rows with a weight are fewer than n_clusters=6"):
+        dsgd.KMeans(6).fit(X, sample_weight=weight)
+
+
+def test_more_parameters_than_memory_holds_are_refused() -> None:
+    with pytest.raises(ConfigError, match="no memory for"):
+        dsgd.fit(np.ones((9, 10**6)), algo="minibatch", loss=dsgd.losses.KMeans(2**31 - 1))

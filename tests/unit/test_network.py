@@ -183,3 +183,15 @@ def test_a_port_that_is_taken_is_an_os_error(run: Run) -> None:
     server = run.server([table()])
     with pytest.raises(OSError, match=r"cannot listen at 127\.0\.0\.1"):
         run.server([table()], port=server.port)
+
+
+def test_who_only_looks_for_answers_does_not_keep_them_from_coming(run: Run) -> None:
+    tables = [table()]
+    run.server(tables)
+    client = run.client(0, tables, join=False)
+    end = time.monotonic() + 30
+    polls = 0
+    while not [answer for answer in client.wait(0) if answer.kind == "joined"]:
+        assert time.monotonic() < end
+        polls += 1
+    assert polls > 0

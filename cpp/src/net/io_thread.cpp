@@ -27,7 +27,6 @@ void IoThread::start() {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
-    runs_ = true;
     thread_ = std::thread([this] { run(); });
   } catch (...) {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -37,6 +36,11 @@ void IoThread::start() {
 }
 
 void IoThread::run() {
+  {
+    const std::scoped_lock lock(mutex_);
+    runs_ = true;
+    has_begun_ = true;
+  }
   while (step(kLongSeconds)) {
     if (!caller_) continue;
     std::unique_lock lock(mutex_);
@@ -112,7 +116,7 @@ void IoThread::attend() {
 
 IoThread::Turn::Turn(IoThread& thread) : thread_(thread) {
   std::unique_lock lock(thread_.mutex_);
-  if (!thread_.running() || thread_.has_ended_ || thread_.caller_) return;
+  if (!thread_.has_begun_ || thread_.has_ended_ || thread_.caller_) return;
   thread_.caller_ = true;
   taken_ = true;
   if (!thread_.runs_) return;
@@ -120,13 +124,17 @@ IoThread::Turn::Turn(IoThread& thread) : thread_(thread) {
   thread_.changed_.wait(lock, [this] { return !thread_.runs_; });
 }
 
-bool IoThread::Turn::step(double seconds) { return seconds > 0 && thread_.step(seconds); }
+bool IoThread::Turn::step(double seconds) {
+  if (seconds <= 0) return false;
+  stepped_ = true;
+  return thread_.step(seconds);
+}
 
 IoThread::Turn::~Turn() {
   if (!taken_) return;
   const std::scoped_lock lock(thread_.mutex_);
   thread_.caller_ = false;
-  thread_.left_ = steady_now();
+  if (stepped_) thread_.left_ = steady_now();
   if (thread_.sleeps_) thread_.changed_.notify_all();
 }
 

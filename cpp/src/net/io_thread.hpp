@@ -58,6 +58,7 @@ class IoThread {
    private:
     IoThread& thread_;
     bool taken_ = false;
+    bool stepped_ = false;
   };
 
  private:
@@ -79,6 +80,7 @@ class IoThread {
   double left_ = 0;                  // when the last caller did
   unsigned in_vain_ = 0;             // how often nothing came in the moment, as 2^k - 1
   unsigned sleeps_first_ = 0;        // so many times from now without looking
+  bool has_begun_ = false;
   bool has_ended_ = false;
   std::thread thread_;
 };

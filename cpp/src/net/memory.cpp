@@ -2,6 +2,7 @@
 
 #include <map>    // for multimap
 #include <mutex>  // for scoped_lock, mutex
+#include <new>    // for bad_alloc
 
 namespace dsgd::net {
 namespace {
@@ -33,11 +34,14 @@ class Kept {
     return {size, std::make_unique_for_overwrite<std::byte[]>(size)};
   }
 
-  void give_back(std::size_t size, Memory memory) {
+  void give_back(std::size_t size, Memory memory) noexcept {
     const std::scoped_lock lock(mutex_);
     if (bytes_ + size > kMostKept) return;
-    bytes_ += size;
-    free_.emplace(size, std::move(memory));
+    try {
+      free_.emplace(size, std::move(memory));
+      bytes_ += size;
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): then it is freed
+    }
   }
 
  private:

@@ -137,7 +137,7 @@ class TcpClient::Impl {
   /// is.
   template <typename Ready>
   bool wait_until(std::unique_lock<std::mutex>& lock, double seconds, const Ready& ready) {
-    if (ready()) return true;
+    if (ready() || seconds <= 0) return ready();
     const double end = steady_now() + std::min(seconds, 1e6);
     lock.unlock();
     {
@@ -299,7 +299,7 @@ class TcpClient::Impl {
         if (late > 0) machine_.excuse(now, late);
         machine_.tick(now);
         for (const auto& connection : connections_) {
-          if (connection && now - connection->last_received() > stale_after_) connection->close();
+          if (connection && now - late - connection->last_received() > stale_after_) connection->close();
         }
       });
     }

@@ -74,7 +74,7 @@ class KMeans(MiniBatchKMeans):
     n_iter_ : int
         Passes.
     n_steps_ : int
-        Mini-batches.
+        Mini-batches; rows of ``algo="sgd"`` and ``"hogwild"``, passes of ``"batch"``.
     n_features_in_, feature_names_in_
         As of every estimator.
 
@@ -160,7 +160,7 @@ class KMeans(MiniBatchKMeans):
         open_ended = self.max_no_improvement is not None or self.tol > 0
         job = self._job(random, self.max_iter, schedule=InverseTime() if open_ended else Linear())
         self._train(job, X, weight, centres)
-        self.n_steps_ = self.n_iter_ * -(-X.shape[0] // self._batch_size)
+        self.n_steps_ = self.n_iter_ * _steps_of_pass(job, X.shape[0])
         self.t_ = 1 + self.n_iter_ * X.shape[0]
         return self
 
@@ -189,7 +189,7 @@ class KMeans(MiniBatchKMeans):
         index, offset = divmod(t - 1, n_rows)
         job = self._job(random, index + 1, schedule=InverseTime(), start_epoch=index, offset=offset)
         self._train(job, X, weight, centres)
-        self.n_steps_ = getattr(self, "n_steps_", 0) + -(-n_rows // self.batch_size)
+        self.n_steps_ = getattr(self, "n_steps_", 0) + _steps_of_pass(job, n_rows)
         self.t_ = t + n_rows
         return self
 
@@ -211,6 +211,10 @@ class KMeans(MiniBatchKMeans):
             init = check_array(init, dtype=X.dtype, order="C")
             self._validate_center_shape(X, init)
             return np.array(init)
+        if weight is not None and not weight.all():  # a start may be drawn from few rows: from those that count
+            X, weight = X[weight > 0], weight[weight > 0]
+            if X.shape[0] < self.n_clusters:
+                raise ValueError(f"{X.shape[0]} rows with a weight are fewer than n_clusters={self.n_clusters}")
         counted = np.ones(X.shape[0], X.dtype) if weight is None else weight
         norms = row_norms(X, squared=True)
         starts = [
@@ -284,6 +288,10 @@ class KMeans(MiniBatchKMeans):
         self.inertia_ = 2 * task.n_samples * error
 
 
+def _steps_of_pass(job: Job, n_rows: int) -> int:
+    return -(-n_rows // min(job.algorithm.batch_rows, n_rows)) if job.algorithm.capabilities.stochastic else 1
+
+
 class _Moved:
     """A callback that ends a fit when the centres move by squares of `tol` or less in a pass."""
 
@@ -295,4 +303,4 @@ class _Moved:
         """Return whether they moved so little."""
         moved = float(np.square(model.weights - self._before, dtype=np.float64).sum())
         np.copyto(self._before, model.weights)
-        return 0 < self._tol >= moved
+        return moved <= self._tol

@@ -163,7 +163,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
         """Return their logarithms."""
-        return np.asarray(np.log(self.predict_proba(X)))
+        from scipy.special import log_softmax  # slow to import
+
+        return np.asarray(log_softmax(self._outputs(X).astype(np.float64), axis=1))
 
     def _outputs(self, X: Any) -> NDArray[Any]:
         check_is_fitted(self)
