@@ -21,7 +21,7 @@ void add_rows(const Data& X, std::size_t n_threads, double scale, std::span<doub
   const std::size_t threads = std::clamp<std::size_t>(X.rows() / kThreadRows, 1, n_threads);
   std::vector<std::vector<double>> partial(threads);
   parallel_region(threads, [&](std::size_t thread) {
-    auto add = make();
+    auto add = make();  // NOLINT(misc-const-correctness): some have numbers of their own
     std::vector<double>& sum = partial[thread];
     sum.resize(out.size());
     const std::size_t end = X.rows() * (thread + 1) / threads;
