@@ -54,15 +54,12 @@ struct Matrix {
   py::object arrays;
 };
 
-using LinearObjectives =
-    std::variant<LinearObjective<CsrFloat32>, LinearObjective<CsrFloat32Wide>, LinearObjective<CsrFloat64>,
-                 LinearObjective<CsrFloat64Wide>, LinearObjective<DenseFloat32>, LinearObjective<DenseFloat64>>;
+using LinearObjectives = std::variant<LinearObjective<CsrFloat32>, LinearObjective<CsrFloat64>,
+                                      LinearObjective<DenseFloat32>, LinearObjective<DenseFloat64>>;
 
 using AnyObjective =
-    std::variant<LinearObjective<CsrFloat32>, LinearObjective<CsrFloat32Wide>, LinearObjective<CsrFloat64>,
-                 LinearObjective<CsrFloat64Wide>, LinearObjective<DenseFloat32>, LinearObjective<DenseFloat64>,
-                 QuantisationObjective<CsrFloat32>, QuantisationObjective<CsrFloat32Wide>,
-                 QuantisationObjective<CsrFloat64>, QuantisationObjective<CsrFloat64Wide>,
+    std::variant<LinearObjective<CsrFloat32>, LinearObjective<CsrFloat64>, LinearObjective<DenseFloat32>,
+                 LinearObjective<DenseFloat64>, QuantisationObjective<CsrFloat32>, QuantisationObjective<CsrFloat64>,
                  QuantisationObjective<DenseFloat32>, QuantisationObjective<DenseFloat64>>;
 
 /// An objective over a Matrix, which it keeps alive, and targets. An objective of another kind is another alternative

@@ -11,26 +11,21 @@
 namespace dsgd::python {
 namespace {
 
-template <typename Real, typename Index>
+template <typename Real>
 Matrix csr(const py::array& indptr, const py::array& indices, const py::array& data, std::size_t n_features,
            std::size_t n_threads) {
-  const auto starts = array_span<const Index>(indptr, "indptr");
-  const auto columns = array_span<const Index>(indices, "indices");
+  const auto starts = array_span<const std::int64_t>(indptr, "indptr");
+  const auto columns = array_span<const std::int32_t>(indices, "indices");
   const auto values = array_span<const Real>(data, "data");
   py::tuple arrays = py::make_tuple(indptr, indices, data);
   const py::gil_scoped_release release;
-  return {CsrView<Real, Index>(starts, columns, values, n_features, n_threads), std::move(arrays)};
+  return {CsrView<Real>(starts, columns, values, n_features, n_threads), std::move(arrays)};
 }
 
 Matrix any_csr(const py::array& indptr, const py::array& indices, const py::array& data, std::size_t n_features,
                std::size_t n_threads) {
-  const bool wide = py::isinstance<py::array_t<std::int64_t>>(indices);
-  if (py::isinstance<py::array_t<float>>(data)) {
-    return wide ? csr<float, std::int64_t>(indptr, indices, data, n_features, n_threads)
-                : csr<float, std::int32_t>(indptr, indices, data, n_features, n_threads);
-  }
-  return wide ? csr<double, std::int64_t>(indptr, indices, data, n_features, n_threads)
-              : csr<double, std::int32_t>(indptr, indices, data, n_features, n_threads);
+  return py::isinstance<py::array_t<float>>(data) ? csr<float>(indptr, indices, data, n_features, n_threads)
+                                                  : csr<double>(indptr, indices, data, n_features, n_threads);
 }
 
 template <typename Real>
@@ -65,37 +60,26 @@ std::size_t norms(const Matrix& self, const py::array& out, std::size_t n_thread
       self.view);
 }
 
-/// Columns under new numbers, in the narrowest type; the values are those of `X`.
-template <typename Real, typename From, typename To>
-Matrix renumbered_to(const CsrView<Real, From>& X, const py::object& arrays, std::span<const std::int64_t> order,
-                     std::size_t n_threads) {
-  py::array_t<To> indptr(static_cast<py::ssize_t>(X.indptr().size()));
-  py::array_t<To> indices(static_cast<py::ssize_t>(X.nonzeros()));
-  const std::span<To> starts(indptr.mutable_data(), X.indptr().size());
-  const std::span<To> columns(indices.mutable_data(), X.nonzeros());
-  py::tuple owners = py::make_tuple(indptr, indices, arrays[py::int_(2)]);
+/// Columns under new numbers; rows and values are those of `X`.
+template <typename Real>
+Matrix renumbered_columns(const CsrView<Real>& X, const py::object& arrays, std::span<const std::int64_t> order,
+                          std::size_t n_threads) {
+  py::array_t<std::int32_t> indices(static_cast<py::ssize_t>(X.nonzeros()));
+  const std::span<std::int32_t> columns(indices.mutable_data(), X.nonzeros());
+  py::tuple owners = py::make_tuple(arrays[py::int_(0)], indices, arrays[py::int_(2)]);
   const py::gil_scoped_release release;
-  std::transform(X.indptr().begin(), X.indptr().end(), starts.begin(), [](From i) { return static_cast<To>(i); });
   renumber(X.indices(), order, columns, n_threads);
-  return {CsrView<Real, To>::trusted(starts, columns, X.values(), X.features()), std::move(owners)};
+  return {CsrView<Real>::trusted(X.indptr(), columns, X.values(), X.features()), std::move(owners)};
 }
 
 Matrix renumbered(const Matrix& self, const py::array& order, std::size_t n_threads) {
   const auto features = array_span<const std::int64_t>(order, "order");
   const auto make = [&]<typename Data>(const Data& X) -> Matrix {
     if constexpr (Data::kSparse) {
-      using Real = typename Data::Real;
-      using Index = typename Data::Index;
       if (!is_order(features, X.features())) {
         throw Error(ErrorCode::config, "order must name every feature once");
       }
-      constexpr auto kNarrow = static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max());
-      if constexpr (sizeof(Index) > sizeof(std::int32_t)) {
-        if (std::max(X.features(), X.nonzeros()) > kNarrow) {
-          return renumbered_to<Real, Index, Index>(X, self.arrays, features, n_threads);
-        }
-      }
-      return renumbered_to<Real, Index, std::int32_t>(X, self.arrays, features, n_threads);
+      return renumbered_columns(X, self.arrays, features, n_threads);
     } else {
       throw Error(ErrorCode::config, "the features of a dense matrix cannot be renumbered");
     }
@@ -111,18 +95,16 @@ std::unique_ptr<LibsvmReader> libsvm_reader(const py::buffer& text, const std::s
   return std::make_unique<LibsvmReader>(view, name, offset, length, n_threads);
 }
 
-template <typename Real, typename Index>
-std::optional<std::array<std::int64_t, 2>> parse(const LibsvmReader& reader, const py::array& labels,
-                                                 const py::array& indptr, const py::array& indices,
-                                                 const py::array& data) {
+template <typename Real>
+std::array<std::int64_t, 2> parse(const LibsvmReader& reader, const py::array& labels, const py::array& indptr,
+                                  const py::array& indices, const py::array& data) {
   const auto targets = array_span<double>(labels, "labels");
-  const auto starts = array_span<Index>(indptr, "indptr");
-  const auto columns = array_span<Index>(indices, "indices");
+  const auto starts = array_span<std::int64_t>(indptr, "indptr");
+  const auto columns = array_span<std::int32_t>(indices, "indices");
   const auto values = array_span<Real>(data, "data");
   const py::gil_scoped_release release;
-  const auto range = reader.parse<Real, Index>(targets, starts, columns, values);
-  if (!range) return std::nullopt;
-  return std::array{range->min, range->max};
+  const auto range = reader.parse<Real>(targets, starts, columns, values);
+  return {range.min, range.max};
 }
 
 }  // namespace
@@ -170,13 +152,8 @@ void register_data(py::module_& m) {
           "parse",
           [](const LibsvmReader& self, const py::array& labels, const py::array& indptr, const py::array& indices,
              const py::array& data) {
-            const bool wide = py::isinstance<py::array_t<std::int64_t>>(indices);
-            if (py::isinstance<py::array_t<float>>(data)) {
-              return wide ? parse<float, std::int64_t>(self, labels, indptr, indices, data)
-                          : parse<float, std::int32_t>(self, labels, indptr, indices, data);
-            }
-            return wide ? parse<double, std::int64_t>(self, labels, indptr, indices, data)
-                        : parse<double, std::int32_t>(self, labels, indptr, indices, data);
+            return py::isinstance<py::array_t<float>>(data) ? parse<float>(self, labels, indptr, indices, data)
+                                                            : parse<double>(self, labels, indptr, indices, data);
           },
           py::arg("labels"), py::arg("indptr"), py::arg("indices"), py::arg("data"));
 

@@ -14,7 +14,7 @@ def backend() -> str: ...
 class Matrix:
     @staticmethod
     def csr(
-        indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], n_features: int, n_threads: int
+        indptr: NDArray[np.int64], indices: NDArray[np.int32], data: NDArray[Any], n_features: int, n_threads: int
     ) -> Matrix: ...
     @staticmethod
     def dense(X: NDArray[Any], n_threads: int) -> Matrix: ...
@@ -41,10 +41,10 @@ class LibsvmReader:
     def parse(
         self,
         labels: NDArray[np.float64],
-        indptr: NDArray[Any],
-        indices: NDArray[Any],
+        indptr: NDArray[np.int64],
+        indices: NDArray[np.int32],
         data: NDArray[Any],
-    ) -> list[int] | None: ...
+    ) -> list[int]: ...
 
 def write_libsvm(path: bytes, X: Matrix, labels: NDArray[np.float64], first_index: int, n_threads: int) -> None: ...
 

@@ -72,9 +72,9 @@ def fit(
     Parameters
     ----------
     X : array-like or sparse matrix of shape (n_samples, n_features), or Dataset, or path-like
-        float32 or float64 in C order, or CSR with int32 or int64 indices, is used where it lies, without a copy;
-        anything else is converted once (logger ``dsgd`` says so). A path names a libsvm text file or
-        a cache file (see `dsgd.data.load`).
+        float32 or float64 in C order, or CSR with int32 columns, is used where it lies, without a copy; columns of
+        int64 are narrowed once, where all are below 2**31; anything else is converted once (logger ``dsgd`` says so,
+        with the bytes). A path names a libsvm text file or a cache file (see `dsgd.data.load`).
     y : array-like of shape (n_samples,), optional
         Labels of any kind for a loss of classification, real numbers for one of regression. More than two classes are
         trained one against all others, in step; by ``"softmax"`` all together. A Dataset and a file bring their own.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.data.inputs import csr_in_place
+from dsgd.data.inputs import as_scipy
 from dsgd.parameters import ParameterLayout
 from dsgd.threads import blas_threads
 
@@ -135,12 +135,7 @@ class NetworkObjective:
         alpha: float,
         classes: bool,
     ) -> None:
-        arrays = matrix.arrays
-        if isinstance(arrays, tuple):
-            indptr, indices, data = arrays
-            self._X: Any = csr_in_place(indptr, indices, data, matrix.n_features)
-        else:
-            self._X = arrays
+        self._X = as_scipy(matrix)
         self._y = target.astype(np.intp) if classes else target
         self._sample_weight = sample_weight
         self._classes = classes

@@ -6,19 +6,26 @@
 #include <vector>
 
 #include "dsgd/core/random.hpp"
-#include "dsgd/data/csr.hpp"
+#include "dsgd/data/matrix.hpp"
+
+// Every kind of sparse matrix that this build has.
+#ifdef DSGD_FEW_KINDS
+#define DSGD_SPARSE_KINDS CsrFloat64
+#else
+#define DSGD_SPARSE_KINDS CsrFloat32, CsrFloat64
+#endif
 
 namespace dsgd::testing {
 
 /// Owns what a CsrView looks at.
 struct SparseProblem {
-  std::vector<std::int32_t> indptr{0};
+  std::vector<std::int64_t> indptr{0};
   std::vector<std::int32_t> indices;
   std::vector<double> values;
   std::vector<double> y;
   std::size_t n_features = 0;
 
-  [[nodiscard]] CsrView<double, std::int32_t> view() const { return {indptr, indices, values, n_features, 1}; }
+  [[nodiscard]] CsrView<double> view() const { return {indptr, indices, values, n_features, 1}; }
 
   /// The same matrix with its zeros, in C order.
   [[nodiscard]] std::vector<double> dense() const {
@@ -46,7 +53,7 @@ inline SparseProblem random_problem(std::size_t n_rows, std::size_t n_features, 
       problem.values.push_back(2 * uniform() - 1);
       sum += problem.values.back();
     }
-    problem.indptr.push_back(static_cast<std::int32_t>(problem.indices.size()));
+    problem.indptr.push_back(static_cast<std::int64_t>(problem.indices.size()));
     problem.y.push_back(sum < 0 ? -1.0 : 1.0);
   }
   return problem;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dsgd/core/atomic.hpp"
+#include "dsgd/core/gate.hpp"
 #include "dsgd/core/parallel.hpp"
 #include "dsgd/data/csr.hpp"
 #include "dsgd/data/dense.hpp"
@@ -30,11 +31,11 @@ TEST_CASE_TEMPLATE("locked: T threads times N adds to every variable of a sample
   const std::vector<Real> values(3, 1);
   const DenseRow<Real> row(values);
   std::vector<std::atomic_flag> locks(weights.size());
-  Locked policy(locks);
+  const Gate gate(locks, true);
   parallel_region(kThreads, [&](std::size_t) {
     for (int i = 0; i < kAdds; ++i) {
-      const auto guard = policy.guard(row, true);
-      for (Real& w : weights) Locked::update(w, [](Real x) { return x + 1; });
+      const auto held = gate.hold(row);
+      for (Real& w : weights) Racy::update(w, [](Real x) { return x + 1; });
     }
   });
   for (const Real w : weights) CHECK(w == static_cast<Real>(kThreads * kAdds));
@@ -43,15 +44,15 @@ TEST_CASE_TEMPLATE("locked: T threads times N adds to every variable of a sample
 TEST_CASE("locked: samples that share nothing but the intercept exclude one another") {
   std::vector<double> weights(kThreads + 1, 0);
   std::vector<std::atomic_flag> locks(weights.size());
-  Locked policy(locks);
+  const Gate gate(locks, true);
   const std::vector<double> one{1};
   std::vector<std::vector<std::int32_t>> column(kThreads);
   parallel_region(kThreads, [&](std::size_t thread) {
     column[thread] = {static_cast<std::int32_t>(thread)};
-    const SparseRow<double, std::int32_t> row(column[thread], one);
+    const SparseRow<double> row(column[thread], one);
     for (int i = 0; i < kAdds; ++i) {
-      const auto guard = policy.guard(row, true);
-      Locked::update(weights.back(), [](double x) { return x + 1; });
+      const auto held = gate.hold(row);
+      Racy::update(weights.back(), [](double x) { return x + 1; });
     }
   });
   CHECK(weights.back() == static_cast<double>(kThreads * kAdds));
@@ -61,9 +62,11 @@ TEST_CASE("in turn: threads update one after the other, and one that has left is
   std::vector<std::size_t> order;
   Cycle cycle(kThreads);
   concurrent_region(kThreads, [&](std::size_t thread) {
-    InTurn policy(cycle, thread);
+    const Gate gate(cycle, thread);
+    const std::vector<double> one{1};
     for (std::size_t i = 0; i <= thread; ++i) {
-      const auto turn = policy.turn();
+      const auto held = gate.hold(DenseRow<double>(one));
+      held.await_turn();
       order.push_back(thread);
     }
   });

@@ -91,14 +91,13 @@ TEST_CASE("an objective with other targets is the one built with them") {
   CHECK_THROWS_AS((void)first.with_target(std::span(other).first(199)), Error);
 }
 
-TEST_CASE_TEMPLATE("the penalty knows how often each feature occurs", Data, CsrFloat32, CsrFloat64Wide) {
+TEST_CASE_TEMPLATE("the penalty knows how often each feature occurs", Data, DSGD_SPARSE_KINDS) {
   using Real = typename Data::Real;
-  using Index = typename Data::Index;
-  std::vector<Index> indptr{0};
-  std::vector<Index> indices;
+  std::vector<std::int64_t> indptr{0};
+  std::vector<std::int32_t> indices;
   for (std::size_t i = 0; i < 3000; ++i) {  // columns 1, 3 and 4; every third row is empty
     if (i % 3 != 0) indices.insert(indices.end(), {1, 3, 4});
-    indptr.push_back(static_cast<Index>(indices.size()));
+    indptr.push_back(static_cast<std::int64_t>(indices.size()));
   }
   const std::vector<Real> ones(indices.size(), Real{1});
   const std::vector<Real> y(3000, Real{1});

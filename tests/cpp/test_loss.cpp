@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "dsgd/core/error.hpp"
 #include "dsgd/objective/loss.hpp"
 
 using namespace dsgd;

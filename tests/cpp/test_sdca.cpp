@@ -27,7 +27,7 @@ LinearConfig config_of(const std::string& loss, bool fit_intercept = false) {
 /// The rows of a problem, with weights of the samples, in either precision.
 template <typename Real>
 struct Sample {
-  using Data = CsrView<Real, std::int32_t>;
+  using Data = CsrView<Real>;
   testing::SparseProblem problem;
   std::vector<Real> values{problem.values.begin(), problem.values.end()};
   std::vector<Real> y{problem.y.begin(), problem.y.end()};

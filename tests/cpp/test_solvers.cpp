@@ -72,7 +72,7 @@ TEST_CASE("no update is lost between copies that are merged, in turn or under at
   problem.values.assign(2 * kRows, 1.0);
   for (std::size_t i = 0; i < kRows; ++i) {
     problem.indices.insert(problem.indices.end(), {0, 1});
-    problem.indptr.push_back(static_cast<std::int32_t>(2 * i + 2));
+    problem.indptr.push_back(static_cast<std::int64_t>(2 * i + 2));
   }
   const LinearObjective objective(problem.view(), problem.y, {},
                                   {.loss = {"hinge", 0}, .alpha_l1 = 0, .alpha_l2 = 0, .fit_intercept = true}, 1);
@@ -138,7 +138,7 @@ TEST_CASE("features numbered by falling frequency give the same bits on one thre
   frequency_order(objective.inverse_frequency(), std::span(order));
   std::vector<std::int32_t> columns(problem.indices.size());
   renumber(std::span<const std::int32_t>(problem.indices), std::span<const std::int64_t>(order), std::span(columns), 2);
-  using Data = CsrView<double, std::int32_t>;
+  using Data = CsrView<double>;
   const LinearObjective<Data> other(objective, Data::trusted(problem.indptr, columns, problem.values, 60), order);
   CHECK(other.ordered());
   CHECK_FALSE(objective.ordered());
@@ -308,7 +308,7 @@ TEST_CASE("the fixed point of the degree split is the l2 optimum") {
       sparse.indices.push_back(static_cast<std::int32_t>(row.index(k)));
       sparse.values.push_back(row.value(k));
     }
-    sparse.indptr.push_back(static_cast<std::int32_t>(sparse.indices.size()));
+    sparse.indptr.push_back(static_cast<std::int64_t>(sparse.indices.size()));
   }
   const double alpha = 0.1;
   const LinearObjective objective(sparse.view(), sparse.y, {},
@@ -405,11 +405,11 @@ TEST_CASE("wrong arguments are refused") {
 }
 
 TEST_CASE("duplicate columns are refused where they would do harm: a lock would wait for itself") {
-  const std::vector<std::int32_t> indptr{0, 2};
+  const std::vector<std::int64_t> indptr{0, 2};
   const std::vector<std::int32_t> indices{1, 1};
   const std::vector<double> values{1, 2};
   const std::vector<double> y{1};
-  const LinearObjective objective(CsrView<double, std::int32_t>(indptr, indices, values, 2, 1), y, {}, kLogistic, 1);
+  const LinearObjective objective(CsrView<double>(indptr, indices, values, 2, 1), y, {}, kLogistic, 1);
   std::vector<double> weights(3, 0);
   CHECK_THROWS_AS(hogwild_epoch(objective, std::span(weights), epoch(0, 1), 1, "locked"), Error);
   CHECK_THROWS_AS(minibatch_epoch(objective, std::span(weights), epoch(0, 1), 2, 1, {}), Error);

@@ -3,7 +3,6 @@
 #include <cstddef>      // for size_t
 #include <cstdint>      // for int32_t, int64_t, uint8_t
 #include <limits>       // for numeric_limits
-#include <optional>     // for optional
 #include <string>       // for string
 #include <string_view>  // for string_view
 #include <vector>       // for vector
@@ -31,23 +30,22 @@ struct Meaning {
   friend bool operator==(const Meaning&, const Meaning&) = default;
 };
 
-/// Nothing if an index does not fit.
-template <typename Real, typename Index>
-std::optional<Meaning> parse(const LibsvmReader& reader) {
+template <typename Real>
+Meaning parse(const LibsvmReader& reader) {
   std::vector<double> labels(reader.rows());
-  std::vector<Index> indptr(reader.rows() + 1);
-  std::vector<Index> indices(reader.nonzeros());
+  std::vector<std::int64_t> indptr(reader.rows() + 1);
+  std::vector<std::int32_t> indices(reader.nonzeros());
   std::vector<Real> values(reader.nonzeros());
   Meaning meaning;
   try {
-    const auto range = reader.parse<Real, Index>(labels, indptr, indices, values);
-    if (!range) return std::nullopt;
-    // The largest index has no successor in its own type; the reader in Python refuses such a file.
-    const std::size_t features = static_cast<std::size_t>(range->max) + 1;
-    const dsgd::CsrView<Real, Index> X(indptr, indices, values, features, 1);  // checks structure and values
+    const auto range = reader.parse<Real>(labels, indptr, indices, values);
+    const std::size_t features = static_cast<std::size_t>(range.max) + 1;
+    const dsgd::CsrView<Real> X(indptr, indices, values, features, 1);  // checks structure and values
     check(X.canonical(), "the indices of a row increase");
     check(X.nonzeros() == reader.nonzeros(), "every entry that was counted is in a row");
-    for (const Index index : indices) check(index >= range->min && index <= range->max, "indices are in their range");
+    for (const std::int32_t index : indices) {
+      check(index >= range.min && index <= range.max, "indices are in their range");
+    }
   } catch (const dsgd::Error& error) {
     check(error.location().has_value(), "a text that does not change has faults of text only");
     meaning.fault = std::to_string(error.location()->line) + ":" + std::to_string(error.location()->column) + ": ";
@@ -63,22 +61,15 @@ std::optional<Meaning> parse(const LibsvmReader& reader) {
   return meaning;
 }
 
-/// As a user reads: with narrow indices, and where these do not suffice with wide ones.
 Meaning read(std::string_view text, std::size_t offset, std::size_t length, std::size_t chunk_bytes) {
-  const LibsvmReader reader(text, "name", offset, length, 1, chunk_bytes);
-  const auto narrow = parse<double, std::int32_t>(reader);
-  const auto wide = parse<double, std::int64_t>(reader);
-  check(wide.has_value(), "64 bits hold every index");
-  check(!narrow || *narrow == *wide, "the width of the indices does not matter");
-  return *wide;
+  return parse<double>(LibsvmReader(text, "name", offset, length, 1, chunk_bytes));
 }
 
 void check_single_precision(std::string_view text, const Meaning& whole) {
-  const auto single = parse<float, std::int64_t>(LibsvmReader(text, "name", 0, kAll, 1));
-  check(single.has_value(), "64 bits hold every index");
-  if (!single->fault.empty()) return;  // a value may be infinite as a float alone
+  const Meaning single = parse<float>(LibsvmReader(text, "name", 0, kAll, 1));
+  if (!single.fault.empty()) return;  // a value may be infinite as a float alone
   check(whole.fault.empty(), "what float holds, double holds");
-  check(single->labels == whole.labels && single->lengths == whole.lengths && single->indices == whole.indices,
+  check(single.labels == whole.labels && single.lengths == whole.lengths && single.indices == whole.indices,
         "the type of the values does not change the structure");
 }
 

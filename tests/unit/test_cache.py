@@ -69,7 +69,8 @@ def test_what_is_loaded_is_mapped_and_trained_on_without_a_copy(
         result = dsgd.fit(data, eval_set=data, **SETTINGS)
     assert not [message for message in caplog.messages if "copy" in message]
     assert all(is_mapped(array) and not array.flags.writeable and array.flags.aligned for array in parts(data.X))
-    assert same(data, Dataset(X=matrix, y=Y, index_base="one"))
+    narrow = with_types(matrix.dtype, np.int32) if scipy.sparse.issparse(matrix) else matrix
+    assert same(data, Dataset(X=narrow, y=Y, index_base="one"))
     assert (result.coef_ == dsgd.fit(matrix, Y, **SETTINGS).coef_).all()
     assert result.index_base == "one"
     assert (result.predict(data.X) == result.predict(matrix)).all()

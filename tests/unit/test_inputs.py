@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,54 @@ def with_types(sparse: Any, real: Any, index: Any) -> Any:
 
 @pytest.mark.parametrize("sparse", [scipy.sparse.csr_matrix, scipy.sparse.csr_array])
 @pytest.mark.parametrize("real", [np.float32, np.float64])
-@pytest.mark.parametrize("index", [np.int32, np.int64])
-def test_csr_is_taken_where_it_lies(sparse: Any, real: Any, index: Any, caplog: pytest.LogCaptureFixture) -> None:
-    matrix = with_types(sparse, real, index)
+@pytest.mark.parametrize("pointer", [np.int32, np.int64])
+def test_csr_is_taken_where_it_lies(sparse: Any, real: Any, pointer: Any, caplog: pytest.LogCaptureFixture) -> None:
+    matrix = with_types(sparse, real, np.int32)
+    matrix.indptr = matrix.indptr.astype(pointer)
     for array in (matrix.data, matrix.indices, matrix.indptr):
         array.flags.writeable = False
     with caplog.at_level(logging.INFO, logger="dsgd"):
         taken = as_matrix(matrix, 2)
     assert caplog.messages == []
-    for mine, theirs in zip(taken.arrays, (matrix.indptr, matrix.indices, matrix.data), strict=True):
-        assert mine.ctypes.data == theirs.ctypes.data
+    indptr, indices, data = taken.arrays
+    assert indices.ctypes.data == matrix.indices.ctypes.data
+    assert data.ctypes.data == matrix.data.ctypes.data
+    assert (indptr.ctypes.data == matrix.indptr.ctypes.data) == (pointer is np.int64)  # else a copy, 8 bytes a row
     result = dsgd.fit(matrix, Y, algo="sgd", random_state=0)
     assert result.coef_.dtype == real
     expected = dsgd.fit(X, Y, algo="sgd", random_state=0)
     np.testing.assert_allclose(result.coef_, expected.coef_, rtol=1e-4 if real is np.float32 else 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("algo", ["sgd", "sdca", "hogwild", "svrg", "minibatch", "batch"])
+def test_columns_of_64_bits_are_narrowed_once(algo: str, caplog: pytest.LogCaptureFixture) -> None:
+    wide = with_types(scipy.sparse.csr_array, np.float64, np.int64)
+    settings: dict[str, Any] = {"algo": algo, "random_state": 0, "max_epochs": 3, "n_threads": 1}
+    with caplog.at_level(logging.INFO, logger="dsgd"):
+        result = dsgd.fit(wide, Y, **settings)
+    (note,) = (message for message in caplog.messages if "narrowed" in message)
+    assert note == f"columns of X narrowed from int64 to int32: one copy of {4 * X.nnz / 1e6:.1f} MB"
+    assert wide.indices.dtype == np.int64
+    assert (result.coef_ == dsgd.fit(X, Y, **settings).coef_).all()
+
+
+def test_a_column_that_32_bits_do_not_hold_is_named_with_the_cure() -> None:
+    matrix = scipy.sparse.csr_array((4, 2**40))
+    matrix.indptr = np.array([0, 1, 3, 3, 4])
+    matrix.indices, matrix.data = np.array([7, 2, 2**31, 2**31 - 1]), np.ones(4)
+    for call in (partial(dsgd.fit, algo="sgd"), dsgd.SGDClassifier().fit):
+        with pytest.raises(DataError, match=r"row 1 of X has column 2147483648; .*numpy.unique\(X.indices"):
+            call(matrix, [0, 1, 0, 1])
+    matrix.indices = np.unique(matrix.indices, return_inverse=True)[1]
+    cured = scipy.sparse.csr_array((matrix.data, matrix.indices, matrix.indptr))
+    assert dsgd.fit(cured, [0, 1, 0, 1], algo="sgd").coef_.shape == (1, 4)
+
+
+def test_what_lies_beyond_the_last_row_is_no_column() -> None:
+    matrix = with_types(scipy.sparse.csr_array, np.float64, np.int64)
+    matrix.indices = np.append(matrix.indices, 2**40)
+    matrix.data = np.append(matrix.data, 0.0)
+    assert as_matrix(matrix, 1).n_features == 12
 
 
 @pytest.mark.parametrize("real", [np.float32, np.float64])
@@ -106,7 +141,7 @@ def test_a_negative_indptr_at_the_border_of_two_blocks_is_refused() -> None:
         dsgd.fit(big, np.arange(40_000) % 2, algo="hogwild", n_threads=2)
 
 
-def test_mixed_index_types_are_widened_not_narrowed() -> None:
+def test_a_wrong_column_does_not_pass_for_a_right_one_when_it_is_narrowed() -> None:
     indices = np.array([0, 2**32 + 1], np.int64)
     broken = scipy.sparse.csr_array(np.ones((2, 2)))[:, :1].tocsr()
     broken.indptr, broken.indices, broken.data = np.array([0, 1, 2], np.int32), indices, np.ones(2)

@@ -1,11 +1,11 @@
 #include "dsgd/data/csr.hpp"
 
-#include <algorithm>    // for min
-#include <atomic>       // for atomic
-#include <cmath>        // for isfinite
-#include <limits>       // for numeric_limits
-#include <string>       // for to_string
-#include <type_traits>  // for make_unsigned_t
+#include <algorithm>  // for min
+#include <atomic>     // for atomic
+#include <cmath>      // for isfinite
+#include <cstdint>    // for int32_t, int64_t, uint32_t
+#include <limits>     // for numeric_limits
+#include <string>     // for to_string
 
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/lanes.hpp"
@@ -27,12 +27,11 @@ struct Columns {
   std::size_t rises;  // how often a column is followed by a greater one
 };
 
-/// Looks at all columns without a branch and without a comparison, which SSE2 lacks for 64 bits: the sign bit of a
-/// difference says which is greater, as long as columns are inside, and what `rises` is else does not matter.
-template <IndexType Index>
-Columns sweep(std::span<const Index> columns, std::size_t n_features) {
-  using Bits = std::make_unsigned_t<Index>;
-  constexpr auto kLargest = static_cast<std::size_t>(std::numeric_limits<Index>::max());
+/// Looks at all columns without a branch and without a comparison: the sign bit of a difference says which is greater,
+/// as long as columns are inside, and what `rises` is else does not matter.
+Columns sweep(std::span<const std::int32_t> columns, std::size_t n_features) {
+  using Bits = std::uint32_t;
+  constexpr auto kLargest = static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max());
   if (n_features == 0) return {false, 0};
   const auto last = static_cast<Bits>(std::min(n_features - 1, kLargest));
   const auto outside = [&](Bits column) { return column | (last - column); };  // the sign bit says it
@@ -42,11 +41,11 @@ Columns sweep(std::span<const Index> columns, std::size_t n_features) {
   for_lanes<wrong.size()>(next.size(), [&](std::size_t lane, std::size_t k) {
     const auto column = static_cast<Bits>(next[k]);
     wrong[lane] |= outside(column);
-    rises[lane] += (static_cast<Bits>(columns[k]) - column) >> kSignBit<Index>;
+    rises[lane] += (static_cast<Bits>(columns[k]) - column) >> kSignBit<Bits>;
   });
   Columns found{true, 0};
   for (std::size_t lane = 0; lane < wrong.size(); ++lane) {
-    found.inside &= (wrong[lane] >> kSignBit<Index>) == 0;
+    found.inside &= (wrong[lane] >> kSignBit<Bits>) == 0;
     found.rises += rises[lane];
   }
   return found;
@@ -54,9 +53,9 @@ Columns sweep(std::span<const Index> columns, std::size_t n_features) {
 
 }  // namespace
 
-template <RealType RealT, IndexType IndexT>
-CsrView<RealT, IndexT>::CsrView(std::span<const Index> indptr, std::span<const Index> indices,
-                                std::span<const Real> values, std::size_t n_features, std::size_t n_threads)
+template <RealType RealT>
+CsrView<RealT>::CsrView(std::span<const std::int64_t> indptr, std::span<const std::int32_t> indices,
+                        std::span<const Real> values, std::size_t n_features, std::size_t n_threads)
     : indptr_(indptr), indices_(indices), values_(values), n_features_(n_features) {
   using std::to_string;
   if (indptr.empty()) fail("indptr is empty; it must have one element more than there are rows");
@@ -80,8 +79,8 @@ CsrView<RealT, IndexT>::CsrView(std::span<const Index> indptr, std::span<const I
   canonical_ = canonical;
 }
 
-template <RealType RealT, IndexType IndexT>
-bool CsrView<RealT, IndexT>::sound(std::size_t begin, std::size_t end, bool& sorted) const {
+template <RealType RealT>
+bool CsrView<RealT>::sound(std::size_t begin, std::size_t end, bool& sorted) const {
   bool valid = true;
   std::size_t rows_with_entries = 0;
   for (std::size_t i = begin; i < end; ++i) {
@@ -91,7 +90,7 @@ bool CsrView<RealT, IndexT>::sound(std::size_t begin, std::size_t end, bool& sor
   }
   if (!valid) return false;
 
-  const std::span<const Index> block = columns(begin, end);
+  const std::span<const std::int32_t> block = columns(begin, end);
   if (block.empty()) return true;
   const auto first = static_cast<std::size_t>(indptr_[begin]);
   const Columns found = sweep(block, n_features_);
@@ -108,8 +107,8 @@ bool CsrView<RealT, IndexT>::sound(std::size_t begin, std::size_t end, bool& sor
   return all_finite(values(begin, end));
 }
 
-template <RealType RealT, IndexType IndexT>
-void CsrView<RealT, IndexT>::fail_first(std::size_t begin, std::size_t end) const {
+template <RealType RealT>
+void CsrView<RealT>::fail_first(std::size_t begin, std::size_t end) const {
   using std::to_string;
   for (std::size_t i = begin; i < end; ++i) {
     if (indptr_[i] < 0 || indptr_[i] > indptr_[i + 1] || static_cast<std::size_t>(indptr_[i + 1]) > values_.size()) {
@@ -120,16 +119,14 @@ void CsrView<RealT, IndexT>::fail_first(std::size_t begin, std::size_t end) cons
     for (std::size_t k = 0; k < x.size(); ++k) {
       if (!std::isfinite(x.value(k))) fail_not_finite(i, x.index(k), static_cast<double>(x.value(k)));
       if (x.index(k) >= n_features_) {  // a negative index is a huge one here
-        fail("row " + to_string(i) + " has column " + to_string(static_cast<Index>(x.index(k))) + ", outside [0, " +
-             to_string(n_features_) + ")");
+        fail("row " + to_string(i) + " has column " + to_string(static_cast<std::int32_t>(x.index(k))) +
+             ", outside [0, " + to_string(n_features_) + ")");
       }
     }
   }
 }
 
-template class CsrView<float, std::int32_t>;
-template class CsrView<float, std::int64_t>;
-template class CsrView<double, std::int32_t>;
-template class CsrView<double, std::int64_t>;
+template class CsrView<float>;
+template class CsrView<double>;
 
 }  // namespace dsgd

@@ -149,12 +149,12 @@ template <RealType Real>
 
 /// Parses the lines of one chunk into its part of the arrays, and not beyond it, should the file have changed since it
 /// was counted.
-template <RealType Real, IndexType Index>
+template <RealType Real>
 class ChunkParser {
  public:
   /// `labels` and `row_ends` are those of the chunk's rows; `indices` and `values` are those of the whole file.
-  ChunkParser(std::span<double> labels, std::span<Index> row_ends, std::span<Index> indices, std::span<Real> values,
-              std::size_t first_nonzero, std::size_t n_nonzeros)
+  ChunkParser(std::span<double> labels, std::span<std::int64_t> row_ends, std::span<std::int32_t> indices,
+              std::span<Real> values, std::size_t first_nonzero, std::size_t n_nonzeros)
       : labels_(labels),
         row_ends_(row_ends),
         indices_(indices),
@@ -164,12 +164,11 @@ class ChunkParser {
 
   void run(std::string_view text) {
     for_each_line(text, [&](const char* at, const char* end) { return row(at, end); });
-    if (!fault_ && !too_wide_ && (row_ != labels_.size() || nonzero_ != last_nonzero_))
+    if (!fault_ && (row_ != labels_.size() || nonzero_ != last_nonzero_))
       fail(text.data(), kChanged);  // NOLINT(bugprone-suspicious-stringview-data-usage)
   }
 
   [[nodiscard]] const std::optional<Fault>& fault() const { return fault_; }
-  [[nodiscard]] bool too_wide() const { return too_wide_; }
   [[nodiscard]] LibsvmReader::IndexRange range() const { return range_; }
 
  private:
@@ -188,7 +187,7 @@ class ChunkParser {
     for (at = skip_group(at, end); at < end; at = skip_blanks(at, end)) {
       if (!entry(at, end, previous)) return false;
     }
-    row_ends_[row_++] = static_cast<Index>(nonzero_);
+    row_ends_[row_++] = static_cast<std::int64_t>(nonzero_);
     return true;
   }
 
@@ -199,9 +198,9 @@ class ChunkParser {
     if (status != std::errc{} || stop == end || *stop != ':' || index < 0) {
       return fail(start, "expected index:value with an index of 0 or more, found " + quoted(start, end));
     }
-    if (index > std::numeric_limits<Index>::max()) {
-      too_wide_ = true;
-      return false;
+    if (index > std::numeric_limits<std::int32_t>::max()) {
+      return fail(start, "index " + std::to_string(index) +
+                             " is 2^31 or more, and columns have 32 bits; number the features without gaps");
     }
     if (index <= previous) {
       return fail(start, "index " + std::to_string(index) + " after " + std::to_string(previous) +
@@ -212,7 +211,7 @@ class ChunkParser {
     if (!read_real(at, end, values_[nonzero_]) || (at < end && !is_blank(*at))) {
       return fail(stop + 1, "expected a finite number as value, found " + quoted(stop + 1, end));
     }
-    indices_[nonzero_++] = static_cast<Index>(index);
+    indices_[nonzero_++] = static_cast<std::int32_t>(index);
     range_.min = std::min(range_.min, index);
     range_.max = std::max(range_.max, index);
     previous = index;
@@ -222,14 +221,13 @@ class ChunkParser {
   static constexpr const char* kChanged = "the file changed while it was being read";
 
   std::span<double> labels_;
-  std::span<Index> row_ends_;
-  std::span<Index> indices_;
+  std::span<std::int64_t> row_ends_;
+  std::span<std::int32_t> indices_;
   std::span<Real> values_;
   std::size_t row_ = 0;
   std::size_t nonzero_;
   std::size_t last_nonzero_;
   std::optional<Fault> fault_;
-  bool too_wide_ = false;
   LibsvmReader::IndexRange range_{std::numeric_limits<std::int64_t>::max(), -1};
 };
 
@@ -268,9 +266,9 @@ LibsvmReader::LibsvmReader(std::string_view text, std::string name, std::size_t 
   }
 }
 
-template <RealType Real, IndexType Index>
-std::optional<LibsvmReader::IndexRange> LibsvmReader::parse(std::span<double> labels, std::span<Index> indptr,
-                                                            std::span<Index> indices, std::span<Real> values) const {
+template <RealType Real>
+LibsvmReader::IndexRange LibsvmReader::parse(std::span<double> labels, std::span<std::int64_t> indptr,
+                                             std::span<std::int32_t> indices, std::span<Real> values) const {
   if (labels.size() != rows_ || indptr.size() != rows_ + 1 || indices.size() != nonzeros_ ||
       values.size() != nonzeros_) {
     throw Error(ErrorCode::config, "the arrays do not have the size of the file");
@@ -278,20 +276,15 @@ std::optional<LibsvmReader::IndexRange> LibsvmReader::parse(std::span<double> la
   indptr[0] = 0;
   std::vector<std::optional<Fault>> faults(chunks_.size());
   std::vector<IndexRange> ranges(chunks_.size());
-  std::atomic<bool> too_wide{false};
   parallel_blocks(chunks_.size(), 1, n_threads_, [&](std::size_t c, std::size_t /*begin*/, std::size_t /*end*/) {
     const Chunk& chunk = chunks_[c];
-    ChunkParser<Real, Index> parser(labels.subspan(chunk.first_row, chunk.rows),
-                                    indptr.subspan(chunk.first_row + 1, chunk.rows), indices, values,
-                                    chunk.first_nonzero, chunk.nonzeros);
+    ChunkParser<Real> parser(labels.subspan(chunk.first_row, chunk.rows),
+                             indptr.subspan(chunk.first_row + 1, chunk.rows), indices, values, chunk.first_nonzero,
+                             chunk.nonzeros);
     parser.run(chunk.text);
     faults[c] = parser.fault();
     ranges[c] = parser.range();
-    if (parser.too_wide()) too_wide = true;
   });
-  if (too_wide) {
-    if constexpr (sizeof(Index) == 4) return std::nullopt;
-  }
   for (const auto& fault : faults) {
     if (fault) throw Error(name_, locate(text_, fault->at), fault->message);
   }
@@ -300,13 +293,11 @@ std::optional<LibsvmReader::IndexRange> LibsvmReader::parse(std::span<double> la
   return all;
 }
 
-#define DSGD_INSTANTIATE(Real, Index)                                                \
-  template std::optional<LibsvmReader::IndexRange> LibsvmReader::parse<Real, Index>( \
-      std::span<double>, std::span<Index>, std::span<Index>, std::span<Real>) const;
-DSGD_INSTANTIATE(float, std::int32_t)
-DSGD_INSTANTIATE(float, std::int64_t)
-DSGD_INSTANTIATE(double, std::int32_t)
-DSGD_INSTANTIATE(double, std::int64_t)
+#define DSGD_INSTANTIATE(Real)                                                                            \
+  template LibsvmReader::IndexRange LibsvmReader::parse<Real>(std::span<double>, std::span<std::int64_t>, \
+                                                              std::span<std::int32_t>, std::span<Real>) const;
+DSGD_INSTANTIATE(float)
+DSGD_INSTANTIATE(double)
 #undef DSGD_INSTANTIATE
 
 }  // namespace dsgd

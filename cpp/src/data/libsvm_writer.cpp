@@ -43,8 +43,8 @@ void append_row(std::string& text, double label, const Row& x, std::int64_t firs
 
 }  // namespace
 
-template <RealType Real, IndexType Index>
-void write_libsvm(const std::string& path, const CsrView<Real, Index>& X, std::span<const double> labels,
+template <RealType Real>
+void write_libsvm(const std::string& path, const CsrView<Real>& X, std::span<const double> labels,
                   std::int64_t first_index, std::size_t n_threads) {
   if (labels.size() != X.rows()) throw Error(ErrorCode::data, "there must be one label for every row");
   const File file(std::fopen(path.c_str(), "wb"));
@@ -66,13 +66,11 @@ void write_libsvm(const std::string& path, const CsrView<Real, Index>& X, std::s
   if (std::fflush(file.get()) != 0) fail(path, errno);
 }
 
-#define DSGD_INSTANTIATE(Real, Index)                                                                                \
-  template void write_libsvm(const std::string&, const CsrView<Real, Index>&, std::span<const double>, std::int64_t, \
+#define DSGD_INSTANTIATE(Real)                                                                                \
+  template void write_libsvm(const std::string&, const CsrView<Real>&, std::span<const double>, std::int64_t, \
                              std::size_t);
-DSGD_INSTANTIATE(float, std::int32_t)
-DSGD_INSTANTIATE(float, std::int64_t)
-DSGD_INSTANTIATE(double, std::int32_t)
-DSGD_INSTANTIATE(double, std::int64_t)
+DSGD_INSTANTIATE(float)
+DSGD_INSTANTIATE(double)
 #undef DSGD_INSTANTIATE
 
 }  // namespace dsgd

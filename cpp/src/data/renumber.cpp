@@ -43,11 +43,12 @@ bool is_order(std::span<const std::int64_t> order, std::size_t size) {
   return true;
 }
 
-template <IndexType From, IndexType To>
-void renumber(std::span<const From> indices, std::span<const std::int64_t> order, std::span<To> out,
+void renumber(std::span<const std::int32_t> indices, std::span<const std::int64_t> order, std::span<std::int32_t> out,
               std::size_t n_threads) {
-  std::vector<To> rank(order.size());
-  for (std::size_t r = 0; r < order.size(); ++r) rank[static_cast<std::size_t>(order[r])] = static_cast<To>(r);
+  std::vector<std::int32_t> rank(order.size());
+  for (std::size_t r = 0; r < order.size(); ++r) {
+    rank[static_cast<std::size_t>(order[r])] = static_cast<std::int32_t>(r);
+  }
   parallel_blocks(indices.size(), kBlock, n_threads, [&](std::size_t /*block*/, std::size_t begin, std::size_t end) {
     for (std::size_t k = begin; k < end; ++k) out[k] = rank[static_cast<std::size_t>(indices[k])];
   });
@@ -55,11 +56,5 @@ void renumber(std::span<const From> indices, std::span<const std::int64_t> order
 
 template void frequency_order(std::span<const float>, std::span<std::int64_t>);
 template void frequency_order(std::span<const double>, std::span<std::int64_t>);
-template void renumber(std::span<const std::int32_t>, std::span<const std::int64_t>, std::span<std::int32_t>,
-                       std::size_t);
-template void renumber(std::span<const std::int64_t>, std::span<const std::int64_t>, std::span<std::int32_t>,
-                       std::size_t);
-template void renumber(std::span<const std::int64_t>, std::span<const std::int64_t>, std::span<std::int64_t>,
-                       std::size_t);
 
 }  // namespace dsgd

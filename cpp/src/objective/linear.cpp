@@ -1,9 +1,9 @@
 #include "dsgd/objective/linear.hpp"
 
-#include <algorithm>    // for clamp, copy, max, min
-#include <cmath>        // for abs, floor
-#include <cstdint>      // for uint64_t
-#include <type_traits>  // for make_unsigned_t
+#include <algorithm>  // for clamp, copy, max, min
+#include <cmath>      // for abs, floor
+#include <cstdint>    // for int32_t, uint32_t, uint64_t
+#include <limits>     // for numeric_limits
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/check_size.hpp"
@@ -18,9 +18,9 @@ constexpr std::size_t kBlockRows = 4096;
 
 /// Adds to counts[j] how often column j occurs. Each line of columns is fetched well before its turn: by themselves
 /// processors read no further ahead than the additions at random places let them, which took twice as long.
-template <typename Count, typename Index>
-void add_counts(std::span<const Index> columns, std::span<Count> counts) {
-  constexpr std::size_t kLine = 64 / sizeof(Index);
+template <typename Count>
+void add_counts(std::span<const std::int32_t> columns, std::span<Count> counts) {
+  constexpr std::size_t kLine = 64 / sizeof(std::int32_t);
   constexpr std::size_t kAhead = 64 * kLine;
   for (std::size_t begin = 0; begin < columns.size(); begin += kLine) {
     __builtin_prefetch(&columns[std::min(begin + kAhead, columns.size() - 1)]);
@@ -29,12 +29,11 @@ void add_counts(std::span<const Index> columns, std::span<Count> counts) {
   }
 }
 
-/// n / d_j for every feature, d_j = stored entries in column j. A feature that never occurs is never visited; its
-/// frequency is set to 1 / n so that no infinity appears.
-template <typename Data>
+/// n / d_j for every feature, d_j = stored entries in column j, of which a `Count` holds all. A feature that never
+/// occurs is never visited; its frequency is set to 1 / n so that no infinity appears.
+template <typename Count, typename Data>
 std::vector<typename Data::Real> inverse_frequencies(const Data& X, std::size_t n_threads) {
   using Real = typename Data::Real;
-  using Count = std::make_unsigned_t<typename Data::Index>;  // which numbers the entries, too
   // Each thread counts its own blocks of rows, unless the counts would take more memory than the data.
   const std::size_t wanted = X.nonzeros() / std::max<std::size_t>(X.features(), 1);
   const std::size_t threads = std::clamp<std::size_t>(wanted, 1, n_threads);
@@ -71,8 +70,8 @@ LinearObjective<Data>::LinearObjective(Data X, std::span<const Real> y, std::spa
                                        LinearConfig config, std::size_t n_threads,
                                        std::span<const Real> inverse_frequency)
     : X_(X), y_(y), sample_weight_(sample_weight), config_(std::move(config)), n_threads_(n_threads) {
-  visit_loss(config_.loss, [&](auto loss) {
-    if (config_.loss.n_outputs < 1 || (!VectorLoss<decltype(loss)> && config_.loss.n_outputs > 1)) {
+  visit_outputs(config_.loss, [&]<typename Loss>(const Loss& /*loss*/) {
+    if (config_.loss.n_outputs < 1 || (!VectorLoss<Loss> && config_.loss.n_outputs > 1)) {
       throw Error(ErrorCode::config, "loss '" + config_.loss.name + "' is not one of " +
                                          std::to_string(config_.loss.n_outputs) + " decision values");
     }
@@ -88,7 +87,11 @@ LinearObjective<Data>::LinearObjective(Data X, std::span<const Real> y, std::spa
 template <typename Data>
 const std::vector<typename Data::Real>& LinearObjective<Data>::counted() const {
   if constexpr (Data::kSparse) {
-    std::call_once(frequencies_->once, [&] { frequencies_->inverse = inverse_frequencies(X_, n_threads_); });
+    std::call_once(frequencies_->once, [&] {
+      frequencies_->inverse = X_.nonzeros() <= std::numeric_limits<std::uint32_t>::max()
+                                  ? inverse_frequencies<std::uint32_t>(X_, n_threads_)
+                                  : inverse_frequencies<std::uint64_t>(X_, n_threads_);
+    });
   }
   return frequencies_->inverse;
 }
@@ -155,7 +158,7 @@ double LinearObjective<Data>::mean_loss(std::span<const Real> weights, std::size
   check_weights(weights);
   std::vector<double> partial((X_.rows() + kBlockRows - 1) / kBlockRows);
   Exclusive policy;
-  visit_loss(config_.loss, [&](auto loss) {
+  visit_compiled(config_.loss, [&](const auto& loss) {
     const auto w = linear_weights(weights, loss, config_.fit_intercept, policy);
     parallel_blocks(X_.rows(), kBlockRows, n_threads, [&](std::size_t block, std::size_t begin, std::size_t end) {
       std::vector<Real> z(residual_size());
@@ -193,8 +196,7 @@ void LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::sp
   const std::size_t m = residual_size();
   if (!derivatives.empty()) check_size("derivatives", derivatives.size(), X_.rows() * m);
   Exclusive policy;
-  visit_loss(config_.loss, [&]<typename Loss>(Loss loss) {
-    const LinearKernel<Data, Loss, NoPenalty> kernel{*this, loss, {}};
+  visit_evaluation([&](const auto& kernel) {
     const auto steps = kernel.steps(weights, policy);
     add_rows(X_, n_threads, 1 / static_cast<double>(X_.rows()), out, [&] {
       return [&, residual = kernel.residual()](std::size_t i, const auto& x, std::span<double> sum) mutable {
@@ -226,7 +228,7 @@ void decision_function(const Data& X, std::span<const typename Data::Real> weigh
   }
 }
 
-static_assert(SampleObjective<LinearObjective<CsrFloat32>>);
+static_assert(SampleObjective<LinearObjective<CsrFloat64>>);
 
 #define DSGD_INSTANTIATE(Data)          \
   template class LinearObjective<Data>; \

@@ -15,34 +15,36 @@
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
-#include "dsgd/objective/every.hpp"
+#include "dsgd/objective/linear.hpp"
 
 namespace dsgd {
 
-/// One thread's share of an epoch. `after` is called after every sample.
+/// One thread's share of an epoch.
 template <SampleObjective Objective>
-template <typename Policy, typename After>
-double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Policy& policy,
-                                Delays::Thread* delays, After&& after) const {
+template <typename Policy>
+double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Side side) {
   const auto& X = objective_.X();
+  std::optional<Delays::Thread> delays;
+  if (delays_) delays.emplace(*delays_, thread);
   double losses = 0;
   objective_.visit([&](const SampleKernel auto& kernel) {
+    Policy policy;
     const auto w = kernel.steps(weights, policy);
     auto seen = kernel.residual();
     const EpochSteps<Real> steps(epoch.schedule, epoch.index);
     std::size_t t = epoch.t(X.rows(), thread);  // samples drawn by all threads, as this one counts them
     epoch.sampler(X.rows(), thread, config_.n_threads).for_each(X, [&](std::size_t e) {
       {
-        [[maybe_unused]] const auto guard = w.guard(e);
-        if (delays != nullptr && !plan_) delays->read();
+        const auto held = side.gate.hold(X.row(e));
+        if (delays && side.replica == nullptr) delays->read();
         const Real loss = w.evaluate(e, seen, config_.sum_loss);
         if (config_.sum_loss) losses += static_cast<double>(objective_.sample_weight(e) * loss);
-        [[maybe_unused]] const auto turn = policy.turn();
+        held.await_turn();
         w.descend(e, seen, steps(t), visit_number(e, epoch.index));
-        if (delays != nullptr) delays->finish();
+        if (delays) delays->finish();
       }
       t += config_.n_threads;
-      after();
+      if (side.replica != nullptr && side.replica->advance(*plan_) && delays) delays->read();
     });
   });
   return losses;
@@ -78,27 +80,25 @@ double Hogwild<Objective>::epoch(std::span<Real> weights, const Epoch& epoch) {
   objective_.check_weights(weights);
   const std::size_t n_threads = config_.n_threads;
   std::vector<double> losses(n_threads);  // each written once, by its thread
-  const auto body = [&](auto policy_of) {
-    return [&, policy_of](std::size_t thread) {
-      auto policy = policy_of(thread);
-      std::optional<Delays::Thread> delays;
-      if (delays_) delays.emplace(*delays_, thread);
-      losses[thread] = pass(weights, epoch, thread, policy, delays ? &*delays : nullptr, [] {});
-    };
-  };
   if (plan_) {
     parallel_region(n_threads, [&](std::size_t thread) { losses[thread] = replicate(weights, epoch, thread); });
-  } else if (config_.write == "atomic") {
-    parallel_region(n_threads, body([](std::size_t) { return Atomic{}; }));
-  } else if (config_.write == "locked") {
-    parallel_region(n_threads, body([&](std::size_t) { return Locked(locks_); }));
   } else if (config_.write == "in-turn") {
     Cycle cycle(n_threads);
-    concurrent_region(n_threads, body([&](std::size_t thread) { return InTurn(cycle, thread); }));
-  } else if (n_threads == 1) {
-    parallel_region(n_threads, body([](std::size_t) { return Exclusive{}; }));
+    concurrent_region(n_threads, [&](std::size_t thread) {
+      const Gate gate(cycle, thread);
+      losses[thread] = pass<Racy>(weights, epoch, thread, {gate});
+    });
   } else {
-    parallel_region(n_threads, body([](std::size_t) { return Racy{}; }));
+    const Gate gate(locks_, objective_.has_intercept());  // open where there are no locks
+    parallel_region(n_threads, [&](std::size_t thread) {
+      if (config_.write == "atomic") {
+        losses[thread] = pass<Atomic>(weights, epoch, thread, {gate});
+      } else if (n_threads == 1) {
+        losses[thread] = pass<Exclusive>(weights, epoch, thread, {gate});
+      } else {
+        losses[thread] = pass<Racy>(weights, epoch, thread, {gate});
+      }
+    });
   }
   const double sum = std::accumulate(losses.begin(), losses.end(), 0.0);
   return sum / static_cast<double>(std::max<std::size_t>(objective_.X().rows(), 1));
@@ -109,18 +109,13 @@ template <SampleObjective Objective>
 double Hogwild<Objective>::replicate(std::span<Real> weights, const Epoch& epoch, std::size_t thread) {
   Replica<Real>& replica = replicas_[thread];
   replica.begin(weights, merging_);
-  Exclusive policy;
-  std::optional<Delays::Thread> delays;
-  if (delays_) delays.emplace(*delays_, thread);
-  const double losses = pass(replica.weights(), epoch, thread, policy, delays ? &*delays : nullptr, [&] {
-    if (replica.advance(*plan_) && delays) delays->read();
-  });
+  const double losses = pass<Exclusive>(replica.weights(), epoch, thread, {Gate(), &replica});
   replica.finish();
   return losses;
 }
 
-#define DSGD_INSTANTIATE(Objective) template class Hogwild<Objective>;
-DSGD_FOR_EACH_SAMPLE_OBJECTIVE(DSGD_INSTANTIATE)
+#define DSGD_INSTANTIATE(Data) template class Hogwild<LinearObjective<Data>>;
+DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 
 }  // namespace dsgd

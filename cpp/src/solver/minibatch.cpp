@@ -16,7 +16,7 @@
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
-#include "dsgd/objective/every.hpp"
+#include "dsgd/objective/linear.hpp"
 #include "dsgd/solver/rows.hpp"
 
 namespace dsgd {
@@ -45,7 +45,8 @@ class BatchSteps {
   using Real = typename Objective::Real;
 
   BatchSteps(const Objective& objective, std::span<Real> weights, std::size_t batch_size, std::size_t n_threads)
-      : weights_(weights),
+      : objective_(objective),
+        weights_(weights),
         size_(objective.residual_size()),
         threads_(useful_threads(objective, batch_size, n_threads)),
         edges_(objective.feature_ranges(threads_)) {
@@ -57,25 +58,35 @@ class BatchSteps {
 
   /// A step of the size `share` on every row of the batch; row i brings the penalty when its visit of epoch `index`
   /// does.
-  template <typename Policy, SampleKernel Kernel, typename Row>
-  void step(Policy& policy, const Kernel& kernel, std::span<const Row> batch, Real share, std::size_t index) {
-    residuals_.resize(batch.size() * size_);
-    const auto of_sample = [&](std::size_t k) { return std::span(residuals_).subspan(k * size_, size_); };
-    parallel_blocks(batch.size(), kBlockRows, threads_, [&](std::size_t, std::size_t begin, std::size_t end) {
-      const auto w = kernel.steps(weights_, policy);
-      for (std::size_t k = begin; k < end; ++k) w.evaluate(static_cast<std::size_t>(batch[k]), of_sample(k), false);
-    });
-    parallel_region(threads_, [&](std::size_t thread) {
-      const auto w = kernel.steps(weights_, policy);
-      const Features part{edges_[thread], edges_[thread + 1]};
-      for (std::size_t k = 0; k < batch.size(); ++k) {
-        const auto i = static_cast<std::size_t>(batch[k]);
-        w.descend(i, of_sample(k), share, visit_number(i, index), part);
-      }
+  template <typename Policy>
+  void step(Policy& policy, std::span<const std::int64_t> batch, Real share, std::size_t index) {
+    evaluate(batch);
+    objective_.visit_descent([&](const SampleKernel auto& kernel) {
+      parallel_region(threads_, [&](std::size_t thread) {
+        const auto w = kernel.steps(weights_, policy);
+        const Features part{edges_[thread], edges_[thread + 1]};
+        for (std::size_t k = 0; k < batch.size(); ++k) {
+          const auto i = static_cast<std::size_t>(batch[k]);
+          w.descend(i, of_sample(k), share, visit_number(i, index), part);
+        }
+      });
     });
   }
 
  private:
+  void evaluate(std::span<const std::int64_t> batch) {
+    residuals_.resize(batch.size() * size_);
+    objective_.visit_evaluation([&](const SampleKernel auto& kernel) {
+      parallel_blocks(batch.size(), kBlockRows, threads_, [&](std::size_t, std::size_t begin, std::size_t end) {
+        Exclusive policy;
+        const auto w = kernel.steps(std::span<const Real>(weights_), policy);
+        for (std::size_t k = begin; k < end; ++k) w.evaluate(static_cast<std::size_t>(batch[k]), of_sample(k), false);
+      });
+    });
+  }
+  [[nodiscard]] std::span<Real> of_sample(std::size_t k) { return std::span(residuals_).subspan(k * size_, size_); }
+
+  const Objective& objective_;
   std::span<Real> weights_;
   std::size_t size_;  // of a residual
   std::size_t threads_;
@@ -95,31 +106,29 @@ void minibatch_epoch(const Objective& objective, std::span<typename Objective::R
   average.check(weights.size());
   batch_size = std::clamp<std::size_t>(batch_size, 1, X.rows());
   BatchSteps<Objective> batches(objective, weights, batch_size, n_threads);
-  objective.visit([&](const SampleKernel auto& kernel) {
-    const EpochSteps<Real> steps(epoch.schedule, epoch.index);
-    std::size_t done = 0;
-    const auto run = [&](auto policy) {
-      std::vector<std::size_t> batch;
-      const auto step = [&] {
-        const Real share = steps(epoch.t(X.rows(), done)) / static_cast<Real>(batch_size);
-        batches.step(policy, kernel, std::span<const std::size_t>(batch), share, epoch.index);
-        done += batch.size();
-        batch.clear();
-      };
-      std::size_t position = 0;
-      epoch.sampler(X.rows(), 0, 1).for_each([&](std::size_t i) {
-        if (!visited.empty()) visited[position++] = static_cast<std::int64_t>(i);
-        batch.push_back(i);
-        if (batch.size() == batch_size) step();
-      });
-      if (!batch.empty()) step();
+  const EpochSteps<Real> steps(epoch.schedule, epoch.index);
+  std::size_t done = 0;
+  const auto run = [&](auto policy) {
+    std::vector<std::int64_t> batch;
+    const auto step = [&] {
+      const Real share = steps(epoch.t(X.rows(), done)) / static_cast<Real>(batch_size);
+      batches.step(policy, batch, share, epoch.index);
+      done += batch.size();
+      batch.clear();
     };
-    if (average.drift.empty()) {
-      run(Exclusive{});
-    } else {
-      run(Averaged<Real>(weights, average, done));
-    }
-  });
+    std::size_t position = 0;
+    epoch.sampler(X.rows(), 0, 1).for_each([&](std::size_t i) {
+      batch.push_back(static_cast<std::int64_t>(i));
+      if (!visited.empty()) visited[position++] = batch.back();
+      if (batch.size() == batch_size) step();
+    });
+    if (!batch.empty()) step();
+  };
+  if (average.drift.empty()) {
+    run(Exclusive{});
+  } else {
+    run(Averaged<Real>(weights, average, done));
+  }
 }
 
 template <SampleObjective Objective>
@@ -130,18 +139,16 @@ void minibatch_step(const Objective& objective, std::span<typename Objective::Re
   check_rows(rows, objective.X().rows());
   BatchSteps<Objective> batches(objective, weights, batch_size, n_threads);
   const Real share = static_cast<Real>(step) / static_cast<Real>(std::max<std::size_t>(batch_size, 1));
-  objective.visit([&](const SampleKernel auto& kernel) {
-    Exclusive policy;
-    batches.step(policy, kernel, rows, share, index);
-  });
+  Exclusive policy;
+  batches.step(policy, rows, share, index);
 }
 
-#define DSGD_INSTANTIATE(Objective)                                                                                   \
-  template void minibatch_epoch(const Objective&, std::span<Objective::Real>, const Epoch&, std::size_t, std::size_t, \
-                                std::span<std::int64_t>, const Average&);                                             \
-  template void minibatch_step(const Objective&, std::span<Objective::Real>, std::span<const std::int64_t>, double,   \
-                               std::size_t, std::size_t, std::size_t);
-DSGD_FOR_EACH_SAMPLE_OBJECTIVE(DSGD_INSTANTIATE)
+#define DSGD_INSTANTIATE(Data)                                                                                     \
+  template void minibatch_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, std::size_t,    \
+                                std::size_t, std::span<std::int64_t>, const Average&);                             \
+  template void minibatch_step(const LinearObjective<Data>&, std::span<Data::Real>, std::span<const std::int64_t>, \
+                               double, std::size_t, std::size_t, std::size_t);
+DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 
 }  // namespace dsgd

@@ -25,8 +25,7 @@ void rows_gradient(const LinearObjective<Data>& objective, std::span<const typen
   check_size("gradient", gradient.size(), weights.size());
   check_rows(rows, objective.X().rows());
   Exclusive policy;
-  visit_loss(objective.config().loss, [&]<typename Loss>(Loss loss) {
-    const LinearKernel<Data, Loss, NoPenalty> kernel{objective, loss, {}};
+  objective.visit_evaluation([&](const auto& kernel) {
     const auto steps = kernel.steps(weights, policy);
     auto residual = kernel.residual();
     for (const std::int64_t row : rows) {

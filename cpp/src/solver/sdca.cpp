@@ -118,11 +118,11 @@ bool Sdca<Data>::at_rest(std::size_t i) {
   return true;
 }
 
-/// One thread's share of an epoch. `after` is called after every sample.
+/// One thread's share of an epoch. `replica` is whose weights they are, if it is one.
 template <typename Data>
-template <typename Loss, typename After>
+template <typename Loss>
 SdcaEpoch Sdca<Data>::pass(const Loss& loss, std::span<Real> weights, const Epoch& epoch, std::size_t thread,
-                           bool measure_gap, std::span<std::int64_t> visited, const After& after) {
+                           bool measure_gap, std::span<std::int64_t> visited, Replica<Real>* replica) {
   const Data& X = objective_.X();
   const auto step = static_cast<Real>(scale_);
   const auto rate = static_cast<Real>(intercept_rate_);
@@ -156,7 +156,7 @@ SdcaEpoch Sdca<Data>::pass(const Loss& loss, std::span<Real> weights, const Epoc
       idle_[i] = beta_[i] != beta ? 0 : static_cast<std::uint8_t>(std::min(idle_[i] + 1, 8));
       rest_[i] = static_cast<std::uint8_t>(std::min<std::size_t>((1U << idle_[i]) / 2, config_.max_rest));
     }
-    after();
+    if (replica != nullptr) replica->advance(plan_);
   });
   done.gap /= static_cast<double>(X.rows());
   return done;
@@ -170,13 +170,13 @@ SdcaEpoch Sdca<Data>::epoch(std::span<Real> weights, const Epoch& epoch, bool me
   std::vector<SdcaEpoch> done(config_.n_threads);
   visit_dual(objective_.config().loss, [&](auto loss) {
     if (replicas_.empty()) {
-      done[0] = pass(loss, weights, epoch, 0, measure_gap, visited, [] {});
+      done[0] = pass(loss, weights, epoch, 0, measure_gap, visited, nullptr);
       return;
     }
     parallel_region(config_.n_threads, [&](std::size_t thread) {
       Replica<Real>& replica = replicas_[thread];
       replica.begin(weights, merging_);
-      done[thread] = pass(loss, replica.weights(), epoch, thread, measure_gap, {}, [&] { replica.advance(plan_); });
+      done[thread] = pass(loss, replica.weights(), epoch, thread, measure_gap, {}, &replica);
       replica.finish();
     });
   });

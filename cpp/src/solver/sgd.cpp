@@ -13,7 +13,7 @@
 #include <type_traits>  // for remove_cvref_t
 
 #include "dsgd/core/atomic.hpp"
-#include "dsgd/objective/every.hpp"
+#include "dsgd/objective/linear.hpp"
 #include "dsgd/solver/scaled_weights.hpp"
 
 namespace dsgd {
@@ -74,10 +74,10 @@ double sgd_epoch(const Objective& objective, std::span<typename Objective::Real>
   return losses / static_cast<double>(std::max<std::size_t>(X.rows(), 1));
 }
 
-#define DSGD_INSTANTIATE(Objective)                                                                              \
-  template double sgd_epoch(const Objective&, std::span<Objective::Real>, const Epoch&, std::span<std::int64_t>, \
-                            const Average&, bool);
-DSGD_FOR_EACH_SAMPLE_OBJECTIVE(DSGD_INSTANTIATE)
+#define DSGD_INSTANTIATE(Data)                                                                 \
+  template double sgd_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, \
+                            std::span<std::int64_t>, const Average&, bool);
+DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 
 }  // namespace dsgd

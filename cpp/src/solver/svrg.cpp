@@ -109,7 +109,7 @@ auto Svrg<Data>::lengthened(Real step, std::span<const Real> residual, const Row
 template <typename Data>
 template <typename Policy, typename Rows>
 void Svrg<Data>::reweighted(std::span<Real> weights, Real step, Norms& norms, const Rows& for_each_row) const {
-  objective_.visit([&](const auto& kernel) {
+  objective_.visit_reduced([&](const auto& kernel) {
     Policy policy;
     const auto w = kernel.steps(weights, policy);
     auto seen = kernel.residual();
@@ -155,7 +155,7 @@ template <typename Data>
 template <typename Policy>
 void Svrg<Data>::scalar(std::span<Real> v, double step, Walk& walk, std::size_t count, std::int64_t* visited,
                         std::atomic<std::size_t>& taken) const {
-  objective_.visit([&](const auto& kernel) {
+  objective_.visit_evaluation([&](const auto& kernel) {  // the multipliers bring the penalty
     Policy policy;
     Exclusive reading;
     const auto steps = kernel.steps(v, policy);

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dsgd.checks import check_choice, shown
 from dsgd.data.cache import map_arrays, write_arrays
-from dsgd.data.inputs import as_matrix, as_table, csr_in_place
+from dsgd.data.inputs import as_matrix, as_scipy, as_table, csr_in_place
 from dsgd.data.targets import as_labels
 from dsgd.errors import DataError
 from dsgd.threads import resolve_threads
@@ -94,8 +94,8 @@ class Dataset:
         OSError
             If the file cannot be written.
         """
-        arrays = as_matrix(self.X, resolve_threads(n_threads)).arrays
-        named = _named(*arrays) if isinstance(arrays, tuple) else {"X": arrays}
+        X = as_scipy(as_matrix(self.X, resolve_threads(n_threads)))
+        named = {"X": X} if isinstance(X, np.ndarray) else _named(X.indptr, X.indices, X.data)
         labels, vocabulary = self.y, None
         if labels.dtype.kind == "U":
             words, labels = np.unique(labels, return_inverse=True)
@@ -182,8 +182,8 @@ def _sparse(arrays: Mapping[str, NDArray[Any]], n_features: Any) -> Any:
     shapes = {"indptr": indptr.shape, "indices": indices.shape, "data": data.shape}
     if not indptr.ndim == indices.ndim == data.ndim == 1 or len(indptr) == 0 or len(indices) != len(data):
         raise DataError(f"the arrays have shapes {shapes}")
-    wrong_type = indptr.dtype != indices.dtype or indices.dtype not in (np.int32, np.int64)
-    if wrong_type or data.dtype not in (np.float32, np.float64):
+    integers = indptr.dtype in (np.int32, np.int64) and indices.dtype in (np.int32, np.int64)
+    if not integers or data.dtype not in (np.float32, np.float64):
         raise DataError(f"the arrays have dtypes {indptr.dtype}, {indices.dtype} and {data.dtype}")
     if type(n_features) is not int or not 0 < n_features < 2**63:
         raise DataError(f"n_features is {n_features!r}")

@@ -19,11 +19,13 @@ __all__ = [
     "as_array",
     "as_matrix",
     "as_real",
+    "as_scipy",
     "as_table",
     "check_features",
     "csr_in_place",
     "match_features",
     "real_dtype",
+    "short_pointers",
     "stored_entries",
     "take_rows",
 ]
@@ -32,7 +34,9 @@ _LOG = logging.getLogger("dsgd")
 _REALS = (np.dtype(np.float32), np.dtype(np.float64))
 
 MAX_FEATURES = 2**48
-"""More weights than any machine holds; a wider matrix, or a larger index in a file, is a mistake."""
+"""More weights than any machine holds; a wider matrix is a mistake."""
+
+_COLUMNS = np.iinfo(np.int32)
 
 
 def _note(what: str, bytes_copied: int) -> None:
@@ -69,7 +73,10 @@ def as_real(array: NDArray[Any], what: str) -> NDArray[Any]:
 
 
 def _as_csr(X: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return indptr, indices and data of a sparse matrix, in place where the core takes them as they are."""
+    """Return indptr, indices and data of a sparse matrix; indices and data in place where the core takes them so.
+
+    The core has row pointers of 64 bits, so there may be any number of entries, and columns of 32.
+    """
     _check_parts(X)
     if X.format != "csr":
         X = _to_csr(X)
@@ -78,12 +85,26 @@ def _as_csr(X: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         raise DataError(
             f"the csr matrix is broken: indptr has {len(indptr)} elements; {X.shape[0]} rows need {X.shape[0] + 1}"
         )
-    if indptr.dtype != indices.dtype or indices.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
-        # Never to a narrower type, in which a wrong index could pass for a right one.
-        _note(f"indptr and indices converted from {indptr.dtype} and {indices.dtype} to int64", 8 * len(indices))
-        indptr, indices = indptr.astype(np.int64, copy=False), indices.astype(np.int64, copy=False)
-    required = [np.require(array, requirements=["C", "A"]) for array in (indptr, indices)]
-    return required[0], required[1], as_real(X.data, "the data of X")
+    starts = np.require(indptr, np.int64, ["C", "A"])
+    if indices.dtype != np.int32:
+        _check_columns(starts, indices, X.shape[1])
+        _note(f"columns of X narrowed from {indices.dtype} to int32", 4 * len(indices))
+    return starts, np.require(indices, np.int32, ["C", "A"]), as_real(X.data, "the data of X")
+
+
+def _check_columns(indptr: NDArray[np.int64], indices: NDArray[Any], n_features: int) -> None:
+    """Refuse a column that 32 bits do not hold: narrowed, a wrong column could pass for a right one."""
+    stored = indices[: max(int(indptr[-1]), 0)]  # scipy allows more room in the array than that
+    if stored.size == 0 or (stored.max() <= _COLUMNS.max and stored.min() >= _COLUMNS.min):
+        return
+    k = int(np.flatnonzero((stored > _COLUMNS.max) | (stored < _COLUMNS.min))[0])
+    row, column = int(np.searchsorted(indptr, k, side="right")) - 1, int(stored[k])
+    if not 0 <= column < n_features:
+        raise DataError(f"the csr matrix is broken: row {row} has column {column}, outside [0, {n_features})")
+    raise DataError(
+        f"row {row} of X has column {column}; columns must be below 2**31. Number those that occur without gaps: "
+        "names, X.indices = numpy.unique(X.indices, return_inverse=True)"
+    )
 
 
 # The arrays of each format, with the dimensions that they have.
@@ -144,8 +165,9 @@ def as_matrix(X: Any, n_threads: int) -> _core.Matrix:
     Parameters
     ----------
     X : array-like or scipy.sparse matrix or array of shape (n_samples, n_features)
-        float32 or float64, in C order or CSR with int32 or int64 indices, is taken without conversion, read-only and
-        memory-mapped arrays too. Anything else is converted once, which the log says (logger ``dsgd``, level INFO).
+        float32 or float64, in C order or CSR with int32 columns, is taken without conversion, read-only and
+        memory-mapped arrays too. Columns of int64 are narrowed to int32 in one copy. Anything else is converted once as
+        well. The log says so (logger ``dsgd``, level INFO), with the bytes.
     n_threads : int
         Threads that check the structure, at most: fewer where there is little to read.
 
@@ -156,8 +178,8 @@ def as_matrix(X: Any, n_threads: int) -> _core.Matrix:
     Raises
     ------
     DataError
-        If X is empty, has another number of dimensions, cannot be read as finite real numbers, or its structure is
-        broken.
+        If X is empty, has another number of dimensions, cannot be read as finite real numbers, has a column of 2**31 or
+        more, or its structure is broken.
     """
     X = as_table(X)
     if scipy.sparse.issparse(X):
@@ -184,7 +206,8 @@ def _csr_matrix(
     shape = (matrix.n_rows, n_features)
     tidy = scipy.sparse.csr_array((data, indices, indptr), shape=shape, copy=True)
     tidy.sum_duplicates()
-    return _core.Matrix.csr(tidy.indptr, tidy.indices, tidy.data, n_features, threads)
+    starts, columns = tidy.indptr.astype(np.int64, copy=False), tidy.indices.astype(np.int32, copy=False)
+    return _core.Matrix.csr(starts, columns, tidy.data, n_features, threads)
 
 
 def stored_entries(matrix: _core.Matrix) -> int:
@@ -241,10 +264,24 @@ def csr_in_place(
     return X
 
 
-def take_rows(matrix: _core.Matrix, rows: NDArray[np.intp]) -> Any:
-    """Return a copy of some rows, as an array in C order or a CSR matrix."""
+def as_scipy(matrix: _core.Matrix) -> Any:
+    """Return a matrix of the core as an array or a CSR matrix, in place but for the row pointers.
+
+    What scipy does with a matrix begins with a copy where row pointers and columns differ in type.
+    """
     arrays = matrix.arrays
     if not isinstance(arrays, tuple):
-        return np.ascontiguousarray(arrays[rows])
+        return arrays
     indptr, indices, data = arrays
-    return csr_in_place(indptr, indices, data, matrix.n_features)[rows]
+    return csr_in_place(short_pointers(indptr), indices, data, matrix.n_features)
+
+
+def short_pointers(indptr: NDArray[np.int64]) -> NDArray[Any]:
+    """Return row pointers in 32 bits, as columns are, where these hold all: scipy wants both of one type."""
+    return indptr.astype(np.int32) if indptr[-1] <= _COLUMNS.max else indptr
+
+
+def take_rows(matrix: _core.Matrix, rows: NDArray[np.intp]) -> Any:
+    """Return a copy of some rows, as an array in C order or a CSR matrix."""
+    chosen = as_scipy(matrix)[rows]
+    return np.ascontiguousarray(chosen) if isinstance(chosen, np.ndarray) else chosen

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from dsgd import _core
 from dsgd.checks import check_choice, check_integer, check_real_dtype
-from dsgd.data.inputs import MAX_FEATURES, as_matrix
+from dsgd.data.inputs import as_matrix, csr_in_place, short_pointers
 from dsgd.data.targets import as_labels
 from dsgd.data.text import read_text
 from dsgd.errors import DataError
@@ -57,7 +57,7 @@ def load_libsvm(
     Returns
     -------
     X : scipy.sparse.csr_array of shape (n_samples, n_features)
-        With int32 indices where they suffice, else int64.
+        With int32 columns.
     y : ndarray of float64, shape (n_samples,)
         The labels.
 
@@ -176,17 +176,10 @@ def _read(path: str | os.PathLike[str], how: ReadOptions) -> _File:
 def _parse(name: str, reader: _core.LibsvmReader, how: ReadOptions) -> _File:
     y = np.empty(reader.n_rows)
     data = np.empty(reader.nonzeros, np.float64 if how.dtype is None else how.dtype)
-    index_range = None
-    for index_dtype in (np.int32, np.int64):
-        if reader.nonzeros > np.iinfo(index_dtype).max:
-            continue
-        indptr = np.empty(reader.n_rows + 1, index_dtype)
-        indices = np.empty(reader.nonzeros, index_dtype)
-        index_range = reader.parse(y, indptr, indices, data)
-        if index_range is not None:
-            break
-    assert index_range is not None  # 64 bits hold every index
-    return _File(name, indptr, indices, data, y, *index_range)
+    indptr = np.empty(reader.n_rows + 1, np.int64)
+    indices = np.empty(reader.nonzeros, np.int32)
+    low, high = reader.parse(y, indptr, indices, data)
+    return _File(name, indptr, indices, data, y, low, high)
 
 
 def _matrix(file: _File, first: int, n_features: int | None) -> tuple[scipy.sparse.csr_array, NDArray[np.float64]]:
@@ -196,12 +189,9 @@ def _matrix(file: _File, first: int, n_features: int | None) -> tuple[scipy.spar
     needed = max(file.high + 1 - first, 1)
     if n_features is not None and needed > n_features:
         raise too_narrow(file.name, needed, n_features)
-    if needed > MAX_FEATURES:
-        raise DataError(f"{file.name} has index {file.high}, more than {MAX_FEATURES} features")
     if first:
         np.subtract(file.indices, first, out=file.indices)
-    shape = (len(file.y), n_features or needed)
-    return scipy.sparse.csr_array((file.data, file.indices, file.indptr), shape=shape), file.y
+    return csr_in_place(short_pointers(file.indptr), file.indices, file.data, n_features or needed), file.y
 
 
 def too_narrow(name: str, needed: int, n_features: int) -> DataError:

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from dsgd.data.inputs import as_matrix, csr_in_place
+from dsgd.data.inputs import as_matrix, take_rows
 from dsgd.errors import ConfigError
 from dsgd.problem import Problem
 
@@ -39,16 +39,10 @@ def deal(n_samples: int, n_workers: int, seed: int) -> list[NDArray[np.intp]]:
 
 def part(problem: Problem, rows: NDArray[np.intp]) -> Problem:
     """Return the problem on some of its rows, copied, with all features and the scale of the whole."""
-    arrays = problem.matrix.arrays
-    if isinstance(arrays, tuple):
-        indptr, indices, data = arrays
-        chosen = csr_in_place(indptr, indices, data, problem.matrix.n_features)[rows]
-    else:
-        chosen = np.ascontiguousarray(arrays[rows])
     weight = problem.sample_weight
     return dataclasses.replace(
         problem,
-        matrix=as_matrix(chosen, 1),
+        matrix=as_matrix(take_rows(problem.matrix, rows), 1),
         target=problem.target[rows],
         sample_weight=None if weight is None else weight[rows],
     )

@@ -1,8 +1,10 @@
-// A sparse matrix in compressed rows (CSR), seen in place.
+// A sparse matrix in compressed rows (CSR), seen in place. Row pointers have 64 bits, so that there may be any number
+// of entries. Columns have 32: they are what a pass over sparse data reads most of.
 #pragma once
 
 #include <algorithm>  // for lower_bound
 #include <cstddef>    // for size_t
+#include <cstdint>    // for int32_t, int64_t
 #include <span>       // for span
 
 #include "dsgd/core/prefetch.hpp"
@@ -11,11 +13,11 @@
 namespace dsgd {
 
 /// One row; entry k is feature index(k).
-template <RealType Real, IndexType Index>
+template <RealType Real>
 class SparseRow {
  public:
   static constexpr bool kContiguous = false;
-  SparseRow(std::span<const Index> indices, std::span<const Real> values) : indices_(indices), values_(values) {}
+  SparseRow(std::span<const std::int32_t> indices, std::span<const Real> values) : indices_(indices), values_(values) {}
   [[nodiscard]] std::size_t size() const { return values_.size(); }
   [[nodiscard]] std::size_t index(std::size_t k) const { return static_cast<std::size_t>(indices_[k]); }
   [[nodiscard]] Real value(std::size_t k) const { return values_[k]; }
@@ -23,7 +25,7 @@ class SparseRow {
   /// The part with columns in [low, high), where columns increase.
   [[nodiscard]] SparseRow between(std::size_t low, std::size_t high) const {
     const auto position = [&](std::size_t column) {
-      const auto less = [](Index index, std::size_t bound) { return static_cast<std::size_t>(index) < bound; };
+      const auto less = [](std::int32_t index, std::size_t bound) { return static_cast<std::size_t>(index) < bound; };
       return static_cast<std::size_t>(std::lower_bound(indices_.begin(), indices_.end(), column, less) -
                                       indices_.begin());
     };
@@ -33,27 +35,26 @@ class SparseRow {
   }
 
  private:
-  std::span<const Index> indices_;
+  std::span<const std::int32_t> indices_;
   std::span<const Real> values_;
 };
 
-template <RealType RealT, IndexType IndexT>
+template <RealType RealT>
 class CsrView {
  public:
   using Real = RealT;
-  using Index = IndexT;
-  using Row = SparseRow<Real, Index>;
+  using Row = SparseRow<Real>;
   static constexpr bool kSparse = true;
 
   /// Checks what a kernel trusts: lengths, that indptr never decreases and stays inside the arrays, that every column
   /// is in [0, n_features) and every value finite; throws Error(data).
-  CsrView(std::span<const Index> indptr, std::span<const Index> indices, std::span<const Real> values,
+  CsrView(std::span<const std::int64_t> indptr, std::span<const std::int32_t> indices, std::span<const Real> values,
           std::size_t n_features, std::size_t n_threads);
 
   /// The rows of `indptr` and `values` with other columns, which are distinct in each row and in [0, n_features):
   /// nothing is checked.
-  static CsrView trusted(std::span<const Index> indptr, std::span<const Index> indices, std::span<const Real> values,
-                         std::size_t n_features) {
+  static CsrView trusted(std::span<const std::int64_t> indptr, std::span<const std::int32_t> indices,
+                         std::span<const Real> values, std::size_t n_features) {
     CsrView X;
     X.indptr_ = indptr;
     X.indices_ = indices;
@@ -63,8 +64,8 @@ class CsrView {
     return X;
   }
 
-  [[nodiscard]] std::span<const Index> indptr() const { return indptr_; }
-  [[nodiscard]] std::span<const Index> indices() const { return indices_; }
+  [[nodiscard]] std::span<const std::int64_t> indptr() const { return indptr_; }
+  [[nodiscard]] std::span<const std::int32_t> indices() const { return indices_; }
   [[nodiscard]] std::span<const Real> values() const { return values_; }
   [[nodiscard]] std::size_t rows() const { return indptr_.size() - 1; }
   [[nodiscard]] std::size_t features() const { return n_features_; }
@@ -84,7 +85,7 @@ class CsrView {
     return between(values_, begin, end);
   }
   /// Their columns.
-  [[nodiscard]] std::span<const Index> columns(std::size_t begin, std::size_t end) const {
+  [[nodiscard]] std::span<const std::int32_t> columns(std::size_t begin, std::size_t end) const {
     return between(indices_, begin, end);
   }
 
@@ -102,8 +103,8 @@ class CsrView {
   /// Throws the error of the first fault in rows [begin, end).
   void fail_first(std::size_t begin, std::size_t end) const;
 
-  std::span<const Index> indptr_;
-  std::span<const Index> indices_;
+  std::span<const std::int64_t> indptr_;
+  std::span<const std::int32_t> indices_;
   std::span<const Real> values_;
   std::size_t n_features_ = 0;
   bool canonical_ = true;

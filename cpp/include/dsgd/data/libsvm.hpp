@@ -3,8 +3,7 @@
 #pragma once
 
 #include <cstddef>      // for size_t
-#include <cstdint>      // for int64_t
-#include <optional>     // for optional
+#include <cstdint>      // for int32_t, int64_t
 #include <span>         // for span
 #include <string>       // for string
 #include <string_view>  // for string_view
@@ -36,11 +35,11 @@ class LibsvmReader {
   };
 
   /// Fills labels[rows], indptr[rows + 1], indices[nonzeros] and values[nonzeros] with what the text says, indices
-  /// unshifted. The indices of a row must increase; everything must be finite. Throws an Error with the line and column
-  /// of the first fault; returns nothing when an index does not fit 32 bits and Index has no more.
-  template <RealType Real, IndexType Index>
-  [[nodiscard]] std::optional<IndexRange> parse(std::span<double> labels, std::span<Index> indptr,
-                                                std::span<Index> indices, std::span<Real> values) const;
+  /// unshifted. The indices of a row must increase and be below 2^31; everything must be finite. Throws an Error with
+  /// the line and column of the first fault.
+  template <RealType Real>
+  [[nodiscard]] IndexRange parse(std::span<double> labels, std::span<std::int64_t> indptr,
+                                 std::span<std::int32_t> indices, std::span<Real> values) const;
 
  private:
   struct Chunk {
@@ -61,8 +60,8 @@ class LibsvmReader {
 
 /// Writes `X` and `labels` to a new file at `path`. Numbers are written in the shortest form that reads back as the
 /// same number; indices start at `first_index` (0 or 1). Throws Error(io) when a write fails.
-template <RealType Real, IndexType Index>
-void write_libsvm(const std::string& path, const CsrView<Real, Index>& X, std::span<const double> labels,
+template <RealType Real>
+void write_libsvm(const std::string& path, const CsrView<Real>& X, std::span<const double> labels,
                   std::int64_t first_index, std::size_t n_threads);
 
 }  // namespace dsgd

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstddef>  // for size_t
-#include <cstdint>  // for int64_t
+#include <cstdint>  // for int32_t, int64_t
 #include <span>     // for span
 
 #include "dsgd/core/types.hpp"
@@ -18,8 +18,7 @@ void frequency_order(std::span<const Real> inverse_frequency, std::span<std::int
 [[nodiscard]] bool is_order(std::span<const std::int64_t> order, std::size_t size);
 
 /// Writes the new number of every entry's feature into `out`, `order[r]` being the feature that is r from now on.
-template <IndexType From, IndexType To>
-void renumber(std::span<const From> indices, std::span<const std::int64_t> order, std::span<To> out,
+void renumber(std::span<const std::int32_t> indices, std::span<const std::int64_t> order, std::span<std::int32_t> out,
               std::size_t n_threads);
 
 }  // namespace dsgd

@@ -71,8 +71,9 @@ class LinearObjective {
     return Data::kSparse ? std::span<const Real>(counted()) : std::span<const Real>();
   }
 
+  [[nodiscard]] bool has_intercept() const { return config_.fit_intercept; }
   [[nodiscard]] std::size_t n_parameters() const {
-    return (X_.features() + (config_.fit_intercept ? 1 : 0)) * parameters_per_feature();
+    return (X_.features() + (has_intercept() ? 1 : 0)) * parameters_per_feature();
   }
   /// As many as there are decision values.
   [[nodiscard]] std::size_t parameters_per_feature() const { return config_.loss.n_outputs; }
@@ -92,16 +93,40 @@ class LinearObjective {
 
   /// Calls `f(kernel)`, which has loss and penalty as static types.
   template <typename F>
-  decltype(auto) visit(F&& f) const {
-    return visit_loss(config_.loss, [&]<typename Loss>(Loss loss) -> decltype(auto) {
-      const auto with = [&]<typename Penalty>(Penalty penalty) -> decltype(auto) {
-        return f(LinearKernel<Data, Loss, Penalty>{*this, loss, penalty});
-      };
-      const auto l1 = static_cast<Real>(config_.alpha_l1);
-      const auto l2 = static_cast<Real>(config_.alpha_l2);
-      if (l1 == 0 && l2 == 0) return with(NoPenalty{});
-      if (l1 == 0) return with(L2<Real, Frequency>{l2, frequency()});
-      return with(ElasticNet<Real, Frequency>{l1, l2, frequency()});
+  void visit(F&& f) const {
+    visit_compiled(config_.loss, [&]<typename Loss>(const Loss& loss) {
+      visit_penalty([&]<typename Penalty>(const Penalty& penalty) {
+        f(LinearKernel<Data, Loss, Penalty>{*this, loss, penalty});
+      });
+    });
+  }
+  /// The same for a loop that only evaluates: the kernel has no penalty.
+  template <typename F>
+  void visit_evaluation(F&& f) const {
+    visit_compiled(config_.loss,
+                   [&]<typename Loss>(const Loss& loss) { f(LinearKernel<Data, Loss, NoPenalty>{*this, loss, {}}); });
+  }
+  /// The same for a loop that only descends, to which losses differ by the number of their decision values alone.
+  template <typename F>
+  void visit_descent(F&& f) const {
+    visit_outputs(config_.loss, [&]<typename Loss>(const Loss& loss) {
+      visit_penalty([&]<typename Penalty>(const Penalty& penalty) {
+        f(LinearKernel<Data, Loss, Penalty>{*this, loss, penalty});
+      });
+    });
+  }
+  /// The same for steps reduced in variance, which bring the penalty on every visit: none is a type of its own, and
+  /// the loss is chosen at every sample.
+  template <typename F>
+  void visit_reduced(F&& f) const {
+    visit_outputs(config_.loss, [&]<typename Loss>(const Loss& loss) {
+      if (config_.alpha_l1 == 0 && config_.alpha_l2 == 0) {
+        f(LinearKernel<Data, Loss, NoPenalty>{*this, loss, {}});
+      } else {
+        visit_penalty([&]<typename Penalty>(const Penalty& penalty) {
+          f(LinearKernel<Data, Loss, Penalty>{*this, loss, penalty});
+        });
+      }
     });
   }
 
@@ -120,6 +145,18 @@ class LinearObjective {
   void check_length(const char* what, std::size_t size) const;
   /// Throws Error(data) unless there is a target for every row, the number of a class where the loss wants that.
   void check_target() const;
+
+  /// Calls `f` with the penalty as a static type. Frequencies are counted where there is one only.
+  template <typename F>
+  void visit_penalty(F&& f) const {
+    const auto l1 = static_cast<Real>(config_.alpha_l1);
+    const auto l2 = static_cast<Real>(config_.alpha_l2);
+    if (l1 != 0) {
+      f(ElasticNet<Real, Frequency>{l1, l2, frequency()});
+    } else {
+      f(L2<Real, Frequency>{l2, l2 == 0 ? Frequency{} : frequency()});
+    }
+  }
 
   [[nodiscard]] Frequency frequency() const {
     if constexpr (Data::kSparse) {

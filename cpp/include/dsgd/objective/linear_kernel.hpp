@@ -70,8 +70,6 @@ class LinearSteps {
         policy_(policy),
         whole_(linear_weights(weights, loss, fit_intercept_, policy)) {}
 
-  [[nodiscard]] auto guard(std::size_t i) const { return whole_.guard(X_.row(i)); }
-
   // NOLINTNEXTLINE(modernize-use-nodiscard): the residual is what most want
   Real evaluate(std::size_t i, std::span<Real> residual, bool with_loss) const {
     whole_.decisions(X_.row(i), residual);

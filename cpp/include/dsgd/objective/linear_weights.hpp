@@ -24,12 +24,6 @@ class LinearWeights {
   LinearWeights(std::span<Weight> weights, bool fit_intercept, Policy& policy)
       : weights_(weights), fit_intercept_(fit_intercept), policy_(policy) {}
 
-  /// Held while a sample's step reads and writes; only the locked policy holds anything.
-  template <typename Row>
-  [[nodiscard]] auto guard(const Row& x) const {
-    return policy_.guard(x, fit_intercept_);
-  }
-
   /// w.x
   template <typename Row>
   [[nodiscard]] Real product(const Row& x) const {
@@ -140,20 +134,24 @@ class LinearWeights {
     return (a + b) + (c + d);
   }
 
-  /// Partial sums that fill vectors.
+  /// Partial sums that fill vectors, for rows that are long enough. What is left at the end is summed apart, and each
+  /// halving has an array of its own: else GCC keeps the sums in memory, where a load of several waits for their
+  /// stores.
   template <typename Product>
   [[nodiscard]] static Real vector_sum(std::size_t size, const Product& product) {
     constexpr std::size_t kLanes = 16;
+    const std::size_t whole = size / kLanes * kLanes;
+    const Real rest = scalar_sum(size - whole, [&](std::size_t k) { return product(whole + k); });
+    if (whole == 0) return rest;
     Real sum[kLanes] = {};
-    std::size_t k = 0;
-    for (; k + kLanes <= size; k += kLanes) {
+    for (std::size_t k = 0; k < whole; k += kLanes) {
       for (std::size_t lane = 0; lane < kLanes; ++lane) sum[lane] += product(k + lane);
     }
-    for (; k < size; ++k) sum[0] += product(k);
-    for (std::size_t half = kLanes / 2; half > 0; half /= 2) {
-      for (std::size_t lane = 0; lane < half; ++lane) sum[lane] += sum[lane + half];
-    }
-    return sum[0];
+    Real half[kLanes / 2];
+    for (std::size_t lane = 0; lane < kLanes / 2; ++lane) half[lane] = sum[lane] + sum[lane + kLanes / 2];
+    Real quarter[kLanes / 4];
+    for (std::size_t lane = 0; lane < kLanes / 4; ++lane) quarter[lane] = half[lane] + half[lane + kLanes / 4];
+    return ((quarter[0] + quarter[2]) + (quarter[1] + quarter[3])) + rest;
   }
 
   std::span<Weight> weights_;

@@ -7,8 +7,8 @@
 #include <cstddef>      // for size_t
 #include <string>       // for string
 #include <string_view>  // for string_view
+#include <variant>      // for variant, visit
 
-#include "dsgd/core/error.hpp"
 #include "dsgd/core/types.hpp"
 #include "dsgd/objective/softmax.hpp"
 
@@ -149,20 +149,55 @@ struct LossConfig {
   std::size_t n_outputs = 1;
 };
 
-/// Calls `f` with the loss of that name: the only place where the list of losses is spelled.
+/// Every loss of one decision value.
+using ScalarLoss = std::variant<Hinge, SquaredHinge, Perceptron, Logistic, ModifiedHuber, Squared, Huber,
+                                EpsilonInsensitive, SquaredEpsilonInsensitive>;
+
+/// The loss of that name; throws Error(config) where it is none of these.
+[[nodiscard]] ScalarLoss scalar_loss(const LossConfig& config);
+
+/// Calls `f` with the loss of that name as a static type.
 template <typename F>
 decltype(auto) visit_loss(const LossConfig& config, F&& f) {
   if (config.name == Softmax::kName) return f(Softmax{config.n_outputs});
+  return std::visit([&](const auto& loss) -> decltype(auto) { return f(loss); }, scalar_loss(config));
+}
+
+/// Any of them, chosen at every sample: a branch that is always the same. Sample loops are compiled for it, and for
+/// those losses alone where that is slower by more than a few percent (docs/design.md).
+class AnyScalar {
+ public:
+  explicit AnyScalar(ScalarLoss loss) : loss_(loss) {}
+
+  template <RealType Real>
+  [[nodiscard]] Real value(Real z, Real y) const {
+    return std::visit([&](const auto& loss) { return loss.value(z, y); }, loss_);
+  }
+  template <RealType Real>
+  [[nodiscard]] Real derivative(Real z, Real y) const {
+    return std::visit([&](const auto& loss) { return loss.derivative(z, y); }, loss_);
+  }
+
+ private:
+  ScalarLoss loss_;
+};
+
+/// Calls `f` with the loss of that name as one of the types that sample loops are compiled for.
+template <typename F>
+decltype(auto) visit_compiled(const LossConfig& config, F&& f) {
+  if (config.name == Softmax::kName) return f(Softmax{config.n_outputs});
+#ifndef DSGD_FEW_KINDS
   if (config.name == Hinge::kName) return f(Hinge{});
-  if (config.name == SquaredHinge::kName) return f(SquaredHinge{});
-  if (config.name == Perceptron::kName) return f(Perceptron{});
   if (config.name == Logistic::kName) return f(Logistic{});
-  if (config.name == ModifiedHuber::kName) return f(ModifiedHuber{});
-  if (config.name == Squared::kName) return f(Squared{});
-  if (config.name == Huber::kName) return f(Huber{config.epsilon});
-  if (config.name == EpsilonInsensitive::kName) return f(EpsilonInsensitive{config.epsilon});
-  if (config.name == SquaredEpsilonInsensitive::kName) return f(SquaredEpsilonInsensitive{config.epsilon});
-  throw Error(ErrorCode::config, "unknown loss '" + config.name + "'");
+#endif
+  return f(AnyScalar(scalar_loss(config)));
+}
+
+/// The same where a step costs so much that the choice does not count.
+template <typename F>
+decltype(auto) visit_outputs(const LossConfig& config, F&& f) {
+  if (config.name == Softmax::kName) return f(Softmax{config.n_outputs});
+  return f(AnyScalar(scalar_loss(config)));
 }
 
 }  // namespace dsgd

@@ -9,13 +9,14 @@
 //   objective.visit([&](const auto& kernel) {
 //     const auto steps = kernel.steps(weights, policy);         // one thread's, through its write policy (atomic.hpp)
 //     auto seen = kernel.residual();                            // what a sample says of the weights
-//     const auto guard = steps.guard(i);
 //     const Real loss = steps.evaluate(i, seen, with_loss);     // reads
 //     steps.descend(i, seen, step, visit);                      // writes
 //   });
 //
 // `evaluate` and `descend` are apart, so that the samples of a mini-batch are evaluated at the same weights. A residual
-// is of `residual_size()` numbers: the derivatives by the decision values for a linear model.
+// is of `residual_size()` numbers: the derivatives by the decision values for a linear model. A loop that only
+// evaluates or only descends asks for a kernel by `visit_evaluation` or `visit_descent`: these know fewer types apart,
+// and so many fewer loops are compiled.
 #pragma once
 
 #include <concepts>  // for convertible_to, same_as
@@ -54,17 +55,14 @@ concept GradientObjective =
 
 /// One thread's way to the weights.
 ///
-///   guard(i)                                  what the policy holds from before the read of sample i to after its
-///   write evaluate(i, seen, with_loss)              fills the residual of sample i at the weights as they are, and
-///   returns its
-///                                             loss, without its sample weight, if asked for (else anything)
+///   evaluate(i, seen, with_loss)              fills the residual of sample i at the weights as they are, and returns
+///                                             its loss, without its sample weight, if asked for (else anything)
 ///   descend(i, seen, step, visit)             one step on sample i, with its share of the penalty where that is due;
 ///                                             `visit` is the row plus the epoch
 ///   descend(i, seen, step, visit, features)   that part of it
 template <typename Steps, typename Real>
 concept SampleSteps = requires(const Steps& steps, std::size_t i, std::span<Real> residual, std::span<const Real> seen,
                                Real step, Features features) {
-  steps.guard(i);
   { steps.evaluate(i, residual, true) } -> std::same_as<Real>;
   steps.descend(i, seen, step, i);
   steps.descend(i, seen, step, i, features);
@@ -83,18 +81,21 @@ concept SampleKernel = requires(const Kernel& kernel, std::span<typename Kernel:
 ///   residual_size()                   numbers of a residual
 ///   parameters_per_feature()          weights that one entry of a row touches, which is what a step costs
 ///   feature_ranges(n)                 the edges of n ranges of features with about as many entries each
+///   has_intercept()                   whether every sample reads and writes parameters that belong to no feature
 ///   ordered(), inverse_frequency(j)   whether features are numbered by falling frequency, and their weights lie in
-///   that
-///                                     order, so many a feature; and n / (rows that hold feature j)
+///                                     that order, so many a feature; and n / (rows that hold feature j)
 template <typename F>
 concept SampleObjective = GradientObjective<F> && requires(const F& f, std::size_t j) {
   { f.residual_size() } -> std::same_as<std::size_t>;
   { f.parameters_per_feature() } -> std::same_as<std::size_t>;
   { f.sample_weight(j) } -> std::same_as<typename F::Real>;
   { f.inverse_frequency(j) } -> std::same_as<double>;
+  { f.has_intercept() } -> std::same_as<bool>;
   { f.ordered() } -> std::same_as<bool>;
   f.feature_ranges(j);
   f.visit([](const SampleKernel auto& /*kernel*/) {});
+  f.visit_evaluation([](const SampleKernel auto& /*kernel*/) {});
+  f.visit_descent([](const SampleKernel auto& /*kernel*/) {});
 };
 
 }  // namespace dsgd

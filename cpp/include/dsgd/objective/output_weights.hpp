@@ -23,12 +23,6 @@ class OutputWeights {
   OutputWeights(std::span<Weight> weights, std::size_t n_outputs, bool fit_intercept, Policy& policy)
       : weights_(weights), m_(n_outputs), fit_intercept_(fit_intercept), policy_(policy) {}
 
-  /// Held while a sample's step reads and writes: the lock of a feature is that of all its weights.
-  template <typename Row>
-  [[nodiscard]] auto guard(const Row& x) const {
-    return policy_.guard(x, fit_intercept_);
-  }
-
   /// z_c <- w_c.x, four features at a time: an addition waits for a quarter of those before it only.
   template <typename Row>
   void products(const Row& x, std::span<Real> z) const {

@@ -34,7 +34,7 @@ template <RealType Real>
 struct SupportOnly {
   static constexpr bool kConstant = false;
   std::span<const Real> inverse_frequency;
-  Real mean_entry;  // mean of 1 / p_j over the entries of the matrix
+  Real mean_entry = 1;  // mean of 1 / p_j over the entries of the matrix
 
   [[nodiscard]] Real mean() const { return mean_entry; }
   [[nodiscard]] Real inverse(std::size_t j) const { return inverse_frequency[j]; }
@@ -46,6 +46,7 @@ struct SupportOnly {
   return static_cast<std::size_t>((std::uint64_t{row} * 0x9E3779B97F4A7C15U) >> 61U) + epoch;
 }
 
+/// L2 with alpha 0, for loops that bring the penalty on every visit.
 struct NoPenalty {
   /// Visits of a sample from one regularisation to the next, a power of two; 0: none ever.
   template <RealType Real>
@@ -60,46 +61,33 @@ struct NoPenalty {
   }
 };
 
-/// alpha/2 ||w||^2
+/// alpha/2 ||w||^2; no penalty at all where alpha is 0.
 template <RealType Real, typename Frequency>
 struct L2 {
   Real alpha;
   Frequency frequency;
 
   [[nodiscard]] std::size_t period(Real step) const {
+    if (alpha == 0) return 0;
     const Real shrinkage = step * alpha * frequency.mean();
     std::size_t period = 8;
     while (period > 1 && shrinkage * static_cast<Real>(period) > Real{1} / Real{32}) period /= 2;
     return period;
   }
 
+  /// w / (1 + step alpha / p_j)^times; `times` is 1, 2, 4 or 8. A squaring that is not wanted multiplies by 1: one loop
+  /// over the entries, without a branch, serves all four.
   template <typename F>
   void with_prox(Real step, std::size_t times, F&& f) const {
-    switch (times) {
-      case 8:
-        return f(prox<8>(step));
-      case 4:
-        return f(prox<4>(step));
-      case 2:
-        return f(prox<2>(step));
-      default:
-        return f(prox<1>(step));
-    }
-  }
-
- private:
-  /// w / (1 + step alpha / p_j)^times; `times` is a power of two.
-  template <std::size_t times>
-  [[nodiscard]] auto prox(Real step) const {
-    const auto factor = [penalty = *this, step](std::size_t j) {
-      Real divisor = Real{1} + step * penalty.alpha * penalty.frequency.inverse(j);
-      for (std::size_t left = times; left > 1; left /= 2) divisor *= divisor;
+    const auto factor = [shrinkage = step * alpha, times, this](std::size_t j) {
+      Real divisor = Real{1} + shrinkage * frequency.inverse(j);
+      for (std::size_t squarings = 1; squarings < 8; squarings *= 2) divisor *= times > squarings ? divisor : Real{1};
       return Real{1} / divisor;
     };
     if constexpr (Frequency::kConstant) {
-      return [same = factor(0)](std::size_t /*j*/) { return [same](Real w) { return w * same; }; };
+      f([same = factor(0)](std::size_t /*j*/) { return [same](Real w) { return w * same; }; });
     } else {
-      return [factor](std::size_t j) { return [of_j = factor(j)](Real w) { return w * of_j; }; };
+      f([factor](std::size_t j) { return [of_j = factor(j)](Real w) { return w * of_j; }; });
     }
   }
 };

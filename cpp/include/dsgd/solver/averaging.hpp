@@ -47,7 +47,7 @@ struct StepsBefore {
 /// The write policy of one thread, or of several on weights of their own, that keeps an average. `past()` is what the
 /// drift multiplies a change by. There is none for shared weights: a racy write can lose a change that the drift keeps.
 template <RealType Real, typename Past = StepsBefore>
-class Averaged : public detail::PlainAccess, public detail::Unguarded, public detail::Unordered {
+class Averaged : public detail::PlainAccess {
  public:
   Averaged(std::span<const Real> weights, const Average& average, Past past)
       : first_(weights.data()), drift_(average.drift), past_(past) {}

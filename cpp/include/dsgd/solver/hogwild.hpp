@@ -10,6 +10,7 @@
 #include <string>    // for string
 #include <vector>    // for vector
 
+#include "dsgd/core/gate.hpp"
 #include "dsgd/objective/objective.hpp"
 #include "dsgd/solver/delay.hpp"
 #include "dsgd/solver/epoch.hpp"
@@ -20,7 +21,7 @@ namespace dsgd {
 
 struct HogwildConfig {
   std::size_t n_threads;
-  std::string write = "racy";    // or "atomic", "locked", "in-turn": the policies of atomic.hpp
+  std::string write = "racy";    // or "atomic" (atomic.hpp); "locked" or "in-turn": racy with a gate (gate.hpp)
   std::size_t merge_visits = 0;  // racy threads write replicas, merged after so many visits of a weight; 0: no replicas
   bool record_delay = false;
   bool sum_loss = false;
@@ -44,10 +45,15 @@ class Hogwild {
   [[nodiscard]] std::vector<std::uint64_t> delays() const;
 
  private:
+  /// What one thread has beside its weights.
+  struct Side {
+    const Gate& gate;
+    Replica<Real>* replica = nullptr;  // whose weights they are, if it is one
+  };
+
   /// Both return the sum of the losses of the thread's samples, if `sum_loss`.
-  template <typename Policy, typename After>
-  double pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Policy& policy, Delays::Thread* delays,
-              After&& after) const;
+  template <typename Policy>
+  double pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Side side);
   double replicate(std::span<Real> weights, const Epoch& epoch, std::size_t thread);
 
   const Objective& objective_;

@@ -55,9 +55,9 @@ class Sdca {
   [[nodiscard]] std::span<const Real> duals() const { return beta_; }
 
  private:
-  template <typename Loss, typename After>
+  template <typename Loss>
   SdcaEpoch pass(const Loss& loss, std::span<Real> weights, const Epoch& epoch, std::size_t thread, bool measure_gap,
-                 std::span<std::int64_t> visited, const After& after);
+                 std::span<std::int64_t> visited, Replica<Real>* replica);
   [[nodiscard]] Real first_share(std::size_t visits) const;
   template <typename Row>
   [[nodiscard]] Real curvature(std::size_t i, const Row& x);
