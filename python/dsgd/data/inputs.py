@@ -21,6 +21,7 @@ __all__ = [
     "as_real",
     "as_scipy",
     "as_table",
+    "check_columns",
     "check_features",
     "csr_in_place",
     "match_features",
@@ -86,19 +87,21 @@ def _as_csr(X: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
             f"the csr matrix is broken: indptr has {len(indptr)} elements; {X.shape[0]} rows need {X.shape[0] + 1}"
         )
     starts = np.require(indptr, np.int64, ["C", "A"])
+    check_columns(X)
     if indices.dtype != np.int32:
-        _check_columns(starts, indices, X.shape[1])
         _note(f"columns of X narrowed from {indices.dtype} to int32", 4 * len(indices))
     return starts, np.require(indices, np.int32, ["C", "A"]), as_real(X.data, "the data of X")
 
 
-def _check_columns(indptr: NDArray[np.int64], indices: NDArray[Any], n_features: int) -> None:
-    """Refuse a column that 32 bits do not hold: narrowed, a wrong column could pass for a right one."""
-    stored = indices[: max(int(indptr[-1]), 0)]  # scipy allows more room in the array than that
+def check_columns(X: Any) -> None:
+    """Refuse a column of a CSR matrix that 32 bits do not hold: narrowed, a wrong one could pass for a right one."""
+    if X.indices.dtype == np.int32:
+        return
+    n_features, stored = X.shape[1], X.indices[: max(int(X.indptr[-1]), 0)]  # scipy allows more room than that
     if stored.size == 0 or (stored.max() <= _COLUMNS.max and stored.min() >= _COLUMNS.min):
         return
     k = int(np.flatnonzero((stored > _COLUMNS.max) | (stored < _COLUMNS.min))[0])
-    row, column = int(np.searchsorted(indptr, k, side="right")) - 1, int(stored[k])
+    row, column = int(np.searchsorted(X.indptr, k, side="right")) - 1, int(stored[k])
     if not 0 <= column < n_features:
         raise DataError(f"the csr matrix is broken: row {row} has column {column}, outside [0, {n_features})")
     raise DataError(

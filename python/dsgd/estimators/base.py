@@ -17,6 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from dsgd.averaging import PolyakAverage
 from dsgd.data.inputs import as_matrix
+from dsgd.data.inputs import check_columns
 from dsgd.data.targets import as_initial_weights
 from dsgd.errors import ConfigError, DataError
 from dsgd.estimators.callbacks import CallbackSupportMixin, FitCallbacks
@@ -56,6 +57,8 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
     def _checked(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool) -> tuple[Any, Any, Any]:
         """Return X, y and sample_weight as scikit-learn checks them, X in float32 or float64."""
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", reset=reset)
+        if scipy.sparse.issparse(X):
+            check_columns(X)  # before there is a weight for every column
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
         return X, y, sample_weight
