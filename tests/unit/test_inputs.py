@@ -67,7 +67,7 @@ def test_a_column_that_32_bits_do_not_hold_is_named_with_the_cure() -> None:
             call(matrix, [0, 1, 0, 1])
     matrix.indices = np.unique(matrix.indices, return_inverse=True)[1]
     cured = scipy.sparse.csr_array((matrix.data, matrix.indices, matrix.indptr))
-    assert dsgd.fit(cured, [0, 1, 0, 1], algo="sgd").coef_.shape == (1, 4)
+    assert dsgd.fit(cured, [0, 1, 0, 1], algo="sgd").coef_.shape == (4,)
 
 
 def test_what_lies_beyond_the_last_row_is_no_column() -> None:

@@ -16,8 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from dsgd.averaging import PolyakAverage
-from dsgd.data.inputs import as_matrix
-from dsgd.data.inputs import check_columns
+from dsgd.data.inputs import as_matrix, check_columns
 from dsgd.data.targets import as_initial_weights
 from dsgd.errors import ConfigError, DataError
 from dsgd.estimators.callbacks import CallbackSupportMixin, FitCallbacks
