@@ -4,7 +4,7 @@ if(DSGD_SANITIZE)
     message(FATAL_ERROR "libgomp is not instrumented for the thread sanitizer: configure with -DDSGD_OPENMP=OFF as well")
   endif()
   target_compile_options(dsgd_sanitizers INTERFACE
-    -fsanitize=${DSGD_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+    -fsanitize=${DSGD_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)  # lines for backtraces, no variables
   # GCC loses track of std::variant in what it adds for the sanitizers, and warns of members that no alternative has.
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     target_compile_options(dsgd_sanitizers INTERFACE -Wno-maybe-uninitialized)
@@ -13,7 +13,5 @@ if(DSGD_SANITIZE)
   if(DSGD_SANITIZE MATCHES "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     target_compile_options(dsgd_sanitizers INTERFACE -Wno-tsan)
   endif()
-  # Every loss, penalty, matrix and way to write in one file each: to optimise what the sanitizers add takes ten minutes.
-  set_source_files_properties(cpp/src/solver/hogwild.cpp cpp/src/solver/minibatch.cpp PROPERTIES COMPILE_OPTIONS -O0)
   target_link_options(dsgd_sanitizers INTERFACE -fsanitize=${DSGD_SANITIZE})
 endif()

@@ -8,10 +8,12 @@
 #include "dsgd/core/random.hpp"
 #include "dsgd/data/matrix.hpp"
 
-// Every kind of sparse matrix that this build has.
+// What the solvers of this build are compiled for: element types, and sparse matrices of them.
 #ifdef DSGD_FEW_KINDS
+#define DSGD_REALS double
 #define DSGD_SPARSE_KINDS CsrFloat64
 #else
+#define DSGD_REALS float, double
 #define DSGD_SPARSE_KINDS CsrFloat32, CsrFloat64
 #endif
 

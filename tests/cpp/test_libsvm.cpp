@@ -161,7 +161,8 @@ TEST_CASE("an index that is too large does not hide the first fault") {
 
 TEST_CASE("a file that changes between counting and parsing is refused, and nothing is written beyond the arrays") {
   for (const std::string line : {"1 1:1\n", "1\n"}) {
-    std::string text = std::string(3000000, ' ') + "\n1 1:1 2:2\n";
+    std::string text(3000000, ' ');
+    text += "\n1 1:1 2:2\n";
     const LibsvmReader reader(text, "name", 0, kAll, 2);
     for (std::size_t i = 0; i < 1000; ++i) text.replace(i * line.size(), line.size(), line);
     std::vector<double> labels(reader.rows());

@@ -74,7 +74,7 @@ const std::string kLosses[] = {"hinge",   "squared_hinge", "modified_huber",    
 }  // namespace
 
 TEST_CASE_TEMPLATE("the weights are those of the dual variables, at every merge to rounding and rebuilt exactly", Real,
-                   float, double) {
+                   DSGD_REALS) {
   constexpr double kRounding = std::numeric_limits<Real>::epsilon();
   constexpr double kExact = std::is_same_v<Real, float> ? 1e-6 : 1e-12;
   const Sample<Real> sample(testing::random_problem(3000, 40, 0.2, 4));

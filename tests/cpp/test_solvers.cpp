@@ -258,7 +258,8 @@ TEST_CASE("mini-batches of one row are stochastic gradient descent, and Hogwild!
 
 TEST_CASE("ranges of features hold about as many entries each and all of them together") {
   const auto problem = testing::random_problem(1000, 50, 0.3, 3);
-  const LinearObjective objective(problem.view(), problem.y, {}, kLogistic, 1);
+  const auto X = problem.view();
+  const LinearObjective objective(X, problem.y, {}, kLogistic, 1);
   for (const std::size_t n_ranges : {std::size_t{1}, std::size_t{2}, std::size_t{3}, std::size_t{7}, std::size_t{80}}) {
     const auto edges = objective.feature_ranges(n_ranges);
     REQUIRE(edges.size() == n_ranges + 1);
@@ -268,7 +269,7 @@ TEST_CASE("ranges of features hold about as many entries each and all of them to
     for (std::size_t range = 0; range < n_ranges; ++range) {
       std::size_t entries = 0;
       for (std::size_t i = 0; i < 1000; ++i) {
-        const auto part = problem.view().row(i).between(edges[range], edges[range + 1]);
+        const auto part = X.row(i).between(edges[range], edges[range + 1]);
         entries += part.size();
         for (std::size_t k = 0; k < part.size(); ++k) {
           CHECK(part.index(k) >= edges[range]);

@@ -26,14 +26,6 @@ void check(const ClientConfig& config) {
   }
 }
 
-/// No answer is longer than a whole table, no letter or sum than that and some room for small models.
-std::size_t limit_of(const std::vector<TableSpec>& tables) {
-  std::uint64_t largest = 0;
-  for (const TableSpec& table : tables) largest = std::max(largest, table.size * table.width);
-  constexpr std::uint64_t kBytesOfValue = 18;
-  return static_cast<std::size_t>(largest * kBytesOfValue) + (std::size_t{64} << 20U);
-}
-
 void check_keys(const TableSpec& table, const net::Keys& keys) {
   const auto not_less = [](std::uint64_t a, std::uint64_t b) { return a >= b; };
   if (std::ranges::adjacent_find(keys, not_less) != keys.end()) {
@@ -79,7 +71,7 @@ net::Values slice(const net::Values& values, RowRange range, std::size_t width) 
 Client::Client(double now, ClientConfig config)
     : config_((check(config), std::move(config))),
       layout_(layout_of(config_.tables, config_.n_shards)),
-      message_limit_(limit_of(config_.tables)),
+      message_limit_(longest_message(config_.tables)),
       now_(now) {
   for (std::size_t shard = 0; shard < config_.n_shards; ++shard) {
     Link& link = links_.emplace_back(message_limit_);

@@ -10,7 +10,7 @@
 namespace dsgd::server {
 namespace {
 
-[[noreturn]] void refuse(const std::string& what) {
+[[noreturn]] void refuse_sum(const std::string& what) {
   throw Error(ErrorCode::config, "two letters to one slot cannot be added up: " + what);
 }
 
@@ -20,7 +20,7 @@ std::size_t width_of(const net::Values& values) { return values.size() / std::ma
 template <typename Real>
 void add_rows(std::vector<Real>& whole, const net::Keys& keys, std::span<const Real> rows, std::size_t width) {
   if (!keys.empty() && keys.back() >= whole.size() / std::max<std::size_t>(width, 1)) {
-    refuse("row " + std::to_string(keys.back()) + " of " + std::to_string(width) + " values is not one of the " +
+    refuse_sum("row " + std::to_string(keys.back()) + " of " + std::to_string(width) + " values is not one of the " +
            std::to_string(whole.size()) + " values of the other");
   }
   for (std::size_t row = 0; row < keys.size(); ++row) {
@@ -54,7 +54,7 @@ void merge_rows(net::Values& into, const net::Values& more, std::size_t width) {
 }  // namespace
 
 void add_values(net::Values& into, net::Values more) {
-  if (into.dtype() != more.dtype()) refuse("one is of float32, the other of float64");
+  if (into.dtype() != more.dtype()) refuse_sum("one is of float32, the other of float64");
   if (into.sparse && !more.sparse) std::swap(into, more);
   std::visit(
       [&]<typename Real>(const net::Array<Real>& mine) {
@@ -63,7 +63,7 @@ void add_values(net::Values& into, net::Values more) {
           if (into.keys.empty()) {
             std::swap(into, more);
           } else if (!more.keys.empty()) {
-            if (width_of(into) != width_of(more)) refuse("their rows have different lengths");
+            if (width_of(into) != width_of(more)) refuse_sum("their rows have different lengths");
             merge_rows<Real>(into, more, width_of(into));
           }
           return;
@@ -73,7 +73,7 @@ void add_values(net::Values& into, net::Values more) {
           add_rows(data, more.keys, other, width_of(more));
         } else {
           if (data.size() != other.size()) {
-            refuse("they have " + std::to_string(data.size()) + " and " + std::to_string(other.size()) + " values");
+            refuse_sum("they have " + std::to_string(data.size()) + " and " + std::to_string(other.size()) + " values");
           }
           for (std::size_t k = 0; k < data.size(); ++k) data[k] += other[k];
         }

@@ -30,20 +30,12 @@ void check(const ServerConfig& config) {
   }
 }
 
-/// The longest message that anybody can mean: a whole table of rows with keys, beside states of 64 MB.
-std::size_t limit_of(const std::vector<TableSpec>& tables) {
-  constexpr std::uint64_t kBytesOfValue = 18;
-  std::uint64_t largest = 0;
-  for (const TableSpec& table : tables) largest = std::max(largest, table.size * table.width);
-  return static_cast<std::size_t>(largest * kBytesOfValue) + (std::size_t{64} << 20U);
-}
-
 }  // namespace
 
 ParameterServer::ParameterServer(double now, ServerConfig config)
     : config_((check(config), std::move(config))),
       layout_(layout_of(config_.tables, config_.n_shards)),
-      message_limit_(limit_of(config_.tables)),
+      message_limit_(longest_message(config_.tables)),
       now_(now),
       join_at_(now + config_.join_deadline),
       deadline_(join_at_),

@@ -47,4 +47,11 @@ std::uint64_t layout_of(std::span<const TableSpec> tables, std::size_t n_shards)
   return (length << 32U) | net::crc32c(std::as_bytes(std::span(text)));
 }
 
+std::size_t longest_message(std::span<const TableSpec> tables) {
+  constexpr std::uint64_t kBytesOfValue = 18;
+  std::uint64_t largest = 0;
+  for (const TableSpec& table : tables) largest = std::max(largest, table.size * table.width);
+  return static_cast<std::size_t>(largest * kBytesOfValue) + (std::size_t{64} << 20U);
+}
+
 }  // namespace dsgd::server

@@ -155,7 +155,8 @@ template <typename Data>
 template <typename Policy>
 void Svrg<Data>::scalar(std::span<Real> v, double step, Walk& walk, std::size_t count, std::int64_t* visited,
                         std::atomic<std::size_t>& taken) const {
-  objective_.visit_evaluation([&](const auto& kernel) {  // the multipliers bring the penalty
+  visit_outputs(objective_.config().loss, [&]<typename Loss>(const Loss& loss) {
+    const LinearKernel<Data, Loss, NoPenalty> kernel{objective_, loss, {}};  // the multipliers bring the penalty
     Policy policy;
     Exclusive reading;
     const auto steps = kernel.steps(v, policy);

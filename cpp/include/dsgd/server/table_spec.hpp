@@ -41,4 +41,8 @@ void check_tables(std::span<const TableSpec> tables);
 /// A number that differs when tables or shards do.
 [[nodiscard]] std::uint64_t layout_of(std::span<const TableSpec> tables, std::size_t n_shards);
 
+/// The bytes of the longest message that either side can mean: a whole table of rows with keys, and 64 MB for states,
+/// letters and sums beside it.
+[[nodiscard]] std::size_t longest_message(std::span<const TableSpec> tables);
+
 }  // namespace dsgd::server
