@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import lzma
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from real_sets import FOLDER, SETS, Parts
 
-settings.register_profile("dsgd", deadline=None)  # examples write files; a disk may be slow
+# Examples write files and fit models; a machine may be slow, and busy with other tests.
+settings.register_profile("dsgd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("dsgd")
 
 
@@ -33,8 +35,9 @@ def real_file() -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def real_set() -> Callable[[str], Parts]:
-    """Return a function from a name of `SETS` to the data set."""
+    """Return a function from a name of `SETS` to the data set, which all tests share and none may write to."""
 
+    @functools.cache
     def read(name: str) -> Parts:
         try:
             return SETS[name]()

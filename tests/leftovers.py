@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["children_of", "leftovers", "runs"]
+__all__ = ["children_of", "left_since", "leftovers", "runs"]
 
 _PROC = Path("/proc")
+_SECONDS = 10.0
 
 
 def children_of(pid: int | str = "self") -> dict[int, str]:
@@ -44,10 +46,26 @@ def _descriptors() -> Iterator[str]:
             yield f"descriptor {path.name}: {target}"
 
 
-def leftovers() -> set[str]:
-    """Return a line for everything that is there; what a test left is what was not there before."""
+def _files() -> set[str]:
     folders = {Path("/dev/shm"), Path(tempfile.gettempdir())}
-    files = [str(path) for folder in folders for path in folder.glob("dsgd-*")]
+    return {str(path) for folder in folders for path in folder.glob("dsgd-*")}
+
+
+def leftovers() -> set[str]:
+    """Return a line for everything that is there; `left_since` compares."""
     maps = [line for line in (_PROC / "self/maps").read_text().splitlines() if "dsgd-" in line]
     processes = [f"process {pid}: {command}" for pid, command in children_of().items()]
-    return {*files, *maps, *processes, *_descriptors()}
+    return {*_files(), *maps, *processes, *_descriptors()}
+
+
+def left_since(before: set[str]) -> set[str]:
+    """Return a line for everything that a test has left, which is what was not there before.
+
+    A file may be that of a test in another process, which unlinks it as soon as it is written: one that is left stays.
+    """
+    left = leftovers() - before
+    end = time.monotonic() + _SECONDS
+    while (files := left & _files()) and time.monotonic() < end:
+        time.sleep(0.01)
+        left -= files - _files()
+    return left

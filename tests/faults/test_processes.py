@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from dsgd import _core
 from dsgd.data.inputs import as_matrix
 
 PROBLEM = """
-import os, sys, warnings
+import os, signal, sys, warnings
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 import numpy as np, dsgd
 from dsgd.algorithms import EpochEnd
 X, y = dsgd.data.make_text_classification(3000, random_state=0)
@@ -27,13 +29,26 @@ def fit(**more):
 """
 
 
-def start(script: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", PROBLEM + script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+Start = Callable[[str], "subprocess.Popen[str]"]
 
 
-def test_a_fit_in_a_forked_child_after_a_fit_in_the_parent() -> None:
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Return a function that starts a script; what still runs at the end of the test is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(script: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", PROBLEM + script]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield run
+    for process in started:
+        with process:
+            process.kill()
+
+
+def test_a_fit_in_a_forked_child_after_a_fit_in_the_parent(start: Start) -> None:
     script = """
 from dsgd import _core
 parent = fit()
@@ -51,13 +66,12 @@ sys.exit(os.waitstatus_to_exitcode(status))
     try:
         out, err = process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
-        process.kill()
         pytest.fail("the fit in the child hangs")
     assert process.returncode == 0, err
     assert out.split() == ["openmp", "std_threads", "True"]
 
 
-def test_control_c_returns_the_model_so_far() -> None:
+def test_control_c_returns_the_model_so_far(start: Start) -> None:
     script = """
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
@@ -80,7 +94,7 @@ print(caught[0].category.__name__, caught[0].message, caught[0].filename)
     assert second.endswith("of 1000000000 epochs; the model so far is returned <string>")
 
 
-def test_control_c_before_the_first_epoch_ends_is_an_interrupt() -> None:
+def test_control_c_before_the_first_epoch_ends_is_an_interrupt(start: Start) -> None:
     script = """
 import dsgd.algorithms, signal
 from dsgd.algorithms.base import Algorithm
@@ -97,7 +111,7 @@ except KeyboardInterrupt:
     assert out == "interrupted\n", err
 
 
-def test_after_control_c_the_model_is_the_one_of_the_last_record() -> None:
+def test_after_control_c_the_model_is_the_one_of_the_last_record(start: Start) -> None:
     script = """
 import signal
 class Interrupted(dsgd.algorithms.Sgd):
@@ -159,7 +173,7 @@ def test_concurrent_fits_give_what_they_give_alone() -> None:
     assert [together[seed] for seed in range(4)] == alone
 
 
-def test_the_old_model_is_whole_when_a_save_is_killed(tmp_path: Path) -> None:
+def test_the_old_model_is_whole_when_a_save_is_killed(start: Start, tmp_path: Path) -> None:
     script = f"""
 from dsgd.files import replacing
 result = fit(max_epochs=1)

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-from leftovers import leftovers
+from leftovers import left_since, leftovers
 
 
 @pytest.fixture(autouse=True)
@@ -14,5 +14,4 @@ def _clean_end() -> Iterator[None]:
     before = leftovers()
     yield
     gc.collect()
-    left = leftovers() - before
-    assert not left
+    assert not left_since(before)

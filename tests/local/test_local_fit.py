@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,8 @@ def test_workers_have_no_copy_of_the_data(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 SCRIPT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 import dsgd, numpy as np
 random = np.random.default_rng(0)
 X = random.standard_normal((200, 5))
@@ -265,26 +268,34 @@ print("stopped by", result.stop_reason, len(result.history), flush=True)
 """
 
 
-def run_script(arguments: list[str], epochs: int = 2, every: int = 1, **how: Any) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def running(arguments: list[str], epochs: int = 2, every: int = 1) -> Iterator[subprocess.Popen[str]]:
+    """Run the script; what of it still runs at the end is killed."""
     script = SCRIPT.replace("EPOCHS", str(epochs)).replace("EVERY", str(every))
     if arguments[0].endswith(".py"):
         Path(arguments[0]).write_text(script)
     else:
         arguments = [*arguments, script]
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.PIPE, text=True
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("how", ["script without a main guard", "python -c", "a REPL"])
 def test_it_works_from(how: str, tmp_path: Path) -> None:
-    if how == "a REPL":
-        process = run_script(["-i", "-c"])  # what is typed then runs in __main__
-    else:
-        process = run_script(["-c"] if how == "python -c" else [str(tmp_path / "script.py")])
-    out, err = process.communicate("raise SystemExit\n", timeout=60)
-    assert out.split("\n")[0] == "stopped by max_epochs 2", err
-    assert process.returncode == 0
+    arguments = {
+        "script without a main guard": [str(tmp_path / "script.py")],
+        "python -c": ["-c"],
+        "a REPL": ["-i", "-c"],  # what is typed then runs in __main__
+    }
+    with running(arguments[how]) as process:
+        out, err = process.communicate("raise SystemExit\n", timeout=60)
+        assert out.split("\n")[0] == "stopped by max_epochs 2", err
+        assert process.returncode == 0
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
@@ -296,23 +307,29 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     return value
 
 
-def test_control_c_stops_all_and_returns_the_model_so_far(tmp_path: Path) -> None:
-    process = run_script(["-W", "always", "-c"], epochs=10**6, every=20)
+def workers_of(process: subprocess.Popen[str]) -> dict[int, str]:
+    """Return the processes of a script that has told of its first epoch: by then they all are at work."""
     assert process.stderr is not None
     assert "epoch" in process.stderr.readline()
     workers = children_of(process.pid)
     assert len(workers) == 3
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert "stopped by interrupted" in out, err
-    assert "the model so far is returned" in err
-    assert not any(map(runs, workers))
+    return workers
+
+
+def test_control_c_stops_all_and_returns_the_model_so_far(tmp_path: Path) -> None:
+    with running(["-W", "always", "-c"], epochs=10**6, every=20) as process:
+        workers = workers_of(process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert "stopped by interrupted" in out, err
+        assert "the model so far is returned" in err
+        assert not any(map(runs, workers))
 
 
 def test_when_the_parent_is_killed_nothing_is_left() -> None:
-    process = run_script(["-c"], epochs=10**6, every=20)
-    workers = wait_for(lambda: len(found := children_of(process.pid)) == 3 and found)
-    os.kill(next(iter(workers)), signal.SIGSTOP)  # one that cannot find out by itself
-    process.kill()
-    process.communicate(timeout=60)
-    wait_for(lambda: not any(map(runs, workers)))
+    with running(["-c"], epochs=10**6, every=20) as process:
+        workers = workers_of(process)
+        os.kill(next(iter(workers)), signal.SIGSTOP)  # one that cannot find out by itself
+        process.kill()
+        process.communicate(timeout=60)
+        wait_for(lambda: not any(map(runs, workers)))

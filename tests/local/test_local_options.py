@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,6 @@ def test_the_others_go_on_without_a_lost_worker(how: str) -> None:
     [
         ({"heartbeat_deadline": 3.0, "on_lost": "fail"}, Mortal(signal="SIGSTOP"), WorkerLostError, "is lost"),
         ({"stall_deadline": 2.0}, Mortal(signal="SIGSTOP"), DeadlineError, "no worker finished a clock for 2 s"),
-        ({"join_deadline": 0.05}, Ssp(), ClusterError, "server 0 said nothing for 0.05 s"),
     ],
 )
 def test_every_wait_has_a_deadline(
@@ -195,6 +195,16 @@ def test_every_wait_has_a_deadline(
 ) -> None:
     with pytest.raises(error, match=message):
         local_fit(cluster, algo=algorithm)
+
+
+def test_a_process_has_to_say_something(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here none ever does; workers would give up after the same time."""
+    silent = tmp_path / "silent"
+    silent.write_text("#!/bin/sh\nexec sleep 600\n")
+    silent.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(silent))
+    with pytest.raises(ClusterError, match=r"server 0 said nothing for 0\.05 s"):
+        local_fit({"join_deadline": 0.05})
 
 
 def test_a_lost_coordinator_is_missed() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from leftovers import leftovers
+from leftovers import left_since, leftovers
 from network.runs import TIMEOUT, Run, table
 from numpy.typing import NDArray
 
@@ -48,7 +48,7 @@ def _clean_end() -> Iterator[None]:
     before = leftovers(), threading.active_count()
     yield
     gc.collect()
-    assert (leftovers() - before[0], threading.active_count()) == (set(), before[1])
+    assert (left_since(before[0]), threading.active_count()) == (set(), before[1])
 
 
 def work(run: Run, client: _core.TcpClient, total: NDArray[np.float64], seed: str) -> None:

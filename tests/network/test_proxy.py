@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from leftovers import leftovers
+from leftovers import left_since, leftovers
 
 from dsgd.errors import ConfigError
 from dsgd.testing import NetworkFaults, Proxy
@@ -27,7 +27,7 @@ def _clean_end() -> Iterator[None]:
     before = leftovers(), threading.active_count()
     yield
     gc.collect()
-    assert (leftovers() - before[0], threading.active_count()) == (set(), before[1])
+    assert (left_since(before[0]), threading.active_count()) == (set(), before[1])
 
 
 class Echo:

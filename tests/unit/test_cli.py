@@ -3,23 +3,18 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_command as run
+from commands import run_process
 from problems import make_problem
 
 import dsgd
 from dsgd.data import Dataset, load_libsvm, save_libsvm
 
 X, Y = make_problem(200, 12, seed=0)
-
-
-def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dsgd", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.fixture
@@ -32,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 def test_fit_then_predict(folder: Path) -> None:
     command = "fit train.svm --test test.svm --algo hogwild --loss hinge --alpha 1e-4 --max-epochs 10 --threads 2"
     more = "--option write=atomic --step-size 0.2 --seed 1 --model m.safetensors --history h.json"
-    done = run(*command.split(), *more.split(), cwd=folder)
+    done = run_process(*command.split(), *more.split(), cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "150 rows, 12 features" in done.stdout
     assert "10 passes of hogwild in" in done.stdout
@@ -43,13 +38,13 @@ def test_fit_then_predict(folder: Path) -> None:
     result = dsgd.load(folder / "m.safetensors")
     assert result.algorithm == dsgd.algorithms.Hogwild(write="atomic")
 
-    done = run("predict", "m.safetensors", "test.svm", cwd=folder)
+    done = run_process("predict", "m.safetensors", "test.svm", cwd=folder)
     assert done.returncode == 0, done.stderr
     test = X[150:].toarray()
     test[:, 11] = 0
     assert [float(line) for line in done.stdout.split()] == result.predict(test).tolist()
     assert done.stderr == f"score {history[-1]['score']:.4f} on 50 rows\n"
-    to_file = run("predict", "m.safetensors", "test.svm", "--output", "out.txt", cwd=folder)
+    to_file = run_process("predict", "m.safetensors", "test.svm", "--output", "out.txt", cwd=folder)
     assert to_file.stdout == ""
     assert (folder / "out.txt").read_text() == done.stdout
 
@@ -119,7 +114,7 @@ def test_one_row_of_a_regression_is_predicted_without_a_score(folder: Path) -> N
 
 def test_a_label_that_is_not_there_is_said_before_anything_is_written(folder: Path) -> None:
     dsgd.fit(X, Y, algo="sgd").save(folder / "model")
-    done = run("predict", "model", "train.svm", "--positive", 7, "--output", "out.txt", cwd=folder)
+    done = run_process("predict", "model", "train.svm", "--positive", 7, "--output", "out.txt", cwd=folder)
     assert done.returncode == 2
     assert "no row has the label 7" in done.stderr
     assert not (folder / "out.txt").exists()
@@ -251,7 +246,7 @@ def test_gap_tol_reaches_the_fit_and_the_gap_is_told(folder: Path) -> None:
 
 
 def test_algorithms_lists_the_registry(tmp_path: Path) -> None:
-    done = run("algorithms", cwd=tmp_path)
+    done = run_process("algorithms", cwd=tmp_path)
     assert done.returncode == 0
     for name in dsgd.algorithms.REGISTRY:
         assert name in done.stdout

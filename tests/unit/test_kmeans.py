@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
+from commands import run_command
 from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.datasets import make_blobs
@@ -281,18 +280,17 @@ def test_partial_fit_on_parts_comes_near_fit() -> None:
 
 
 def test_the_commands_train_and_predict(tmp_path: Path) -> None:
-    data, model, command = tmp_path / "data.svm", tmp_path / "model", [sys.executable, "-m", "dsgd"]
-    dsgd.data.save_libsvm(data, SPARSE, np.ones(N_ROWS))
-    fitting = ["fit", data, "--algo", "minibatch", "--loss", "kmeans", "--n-clusters", "3", "--model", model, "--quiet"]
-    subprocess.run([*command, *map(str, fitting)], check=True, timeout=120, stdout=subprocess.DEVNULL)
-    predicting = [*command, "predict", str(model), str(data)]
-    done = subprocess.run(predicting, check=True, timeout=120, capture_output=True, text=True)
-    result = dsgd.load(model)
+    dsgd.data.save_libsvm(tmp_path / "data.svm", SPARSE, np.ones(N_ROWS))
+    fitting = "fit data.svm --algo minibatch --loss kmeans --n-clusters 3 --model model --quiet"
+    assert run_command(*fitting.split(), cwd=tmp_path).returncode == 0
+    done = run_command("predict", "model", "data.svm", cwd=tmp_path)
+    assert done.returncode == 0
+    result = dsgd.load(tmp_path / "model")
     assert [int(line) for line in done.stdout.split()] == result.predict(SPARSE).tolist()
     assert centres_of(result).shape == (3, N_FEATURES)
     assert float(done.stderr.split()[1]) == pytest.approx(result.score(SPARSE), rel=1e-6)
-    wrong = [*command, "fit", str(data), "--loss", "hinge", "--n-clusters", "3"]
-    refused = subprocess.run(wrong, check=False, timeout=120, capture_output=True, text=True)
+    refused = run_command("fit", "data.svm", "--loss", "hinge", "--n-clusters", "3", cwd=tmp_path)
+    assert refused.returncode != 0
     assert "--n-clusters is for --loss kmeans, not hinge" in refused.stderr
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
+from commands import run_command
 from numpy.typing import NDArray
 
 import dsgd
@@ -249,13 +248,12 @@ def test_every_parameter_of_the_estimator_changes_the_result(change: dict[str, A
 
 @pytest.mark.parametrize(("loss", "y"), [("mlp", CLASSES), ("squared_mlp", REAL)])
 def test_the_commands_train_and_predict(loss: str, y: NDArray[Any], tmp_path: Path) -> None:
-    data, model, command = tmp_path / "data.svm", tmp_path / "model", [sys.executable, "-m", "dsgd"]
-    dsgd.data.save_libsvm(data, SPARSE, y)
-    fitting = ["fit", data, "--algo", "minibatch", "--loss", loss, "--hidden", "7,4", "--model", model, "--quiet"]
-    subprocess.run([*command, *map(str, fitting)], check=True, timeout=120, stdout=subprocess.DEVNULL)
-    predicting = [*command, "predict", str(model), str(data)]
-    done = subprocess.run(predicting, check=True, timeout=120, capture_output=True, text=True)
-    result = dsgd.load(model)
+    dsgd.data.save_libsvm(tmp_path / "data.svm", SPARSE, y)
+    fitting = f"fit data.svm --algo minibatch --loss {loss} --hidden 7,4 --model model --quiet"
+    assert run_command(*fitting.split(), cwd=tmp_path).returncode == 0
+    done = run_command("predict", "model", "data.svm", cwd=tmp_path)
+    assert done.returncode == 0
+    result = dsgd.load(tmp_path / "model")
     np.testing.assert_allclose([float(line) for line in done.stdout.split()], result.predict(SPARSE), rtol=1e-12)
     assert getattr(result.model.loss, "hidden") == (7, 4)  # noqa: B009
 
@@ -269,8 +267,7 @@ def test_the_commands_train_and_predict(loss: str, y: NDArray[Any], tmp_path: Pa
     ids=str,
 )
 def test_wrong_options_of_the_command_are_refused(options: list[str], message: str, tmp_path: Path) -> None:
-    data = tmp_path / "data.svm"
-    dsgd.data.save_libsvm(data, SPARSE, CLASSES)
-    command = [sys.executable, "-m", "dsgd", "fit", str(data), "--algo", "minibatch", *options]
-    done = subprocess.run(command, check=False, timeout=120, capture_output=True, text=True)
+    dsgd.data.save_libsvm(tmp_path / "data.svm", SPARSE, CLASSES)
+    done = run_command("fit", "data.svm", "--algo", "minibatch", *options, cwd=tmp_path)
+    assert done.returncode != 0
     assert message in " ".join(done.stderr.split())

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
+from commands import run_command
 from numpy.typing import NDArray
 from problems import make_problem
 from scipy.optimize import minimize
@@ -223,15 +222,12 @@ def test_the_core_refuses_targets_that_are_no_classes() -> None:
 
 
 def test_the_commands_train_and_predict(tmp_path: Path) -> None:
-    data = tmp_path / "data.svm"
-    dsgd.data.save_libsvm(data, X, CLASS)
-    model = tmp_path / "model"
-    command = [sys.executable, "-m", "dsgd"]
-    fitting = ["fit", data, "--algo", "sgd", "--loss", "softmax", "--alpha", "0.01", "--model", model, "--quiet"]
-    subprocess.run([*command, *map(str, fitting)], check=True, timeout=120, stdout=subprocess.DEVNULL)
-    predicting = [*command, "predict", str(model), str(data)]
-    done = subprocess.run(predicting, check=True, timeout=120, capture_output=True, text=True)
-    assert [float(line) for line in done.stdout.split()] == dsgd.load(model).predict(X).tolist()
+    dsgd.data.save_libsvm(tmp_path / "data.svm", X, CLASS)
+    fitting = "fit data.svm --algo sgd --loss softmax --alpha 0.01 --model model --quiet"
+    assert run_command(*fitting.split(), cwd=tmp_path).returncode == 0
+    done = run_command("predict", "model", "data.svm", cwd=tmp_path)
+    assert done.returncode == 0
+    assert [float(line) for line in done.stdout.split()] == dsgd.load(tmp_path / "model").predict(X).tolist()
 
 
 def estimator(**options: Any) -> Any:
