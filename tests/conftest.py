@@ -1,15 +1,22 @@
-"""The real data sets, where they are."""
+"""The real data sets, where they are; and how threads wait."""
 
 from __future__ import annotations
 
 import functools
 import lzma
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Before the libraries are loaded. A thread that waits in a loop for one that has no processor takes its time as well:
+# beside other tests, those on two threads took up to seventy times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from real_sets import FOLDER, SETS, Parts
 
 # Examples write files and fit models; a machine may be slow, and busy with other tests.
