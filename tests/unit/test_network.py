@@ -118,7 +118,7 @@ def test_nobody_listening_is_a_missed_deadline(run: Run) -> None:
     server = run.server(tables, start=False)
     port = server.port
     server.stop()
-    client = run.client(0, tables, join=False, shards=[("127.0.0.1", port)], deadline=0.5)
+    client = run.client(0, tables, join=False, shards=[("127.0.0.1", port)], deadline=2.0)
     failed = run.answer(client, "failed")
     assert failed.name == "deadline"
     assert "refused" in failed.message
@@ -139,11 +139,11 @@ def test_certificates_are_checked(run: Run, tmp_path: Path) -> None:
     )
     run.server(tables, tls=ours)
     run.client(0, tables, tls=ours)
-    stranger = run.client(0, tables, join=False, tls=others, deadline=0.5)
+    stranger = run.client(0, tables, join=False, tls=others, deadline=2.0)
     assert "certificate verify failed" in run.answer(stranger, "failed").message
     run.servers.clear()
     run.server(tables, tls=elsewhere)  # its certificate is for another host
-    mistaken = run.client(0, tables, join=False, tls=elsewhere, deadline=0.5)
+    mistaken = run.client(0, tables, join=False, tls=elsewhere, deadline=2.0)
     assert "certificate verify failed" in run.answer(mistaken, "failed").message
 
 
@@ -187,11 +187,16 @@ def test_a_port_that_is_taken_is_an_os_error(run: Run) -> None:
 
 def test_who_only_looks_for_answers_does_not_keep_them_from_coming(run: Run) -> None:
     tables = [table()]
-    run.server(tables)
-    client = run.client(0, tables, join=False)
-    end = time.monotonic() + 30
     polls = 0
-    while not [answer for answer in client.wait(0) if answer.kind == "joined"]:
-        assert time.monotonic() < end
-        polls += 1
-    assert polls > 0
+    for _ in range(100):  # on a busy machine the first look may come after the answer
+        run.stop()
+        run.servers.clear()
+        run.server(tables)
+        client = run.client(0, tables, join=False)
+        end = time.monotonic() + 30
+        while not [answer for answer in client.wait(0) if answer.kind == "joined"]:
+            assert time.monotonic() < end
+            polls += 1
+        if polls > 0:
+            return
+    pytest.fail("every answer was there before it was looked for")

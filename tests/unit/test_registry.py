@@ -61,7 +61,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     state = Server()
     with ThreadingHTTPServer(("127.0.0.1", 0), state.handler()) as listener:
         state.url = f"http://127.0.0.1:{listener.server_port}"
-        thread = threading.Thread(target=listener.serve_forever)
+        thread = threading.Thread(
+            target=listener.serve_forever, args=(0.01,)
+        )  # seconds until it sees that it is to end
         thread.start()
         yield state
         state.released.set()
@@ -167,7 +169,7 @@ def test_a_failed_download_says_what_to_do_and_leaves_nothing_behind(
 ) -> None:
     install(monkeypatch, fault(server, small))
     with pytest.raises(DataError, match=message) as caught:
-        fetch("small", cache_dir=tmp_path, timeout=0.5)
+        fetch("small", cache_dir=tmp_path, timeout=0.5 if fault is stall else 60)
     for part in ("data set 'small'", "http://127.0.0.1:", f"put it into {tmp_path / 'small'} as small"):
         assert part in str(caught.value)
     assert files_in(tmp_path) == []
