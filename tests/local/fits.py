@@ -15,8 +15,8 @@ X, Y = make_problem(240, 20, seed=3)
 
 
 def local_fit(cluster: dict[str, Any] | None = None, **options: Any) -> dsgd.FitResult:
-    """Fit on two processes, unless told otherwise."""
-    return _fit(LocalCluster(**{"workers": 2, **(cluster or {})}), options)
+    """Fit on two processes, unless told otherwise; one that stands still says so before the test is ended for that."""
+    return _fit(LocalCluster(**{"workers": 2, "stall_deadline": 100.0, **(cluster or {})}), options)
 
 
 def simulated_fit(nodes: int = 2, **options: Any) -> dsgd.FitResult:

@@ -216,7 +216,6 @@ def check_case(name: str, fault: Fault, striker: Striker, monkeypatch: pytest.Mo
         assert len(warned) == int(fault.warned)
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize(("name", "fault"), CASES, ids=str)
 def test_a_run_goes_on_resumes_or_raises(name: str, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     for attempt in range(5):  # a slow machine may strike when all is over
@@ -227,7 +226,6 @@ def test_a_run_goes_on_resumes_or_raises(name: str, fault: Fault, monkeypatch: p
     pytest.fail("no strike came in time")
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize(("name", "victim"), list(zip(BARRIERS, ("worker", "server", "coordinator"), strict=True)))
 def test_what_a_killed_run_saved_is_gone_on_with(
     name: str, victim: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
