@@ -21,7 +21,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed $(VENV)/.test
 	cmake --build $(BUILD)
 	ctest --test-dir $(BUILD) --output-on-failure
-	python -m pytest
+	python -m pytest -n 2 --dist worksteal
 
 bench: $(VENV)/.installed $(VENV)/.bench
 	python -m pytest bench/throughput

@@ -105,6 +105,7 @@ class NetworkWorker:
         self._status = Status.WAITING
         self._waiting_since = math.nan
         self._left = False
+        self._early: list[_core.Answer] = []  # letters that came before this worker's own place in the run
 
     def run(self) -> Tally:
         """Work until the program has ended and the server knows it.
@@ -150,6 +151,8 @@ class NetworkWorker:
             self._left = True
         elif kind == "failed":
             raise failure(answer, f"worker {self._rank}")
+        elif self._program is None and kind == "letter":  # of a peer that joined before, and knows this one already
+            self._early.append(answer)
         elif self._program is not None:
             asked = self._program.take(EVERYONE, answer)
             if kind == "clock":
@@ -189,6 +192,9 @@ class NetworkWorker:
             on_full=mailbox.on_full,
         )
         self._program.pull_delays = self.tally.delays
+        for letter in self._early:
+            self._program.take(EVERYONE, letter)
+        self._early.clear()
         self._status = Status.WORKED
 
     def _end_program(self) -> None:
