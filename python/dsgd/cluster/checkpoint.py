@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from dsgd.files import replacing
 __all__ = ["About", "Checkpoint", "check_same"]
 
 _MAX_SHARDS = 1024
+_LIVE, _LEFT = 2, 4  # the first number of a worker in a shard: its status (net/messages.hpp)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +103,18 @@ class Checkpoint:
         except (safetensors.SafetensorError, IndexError, KeyError, OSError, TypeError, ValueError) as error:
             raise DataError(f"{os.fspath(path)} is not a checkpoint of dsgd: {error}") from error
         return cls(clock=clock, incarnation=incarnation, shards=shards), about
+
+    def with_everybody(self) -> Checkpoint:
+        """Return the checkpoint for a run that goes on: workers that had left are waited for like the others.
+
+        One that ended early may have left before the last clock was saved. A barrier would not wait for it.
+        """
+        shards = []
+        for shard in self.shards:
+            workers = {f"worker/{rank}": shard[f"worker/{rank}"] for rank in shard["workers"]}
+            back = {name: np.append(_LIVE, worker[1:]) for name, worker in workers.items() if worker[0] == _LEFT}
+            shards.append({**shard, **{name: worker.astype(np.uint64) for name, worker in back.items()}})
+        return Checkpoint(clock=self.clock, incarnation=self.incarnation, shards=shards)
 
 
 def check_same(saved: About, run: About, path: str | os.PathLike[str]) -> None:

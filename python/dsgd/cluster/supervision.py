@@ -261,7 +261,7 @@ class LocalRun:
             return None
         checkpoint, about = Checkpoint.load(self._config.resume)
         check_same(about, self._about, self._config.resume)
-        return checkpoint
+        return checkpoint.with_everybody()
 
 
 def _error_of(name: str, message: Message) -> DsgdError:
