@@ -301,3 +301,39 @@ def test_a_mistake_is_one_line_and_exit_status_2(folder: Path, arguments: str, m
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     assert not list(folder.glob("m*"))
+
+
+@pytest.mark.parametrize("name", ["{}", "./{}", "link-{}", "hard-{}"])
+@pytest.mark.parametrize(
+    ("arguments", "read"),
+    [
+        ("fit train.svm --model OUT", "train.svm"),
+        ("fit train.svm --history OUT", "train.svm"),
+        ("fit train.svm --test test.svm --model OUT", "test.svm"),
+        ("fit train.svm --workers 2 --algo ssp --loss logistic --checkpoint OUT", "train.svm"),
+        ("fit train.svm --workers 2 --algo ssp --loss logistic --resume old.checkpoint --model OUT", "old.checkpoint"),
+        ("simulate train.svm --model OUT", "train.svm"),
+        ("simulate train.svm --trace OUT", "train.svm"),
+        ("simulate train.svm --cluster cluster.toml --gantt OUT", "cluster.toml"),
+        ("predict model test.svm --output OUT", "test.svm"),
+        ("predict model test.svm --output OUT", "model"),
+        ("convert train.svm OUT", "train.svm"),
+        ("convert train.cache OUT", "train.cache"),
+    ],
+)
+def test_an_output_never_takes_the_place_of_an_input(folder: Path, arguments: str, read: str, name: str) -> None:
+    assert run("fit", "train.svm", "--model", "model", "--quiet", cwd=folder).returncode == 0
+    (folder / "test.svm").write_bytes((folder / "train.svm").read_bytes())
+    for other in ("old.checkpoint", "cluster.toml"):
+        (folder / other).write_text("[cluster]")
+    assert run("convert", "train.svm", "train.cache", cwd=folder).returncode == 0
+    output = folder / name.format(read)
+    if name.startswith("link"):
+        output.symlink_to(read)
+    elif name.startswith("hard"):
+        output.hardlink_to(folder / read)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    done = run(*(name.format(read) if word == "OUT" else word for word in arguments.split()), cwd=folder)
+    assert done.returncode == 2
+    assert "would replace it; name another" in done.stderr or "IN and OUT are both" in done.stderr
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

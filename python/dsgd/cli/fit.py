@@ -73,7 +73,9 @@ def fit(
 ) -> None:
     """Train a model on TRAIN."""
     algorithm = resolve_algorithm(algo, options_of(option or []))
-    check_outputs(model=model, history=history, checkpoint=checkpoint)
+    data_files = {"TRAIN": train, "--test": test}
+    check_outputs({**data_files, "--resume": resume}, model=model, history=history)
+    check_outputs(data_files, model=model, history=history, checkpoint=checkpoint)  # it may go on where it began
     cluster = _cluster(workers, checkpoint, checkpoint_every, resume)
     paths = [train] if test is None else [train, test]
     how = ReadOptions(dtype=np.float32 if float32 else None, index_base=index_base, n_threads=threads)

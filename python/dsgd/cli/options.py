@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,32 @@ from dsgd.result import FitResult
 __all__ = ["check_outputs", "options_of", "save_outputs", "step_size_of"]
 
 
-def check_outputs(**outputs: Path | None) -> None:
-    """Refuse files that could not be written, before the work is done, and two options that name one file."""
+def check_outputs(inputs: Mapping[str, Path | None], **outputs: Path | None) -> None:
+    """Refuse, before the work is done, outputs that could not be written, or would take the place of another file.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path or None
+        What the command reads, by the names of its arguments.
+    **outputs : Path or None
+        What it writes, by the names of its options.
+
+    Raises
+    ------
+    ConfigError
+        For an output that is an input, by whatever name or link, or another output.
+    OSError
+        For an output that cannot be written.
+    """
     seen: dict[Path, str] = {}
     for option, path in outputs.items():
         if path is None:
             continue
+        for name, source in inputs.items():
+            if source is not None and path.exists() and source.exists() and path.samefile(source):
+                raise ConfigError(
+                    f"--{option} {path} is the file that {name} reads, and would replace it; name another"
+                )
         if (other := seen.setdefault(path.resolve(), option)) != option:
             raise ConfigError(f"--{other} and --{option} both name {path}")
         check_replaceable(path)

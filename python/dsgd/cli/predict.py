@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import dsgd
 from dsgd.cli.labels import against_the_rest
+from dsgd.cli.options import check_outputs
 from dsgd.data import load
 from dsgd.data.inputs import match_features
 from dsgd.files import replacing
@@ -33,6 +34,7 @@ def predict(
     ] = None,
 ) -> None:
     """Predict the label (or value) of every row of DATA, one a line; the score goes to standard error."""
+    check_outputs({"MODEL": model, "DATA": data}, output=output)
     result = dsgd.load(model)
     rows = load(data, dtype=result.model.weights.dtype, index_base=index_base or result.index_base or "auto")
     decision = result.decision_function(match_features(rows.X, result.model.n_features))

@@ -48,7 +48,7 @@ def simulate(
 ) -> None:
     """Train a linear model on TRAIN, on a cluster in virtual time."""
     algorithm = resolve_algorithm(algo, options_of(option or []))
-    check_outputs(model=model, history=history, trace=trace, gantt=gantt)
+    check_outputs({"TRAIN": train, "--cluster": cluster}, model=model, history=history, trace=trace, gantt=gantt)
     simulation = dsgd.Simulation() if cluster is None else load_simulation(cluster)
     data = load(train, n_threads=threads)
     result = dsgd.fit(
