@@ -234,6 +234,8 @@ def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     for changed, message in (
         ({"cluster": {"workers": 3, "resume": path}}, "n_nodes=2; this one has 3"),
         ({"cluster": {"resume": path}, "algo": "dissvrg"}, "algorithm='ssp'"),
+        ({"cluster": {"resume": path}, "loss": "hinge"}, r"loss='Logistic\(\)'; this one has 'Hinge\(\)'"),
+        ({"cluster": {"resume": path}, "alpha": 0.25}, "alpha_l2=.*; this one has 0.25"),
         ({"cluster": {"resume": path}, "fit_intercept": False}, "n_parameters=21"),
     ):
         with pytest.raises(ConfigError, match=message):

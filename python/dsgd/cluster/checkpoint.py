@@ -30,6 +30,10 @@ class About:
     Attributes
     ----------
     algorithm : str
+    loss : str
+        With its parameters.
+    alpha_l1, alpha_l2 : float
+        Strengths of ||w||_1 and of ||w||^2 / 2.
     n_nodes, n_shards, n_samples, n_parameters : int
     dtype : str
     seed : int
@@ -39,6 +43,9 @@ class About:
     """
 
     algorithm: str
+    loss: str
+    alpha_l1: float
+    alpha_l2: float
     n_nodes: int
     n_shards: int
     n_samples: int
@@ -52,6 +59,9 @@ class About:
         """Return what the checkpoints of a run belong to."""
         return cls(
             algorithm=assignment.algorithm.name,
+            loss=repr(assignment.problem.loss),
+            alpha_l1=assignment.problem.alphas[0],
+            alpha_l2=assignment.problem.alphas[1],
             n_nodes=assignment.n_nodes,
             n_shards=n_shards,
             n_samples=assignment.n_total,
