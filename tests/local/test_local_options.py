@@ -207,6 +207,21 @@ def test_a_process_has_to_say_something(tmp_path: Path, monkeypatch: pytest.Monk
         local_fit({"join_deadline": 0.05})
 
 
+@pytest.mark.parametrize("algorithm", [Ssp(staleness=3), BARRIER])
+def test_nobody_is_waited_for_when_all_workers_are_lost(algorithm: Ssp) -> None:
+    def kill(record: dsgd.Record, model: dsgd.LinearModel) -> None:
+        for pid, name in children_of().items():
+            if "dsgd.cluster.worker" in name:
+                os.kill(pid, signal.SIGKILL)
+
+    patient = {"heartbeat_deadline": 10_000.0, "stall_deadline": 10_000.0}  # no deadline ends the run before the test's
+    with (
+        pytest.warns(RuntimeWarning, match="the others go on without its rows"),
+        pytest.raises(WorkerLostError, match=r"all workers were lost, the last one as worker \d was killed by SIGKILL"),
+    ):
+        local_fit(patient, algo=algorithm, max_epochs=10_000, callbacks=[kill])
+
+
 def test_a_lost_coordinator_is_missed() -> None:
     def kill(record: dsgd.Record, model: dsgd.LinearModel) -> None:
         os.kill(min(pid for pid, name in children_of().items() if "dsgd.cluster.worker" in name), signal.SIGKILL)

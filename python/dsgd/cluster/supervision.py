@@ -209,6 +209,8 @@ class LocalRun:
             raise WorkerLostError(how, worker=rank)
         else:
             self._gone.add(rank)
+            if len(self._gone) == len(self._crew.workers):  # no deadline is needed to know that nothing comes any more
+                raise WorkerLostError(f"all workers were lost, the last one as {how}; see restart_workers")
             message = f"{how}; the others go on without its rows"
             warnings.warn(message, RuntimeWarning, stacklevel=7)
 
