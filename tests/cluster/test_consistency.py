@@ -17,7 +17,7 @@ from dsgd.cluster import SERVER, Crash, Delay, Duplication, Failure, Loss, Parti
 from dsgd.cluster.commands import Clock, Pull, Push
 from dsgd.cluster.run import SimulatedRun
 from dsgd.cluster.worker_task import WorkerTask
-from dsgd.errors import ClusterError
+from dsgd.errors import ClusterError, DeadlineError
 
 # A clock takes some milliseconds, an outage less than the silence after which a worker counts as lost.
 _TIMES = st.floats(0, 0.1)
@@ -95,6 +95,24 @@ def check_counts(seen: list[tuple[int, int, list[float]]], staleness: float) -> 
 @given(clusters(), st.sampled_from([0, 1, 2, 3, math.inf]))
 def test_a_pull_contains_what_the_staleness_bound_promises(cluster: Simulation, staleness: float) -> None:
     check_counts(see_counts(cluster, staleness, clocks=5), staleness)
+
+
+@pytest.mark.parametrize("node", [0, SERVER])
+@pytest.mark.parametrize("restarts", [(4e-3, 3e-3), (3e-3, 4e-3), (3e-3, 3e-3)])
+@pytest.mark.parametrize("at", [0.0, 1e-3])
+def test_a_process_that_crashes_while_it_is_down_is_started_once(
+    node: int, restarts: tuple[float, float], at: float
+) -> None:
+    crashes = [Crash(node, at, after) for after in restarts]
+    for seed in range(5):
+        cluster = Simulation(nodes=2, jitter=1e-3, failures=crashes, seed=seed, resend_after=0.01, reconnect_after=5e-3)
+        check_counts(see_counts(cluster, 0, clocks=5), 0)
+
+
+def test_what_has_crashed_for_good_does_not_come_again() -> None:
+    cluster = Simulation(nodes=1, failures=[Crash(SERVER, 0.0, 3e-3), Crash(SERVER, 1e-3)])
+    with pytest.raises(DeadlineError):
+        see_counts(cluster, 0, clocks=5)
 
 
 def test_a_broken_gate_is_caught_by_the_same_check() -> None:

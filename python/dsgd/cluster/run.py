@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,6 +90,7 @@ class SimulatedRun:
             SimulatedWorker(self, node, self._profiles[node], assignment.kernels(node)) for node in range(config.nodes)
         ]
         self._remaining = config.nodes
+        self._down_until: dict[int, float] = {}  # of the processes that have crashed
         for crash in plan.crashes:
             self.queue.at(crash.at, self._crash, crash)
         if self.trace is not None:
@@ -231,16 +232,26 @@ class SimulatedRun:
         until = math.inf if crash.restart_after is None else now + crash.restart_after
         if self.trace is not None:
             self.trace.down(crash.node, now, until)
+        self._down_until[crash.node] = max(until, self._down_until.get(crash.node, until))
         if crash.node == SERVER:
-            for group in self._groups:
-                for server in group.servers:
-                    if server.core is not None:
-                        server.crash()
-                        if until < math.inf:
-                            self.queue.at(until, server.restart)
-            return
-        worker = self.workers[crash.node]
-        if not worker.done:
+            for server in self._servers():
+                if server.core is not None:
+                    server.crash()
+        elif not (worker := self.workers[crash.node]).done and (worker.up or until == math.inf):
             worker.crash(for_good=until == math.inf)
-            if until < math.inf:
-                self.queue.at(until, worker.start)
+        if until < math.inf:
+            self.queue.at(until, self._start_again, crash.node)
+
+    def _start_again(self, node: int) -> None:
+        """End the time that a process is down, unless another crash has made it longer."""
+        if self.queue.now < self._down_until[node]:
+            return
+        if node == SERVER:
+            for server in self._servers():
+                if server.core is None:
+                    server.restart()
+        elif not (worker := self.workers[node]).done and not worker.up:
+            worker.start()
+
+    def _servers(self) -> Iterator[SimulatedServer]:
+        return (server for group in self._groups for server in group.servers)

@@ -56,6 +56,11 @@ class SimulatedWorker:
         self._computing: tuple[float, float, Work] | None = None
         self._worked_before = kernels.work.copy()
 
+    @property
+    def up(self) -> bool:
+        """Whether it lives: neither crashed nor finished."""
+        return bool(self.clients)
+
     def start(self) -> None:
         """Begin a life: connect to all servers."""
         config = self._run.config
