@@ -337,3 +337,13 @@ def test_an_output_never_takes_the_place_of_an_input(folder: Path, arguments: st
     assert done.returncode == 2
     assert "would replace it; name another" in done.stderr or "IN and OUT are both" in done.stderr
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_predict_writes_large_labels_exactly(folder: Path) -> None:
+    labels = np.where(Y > 0, 2**53 + 1, 2**53 + 3)
+    data = Dataset(X=X, y=labels)
+    data.save(folder / "large.cache")
+    assert run("fit", "large.cache", "--model", "model", "--quiet", cwd=folder).returncode == 0
+    done = run("predict", "model", "large.cache", cwd=folder)
+    assert {int(line) for line in done.stdout.split()} == {2**53 + 1, 2**53 + 3}
+    assert [int(line) for line in done.stdout.split()] == dsgd.load(folder / "model").predict(X).tolist()

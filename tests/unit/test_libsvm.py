@@ -233,3 +233,24 @@ def test_no_text_crashes_the_reader(tmp_path: Path, text: str) -> None:
     assert X.shape[0] == len(y)
     assert np.isfinite(X.data).all()
     X.check_format(full_check=True)
+
+
+@pytest.mark.parametrize("label", [2**53 + 1, -(2**53) - 1, 2**60 + 1, 2**63 - 1, 2**64 - 1])
+def test_a_label_that_float64_does_not_hold_is_refused_by_value(tmp_path: Path, label: int) -> None:
+    path = tmp_path / "file.svm"
+    y = np.array([0, label], np.int64 if label < 2**63 else np.uint64)
+    with pytest.raises(DataError, match=f"the label of row 1 is {label}, but"):
+        save_libsvm(path, np.eye(2), y)
+    assert not path.exists()
+    path.write_text(f"0 1:1\n{label} 2:1\n")
+    with pytest.raises(DataError, match=rf"file.svm:2:1: label '{label}' is none of the numbers of 64 bits"):
+        load_libsvm(path)
+
+
+@pytest.mark.parametrize("label", [2**53, -(2**53), 2**53 + 2, 2**62, -(2**63)])
+def test_a_large_label_that_float64_holds_is_kept(tmp_path: Path, label: int) -> None:
+    path = tmp_path / "file.svm"
+    save_libsvm(path, np.eye(2), np.array([0, label]))
+    assert load_libsvm(path)[1].tolist() == [0.0, float(label)]
+    path.write_text(f"+{2**53}.0 1:1\n1e300 1:1\n{2**53 + 1}.0 1:1\n")  # numbers that say themselves they are real
+    assert load_libsvm(path)[1].tolist() == [2.0**53, 1e300, 2.0**53]

@@ -223,3 +223,18 @@ def test_like_needs_the_names_of_the_features(write: Any) -> None:
     nameless = Dataset(X=np.zeros((1, 2)), y=np.zeros(1))
     with pytest.raises(DataError, match="like has no feature_names"):
         load_csv(write(FLOWERS), target="kind", ignore=["colour"], like=nameless)
+
+
+def test_targets_beyond_2_to_the_53_stay_apart(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    large = [2**53 + number for number in range(4)]
+    path.write_text("a,y\n" + "".join(f"1,{label}\n" for label in large))
+    y = load_csv(path, target="y").y
+    assert y.dtype == np.int64
+    assert y.tolist() == large
+    for other in ("0.5", str(2**70)):
+        path.write_text(f"a,y\n1,{2**53 + 1}\n2,{other}\n")
+        with pytest.raises(DataError, match="has the target 9007199254740993, which float64 does not hold"):
+            load_csv(path, target="y")
+    path.write_text("a,y\n1,9007199254740992\n2,0.5\n3,1e300\n")
+    assert load_csv(path, target="y").y.tolist() == [2.0**53, 0.5, 1e300]

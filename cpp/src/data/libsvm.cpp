@@ -5,7 +5,7 @@
 #include <bit>           // for bit_cast
 #include <charconv>      // for from_chars
 #include <clocale>       // for LC_ALL_MASK
-#include <cmath>         // for isfinite
+#include <cmath>         // for abs, isfinite
 #include <cstdlib>       // for strtod_l
 #include <cstring>       // for memchr
 #include <limits>        // for numeric_limits
@@ -147,6 +147,17 @@ template <RealType Real>
   return true;
 }
 
+/// Whether a label is the number that was read, if it is written as a whole number: rounded, two labels could become one.
+[[nodiscard]] bool exact(std::string_view word, double label) {
+  constexpr double kExact = 9007199254740992;  // 2^53: as far as every whole number is one
+  if (std::abs(label) < kExact) return true;
+  if (word.front() == '+') word.remove_prefix(1);
+  std::int64_t whole = 0;
+  const auto [stop, status] = std::from_chars(word.data(), word.data() + word.size(), whole);
+  if (stop != word.data() + word.size()) return true;  // with a point or an exponent
+  return status == std::errc{} && static_cast<std::int64_t>(label) == whole;
+}
+
 /// Parses the lines of one chunk into its part of the arrays, and not beyond it, should the file have changed since it
 /// was counted.
 template <RealType Real>
@@ -182,6 +193,9 @@ class ChunkParser {
     const char* const label = at;
     if (!read_real(at, end, labels_[row_]) || (at < end && !is_blank(*at))) {
       return fail(label, "expected a finite number as label, found " + quoted(label, end));
+    }
+    if (!exact(std::string_view(label, static_cast<std::size_t>(at - label)), labels_[row_])) {
+      return fail(label, "label " + quoted(label, at) + " is none of the numbers of 64 bits; number the labels anew");
     }
     std::int64_t previous = -1;
     for (at = skip_group(at, end); at < end; at = skip_blanks(at, end)) {

@@ -39,9 +39,9 @@ def predict(
     rows = load(data, dtype=result.model.weights.dtype, index_base=index_base or result.index_base or "auto")
     decision = result.decision_function(match_features(rows.X, result.model.n_features))
     predictions = result.model.labels(decision)
-    numeric = predictions.dtype.kind in "biuf"
     report = _score(result.model, decision, against_the_rest(rows.y, positive or []))  # all errors precede the output
-    lines = "".join(f"{float(value):.17g}\n" if numeric else f"{value}\n" for value in predictions)
+    form = {"f": "{:.17g}\n", "b": "{:d}\n"}.get(predictions.dtype.kind, "{}\n")
+    lines = "".join(map(form.format, predictions.tolist()))
     if output is None:
         sys.stdout.write(lines)
     else:

@@ -225,7 +225,7 @@ def save_libsvm(
     Raises
     ------
     DataError
-        If X and y do not fit together, or are not finite.
+        If X and y do not fit together, are not finite, or a label is a whole number that float64 does not hold.
     OSError
         If the file cannot be written.
     """
@@ -236,6 +236,13 @@ def save_libsvm(
     labels = as_labels(y, matrix.n_rows)
     if labels.dtype.kind == "U":
         raise DataError(f"the labels of a libsvm file are numbers, not strings such as {labels[0].item()!r}")
-    labels = np.ascontiguousarray(labels, dtype=np.float64)
+    numbers = np.ascontiguousarray(labels, dtype=np.float64)
+    large = np.flatnonzero(np.abs(numbers) >= 2.0**53) if labels.dtype.kind in "iu" else []
+    rounded = [row for row in large if int(numbers[row]) != int(labels[row])]
+    if rounded:
+        raise DataError(
+            f"the label of row {rounded[0]} is {labels[rounded[0]]}, but numbers of libsvm text are float64: "
+            "number the labels anew, or write a cache file (dsgd.data.Dataset.save)"
+        )
     with replacing(path) as beside:
-        _core.write_libsvm(os.fsencode(beside), matrix, labels, int(index_base == "one"), threads)
+        _core.write_libsvm(os.fsencode(beside), matrix, numbers, int(index_base == "one"), threads)

@@ -303,8 +303,22 @@ def _targets(text: _Text, column: _Column, values: NDArray[np.float64]) -> NDArr
         raise DataError(
             f"{text.name} has the target {odd!r} among numbers; correct or remove those lines, or give all labels names"
         )
-    labels = np.array([float(label) for label in column.codes]) if any(numbers) else np.array(list(column.codes))
+    labels = _numeric_labels(text, list(column.codes)) if any(numbers) else np.array(list(column.codes))
     return labels[values[:, column.position].astype(np.int64)]
+
+
+def _numeric_labels(text: _Text, words: list[str]) -> NDArray[Any]:
+    """Return labels as float64, or as int64 where float64 would give two of them one number."""
+    labels = np.array([float(word) for word in words])
+    whole = {word: int(word) for word in words if word.lstrip("+-").isdecimal()}
+    inexact = [word for word, number in whole.items() if int(float(word)) != number]
+    if not inexact:
+        return labels
+    if len(whole) < len(words) or max(map(abs, whole.values())) > np.iinfo(np.int64).max:
+        raise DataError(
+            f"{text.name} has the target {inexact[0]}, which float64 does not hold; give labels names, as a{inexact[0]}"
+        )
+    return np.array(list(whole.values()), np.int64)
 
 
 def _difference(file: str, names: tuple[str, ...], expected: tuple[str, ...] | None) -> str:
