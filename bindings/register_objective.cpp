@@ -63,6 +63,20 @@ py::array_t<std::int32_t> nearest_centres(const Quantisation& self, const py::ar
   return out;
 }
 
+py::array_t<double> distances(const Quantisation& self, const py::array& weights, std::size_t n_threads) {
+  py::array_t<double> out;
+  visit_quantisation(self, [&](const auto& objective) {
+    using Real = typename std::remove_cvref_t<decltype(objective)>::Real;
+    const auto w = array_span<const Real>(weights, "weights");
+    const std::size_t rows = objective.X().rows();
+    out = py::array_t<double>({rows, objective.n_clusters()});
+    const std::span<double> each(out.mutable_data(), rows * objective.n_clusters());
+    const py::gil_scoped_release release;
+    objective.distances(w, each, n_threads);
+  });
+  return out;
+}
+
 Linear with_target(const Linear& self, const py::array& y) {
   return visit_linear(self, [&]<typename Data>(const LinearObjective<Data>& objective) -> Linear {
     const auto targets = array_span<const typename Data::Real>(y, "y");
@@ -187,7 +201,8 @@ void register_objective(py::module_& m) {
   py::class_<Quantisation, Objective>(m, "QuantisationObjective", "The objective of k-means; see quantisation.hpp.")
       .def(py::init(&quantisation_objective), py::arg("X"), py::arg("sample_weight"), py::kw_only(),
            py::arg("n_clusters"))
-      .def("assign", &nearest_centres, py::arg("weights"), py::arg("n_threads"));
+      .def("assign", &nearest_centres, py::arg("weights"), py::arg("n_threads"))
+      .def("distances", &distances, py::arg("weights"), py::arg("n_threads"));
 }
 
 }  // namespace dsgd::python

@@ -241,20 +241,14 @@ class KMeansModel(Model):
 
     def decide(self, matrix: _core.Matrix, threads: int) -> NDArray[Any]:
         """Return the distances of every row from every centre, shape (n_rows, n_clusters)."""
-        dtype = real_dtype(matrix)
-        if dtype == np.float32 and not isinstance(matrix.arrays, tuple):
+        if not isinstance(matrix.arrays, tuple):
             return self._distances(matrix.arrays)
-        weights = np.ascontiguousarray(self.weights[0], dtype=dtype)
-        products = np.empty((matrix.n_rows, self.loss.n_clusters), dtype)
-        matrix.decision_function(weights, False, products, threads)
-        norms = np.empty(matrix.n_rows)
-        matrix.squared_norms(norms, threads)
-        of_centres = np.square(self.centres, dtype=np.float64).sum(axis=1)
-        squares = norms[:, None] + of_centres - 2 * products.astype(np.float64)
-        return np.asarray(np.sqrt(np.maximum(squares, 0)), dtype)
+        weights = np.ascontiguousarray(self.weights[0], dtype=real_dtype(matrix))
+        objective = _core.QuantisationObjective(matrix, None, n_clusters=self.loss.n_clusters)
+        return objective.distances(weights, threads)
 
     def _distances(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the same in double precision, from the mean of the centres: far from 0 single digits cancel."""
+        """Return the same of dense rows, from the mean of the centres: far from 0 the digits of distances cancel."""
         middle = self.centres.mean(axis=0, dtype=np.float64)
         centres = self.centres - middle
         of_centres = np.square(centres).sum(axis=1)

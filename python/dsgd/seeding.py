@@ -61,5 +61,7 @@ def starting_centres(
 
         weight = None if sample_weight is None else sample_weight[rows]
         state = int(random.integers(2**32))
-        X = kmeans_plusplus(X, n_clusters, sample_weight=weight, random_state=state)[0]
+        # Distances are taken from the mean: far from 0, products of rows are differences of large numbers.
+        seen = X - X.mean(axis=0, dtype=np.float64) if isinstance(X, np.ndarray) else X
+        X = X[kmeans_plusplus(seen, n_clusters, sample_weight=weight, random_state=state)[1]]
     return np.asarray(X if isinstance(X, np.ndarray) else X.toarray())

@@ -324,3 +324,64 @@ def test_starts_come_from_rows_that_have_a_weight() -> None:
 def test_more_parameters_than_memory_holds_are_refused() -> None:
     with pytest.raises(ConfigError, match="no memory for"):
         dsgd.fit(np.ones((9, 10**6)), algo="minibatch", loss=dsgd.losses.KMeans(2**31 - 1))
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize(("dtype", "far"), [(np.float64, 1.7e9), (np.float32, 1e4), (np.float64, -1e6)])
+@pytest.mark.parametrize("algo", ["batch", "minibatch", "hogwild", "sgd"])
+def test_far_from_0_clusters_are_found_as_near_it(algo: str, dtype: Any, far: float, sparse: bool) -> None:
+    random = np.random.default_rng(0)
+    group = random.integers(0, 3, 600)
+    near = random.normal(scale=0.1, size=(600, 2))
+    near[:, 0] += 5 * group
+    X = (near + far).astype(dtype)
+    data = scipy.sparse.csr_array(X) if sparse else X
+    exact = X.astype(np.float64)
+    centres = np.array([exact[group == number].mean(axis=0) for number in range(3)])
+    inertia = float(np.square(exact - centres[group]).sum())
+    start = X[[int(np.argmax(group == number)) for number in range(3)]]
+    result = dsgd.fit(data, algo=algo, loss=losses.KMeans(3), init=start, random_state=0)
+    assert result.history[-1].objective == pytest.approx(inertia / 1200, rel=0.2)
+    if not sparse:  # of sparse rows, scores and distances are still differences of large numbers
+        assert (result.predict(X) == group).all()
+        assert -result.score(X) == pytest.approx(inertia, rel=0.2)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize(("dtype", "far"), [(np.float64, 1.7e9), (np.float32, 1e4)])
+def test_the_estimator_finds_clusters_far_from_0(dtype: Any, far: float, sparse: bool) -> None:
+    random = np.random.default_rng(0)
+    group = random.integers(0, 3, 600)
+    X = random.normal(scale=0.1, size=(600, 2)) + far
+    X[:, 0] += 5 * group
+    X = X.astype(dtype)
+    found = dsgd.KMeans(3, init=X[[int(np.argmax(group == number)) for number in range(3)]], random_state=0)
+    found.fit(scipy.sparse.csr_array(X) if sparse else X)
+    assert (found.labels_ == group).all()
+    centres = found.cluster_centers_.astype(np.float64)
+    exact = np.sqrt(np.square(X.astype(np.float64)[:, None] - centres).sum(axis=2))
+    assert found.inertia_ == pytest.approx(float(np.square(exact.min(axis=1)).sum()), rel=1e-3)
+    assert (found.predict(X) == group).all()
+    np.testing.assert_allclose(found.transform(X), exact, rtol=1e-3)
+    drawn = dsgd.KMeans(3, n_init=3, random_state=0).fit(X)
+    assert len(set(zip(drawn.labels_.tolist(), group.tolist(), strict=True))) == 3  # each cluster is a group
+
+
+@pytest.mark.parametrize("kind", ["int64", "read-only", "duplicates"])
+def test_the_estimator_takes_what_fit_takes(kind: str) -> None:
+    X = scipy.sparse.random(300, 20, 0.3, format="csr", random_state=0)
+    odd = X.copy()
+    if kind == "int64":
+        odd.indices, odd.indptr = odd.indices.astype(np.int64), odd.indptr.astype(np.int64)
+    elif kind == "read-only":
+        for array in (odd.data, odd.indices, odd.indptr):
+            array.flags.writeable = False
+    else:  # every entry in two halves
+        odd = scipy.sparse.csr_matrix((300, 20))
+        odd.indptr, odd.indices, odd.data = X.indptr * 2, np.repeat(X.indices, 2), np.repeat(X.data / 2, 2)
+    plain = dsgd.KMeans(3, random_state=0, init=X[:3].toarray()).fit(X)
+    found = dsgd.KMeans(3, random_state=0, init=X[:3].toarray()).fit(odd)
+    assert (found.cluster_centers_ == plain.cluster_centers_).all()
+    assert (found.predict(odd) == plain.predict(X)).all()
+    assert found.score(odd) == plain.score(X) == pytest.approx(-plain.inertia_)
+    assert (found.transform(odd) == plain.transform(X)).all()

@@ -1,11 +1,10 @@
 #include "dsgd/objective/quantisation.hpp"
 
-#include <algorithm>  // for max
+#include <cmath>   // for sqrt
 #include <string>     // for to_string
 
 #include "dsgd/core/check_size.hpp"
 #include "dsgd/core/error.hpp"
-#include "dsgd/core/lanes.hpp"
 #include "dsgd/core/parallel.hpp"
 #include "dsgd/data/matrix.hpp"
 #include "dsgd/objective/objective.hpp"
@@ -15,18 +14,6 @@ namespace dsgd {
 namespace {
 
 constexpr std::size_t kBlockRows = 1024;
-
-/// ||x - w||^2 in double precision, where `norm` is ||w||^2: not from h_c - w_c.x, a difference of large numbers.
-template <typename Row>
-double squared_distance(const Row& x, const double* w, double norm) {
-  double sum[4] = {0, 0, 0, 0};
-  for_lanes<4>(x.size(), [&](std::size_t lane, std::size_t k) {
-    const double w_j = w[x.index(k)];
-    const double difference = static_cast<double>(x.value(k)) - w_j;
-    sum[lane] += difference * difference - (Row::kContiguous ? 0 : w_j * w_j);
-  });
-  return std::max(0.0, (Row::kContiguous ? 0 : norm) + ((sum[0] + sum[1]) + (sum[2] + sum[3])));
-}
 
 }  // namespace
 
@@ -48,23 +35,13 @@ void QuantisationObjective<Data>::check_weights(std::span<const Real> weights) c
 template <typename Data>
 double QuantisationObjective<Data>::value(std::span<const Real> weights, std::size_t n_threads) const {
   check_weights(weights);
-  const std::size_t m = n_clusters_;
-  const std::size_t n_features = X_.features();
-  std::vector<double> by_centre(weights.size());
-  std::vector<double> norms(m);
-  for (std::size_t w = 0; w < weights.size(); ++w) {
-    const auto value = static_cast<double>(weights[w]);
-    by_centre[w % m * n_features + w / m] = value;
-    norms[w % m] += value * value;
-  }
   std::vector<double> partial((X_.rows() + kBlockRows - 1) / kBlockRows);
   parallel_blocks(X_.rows(), kBlockRows, n_threads, [&](std::size_t block, std::size_t begin, std::size_t end) {
-    Centres<Real> centres(weights, m);
+    Centres<Real> centres(weights, n_clusters_);
     for (std::size_t i = begin; i < end; ++i) {
       const auto x = X_.row(i);
       const std::size_t c = centres.nearest(x);
-      const double* const centre = by_centre.data() + c * n_features;
-      partial[block] += static_cast<double>(sample_weight(i)) * squared_distance(x, centre, norms[c]);
+      partial[block] += static_cast<double>(sample_weight(i)) * centres.squared_distance(x, c);
     }
   });
   double total = 0;
@@ -80,6 +57,21 @@ void QuantisationObjective<Data>::assign(std::span<const Real> weights, std::spa
   parallel_blocks(X_.rows(), kBlockRows, n_threads, [&](std::size_t /*block*/, std::size_t begin, std::size_t end) {
     Centres<Real> centres(weights, n_clusters_);
     for (std::size_t i = begin; i < end; ++i) out[i] = static_cast<std::int32_t>(centres.nearest(X_.row(i)));
+  });
+}
+
+template <typename Data>
+void QuantisationObjective<Data>::distances(std::span<const Real> weights, std::span<double> out,
+                                            std::size_t n_threads) const {
+  check_weights(weights);
+  check_size("out", out.size(), X_.rows() * n_clusters_);
+  const Centres<Real> centres(weights, n_clusters_);
+  parallel_blocks(X_.rows(), kBlockRows, n_threads, [&](std::size_t /*block*/, std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      for (std::size_t c = 0; c < n_clusters_; ++c) {
+        out[i * n_clusters_ + c] = std::sqrt(centres.squared_distance(X_.row(i), c));
+      }
+    }
   });
 }
 

@@ -16,7 +16,6 @@
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
 #include "dsgd/data/matrix.hpp"
-#include "dsgd/data/squared_norms.hpp"
 
 namespace dsgd {
 namespace {
@@ -95,12 +94,8 @@ class Batch {
   /// The nearest centre of a row, whose loss is added to `losses` if that is asked for.
   std::size_t nearest(Centres<Real>& look, std::size_t row, double& losses) const {
     const auto x = objective_.X().row(row);
-    Real distance;
-    const std::size_t c = look.nearest(x, distance);
-    if (sum_loss_) {
-      const double half = squared_norm(x) / 2 + static_cast<double>(distance);
-      losses += static_cast<double>(objective_.sample_weight(row)) * std::max(half, 0.0);
-    }
+    const std::size_t c = look.nearest(x);
+    if (sum_loss_) losses += static_cast<double>(objective_.sample_weight(row)) * look.squared_distance(x, c) / 2;
     return c;
   }
 

@@ -13,9 +13,15 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.extmath import row_norms
-from sklearn.utils.validation import _check_sample_weight, _is_arraylike_not_scalar, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _is_arraylike_not_scalar,
+    _num_samples,
+    check_is_fitted,
+    validate_data,
+)
 
-from dsgd import losses
+from dsgd import _core, losses
 from dsgd.algorithms import REGISTRY, Algorithm, Minibatch, Task, resolve_algorithm
 from dsgd.data.inputs import as_matrix
 from dsgd.estimators.translate import threads_of_jobs
@@ -193,9 +199,67 @@ class KMeans(MiniBatchKMeans):
         self.t_ = t + n_rows
         return self
 
+    def predict(self, X: Any) -> NDArray[np.int32]:
+        """Return the numbers of the nearest centres.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of int32, shape (n_samples,)
+        """
+        objective, weights = self._objective(X, None)
+        return objective.assign(weights, self._threads)
+
+    def score(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> float:  # noqa: ARG002
+        """Return minus the sum of squared distances from the nearest centres.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), optional
+        """
+        objective, weights = self._objective(X, sample_weight)
+        return -2 * _num_samples(X) * objective.value(weights, self._threads)
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Return the distances from the centres.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_clusters)
+            In the dtype of X.
+        """
+        check_is_fitted(self)
+        return self._transform(self._checked(X, None, reset=False)[0])
+
+    def _transform(self, X: Any) -> NDArray[Any]:
+        centres = self.cluster_centers_.T.reshape(1, -1)
+        model = KMeansModel(weights=centres, loss=losses.KMeans(len(self.cluster_centers_)), classes=None)
+        return model.decide(as_matrix(X, self._threads), self._threads).astype(X.dtype, copy=False)
+
+    @property
+    def _threads(self) -> int:
+        return threads_of_jobs(self.n_jobs)
+
+    def _objective(self, X: Any, sample_weight: ArrayLike | None) -> tuple[_core.QuantisationObjective, NDArray[Any]]:
+        """Return the error of the centres on these rows, and the centres as it takes them."""
+        check_is_fitted(self)
+        X, weight = self._checked(X, sample_weight, reset=False)
+        weights = np.ascontiguousarray(self.cluster_centers_.T.reshape(-1), dtype=X.dtype)
+        matrix = as_matrix(X, self._threads)
+        return _core.QuantisationObjective(matrix, weight, n_clusters=len(self.cluster_centers_)), weights
+
     def _checked(self, X: Any, sample_weight: ArrayLike | None, *, reset: bool) -> tuple[Any, NDArray[Any] | None]:
         types = [np.float64, np.float32]
-        X = validate_data(self, X, accept_sparse="csr", dtype=types, order="C", accept_large_sparse=False, reset=reset)
+        X = validate_data(self, X, accept_sparse="csr", dtype=types, order="C", reset=reset)
         if sample_weight is None:
             return X, None
         return X, _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)

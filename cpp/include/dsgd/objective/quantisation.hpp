@@ -5,7 +5,7 @@
 // whose gradient in the centre w_c is the mean over the rows of s_i (w_c - x_i), of those rows that w_c is nearest to.
 #pragma once
 
-#include <algorithm>  // for fill
+#include <algorithm>  // for fill, max
 #include <bit>        // for bit_cast
 #include <cstddef>    // for size_t
 #include <cstdint>    // for int32_t
@@ -18,48 +18,71 @@
 namespace dsgd {
 
 /// A copy of the centres, for one thread to look for the nearest. As parameters they lie feature by feature, like the
-/// weights of a linear model of as many decision values: ||x - w_c||^2 / 2 = ||x||^2 / 2 + h_c - w_c.x, h_c =
-/// ||w_c||^2 / 2. The copy has room for a multiple of four of them, so that loops over them are vectors without a rest.
+/// weights of a linear model of as many decision values. With d_c = w_c - o, where o is the mean of the centres,
+///
+///   ||x - w_c||^2 / 2 = ||x - o||^2 / 2 + h_c - d_c.x,   h_c = ||d_c||^2 / 2 + d_c.o,
+///
+/// so that it is nearest whose h_c - d_c.x is smallest. Without o, far from 0, that would be a difference of the squares
+/// of large numbers, in which the distances are lost. The copy has room for a multiple of four of the d_c, so that loops
+/// over them are vectors without a rest.
 template <RealType Real>
 class Centres {
  public:
   explicit Centres(std::size_t n_clusters)
-      : n_(n_clusters), stride_((n_clusters + 3) / 4 * 4), halves_(n_clusters), z_(stride_) {}
+      : n_(n_clusters), stride_((n_clusters + 3) / 4 * 4), z_(stride_) {}
   Centres(std::span<const Real> weights, std::size_t n_clusters) : Centres(n_clusters) { read(weights); }
 
   /// Takes a copy.
   void read(std::span<const Real> weights) {
     const std::size_t n_features = weights.size() / n_;
     copy_.resize(n_features * stride_);
-    std::ranges::fill(halves_, Real{0});
+    middle_.assign(n_features, 0);
+    halves_.assign(n_, 0);
+    norms_.assign(n_, 0);
     for (std::size_t j = 0; j < n_features; ++j) {
+      const std::span<const Real> of_feature = weights.subspan(j * n_, n_);
+      double sum = 0;
+      for (const Real w : of_feature) sum += static_cast<double>(w);
+      middle_[j] = sum / static_cast<double>(n_);
       for (std::size_t c = 0; c < n_; ++c) {
-        const Real w = weights[j * n_ + c];
-        copy_[j * stride_ + c] = w;
-        halves_[c] += w * w / 2;
+        const auto w = static_cast<double>(of_feature[c]);
+        const auto difference = static_cast<Real>(w - middle_[j]);
+        const auto d = static_cast<double>(difference);
+        copy_[j * stride_ + c] = difference;
+        halves_[c] += d * d / 2 + d * middle_[j];
+        norms_[c] += w * w;
       }
     }
   }
 
-  /// The nearest centre, the first of equals; `distance` becomes half of its squared distance less ||x||^2 / 2.
+  /// The nearest centre, the first of equals.
   template <typename Row>
-  [[nodiscard]] std::size_t nearest(const Row& x, Real& distance) {
+  [[nodiscard]] std::size_t nearest(const Row& x) {
     multiply(x);
     std::size_t best = 0;
-    distance = halves_[0] - z_[0];
+    double least = halves_[0] - static_cast<double>(z_[0]);
     for (std::size_t c = 1; c < n_; ++c) {
-      const Real candidate = halves_[c] - z_[c];
-      if (candidate < distance) {
-        distance = candidate;
+      const double candidate = halves_[c] - static_cast<double>(z_[c]);
+      if (candidate < least) {
+        least = candidate;
         best = c;
       }
     }
     return best;
   }
+
+  /// ||x - w_c||^2 in double precision, entry by entry; what a sparse row does not store is 0.
   template <typename Row>
-  [[nodiscard]] std::size_t nearest(const Row& x) {
-    Real distance;
-    return nearest(x, distance);
+  [[nodiscard]] double squared_distance(const Row& x, std::size_t c) const {
+    const bool whole = x.size() == middle_.size();
+    double sum[4] = {0, 0, 0, 0};
+    for_lanes<4>(x.size(), [&](std::size_t lane, std::size_t k) {
+      const std::size_t j = x.index(k);
+      const double w_j = middle_[j] + static_cast<double>(copy_[j * stride_ + c]);
+      const double difference = static_cast<double>(x.value(k)) - w_j;
+      sum[lane] += difference * difference - (whole ? 0 : w_j * w_j);
+    });
+    return std::max(0.0, (whole ? 0 : norms_[c]) + ((sum[0] + sum[1]) + (sum[2] + sum[3])));
   }
 
   /// Where the fours of entries begin, of a dense row that was looked at last, that are not all zero.
@@ -118,7 +141,9 @@ class Centres {
   std::size_t n_;
   std::size_t stride_;
   std::vector<Real> copy_;
-  std::vector<Real> halves_;
+  std::vector<double> middle_;  // o
+  std::vector<double> halves_;
+  std::vector<double> norms_;  // ||w_c||^2
   std::vector<Real> z_;
   std::vector<std::size_t> groups_;
   std::size_t n_groups_ = 0;
@@ -150,6 +175,9 @@ class QuantisationObjective {
 
   /// The number of the nearest centre of every row.
   void assign(std::span<const Real> weights, std::span<std::int32_t> out, std::size_t n_threads) const;
+
+  /// The distances of every row from every centre, n_clusters neighbours a row, without differences of large numbers.
+  void distances(std::span<const Real> weights, std::span<double> out, std::size_t n_threads) const;
 
   /// Throws Error(config) unless there is one weight for every parameter.
   void check_weights(std::span<const Real> weights) const;
