@@ -147,7 +147,8 @@ template <RealType Real>
   return true;
 }
 
-/// Whether a label is the number that was read, if it is written as a whole number: rounded, two labels could become one.
+/// Whether a label is the number that was read, if it is written as a whole number: rounded, two labels could become
+/// one.
 [[nodiscard]] bool exact(std::string_view word, double label) {
   constexpr double kExact = 9007199254740992;  // 2^53: as far as every whole number is one
   if (std::abs(label) < kExact) return true;

@@ -1,7 +1,8 @@
 #include "dsgd/objective/quantisation.hpp"
 
 #include <cmath>   // for sqrt
-#include <string>     // for to_string
+#include <string>  // for to_string
+#include <vector>  // for vector
 
 #include "dsgd/core/check_size.hpp"
 #include "dsgd/core/error.hpp"
@@ -14,6 +15,28 @@ namespace dsgd {
 namespace {
 
 constexpr std::size_t kBlockRows = 1024;
+
+/// The centres one after the other, for exact distances.
+template <typename Real>
+struct ByCentre {
+  ByCentre(std::span<const Real> weights, std::size_t m)
+      : n_features(weights.size() / m), values(weights.size()), norms(m) {
+    for (std::size_t w = 0; w < weights.size(); ++w) {
+      const auto value = static_cast<double>(weights[w]);
+      values[w % m * n_features + w / m] = value;
+      norms[w % m] += value * value;
+    }
+  }
+
+  template <typename Row>
+  [[nodiscard]] double squared_distance(const Row& x, std::size_t c) const {
+    return dsgd::squared_distance(x, std::span(values).subspan(c * n_features, n_features), norms[c]);
+  }
+
+  std::size_t n_features;
+  std::vector<double> values;
+  std::vector<double> norms;
+};
 
 }  // namespace
 
@@ -35,13 +58,13 @@ void QuantisationObjective<Data>::check_weights(std::span<const Real> weights) c
 template <typename Data>
 double QuantisationObjective<Data>::value(std::span<const Real> weights, std::size_t n_threads) const {
   check_weights(weights);
+  const ByCentre<Real> exact(weights, n_clusters_);
   std::vector<double> partial((X_.rows() + kBlockRows - 1) / kBlockRows);
   parallel_blocks(X_.rows(), kBlockRows, n_threads, [&](std::size_t block, std::size_t begin, std::size_t end) {
     Centres<Real> centres(weights, n_clusters_);
     for (std::size_t i = begin; i < end; ++i) {
       const auto x = X_.row(i);
-      const std::size_t c = centres.nearest(x);
-      partial[block] += static_cast<double>(sample_weight(i)) * centres.squared_distance(x, c);
+      partial[block] += static_cast<double>(sample_weight(i)) * exact.squared_distance(x, centres.nearest(x));
     }
   });
   double total = 0;
@@ -65,11 +88,11 @@ void QuantisationObjective<Data>::distances(std::span<const Real> weights, std::
                                             std::size_t n_threads) const {
   check_weights(weights);
   check_size("out", out.size(), X_.rows() * n_clusters_);
-  const Centres<Real> centres(weights, n_clusters_);
+  const ByCentre<Real> exact(weights, n_clusters_);
   parallel_blocks(X_.rows(), kBlockRows, n_threads, [&](std::size_t /*block*/, std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       for (std::size_t c = 0; c < n_clusters_; ++c) {
-        out[i * n_clusters_ + c] = std::sqrt(centres.squared_distance(X_.row(i), c));
+        out[i * n_clusters_ + c] = std::sqrt(exact.squared_distance(X_.row(i), c));
       }
     }
   });

@@ -21,7 +21,7 @@ template <typename Real>
 void add_rows(std::vector<Real>& whole, const net::Keys& keys, std::span<const Real> rows, std::size_t width) {
   if (!keys.empty() && keys.back() >= whole.size() / std::max<std::size_t>(width, 1)) {
     refuse_sum("row " + std::to_string(keys.back()) + " of " + std::to_string(width) + " values is not one of the " +
-           std::to_string(whole.size()) + " values of the other");
+               std::to_string(whole.size()) + " values of the other");
   }
   for (std::size_t row = 0; row < keys.size(); ++row) {
     for (std::size_t k = 0; k < width; ++k) whole[keys[row] * width + k] += rows[row * width + k];

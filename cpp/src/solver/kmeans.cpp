@@ -94,8 +94,11 @@ class Batch {
   /// The nearest centre of a row, whose loss is added to `losses` if that is asked for.
   std::size_t nearest(Centres<Real>& look, std::size_t row, double& losses) const {
     const auto x = objective_.X().row(row);
-    const std::size_t c = look.nearest(x);
-    if (sum_loss_) losses += static_cast<double>(objective_.sample_weight(row)) * look.squared_distance(x, c) / 2;
+    double least;
+    const std::size_t c = look.nearest(x, least);
+    if (sum_loss_) {
+      losses += static_cast<double>(objective_.sample_weight(row)) * std::max(look.from_middle(x) / 2 + least, 0.0);
+    }
     return c;
   }
 

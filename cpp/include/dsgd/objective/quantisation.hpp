@@ -17,19 +17,38 @@
 
 namespace dsgd {
 
+/// The sum of `term(x_j, w_j)` over the entries of x.
+template <typename Row, typename Term>
+[[nodiscard]] double sum_over(const Row& x, const double* w, const Term& term) {
+  double sum[4] = {0, 0, 0, 0};
+  for_lanes<4>(x.size(), [&](std::size_t lane, std::size_t k) {
+    sum[lane] += term(static_cast<double>(x.value(k)), w[x.index(k)]);
+  });
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+/// ||x - w||^2 in double precision, where `norm` is ||w||^2. What a sparse row does not store is 0.
+template <typename Row>
+[[nodiscard]] double squared_distance(const Row& x, std::span<const double> w, double norm) {
+  if (Row::kContiguous || x.size() == w.size()) {
+    return sum_over(x, w.data(), [](double x_j, double w_j) { return (x_j - w_j) * (x_j - w_j); });
+  }
+  // (x_j - w_j)^2 - w_j^2
+  return std::max(0.0, norm + sum_over(x, w.data(), [](double x_j, double w_j) { return x_j * (x_j - 2 * w_j); }));
+}
+
 /// A copy of the centres, for one thread to look for the nearest. As parameters they lie feature by feature, like the
 /// weights of a linear model of as many decision values. With d_c = w_c - o, where o is the mean of the centres,
 ///
 ///   ||x - w_c||^2 / 2 = ||x - o||^2 / 2 + h_c - d_c.x,   h_c = ||d_c||^2 / 2 + d_c.o,
 ///
-/// so that it is nearest whose h_c - d_c.x is smallest. Without o, far from 0, that would be a difference of the squares
-/// of large numbers, in which the distances are lost. The copy has room for a multiple of four of the d_c, so that loops
-/// over them are vectors without a rest.
+/// so that it is nearest whose h_c - d_c.x is smallest. Without o, far from 0, that would be a difference of the
+/// squares of large numbers, in which the distances are lost. The copy has room for a multiple of four of the d_c, so
+/// that loops over them are vectors without a rest.
 template <RealType Real>
 class Centres {
  public:
-  explicit Centres(std::size_t n_clusters)
-      : n_(n_clusters), stride_((n_clusters + 3) / 4 * 4), z_(stride_) {}
+  explicit Centres(std::size_t n_clusters) : n_(n_clusters), stride_((n_clusters + 3) / 4 * 4), z_(stride_) {}
   Centres(std::span<const Real> weights, std::size_t n_clusters) : Centres(n_clusters) { read(weights); }
 
   /// Takes a copy.
@@ -38,29 +57,31 @@ class Centres {
     copy_.resize(n_features * stride_);
     middle_.assign(n_features, 0);
     halves_.assign(n_, 0);
-    norms_.assign(n_, 0);
+    double* const halves = halves_.data();
+    const double share = 1 / static_cast<double>(n_);
     for (std::size_t j = 0; j < n_features; ++j) {
-      const std::span<const Real> of_feature = weights.subspan(j * n_, n_);
+      const Real* const w = weights.data() + j * n_;
+      Real* const to = copy_.data() + j * stride_;
       double sum = 0;
-      for (const Real w : of_feature) sum += static_cast<double>(w);
-      middle_[j] = sum / static_cast<double>(n_);
+      for (std::size_t c = 0; c < n_; ++c) sum += static_cast<double>(w[c]);
+      const double middle = middle_[j] = sum * share;
+#pragma omp simd
       for (std::size_t c = 0; c < n_; ++c) {
-        const auto w = static_cast<double>(of_feature[c]);
-        const auto difference = static_cast<Real>(w - middle_[j]);
-        const auto d = static_cast<double>(difference);
-        copy_[j * stride_ + c] = difference;
-        halves_[c] += d * d / 2 + d * middle_[j];
-        norms_[c] += w * w;
+        to[c] = static_cast<Real>(static_cast<double>(w[c]) - middle);
+        const auto d = static_cast<double>(to[c]);
+        halves[c] += d * (d / 2 + middle);
       }
     }
+    norm_ = 0;
+    for (const double middle : middle_) norm_ += middle * middle;
   }
 
-  /// The nearest centre, the first of equals.
+  /// The nearest centre, the first of equals; `least` becomes its h_c - d_c.x.
   template <typename Row>
-  [[nodiscard]] std::size_t nearest(const Row& x) {
+  [[nodiscard]] std::size_t nearest(const Row& x, double& least) {
     multiply(x);
     std::size_t best = 0;
-    double least = halves_[0] - static_cast<double>(z_[0]);
+    least = halves_[0] - static_cast<double>(z_[0]);
     for (std::size_t c = 1; c < n_; ++c) {
       const double candidate = halves_[c] - static_cast<double>(z_[c]);
       if (candidate < least) {
@@ -70,19 +91,16 @@ class Centres {
     }
     return best;
   }
-
-  /// ||x - w_c||^2 in double precision, entry by entry; what a sparse row does not store is 0.
   template <typename Row>
-  [[nodiscard]] double squared_distance(const Row& x, std::size_t c) const {
-    const bool whole = x.size() == middle_.size();
-    double sum[4] = {0, 0, 0, 0};
-    for_lanes<4>(x.size(), [&](std::size_t lane, std::size_t k) {
-      const std::size_t j = x.index(k);
-      const double w_j = middle_[j] + static_cast<double>(copy_[j * stride_ + c]);
-      const double difference = static_cast<double>(x.value(k)) - w_j;
-      sum[lane] += difference * difference - (whole ? 0 : w_j * w_j);
-    });
-    return std::max(0.0, (whole ? 0 : norms_[c]) + ((sum[0] + sum[1]) + (sum[2] + sum[3])));
+  [[nodiscard]] std::size_t nearest(const Row& x) {
+    double least;
+    return nearest(x, least);
+  }
+
+  /// ||x - o||^2
+  template <typename Row>
+  [[nodiscard]] double from_middle(const Row& x) const {
+    return squared_distance(x, std::span<const double>(middle_), norm_);
   }
 
   /// Where the fours of entries begin, of a dense row that was looked at last, that are not all zero.
@@ -143,7 +161,7 @@ class Centres {
   std::vector<Real> copy_;
   std::vector<double> middle_;  // o
   std::vector<double> halves_;
-  std::vector<double> norms_;  // ||w_c||^2
+  double norm_ = 0;  // ||o||^2
   std::vector<Real> z_;
   std::vector<std::size_t> groups_;
   std::size_t n_groups_ = 0;
