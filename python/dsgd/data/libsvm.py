@@ -237,7 +237,7 @@ def save_libsvm(
     if labels.dtype.kind == "U":
         raise DataError(f"the labels of a libsvm file are numbers, not strings such as {labels[0].item()!r}")
     numbers = np.ascontiguousarray(labels, dtype=np.float64)
-    large = np.flatnonzero(np.abs(numbers) >= 2.0**53) if labels.dtype.kind in "iu" else []
+    large = np.flatnonzero(np.abs(numbers) >= 2.0**53) if labels.dtype.kind in "iu" else np.zeros(0, np.intp)
     rounded = [row for row in large if int(numbers[row]) != int(labels[row])]
     if rounded:
         raise DataError(

@@ -223,7 +223,7 @@ class KMeans(MiniBatchKMeans):
         sample_weight : array-like of shape (n_samples,), optional
         """
         objective, weights = self._objective(X, sample_weight)
-        return -2 * _num_samples(X) * objective.value(weights, self._threads)
+        return -2.0 * int(_num_samples(X)) * objective.value(weights, self._threads)
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Return the distances from the centres.
