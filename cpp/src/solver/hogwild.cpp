@@ -114,7 +114,7 @@ double Hogwild<Objective>::replicate(std::span<Real> weights, const Epoch& epoch
   return losses;
 }
 
-#define DSGD_INSTANTIATE(Data) template class Hogwild<LinearObjective<Data>>;
+#define DSGD_INSTANTIATE(Data) template class Hogwild<LinearObjective<Data>>;  // NOLINT(bugprone-macro-parentheses)
 DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 

@@ -6,6 +6,7 @@
 #include <cstddef>    // for size_t
 #include <cstdint>    // for int32_t, int64_t
 #include <span>       // for span
+#include <utility>    // for cmp_less
 
 #include "dsgd/core/prefetch.hpp"
 #include "dsgd/core/types.hpp"
@@ -25,7 +26,7 @@ class SparseRow {
   /// The part with columns in [low, high), where columns increase.
   [[nodiscard]] SparseRow between(std::size_t low, std::size_t high) const {
     const auto position = [&](std::size_t column) {
-      const auto less = [](std::int32_t index, std::size_t bound) { return static_cast<std::size_t>(index) < bound; };
+      const auto less = [](std::int32_t index, std::size_t bound) { return std::cmp_less(index, bound); };
       return static_cast<std::size_t>(std::lower_bound(indices_.begin(), indices_.end(), column, less) -
                                       indices_.begin());
     };
