@@ -40,7 +40,7 @@ def fit(
     *,
     algo: str | Algorithm,
     loss: str | Loss = "hinge",
-    penalty: str = "auto",
+    penalty: str | None = "auto",
     alpha: float = 1e-4,
     l1_ratio: float = 0.15,
     fit_intercept: bool = True,
@@ -90,7 +90,7 @@ def fit(
         ``"squared"``, ``"huber"``, ``"epsilon_insensitive"``, ``"squared_epsilon_insensitive"`` for regression;
         ``"kmeans"``, eight clusters; ``"mlp"`` and ``"squared_mlp"``, networks of one hidden layer; or an object of
         `dsgd.losses`, such as ``KMeans(20)`` or ``MLP((200, 200))``.
-    penalty : {"auto", "l2", "l1", "elasticnet", "none"}, default="auto"
+    penalty : {"auto", "l2", "l1", "elasticnet", "none"} or None, default="auto"
         R(w) = ||w||^2 / 2, ||w||_1, (1 - l1_ratio) ||w||^2 / 2 + l1_ratio ||w||_1, or 0. The l1 part sets weights to
         exactly zero. ``"auto"`` is ``"l2"``, and ``"none"`` for k-means, which has no penalty.
     alpha : float, default=1e-4
@@ -274,6 +274,7 @@ def _warn_of_gap(gap: float | None, gap_tol: float, max_epochs: int) -> None:
 
 def _penalty_of(loss: Loss, penalty: Any) -> Any:
     """Return the penalty of a loss; `ConfigError` for one where there is none."""
+    penalty = "none" if penalty is None else penalty  # scikit-learn's word for it
     automatic = isinstance(penalty, str) and penalty == "auto"
     if loss.penalised:
         return "l2" if automatic else penalty

@@ -162,7 +162,7 @@ class Squared(Loss):
     steep = True
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Huber(Loss):
     """Least squares up to a distance, then linear: robust against outliers.
 
@@ -184,7 +184,7 @@ class Huber(Loss):
         return _core.Loss(self.name, self.epsilon, n_outputs)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class EpsilonInsensitive(Loss):
     """max(0, |z - y| - epsilon): linear support vector regression.
 
@@ -207,7 +207,7 @@ class EpsilonInsensitive(Loss):
         return _core.Loss(self.name, self.epsilon, n_outputs)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class SquaredEpsilonInsensitive(EpsilonInsensitive):
     """max(0, |z - y| - epsilon)^2; parameters as for `EpsilonInsensitive`."""
 
@@ -227,6 +227,15 @@ LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (*_CLASSIFICATION, 
 SKLEARN_NAMES = {"logistic": "log_loss", "squared": "squared_error"}
 """What scikit-learn calls the losses that have another name there; their parameters are the same."""
 
+_ELSEWHERE = {
+    **{other: ours for ours, other in SKLEARN_NAMES.items()},
+    **dict.fromkeys(("log", "logloss", "binary_crossentropy"), "logistic"),
+    **dict.fromkeys(("squared_loss", "mse", "least_squares"), "squared"),
+    **dict.fromkeys(("multinomial", "cross_entropy", "categorical_crossentropy"), "softmax"),
+    "svm": "hinge",
+}
+"""What users of other libraries may write for a loss."""
+
 
 def resolve_loss(loss: Any) -> Loss:
     """Return the loss of that name, or the object itself; `ConfigError` for anything else."""
@@ -234,6 +243,8 @@ def resolve_loss(loss: Any) -> Loss:
         return loss
     if not isinstance(loss, str):
         raise ConfigError(f"loss must be a name or an object of dsgd.losses, not {shown(loss)}")
+    if (ours := _ELSEWHERE.get(loss)) is not None:
+        raise ConfigError(f"unknown loss {loss!r}: here it is called {ours!r}")
     if loss not in LOSSES:
         raise unknown_name("loss", loss, LOSSES)
     return LOSSES[loss]()

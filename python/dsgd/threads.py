@@ -13,6 +13,7 @@ from typing import Any
 import threadpoolctl
 
 from dsgd.checks import check_integer
+from dsgd.errors import ConfigError
 
 __all__ = ["blas_threads", "cgroup_limit", "default_threads", "resolve_threads", "worth_waking"]
 
@@ -45,6 +46,8 @@ def resolve_threads(n_threads: int | None) -> int:
     """Return `n_threads` checked, or the default for None."""
     if n_threads is None:
         return default_threads()
+    if type(n_threads) is int and n_threads == -1:
+        raise ConfigError("n_threads must be None, the default, for all that the process may use; not -1")
     return check_integer("n_threads", n_threads, 1, _MAX_THREADS)
 
 

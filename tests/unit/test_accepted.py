@@ -214,6 +214,8 @@ def test_labels_of_any_kind(given: Any, tmp_path: Path) -> None:
         ),
         ({"class_weight": {np.float64(1): np.int64(2)}}, {"class_weight": {1: 2}}),
         ({"class_weight": {1: 0.5, -1: 0.5}}, {"sample_weight": np.full(60, 0.5)}),
+        ({"class_weight": {1: 2, -1: 1, 7: 3}}, {"class_weight": {1: 2}}),  # as in a fold without the class 7
+        ({"penalty": None}, {"penalty": "none"}),
         ({"init": [0] * 13}, {}),
         ({"init": pd.Series(np.zeros(13))}, {}),
         ({"alpha": np.float32(0.25)}, {"alpha": 0.25}),

@@ -89,3 +89,9 @@ def test_values_broadcast() -> None:
 def test_a_name_or_an_object() -> None:
     assert losses.resolve_loss("squared") == losses.Squared()
     assert losses.resolve_loss(losses.Logistic()) is not None
+
+
+def test_a_width_may_be_given_without_its_name() -> None:
+    assert losses.Huber(1.35) == losses.Huber(epsilon=1.35)
+    assert losses.EpsilonInsensitive(0.2) == losses.EpsilonInsensitive(epsilon=0.2)
+    assert losses.SquaredEpsilonInsensitive(0.2).epsilon == 0.2

@@ -271,3 +271,16 @@ def test_wrong_options_of_the_command_are_refused(options: list[str], message: s
     done = run_command("fit", "data.svm", "--algo", "minibatch", *options, cwd=tmp_path)
     assert done.returncode != 0
     assert message in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("given", "plain"), [(10, (10,)), (np.int64(4), (4,)), (np.array([10, 5]), (10, 5)), ([3], (3,))]
+)
+def test_hidden_layers_are_given_as_to_scikit_learn(given: Any, plain: tuple[int, ...]) -> None:
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    y = X[:, 0] > 0
+    found, expected = (dsgd.MLPClassifier(sizes, max_iter=2, random_state=0).fit(X, y) for sizes in (given, plain))
+    assert (found.predict_proba(X) == expected.predict_proba(X)).all()
+    for wrong in (0, "10", (0,), [2.5]):
+        with pytest.raises((ValueError, ConfigError)):
+            dsgd.MLPClassifier(wrong).fit(X, y)

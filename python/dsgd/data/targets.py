@@ -130,7 +130,8 @@ def as_sample_weight(
     ----------
     sample_weight : array-like of shape (n_samples,) or None
     class_weight : dict from class to weight, "balanced" or None
-        A class that a dict does not name has weight 1; ``"balanced"``: n_samples / (n_classes * samples of the class).
+        A class that a dict does not name has weight 1. It may name classes that no sample has, if it names all others,
+        too. ``"balanced"``: n_samples / (n_classes * samples of the class).
     y : array-like of shape (n_samples,)
     classes : ndarray or None
         None for regression.
@@ -177,9 +178,10 @@ def _class_weights(class_weight: Any, classes: NDArray[Any], member: NDArray[Any
     if not isinstance(class_weight, Mapping):
         raise ConfigError(f"class_weight must be a dict, 'balanced' or None, not {shown(class_weight)}")
     names = classes.tolist()
-    for label in class_weight:
-        if label not in names:
-            raise ConfigError(f"class_weight has the class {shown(label)}; the classes are {shown(names)}")
+    absent = [label for label in class_weight if label not in names]
+    # A fold of cross-validation may lack a class. Where a class of y has no weight either, the name is a mistake.
+    if absent and not all(name in class_weight for name in names):
+        raise ConfigError(f"class_weight has the class {shown(absent[0])}; the classes are {shown(names)}")
     return np.array([check_real(f"class_weight[{name!r}]", class_weight.get(name, 1), 0) for name in names])
 
 

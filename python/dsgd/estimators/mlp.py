@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, cast
 
@@ -30,7 +31,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes : tuple of int, default=(100,)
+    hidden_layer_sizes : int or array-like of int, default=(100,)
     alpha : float, default=1e-4
         Strength of ||w||^2 / 2, of all weights but the biases; the loss is a mean over the rows.
     batch_size : "auto" or int, default="auto"
@@ -71,7 +72,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "hidden_layer_sizes": [tuple, list],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
@@ -84,7 +85,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        hidden_layer_sizes: tuple[int, ...] = (100,),
+        hidden_layer_sizes: int | Sequence[int] | NDArray[np.integer[Any]] = (100,),
         *,
         alpha: float = 1e-4,
         batch_size: int | str = "auto",
@@ -104,6 +105,11 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
         self.n_jobs = n_jobs
+
+    def _hidden(self) -> tuple[Any, ...]:
+        """Return the units of every hidden layer, which the loss checks."""
+        sizes = self.hidden_layer_sizes
+        return (int(sizes),) if isinstance(sizes, Integral) else tuple(np.asarray(sizes).tolist())
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> MLPClassifier:
@@ -131,7 +137,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             X,
             y,
             algo=Minibatch(batch_size=64 if isinstance(self.batch_size, str) else self.batch_size),
-            loss=losses.MLP(tuple(self.hidden_layer_sizes), momentum=float(self.momentum)),
+            loss=losses.MLP(self._hidden(), momentum=float(self.momentum)),
             alpha=float(self.alpha),
             step_size=float(self.learning_rate_init),
             max_epochs=self.max_iter,
