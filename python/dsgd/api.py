@@ -285,7 +285,7 @@ def _penalty_of(loss: Loss, penalty: Any) -> Any:
 
 def _load(X: Any, y: ArrayLike | None, n_threads: int, loss: Loss) -> tuple[Any, ArrayLike | None, str | None]:
     """Return X and y, both from the data set or file where X is one, and what that calls the first feature."""
-    if isinstance(X, str | os.PathLike | Dataset):
+    if isinstance(X, str | bytes | os.PathLike | Dataset):
         if y is not None:
             raise ConfigError("y must be left out when X is a Dataset or a path: both bring their own labels")
         data = X if isinstance(X, Dataset) else load(X, n_threads=n_threads)

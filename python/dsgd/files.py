@@ -8,17 +8,28 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-__all__ = ["check_replaceable", "open_regular", "replacing"]
+from dsgd.checks import shown
+from dsgd.errors import ConfigError
+
+__all__ = ["as_path", "check_replaceable", "open_regular", "replacing"]
+
+
+def as_path(path: Any) -> Path:
+    """Return the path of a file, given as text, bytes or a path; `ConfigError` for anything else, as an open file."""
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise ConfigError(f"a file is given by its path, not {shown(path)}; of an open file on disk that is its name")
+    return Path(os.fsdecode(path))
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open a regular file to read; `OSError` for anything else, without waiting for a pipe."""
-    status = Path(path).stat()
+    path = as_path(path)
+    status = path.stat()
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-        raise OSError(f"{os.fspath(path)} is a pipe or device and cannot be mapped; write it to a file first")
-    return Path(path).open("rb")
+        raise OSError(f"{path} is a pipe or device and cannot be mapped; write it to a file first")
+    return path.open("rb")
 
 
 @contextlib.contextmanager
@@ -40,7 +51,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     OSError
         If the directory does not exist or cannot be written to, or `path` is there and not a regular file.
     """
-    target = Path(path).resolve()
+    target = as_path(path).resolve()
     beside = _create_beside(target)
     try:
         if target.exists():
@@ -56,7 +67,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def check_replaceable(path: str | os.PathLike[str]) -> None:
     """Raise now the `OSError` that `replacing` would raise at the end of a long run; changes nothing."""
-    _create_beside(Path(path).resolve()).unlink()
+    _create_beside(as_path(path).resolve()).unlink()
 
 
 def _create_beside(target: Path) -> Path:

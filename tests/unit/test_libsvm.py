@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from problems import make_problem
 from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 
+import dsgd
 from dsgd.data import load_libsvm, save_libsvm
 from dsgd.data.libsvm import ReadOptions, read_libsvm_files
 from dsgd.errors import ConfigError, DataError
@@ -254,3 +255,45 @@ def test_a_large_label_that_float64_holds_is_kept(tmp_path: Path, label: int) ->
     assert load_libsvm(path)[1].tolist() == [0.0, float(label)]
     path.write_text(f"+{2**53}.0 1:1\n1e300 1:1\n{2**53 + 1}.0 1:1\n")  # numbers that say themselves they are real
     assert load_libsvm(path)[1].tolist() == [2.0**53, 1e300, 2.0**53]
+
+
+@pytest.mark.parametrize(
+    ("text", "cure"),
+    [
+        (b"\xef\xbb\xbf1 1:2\n-1 1:3\n", "the file begins with the mark of UTF-8; save it without"),
+        ("1 1:2\n-1 1:3\n".encode("utf-16"), "the file is UTF-16; convert it to UTF-8"),
+        (b"cat 1:2\ndog 1:3\n", "labels are numbers; number the words"),
+        (b"1,3 1:2\n2 1:3\n", "one label a row is read"),
+        (b"1:2\n1:3\n", "every line begins with a label"),
+        (b"1:0.5 1:2\n0:1 1:3\n", "weights of samples are given as sample_weight"),
+        (b"1 1: 2\n-1 1: 3\n", "no blank may follow a colon"),
+        (b"PK\x03\x04\x14\x00", "the file is a zip archive; unpack it first"),
+    ],
+)
+def test_a_fault_that_is_often_made_names_its_cure(tmp_path: Path, text: bytes, cure: str) -> None:
+    path = tmp_path / "file.svm"
+    path.write_bytes(text)
+    with pytest.raises(DataError, match=cure):
+        load_libsvm(path)
+
+
+def test_an_index_may_have_a_sign(tmp_path: Path) -> None:
+    path = tmp_path / "file.svm"
+    path.write_text("1 +1:2 +3:4\n-1 1:3\n")
+    assert load_libsvm(path)[0].toarray().tolist() == [[2, 0, 4], [3, 0, 0]]
+    for wrong in ("+:2", "++1:2", "+-1:2", "+"):
+        path.write_text(f"1 {wrong}\n")
+        with pytest.raises(DataError, match="expected index:value"):
+            load_libsvm(path)
+
+
+def test_a_file_is_given_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "file.svm"
+    save_libsvm(os.fsencode(path), X, Y)
+    for name in (path, str(path), os.fsencode(path)):
+        assert (load_libsvm(name)[0] != X).nnz == 0
+        assert (dsgd.data.load(name).y == Y).all()
+        assert dsgd.fit(name, algo="sgd", max_epochs=1).coef_.shape == (12,)
+    for read in (load_libsvm, dsgd.data.load):
+        with path.open("rb") as file, pytest.raises(ConfigError, match="a file is given by its path, not"):
+            read(file)  # type: ignore[operator]

@@ -209,7 +209,8 @@ class ChunkParser {
   bool entry(const char*& at, const char* end, std::int64_t& previous) {
     const char* const start = at;
     std::int64_t index = 0;
-    const auto [stop, status] = std::from_chars(at, end, index);
+    const bool plus = *at == '+' && at + 1 < end && at[1] >= '0' && at[1] <= '9';  // which from_chars does not take
+    const auto [stop, status] = std::from_chars(at + (plus ? 1 : 0), end, index);
     if (status != std::errc{} || stop == end || *stop != ':' || index < 0) {
       return fail(start, "expected index:value with an index of 0 or more, found " + quoted(start, end));
     }

@@ -17,7 +17,7 @@ from dsgd.data.inputs import as_matrix, csr_in_place, short_pointers
 from dsgd.data.targets import as_labels
 from dsgd.data.text import read_text
 from dsgd.errors import DataError
-from dsgd.files import replacing
+from dsgd.files import as_path, replacing
 from dsgd.threads import resolve_threads
 
 __all__ = ["ReadOptions", "load_libsvm", "read_libsvm_files", "save_libsvm", "too_narrow"]
@@ -160,17 +160,44 @@ class _File(NamedTuple):
     high: int
 
 
+_STRANGE = {
+    b"\xef\xbb\xbf": "the file begins with the mark of UTF-8; save it without",
+    b"\xff\xfe": "the file is UTF-16; convert it to UTF-8",
+    b"\xfe\xff": "the file is UTF-16; convert it to UTF-8",
+    b"PK\x03\x04": "the file is a zip archive; unpack it first",
+}
+
+
 def _read(path: str | os.PathLike[str], how: ReadOptions) -> _File:
-    name = os.fsdecode(path)
+    name = str(as_path(path))
     text = read_text(path)
     length = _ALL if how.length is None else how.length
     threads = resolve_threads(how.n_threads)
     try:
         return _parse(name, _core.LibsvmReader(text, os.fsencode(path), how.offset, length, threads), how)
     except DataError as error:
-        if b":" not in text[:1000]:
-            error.args = (f"{error}; is this libsvm text? Tables are read by dsgd.data.load_csv",)
+        if cure := _cure(str(error), text[:1000]):
+            error.args = (f"{error}; {cure}",)
         raise
+
+
+def _cure(fault: str, head: bytes) -> str:
+    """Return what may have been meant by text that is wrong at the first label or value, or nothing."""
+    first = head.split(maxsplit=1)[0] if head.split() else b""
+    for start, cure in _STRANGE.items():
+        if head.startswith(start):
+            return cure
+    if b":" not in head:
+        return "is this libsvm text? Tables are read by dsgd.data.load_csv"
+    if "as value, found the end of the line" in fault:
+        return "no blank may follow a colon"
+    if "as label" not in fault:
+        return ""
+    if b":" in first:
+        return "every line begins with a label; weights of samples are given as sample_weight"
+    if b"," in first:
+        return "one label a row is read; write a file for each of several"
+    return "labels are numbers; number the words, or make a dsgd.data.Dataset of X and y"
 
 
 def _parse(name: str, reader: _core.LibsvmReader, how: ReadOptions) -> _File:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dsgd.errors import DataError
-from dsgd.files import open_regular
+from dsgd.files import as_path, open_regular
 
 __all__ = ["read_text"]
 
@@ -72,7 +72,7 @@ def read_text(path: str | os.PathLike[str]) -> bytes | mmap.mmap:
     DataError
         If what is packed is broken.
     """
-    file_path = Path(path)
+    file_path = as_path(path)
     with open_regular(file_path) as file:
         head = file.read(6)
         for magic, read in _PACKED.items():
