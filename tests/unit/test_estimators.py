@@ -368,3 +368,14 @@ def test_a_rough_start_on_few_rows_is_no_divergence(algo: str) -> None:
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(few, labels)
         assert np.isfinite(model.coef_).all()
+
+
+def test_a_warm_start_on_other_data_says_what_differs() -> None:
+    model = classifier(warm_start=True).fit(X, THREE)
+    for other, labels, shape in ((X[:, :4], THREE, r"\(3, 4\)"), (X, THREE == THREE[0], rf"\(1, {X.shape[1]}\)")):
+        with pytest.raises(
+            DataError, match=rf"warm_start goes on from coef_ of shape \(3, {X.shape[1]}\), .* needs {shape}"
+        ):
+            model.fit(other, labels)
+    without = model.set_params(fit_intercept=False).fit(X, THREE)  # as scikit-learn: the intercept is let go of
+    assert (without.intercept_ == 0).all()

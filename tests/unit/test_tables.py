@@ -238,3 +238,13 @@ def test_targets_beyond_2_to_the_53_stay_apart(tmp_path: Path) -> None:
             load_csv(path, target="y")
     path.write_text("a,y\n1,9007199254740992\n2,0.5\n3,1e300\n")
     assert load_csv(path, target="y").y.tolist() == [2.0**53, 0.5, 1e300]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_another_delimiter_is_named(tmp_path: Path, delimiter: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("a,b,y\n1,2,0\n3,4,1\n".replace(",", delimiter))
+    with pytest.raises(ConfigError, match=r"makes one column of the first line; give delimiter=") as caught:
+        load_csv(path, target="y")
+    assert repr(delimiter) in str(caught.value)
+    assert load_csv(path, target="y", delimiter=delimiter).X.tolist() == [[1, 2], [3, 4]]

@@ -204,6 +204,11 @@ def _columns(
 def _position(column: int | str, names: list[str], delimiter: str) -> int:
     if isinstance(column, str):
         if column not in names:
+            other = next((mark for mark in ";\t|" if mark in names[0]), None) if len(names) == 1 else None
+            if other is not None:
+                raise ConfigError(
+                    f"delimiter={delimiter!r} makes one column of the first line; give delimiter={other!r}"
+                )
             raise unknown_name("column", column, names)
         if names.count(column) > 1:
             raise ConfigError(f"{names.count(column)} columns are called {column!r}; give the position")

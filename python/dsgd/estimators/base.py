@@ -65,8 +65,9 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
     def _fit_rows(self, rows: Rows, y: NDArray[Any], coef_init: Any, intercept_init: Any) -> None:
         """Train from the beginning: from `coef_init`, the last solution (`warm_start`), or nothing."""
         if self.warm_start and getattr(self, "coef_", None) is not None:
-            coef_init = self.coef_ if coef_init is None else coef_init
-            intercept_init = self.intercept_ if intercept_init is None else intercept_init
+            coef_init = self._last_coef(rows) if coef_init is None else coef_init
+            if self.fit_intercept:
+                intercept_init = self.intercept_ if intercept_init is None else intercept_init
         fresh = coef_init is None and intercept_init is None
         weights = self._start(rows, coef_init, intercept_init)
         metadata = {} if rows.sample_weight is None else {"sample_weight": rows.sample_weight}
@@ -90,6 +91,17 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=4,
             )
+
+    def _last_coef(self, rows: Rows) -> Any:
+        """Return the last solution, for a warm start; `DataError` where it is one of other features or classes."""
+        n_problems = len(rows.targets) * self._layout(rows.X.shape[1]).per_feature
+        shape = np.atleast_2d(self.coef_.toarray() if scipy.sparse.issparse(self.coef_) else self.coef_).shape
+        if shape != (n_problems, rows.X.shape[1]):
+            raise DataError(
+                f"warm_start goes on from coef_ of shape {shape}, and this data needs {(n_problems, rows.X.shape[1])}: "
+                "it has other features or classes; fit a new estimator, or with warm_start=False"
+            )
+        return self.coef_
 
     def _partial_fit_rows(self, rows: Rows) -> None:
         """Train for one epoch from the weights as they are; schedule, order and average go on from `t_`."""
