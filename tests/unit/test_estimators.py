@@ -372,7 +372,7 @@ def test_a_rough_start_on_few_rows_is_no_divergence(algo: str) -> None:
 
 def test_a_warm_start_on_other_data_says_what_differs() -> None:
     model = classifier(warm_start=True).fit(X, THREE)
-    for other, labels, shape in ((X[:, :4], THREE, r"\(3, 4\)"), (X, THREE == THREE[0], rf"\(1, {X.shape[1]}\)")):
+    for other, labels, shape in ((X[:, :4], THREE, r"\(3, 4\)"), (X, THREE == "spam", rf"\(1, {X.shape[1]}\)")):
         with pytest.raises(
             DataError, match=rf"warm_start goes on from coef_ of shape \(3, {X.shape[1]}\), .* needs {shape}"
         ):

@@ -244,7 +244,7 @@ def test_a_label_that_float64_does_not_hold_is_refused_by_value(tmp_path: Path, 
         save_libsvm(path, np.eye(2), y)
     assert not path.exists()
     path.write_text(f"0 1:1\n{label} 2:1\n")
-    with pytest.raises(DataError, match=rf"file.svm:2:1: label '{label}' is none of the numbers of 64 bits"):
+    with pytest.raises(DataError, match=rf"file.svm:2:1: label '{label}' is no number of float64"):
         load_libsvm(path)
 
 
@@ -253,6 +253,8 @@ def test_a_large_label_that_float64_holds_is_kept(tmp_path: Path, label: int) ->
     path = tmp_path / "file.svm"
     save_libsvm(path, np.eye(2), np.array([0, label]))
     assert load_libsvm(path)[1].tolist() == [0.0, float(label)]
+    path.write_text(f"00{2**53} 1:1\n{2**80} 1:1\n-{2**1000} 1:1\n")
+    assert load_libsvm(path)[1].tolist() == [2.0**53, 2.0**80, -(2.0**1000)]
     path.write_text(f"+{2**53}.0 1:1\n1e300 1:1\n{2**53 + 1}.0 1:1\n")  # numbers that say themselves they are real
     assert load_libsvm(path)[1].tolist() == [2.0**53, 1e300, 2.0**53]
 

@@ -3,7 +3,7 @@
 #include <algorithm>     // for count, min
 #include <array>         // for array
 #include <bit>           // for bit_cast
-#include <charconv>      // for from_chars
+#include <charconv>      // for from_chars, to_chars
 #include <clocale>       // for LC_ALL_MASK
 #include <cmath>         // for abs, isfinite
 #include <cstdlib>       // for strtod_l
@@ -151,12 +151,15 @@ template <RealType Real>
 /// one.
 [[nodiscard]] bool exact(std::string_view word, double label) {
   constexpr double kExact = 9007199254740992;  // 2^53: as far as every whole number is one
+  constexpr std::size_t kDigits = 400;         // more than the largest number has
   if (std::abs(label) < kExact) return true;
-  if (word.front() == '+') word.remove_prefix(1);
-  std::int64_t whole = 0;
-  const auto [stop, status] = std::from_chars(word.data(), word.data() + word.size(), whole);
-  if (stop != word.data() + word.size()) return true;  // with a point or an exponent
-  return status == std::errc{} && static_cast<std::int64_t>(label) == whole;
+  if (word.front() == '+' || word.front() == '-') word.remove_prefix(1);
+  if (word.find_first_not_of("0123456789") != std::string_view::npos) return true;  // with a point or an exponent
+  word.remove_prefix(word.find_first_not_of('0'));
+  std::array<char, kDigits> digits{};
+  const auto written =
+      std::to_chars(digits.data(), digits.data() + digits.size(), std::abs(label), std::chars_format::fixed, 0);
+  return word == std::string_view(digits.data(), static_cast<std::size_t>(written.ptr - digits.data()));
 }
 
 /// Parses the lines of one chunk into its part of the arrays, and not beyond it, should the file have changed since it
@@ -196,7 +199,7 @@ class ChunkParser {
       return fail(label, "expected a finite number as label, found " + quoted(label, end));
     }
     if (!exact(std::string_view(label, static_cast<std::size_t>(at - label)), labels_[row_])) {
-      return fail(label, "label " + quoted(label, at) + " is none of the numbers of 64 bits; number the labels anew");
+      return fail(label, "label " + quoted(label, at) + " is no number of float64; number the labels anew");
     }
     std::int64_t previous = -1;
     for (at = skip_group(at, end); at < end; at = skip_blanks(at, end)) {

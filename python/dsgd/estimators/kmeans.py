@@ -238,9 +238,10 @@ class KMeans(MiniBatchKMeans):
             In the dtype of X.
         """
         check_is_fitted(self)
-        return self._transform(self._checked(X, None, reset=False)[0])
+        return self._transform(X)
 
     def _transform(self, X: Any) -> NDArray[Any]:
+        X, _ = self._checked(X, None, reset=False)
         centres = self.cluster_centers_.T.reshape(1, -1)
         model = KMeansModel(weights=centres, loss=losses.KMeans(len(self.cluster_centers_)), classes=None)
         return model.decide(as_matrix(X, self._threads), self._threads).astype(X.dtype, copy=False)
