@@ -291,11 +291,13 @@ def test_an_index_may_have_a_sign(tmp_path: Path) -> None:
 
 def test_a_file_is_given_by_its_path(tmp_path: Path) -> None:
     path = tmp_path / "file.svm"
-    save_libsvm(os.fsencode(path), X, Y)
-    for name in (path, str(path), os.fsencode(path)):
+    names: list[Any] = [os.fsencode(path), path, str(path)]
+    save_libsvm(names[0], X, Y)
+    for name in names:
         assert (load_libsvm(name)[0] != X).nnz == 0
         assert (dsgd.data.load(name).y == Y).all()
         assert dsgd.fit(name, algo="sgd", max_epochs=1).coef_.shape == (12,)
-    for read in (load_libsvm, dsgd.data.load):
+    readers: list[Any] = [load_libsvm, dsgd.data.load]
+    for read in readers:
         with path.open("rb") as file, pytest.raises(ConfigError, match="a file is given by its path, not"):
-            read(file)  # type: ignore[operator]
+            read(file)

@@ -281,6 +281,7 @@ def test_hidden_layers_are_given_as_to_scikit_learn(given: Any, plain: tuple[int
     y = X[:, 0] > 0
     found, expected = (dsgd.MLPClassifier(sizes, max_iter=2, random_state=0).fit(X, y) for sizes in (given, plain))
     assert (found.predict_proba(X) == expected.predict_proba(X)).all()
-    for wrong in (0, "10", (0,), [2.5]):
+    refused: list[Any] = [0, "10", (0,), [2.5]]
+    for wrong in refused:
         with pytest.raises((ValueError, ConfigError)):
             dsgd.MLPClassifier(wrong).fit(X, y)
