@@ -288,7 +288,7 @@ def _load(X: Any, y: ArrayLike | None, n_threads: int, loss: Loss) -> tuple[Any,
     if isinstance(X, str | bytes | os.PathLike | Dataset):
         if y is not None:
             raise ConfigError("y must be left out when X is a Dataset or a path: both bring their own labels")
-        data = X if isinstance(X, Dataset) else load(X, n_threads=n_threads)
+        data = X if isinstance(X, Dataset) else load(os.fsdecode(X), n_threads=n_threads)
         return data.X, data.y, data.index_base
     if y is None and loss.supervised:
         raise DataError("y is missing; it can be left out only when X is a Dataset or the path of a file")
