@@ -80,6 +80,9 @@ class Loss:
     def trivial_losses(self, problem: Problem) -> tuple[float, float]:
         """Return the mean losses of the best model without any feature, and of one whose decision values are zeros."""
         importance = 1.0 if problem.sample_weight is None else problem.sample_weight
+        if self.classification:  # either class costs as much
+            even = float(np.mean(importance)) * float(self.value(0.0, 1.0))
+            return even, even
         constants = (self.best_constant(problem.target, problem.sample_weight) if problem.fit_intercept else 0.0, 0.0)
         with np.errstate(over="ignore"):
             best, zero = (float(np.mean(importance * self.value(each, problem.target))) for each in constants)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -33,8 +34,9 @@ class Scale:
     largest : float
         Greatest s_i (||x_i||^2 + intercept_rate).
     intercept_rate : float
-        Mean square of the entries that are not zero; 1 if there are none. The intercept's step is that many times the
-        step of the weights: it learns like a feature as large as the others, whatever the unit of the features.
+        Mean square of the entries that are not zero, at most 10,000 times their third quartile; 1 if there are none.
+        The intercept's step is that many times the step of the weights: it learns like a feature as large as the
+        others, whatever the unit of the features, but not like a single one that dwarfs them.
     row_entries : float
         Mean number of entries of a row that are not zero.
     """
@@ -51,7 +53,7 @@ def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads:
     entries = matrix.squared_norms(norms, worth_waking(n_threads, stored_entries(matrix)))
     with np.errstate(over="ignore"):
         total = float(norms.sum())
-        rate = total / entries if total > 0 else 1.0
+        rate = min(total / entries, _LARGEST_RATE * _high_square(matrix)) if total > 0 else 1.0
         if sample_weight is None:
             weighted, largest = total, float(norms.max()) + rate
         else:
@@ -65,6 +67,23 @@ def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads:
             "(or the sample weights)"
         )
     return Scale(mean=mean, largest=largest, intercept_rate=rate, row_entries=entries / matrix.n_rows)
+
+
+# Entries that stand for all, and how far above the square of a large one an intercept may learn.
+_ENTRIES, _LARGEST_RATE = 512, 1e4
+
+
+def _high_square(matrix: _core.Matrix) -> float:
+    """Return the third quartile of the squares that are not zero, by some of them; infinite if these all are."""
+    arrays = matrix.arrays
+    entries = (arrays[2] if isinstance(arrays, tuple) else arrays).reshape(-1)
+    stride = len(entries) // _ENTRIES or 1
+    while math.gcd(stride, matrix.n_features) > 1:  # all columns have their turn
+        stride += 1
+    entries = np.abs(entries[::stride])
+    entries = entries[entries > 0]
+    third = 3 * len(entries) // 4
+    return float(np.partition(entries, third)[third]) ** 2 if len(entries) else math.inf
 
 
 # So many blocks leave enough randomness; rows of so large a block are read as fast as all in memory order.
@@ -196,4 +215,4 @@ class Sample:
 
     def weights(self, whole: Problem, weights: NDArray[Any]) -> NDArray[Any]:
         """Return a copy of the weights of these features, and of what belongs to none, such as an intercept."""
-        return weights[whole.layout.on(self.features)]
+        return weights.copy() if isinstance(self.features, slice) else weights[whole.layout.on(self.features)]

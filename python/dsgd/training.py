@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from dsgd.algorithms import Algorithm, EpochEnd, Task
 from dsgd.callbacks import Callback
+from dsgd.divergence import Watch, warn_if_useless
 from dsgd.errors import DivergedError
 from dsgd.history import History, Record
 from dsgd.models import Model
@@ -22,14 +22,10 @@ from dsgd.progress import ProgressReport
 from dsgd.result import Evaluation
 from dsgd.stopping import STANDSTILLS, StoppingRule
 
-__all__ = ["explosion_bound", "train"]
+__all__ = ["take_over_cuts", "train"]
 
 _LOG = logging.getLogger("dsgd")
 
-# An objective so many times that of the best constant (and of the starting weights) is taken for a divergence.
-_EXPLOSION = 10.0
-# An epoch that is begun anew may go so far above where it begins.
-_REGAIN = 1.5
 # Ten cuts make the step a million times smaller.
 _STEP_CUT, _MAX_CUTS = 0.25, 10
 
@@ -112,6 +108,9 @@ def train(
                 stacklevel=3,
             )
     np.copyto(model.weights, recorded if best is None else best)
+    # The others were watched.
+    if best is None and history and (algorithm.capabilities.dual or tasks[0].cuts > _MAX_CUTS):
+        warn_if_useless(tasks, history[-1].objective, stacklevel=4)
     return history, reason or "max_epochs"
 
 
@@ -129,8 +128,10 @@ def _records(
     An epoch that diverges is taken back to the weights `recorded` and begun anew with a smaller step.
     """
     max_epochs = tasks[0].max_epochs
-    epoch, cuts, seconds = tasks[0].start_epoch, 0, time.perf_counter() - begin
-    bound = explosion_bound(tasks) if evaluate_every > 0 else math.inf
+    epoch, seconds = tasks[0].start_epoch, time.perf_counter() - begin
+    watch = Watch(tasks)
+    if algorithm.capabilities.dual or tasks[0].cuts > _MAX_CUTS:
+        watch.give_up()  # a dual method ascends however bad its primal weights are
     diverged = True
     while diverged:
         diverged = False
@@ -143,16 +144,11 @@ def _records(
                     task.shrink_unseen(epoch, algorithm.batch_rows)
             seconds += time.perf_counter() - start
             evaluate = evaluate_every > 0 and ((epoch + 1) % evaluate_every == 0 or epoch + 1 == max_epochs)
-            loss, objective = _losses(tasks, ends) if evaluate else (None, None)
-            diverged = not np.isfinite(model.weights).all() or (
-                objective is not None and _exploded(tasks, objective, bound)
-            )
+            loss, objective = _losses(tasks, ends) if evaluate or _summed(ends) else (None, None)
+            diverged = not np.isfinite(model.weights).all() or watch.exploded(objective, recorded)
             if diverged:
                 np.copyto(model.weights, recorded)
-                cuts += 1
-                _cut_step(tasks, epoch, cuts, ends[0].step_size)
-                # The losses of an epoch may be small where its end is not: where the next one begins is no explosion.
-                bound = max(bound, _REGAIN * _value(tasks)) if evaluate_every > 0 else bound
+                _cut_step(algorithm, tasks, epoch, ends[0].step_size, watch)
                 break
             epoch += 1
             yield Record(
@@ -160,8 +156,8 @@ def _records(
                 effective_passes=ends[0].effective_passes,
                 seconds=seconds,
                 step_size=ends[0].step_size,
-                objective=objective,
-                loss=loss,
+                objective=objective if evaluate else None,
+                loss=loss if evaluate else None,
                 score=evaluation.score(model) if evaluate and evaluation is not None else None,
                 gap=_gap(ends),
                 delay=ends[0].delay,
@@ -175,35 +171,16 @@ def _gap(ends: Sequence[EpochEnd]) -> float | None:
     return max(gaps) if len(gaps) == len(ends) else None
 
 
+def _summed(ends: Sequence[EpochEnd]) -> bool:
+    """Whether the losses of an epoch are known anyhow."""
+    return all(end.loss is not None for end in ends)
+
+
 def _losses(tasks: Sequence[Task], ends: Sequence[EpochEnd]) -> tuple[float, float]:
     """Return mean loss and objective of the problems, from the losses of an epoch where the algorithm summed them."""
     losses = [task.mean_loss() if end.loss is None else end.loss for task, end in zip(tasks, ends, strict=True)]
     loss = sum(losses) / len(tasks)
     return loss, loss + sum(task.penalty() for task in tasks) / len(tasks)
-
-
-def _exploded(tasks: Sequence[Task], objective: float, bound: float) -> bool:
-    """Whether an objective is that of a divergence; losses of an epoch may be large where its end is not."""
-    return not objective <= bound and not _value(tasks) <= bound
-
-
-def _value(tasks: Sequence[Task]) -> float:
-    """Return the mean objective of the problems at the weights as they are."""
-    return sum(task.value() for task in tasks) / len(tasks)
-
-
-def explosion_bound(tasks: Sequence[Task]) -> float:
-    """Return the objective from which on a run has diverged."""
-    problems = [task.problem for task in tasks]
-    if any(problem.loss.scale_free or not problem.loss.explodes for problem in problems):
-        return math.inf
-    constant, zero = np.mean([problem.loss.trivial_losses(problem) for problem in problems], axis=0)
-    start = np.mean([task.value() for task in tasks]) if any(task.weights.any() for task in tasks) else zero
-    # The constant model may be perfect; rounding is no explosion.
-    bound = _EXPLOSION * float(max(start, constant, 1e-6 * zero))
-    if not math.isfinite(bound):
-        raise DivergedError("the objective is not finite before the first epoch: scale the data")
-    return bound
 
 
 def _go_on_smaller(tasks: Sequence[Task]) -> bool:
@@ -214,9 +191,32 @@ def _go_on_smaller(tasks: Sequence[Task]) -> bool:
     return any(step is not None for step in steps)
 
 
-def _cut_step(tasks: Sequence[Task], epoch: int, cuts: int, step_size: float) -> None:
-    """Make the step smaller, and warn if somebody chose it, or give up."""
+def take_over_cuts(tasks: Sequence[Task], cuts: int) -> None:
+    """Begin with the step that earlier epochs, of another call, were cut to."""
+    for task in tasks:
+        task.cuts = cuts
+        task.step_size *= _STEP_CUT**cuts if cuts <= _MAX_CUTS else 1.0
+
+
+def _cut_step(algorithm: Algorithm, tasks: Sequence[Task], epoch: int, step_size: float, watch: Watch) -> None:
+    """Make the step smaller, and warn if somebody chose it; or give up, the watch or the fit."""
+    cuts, loss = tasks[0].cuts + 1, tasks[0].problem.loss
     what = f"epoch {epoch + 1} diverged with step size {step_size:g}"
+    if algorithm.capabilities.dual and not algorithm.capabilities.stochastic:
+        raise DivergedError(
+            f"epoch {epoch + 1} of algo {algorithm.name!r} ended at weights that are not finite: scale "
+            "the data, or take a larger alpha"
+        )
+    for task in tasks:
+        task.cuts = cuts
+        task.average = None  # it begins anew
+    if cuts == _MAX_CUTS + 1 and tasks[0].rule_of_thumb and not loss.steep:
+        # The slope of such a loss is bounded: large weights are a matter of scale, and scikit-learn goes on as well.
+        for task in tasks:
+            task.step_size *= _STEP_CUT**-_MAX_CUTS
+        watch.give_up()
+        _LOG.info("%s, after %d cuts of the step; the schedule is kept as it is", what, _MAX_CUTS)
+        return
     if cuts > _MAX_CUTS:
         raise DivergedError(
             f"{what}, after {_MAX_CUTS} cuts of the step: weights or objective are not finite or explode; "
@@ -224,7 +224,6 @@ def _cut_step(tasks: Sequence[Task], epoch: int, cuts: int, step_size: float) ->
         )
     for task in tasks:
         task.step_size *= _STEP_CUT
-        task.average = None  # it begins anew
     message = (
         f"{what}; taken back and begun anew with {step_size * _STEP_CUT:g}: a smaller step_size, or scaled data, would "
         "save the time"

@@ -147,6 +147,8 @@ class Task:
         The relative duality gap that is good enough.
     passes : float
         Effective passes so far, of an algorithm whose epochs differ in them.
+    cuts : int
+        How often the step was cut so far, because an epoch diverged.
     """
 
     problem: Problem
@@ -165,6 +167,7 @@ class Task:
     sum_loss: bool = False
     gap_tol: float | None = None
     passes: float = 0.0
+    cuts: int = 0
 
     @property
     def n_samples(self) -> int:

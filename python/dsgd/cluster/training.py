@@ -25,6 +25,7 @@ from dsgd.cluster.simulation import Simulation
 from dsgd.cluster.supervision import LocalRun
 from dsgd.cluster.trace import Trace
 from dsgd.data.partition import deal
+from dsgd.divergence import Watch
 from dsgd.errors import ConfigError, DivergedError
 from dsgd.history import History, Record
 from dsgd.models import Model
@@ -32,7 +33,6 @@ from dsgd.progress import ProgressReport
 from dsgd.result import Evaluation
 from dsgd.step_search import choose_steps
 from dsgd.stopping import Stopping
-from dsgd.training import explosion_bound
 
 __all__ = ["assignment", "check_cluster", "choose_step", "train_on_cluster"]
 
@@ -144,7 +144,8 @@ class _Recorder:
         self._evaluates = evaluates
         self._begin = begin
         self._evaluating = 0.0
-        self._bound = explosion_bound([task]) if evaluates else math.inf
+        self._watch = Watch([task])
+        self._before = task.weights[None].copy()
 
     @property
     def weights(self) -> NDArray[Any]:
@@ -159,8 +160,9 @@ class _Recorder:
             raise DivergedError(self._diverged(state, "the weights are not finite"))
         np.copyto(self._model.weights[0], weights)
         objective = self._task.value() if self._evaluates else None
-        if objective is not None and not objective <= self._bound:
-            raise DivergedError(self._diverged(state, f"the objective is {objective:g}"))
+        if self._watch.exploded(objective, self._before):
+            raise DivergedError(self._diverged(state, f"the objective is {self._task.value():g}"))
+        np.copyto(self._before, weights)
         score = self._evaluation.score(self._model) if self._evaluates and self._evaluation is not None else None
         epochs = state.clock * self._work.passes_per_clock
         self.history.append(

@@ -27,7 +27,7 @@ from dsgd.parameters import ParameterLayout
 from dsgd.problem import measure
 from dsgd.result import Evaluation
 from dsgd.stopping import Standstill
-from dsgd.training import train
+from dsgd.training import take_over_cuts, train
 
 __all__ = ["Rows", "SgdEstimator"]
 
@@ -112,7 +112,8 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         n_rows = rows.X.shape[0]
         index, offset = divmod(int(t) - 1, n_rows)
         job = job_of(self, n_rows, max_epochs=index + 1, start_epoch=index, offset=offset)
-        self._train(job, rows, None, weights, fresh=fresh, averages=getattr(self, "_averages", ()))
+        cuts = () if fresh else getattr(self, "_cuts", ())
+        self._train(job, rows, None, weights, fresh=fresh, averages=getattr(self, "_averages", ()), cuts=cuts)
         self.t_ = t + n_rows
 
     def _start(self, rows: Rows, coef: Any, intercept: Any) -> NDArray[Any]:
@@ -149,6 +150,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         *,
         fresh: bool,
         averages: Sequence[PolyakAverage] = (),
+        cuts: Sequence[int] = (),
         calls: FitCallbacks | None = None,
     ) -> None:
         """Train one problem after the other, as each ends by itself, and set the attributes."""
@@ -160,6 +162,8 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
             matrix, rows.targets, rows.sample_weight, weights, n_classes=n_classes, scale=scale, fresh=fresh
         )
         job.choose_steps(tasks)
+        for task, so_far in zip(tasks, cuts, strict=False):
+            take_over_cuts([task], so_far)
         average = getattr(job.algorithm, "average", False)
         if average:
             for task, begun in zip(tasks, averages, strict=False):
@@ -189,6 +193,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
                 )
             epochs.append(len(history))
         self.n_iter_ = max(epochs)
+        self._cuts = [task.cuts for task in tasks]
         for name, value in self._attributes(weights).items():
             setattr(self, name, value)
         self._averages = [task.average for task in tasks if task.average is not None] if average else []
