@@ -83,7 +83,8 @@ def _high_square(matrix: _core.Matrix) -> float:
     entries = np.abs(entries[::stride])
     entries = entries[entries > 0]
     third = 3 * len(entries) // 4
-    return float(np.partition(entries, third)[third]) ** 2 if len(entries) else math.inf
+    high = float(np.partition(entries, third)[third]) if len(entries) else math.inf
+    return high * high
 
 
 # So many blocks leave enough randomness; rows of so large a block are read as fast as all in memory order.
