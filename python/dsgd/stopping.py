@@ -41,19 +41,22 @@ class StoppingRule(Protocol):
 
 
 class Standstill:
-    """scikit-learn's rule: for `patience` epochs nothing better than the best by at least `tol`. For one fit.
+    """scikit-learn's rule: for `patience` epochs nothing better than the best by at least a gain. For one fit.
 
     Parameters
     ----------
     tol : float or None
-        In units of the mean loss or of the score; None: never.
+        That gain, in units of the mean loss or of the score; None: never.
+    share : float
+        More of it, as a share of the best.
     patience : int
     on_score : bool
         Whether the score on the evaluation set counts, rather than the mean loss of training, without the penalty.
     """
 
-    def __init__(self, *, tol: float | None, patience: int, on_score: bool) -> None:
+    def __init__(self, *, tol: float | None, patience: int, on_score: bool, share: float = 0.0) -> None:
         self._tol = tol
+        self._share = share
         self._patience = patience
         self._on_score = on_score
         self._best = -math.inf
@@ -67,7 +70,8 @@ class Standstill:
         if len(history) == since + 1:
             self._waited = 0
         gain = value if self._on_score else -value
-        self._waited = self._waited + 1 if gain < self._best + self._tol else 0
+        least = self._tol + self._share * abs(self._best) if math.isfinite(self._best) else 0.0
+        self._waited = self._waited + 1 if gain < self._best + least else 0
         self._best = max(self._best, gain)
         if self._waited < self._patience:
             return None

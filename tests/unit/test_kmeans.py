@@ -311,6 +311,51 @@ def test_centres_that_stand_still_end_the_fit() -> None:
     assert model.n_steps_ == model.n_iter_
 
 
+def test_passes_that_gain_little_end_the_fit() -> None:
+    X = np.random.default_rng(0).normal(size=(20_000, 5))
+    few, many = (dsgd.KMeans(8, random_state=0, max_no_improvement=n).fit(X) for n in (10, 10**9))
+    assert few.n_iter_ <= 8
+    assert many.n_iter_ == 100
+    assert few.inertia_ < 1.01 * many.inertia_
+
+
+@pytest.mark.parametrize("change", [{"tol": 0.1, "max_no_improvement": None}, {"max_no_improvement": 1}], ids=str)
+def test_a_fit_says_why_it_ended(change: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    model = dsgd.KMeans(K, random_state=0, batch_size=20, verbose=1, **change).fit(DENSE)
+    why = "small centers change" if "tol" in change else "lack of improvement in inertia"
+    assert f"Converged ({why}) at pass {model.n_iter_}/100" in capsys.readouterr().out
+    dsgd.KMeans(K, random_state=0, batch_size=20, **change).fit(DENSE)
+    assert capsys.readouterr().out == ""
+
+
+def test_tol_is_that_of_a_mini_batch() -> None:
+    shared: dict[str, Any] = {"max_no_improvement": None, "random_state": 0, "init": START, "n_init": 1}
+    models = [
+        dsgd.KMeans(K, algo=Minibatch(batch_size=15), batch_size=size, tol=tol, **shared).fit(DENSE)
+        for size, tol in ((15, 1e-3), (N_ROWS, 1e-1), (N_ROWS, 1e-3))
+    ]
+    assert models[0].n_iter_ == models[1].n_iter_ < models[2].n_iter_
+
+
+@pytest.mark.parametrize("algo", ["minibatch", "sgd", "batch", "hogwild"])
+def test_the_unit_of_the_weights_does_not_matter(algo: str) -> None:
+    weights = np.random.default_rng(0).uniform(0.5, 2, N_ROWS)
+    settings: dict[str, Any] = {"n_clusters": K, "algo": algo, "random_state": 0, "batch_size": 20}
+    one = dsgd.KMeans(**settings).fit(DENSE, sample_weight=weights)
+    other = dsgd.KMeans(**settings).fit(DENSE, sample_weight=1000 * weights)
+    np.testing.assert_allclose(other.cluster_centers_, one.cluster_centers_, rtol=1e-9)
+    assert other.inertia_ == pytest.approx(1000 * one.inertia_)
+    assert other.inertia_ == pytest.approx(-other.score(DENSE, sample_weight=1000 * weights))
+
+
+def test_steps_are_counted_as_scikit_learn_counts_them() -> None:
+    model = dsgd.KMeans(K, batch_size=30, max_no_improvement=None, max_iter=7, random_state=0).fit(DENSE)
+    assert model.n_steps_ == 7 * N_ROWS // 30
+    model.partial_fit(DENSE)
+    assert model.n_steps_ == 7 * N_ROWS // 30 + -(-N_ROWS // 30)
+    assert dsgd.KMeans(K, algo="sgd", max_iter=2, max_no_improvement=None).fit(DENSE).n_steps_ == 2 * N_ROWS
+
+
 def test_starts_come_from_rows_that_have_a_weight() -> None:
     X = np.random.default_rng(0).standard_normal((2000, 3))
     weight = np.zeros(2000)

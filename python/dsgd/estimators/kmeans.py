@@ -56,10 +56,12 @@ class KMeans(MiniBatchKMeans):
         Whether `fit` sets `labels_`, and `inertia_` to that of the centres at its end.
     random_state : int, RandomState or None, default=None
     tol : float, default=0.0
-        Stop after a pass that moves the centres by squares of `tol` times the mean variance of the features in all.
+        Stop after a pass in which a mini-batch moves the centres, in the mean, by squares of `tol` times the mean
+        variance of the features in all.
     max_no_improvement : int or None, default=10
-        Stop after passes of so many batches in which the loss of the rows, as they were drawn, did not improve. With
-        None and ``tol=0`` steps fall to zero over `max_iter` passes, else as 1 / (1 + passes).
+        Stop after passes of so many batches in which the loss of the rows, as they were drawn, did not improve by
+        0.3 % (with ``algo="batch"``: at all). With None and ``tol=0`` steps fall to zero over `max_iter` passes, else
+        as 1 / (1 + passes).
     init_size : int or None, default=None
         Rows that the centres are drawn from; by default three batches.
     n_init : "auto" or int, default="auto"
@@ -80,7 +82,7 @@ class KMeans(MiniBatchKMeans):
     n_iter_ : int
         Passes.
     n_steps_ : int
-        Mini-batches; rows of ``algo="sgd"`` and ``"hogwild"``, passes of ``"batch"``.
+        Full mini-batches in the rows of all passes; rows of ``algo="sgd"`` and ``"hogwild"``, passes of ``"batch"``.
     n_features_in_, feature_names_in_
         As of every estimator.
 
@@ -165,8 +167,11 @@ class KMeans(MiniBatchKMeans):
         centres = self._best_start(X, weight, random)
         open_ended = self.max_no_improvement is not None or self.tol > 0
         job = self._job(random, self.max_iter, schedule=InverseTime() if open_ended else Linear())
-        self._train(job, X, weight, centres)
-        self.n_steps_ = self.n_iter_ * _steps_of_pass(job, X.shape[0])
+        # Steps are as long as weights are large: those of a fit do not depend on their unit.
+        unit = 1.0 if weight is None else float(weight.mean(dtype=np.float64)) or 1.0
+        self._train(job, X, None if weight is None else weight / weight.dtype.type(unit), centres)
+        self.inertia_ *= unit
+        self.n_steps_ = self.n_iter_ * X.shape[0] // _rows_of_step(job, X.shape[0])
         self.t_ = 1 + self.n_iter_ * X.shape[0]
         return self
 
@@ -195,7 +200,7 @@ class KMeans(MiniBatchKMeans):
         index, offset = divmod(t - 1, n_rows)
         job = self._job(random, index + 1, schedule=InverseTime(), start_epoch=index, offset=offset)
         self._train(job, X, weight, centres)
-        self.n_steps_ = getattr(self, "n_steps_", 0) + _steps_of_pass(job, n_rows)
+        self.n_steps_ = getattr(self, "n_steps_", 0) + -(-n_rows // _rows_of_step(job, n_rows))
         self.t_ = t + n_rows
         return self
 
@@ -326,16 +331,22 @@ class KMeans(MiniBatchKMeans):
         [task] = job.tasks(matrix, target, weight, weights, n_classes=0, scale=scale, fresh=False)
         job.choose_steps([task])
         model = KMeansModel(weights=weights, loss=losses.KMeans(self.n_clusters), classes=None)
-        patience = self.max_no_improvement
+        patience, stochastic = self.max_no_improvement, job.algorithm.capabilities.stochastic
+        steps = max(1.0, X.shape[0] / self.batch_size) if stochastic else 1.0
         passes = 1 if patience is None else max(1, -(-patience * self.batch_size // X.shape[0]))
-        history, _ = train(
+        history, reason = train(
             job.algorithm,
             [task],
             model,
             None,
-            Standstill(tol=None if patience is None else 0.0, patience=passes, on_score=False),
+            Standstill(
+                tol=None if patience is None else 0.0,
+                share=_LEAST_GAIN if stochastic else 0.0,
+                patience=passes,
+                on_score=False,
+            ),
             int(self._looks_at_losses),
-            [_Moved(getattr(self, "_tol", 0.0), weights.copy())],
+            [_Moved(getattr(self, "_tol", 0.0) * steps, weights.copy())],
             bool(self.verbose),
             begin,
             keep_interrupted=False,
@@ -343,6 +354,9 @@ class KMeans(MiniBatchKMeans):
         self.cluster_centers_ = np.ascontiguousarray(model.centres)
         self._n_features_out = self.n_clusters
         self.n_iter_ = len(history)
+        if self.verbose and reason in _REASONS:
+            # On standard output, as scikit-learn has it.
+            print(f"Converged ({_REASONS[reason]}) at pass {self.n_iter_}/{self.max_iter}")  # noqa: T201
         self._set_labels(task, history[-1].loss)
 
     def _set_labels(self, task: Task, loss: float | None) -> None:
@@ -353,12 +367,23 @@ class KMeans(MiniBatchKMeans):
         self.inertia_ = 2 * task.n_samples * error
 
 
-def _steps_of_pass(job: Job, n_rows: int) -> int:
-    return -(-n_rows // min(job.algorithm.batch_rows, n_rows)) if job.algorithm.capabilities.stochastic else 1
+# A mini-batch fit goes on for passes that improve the loss by this part of it at least. Where every improvement counts,
+# fits on five small data sets took 3 to 20 times as many passes, and ended 0.1 to 0.4 % lower.
+_LEAST_GAIN = 0.003
+
+_REASONS = {"tol": "lack of improvement in inertia", "callback": "small centers change"}
+"""What ends a fit before its last pass, in the words of scikit-learn."""
+
+
+def _rows_of_step(job: Job, n_rows: int) -> int:
+    return min(job.algorithm.batch_rows, n_rows) if job.algorithm.capabilities.stochastic else n_rows
 
 
 class _Moved:
-    """A callback that ends a fit when the centres move by squares of `tol` or less in a pass."""
+    """A callback that ends a fit when the centres move by squares of `tol` or less in a pass.
+
+    Steps to and fro add up in their squares, so the `tol` of a pass is that of a step times the steps.
+    """
 
     def __init__(self, tol: float, before: NDArray[Any]) -> None:
         self._tol = tol
