@@ -46,7 +46,7 @@ class DataError(DsgdError, ValueError):
         self.column = column
 
 
-class DivergedError(DsgdError):
+class DivergedError(DsgdError, ValueError):
     """The weights became infinite or not a number; no model is returned."""
 
 

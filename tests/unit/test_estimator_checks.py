@@ -18,7 +18,8 @@ ESTIMATORS = [
     SGDClassifier(max_iter=5),
     SGDClassifier(max_iter=20, loss="log_loss", average=True),
     SGDClassifier(max_iter=20, loss="modified_huber", penalty="elasticnet", learning_rate="adaptive"),
-    SGDClassifier(max_iter=20, loss="perceptron", penalty=None, learning_rate="constant", eta0=1.0, shuffle=False),
+    SGDClassifier(max_iter=20, loss="perceptron", penalty=None, learning_rate="adaptive", eta0=1.0, shuffle=False),
+    SGDClassifier(max_iter=20, loss="log_loss", learning_rate="constant", average=7),
     SGDClassifier(max_iter=20, learning_rate="pa2"),
     SGDClassifier(
         max_iter=20, algo=Minibatch(batch_size=4), n_jobs=2, loss="squared_error", learning_rate="invscaling"

@@ -16,11 +16,20 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from dsgd.averaging import PolyakAverage
+from dsgd.callbacks import Callback
 from dsgd.data.inputs import as_matrix, check_columns
 from dsgd.data.targets import as_initial_weights
-from dsgd.errors import ConfigError, DataError
+from dsgd.errors import ConfigError, DataError, DivergedError
 from dsgd.estimators.callbacks import CallbackSupportMixin, FitCallbacks
-from dsgd.estimators.translate import job_of, loss_of
+from dsgd.estimators.on_threads import on_threads
+from dsgd.estimators.translate import (
+    exact_steps,
+    job_of,
+    loss_of,
+    problems_at_once,
+    takes_exact_steps,
+    words_of_scikit_learn,
+)
 from dsgd.job import Job
 from dsgd.models import MODELS
 from dsgd.parameters import ParameterLayout
@@ -45,8 +54,28 @@ class Rows(NamedTuple):
         return Rows(self.X[mask], np.ascontiguousarray(self.targets[:, mask]), weight)
 
 
+def _beside_the_average(name: str, *, last: bool) -> property:
+    """Return the property that scikit-learn's estimators have with `average` only: the last weights, or their mean."""
+
+    def of(estimator: SgdEstimator) -> NDArray[Any]:
+        averages: Sequence[PolyakAverage] = getattr(estimator, "_averages", ())
+        if not averages:
+            raise AttributeError(f"there is no average: average={estimator.average!r}")
+        if last:
+            return estimator._attributes(np.stack([each.iterate for each in averages]))[name]
+        value: NDArray[Any] = getattr(estimator, name)
+        return value if averages[0].steps > 0 else np.zeros_like(value)
+
+    return property(of)
+
+
 class SgdEstimator(CallbackSupportMixin, BaseEstimator):
     """The half that is dsgd's: the other base of an estimator is scikit-learn's of the same name."""
+
+    _standard_coef = _beside_the_average("coef_", last=True)
+    _standard_intercept = _beside_the_average("intercept_", last=True)
+    _average_coef = _beside_the_average("coef_", last=False)
+    _average_intercept = _beside_the_average("intercept_", last=False)
 
     @property
     def _labels(self) -> NDArray[np.float64] | None:
@@ -59,6 +88,11 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         if scipy.sparse.issparse(X):
             check_columns(X)  # before there is a weight for every column
         if sample_weight is not None:
+            if self.early_stopping and (np.asarray(sample_weight) == 0).all():
+                raise DataError(
+                    "The sample weights for validation set are all zero, consider using a different random state. "
+                    "Those for the training set are, too: there is nothing to train on."
+                )
             sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
         return X, y, sample_weight
 
@@ -86,9 +120,17 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         calls.end()
         if self.tol is not None and self.n_iter_ == self.max_iter:
             warnings.warn(
-                f"max_iter={self.max_iter} epochs ended before there was no progress for n_iter_no_change="
-                f"{self.n_iter_no_change} of them; more may improve the fit",
+                "Maximum number of iteration reached before convergence. Consider increasing max_iter to improve the "
+                f"fit. (max_iter={self.max_iter} epochs ended before n_iter_no_change={self.n_iter_no_change} of them "
+                "made no progress.)",
                 ConvergenceWarning,
+                stacklevel=4,
+            )
+        if self.power_t < 0:
+            warnings.warn(
+                "Negative values for `power_t` are deprecated in version 1.8 and will raise an error in 1.10. Use "
+                "values in the range [0.0, inf) instead.",
+                FutureWarning,
                 stacklevel=4,
             )
 
@@ -125,12 +167,18 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         if coef is not None:
             given = np.asarray(coef.toarray() if scipy.sparse.issparse(coef) else coef)
             if given.shape != (n_rows, n_features) and (n_rows > 1 or given.shape != (n_features,)):
-                raise DataError(f"coef_init has shape {given.shape}; it must be ({n_rows}, {n_features})")
+                raise DataError(
+                    f"Provided coef_init does not match dataset: it has shape {given.shape}, and must be "
+                    f"({n_rows}, {n_features})"
+                )
             start[:, :-1] = given
         if intercept is not None:
             given = np.asarray(intercept)
             if given.shape != (n_rows,) and (n_rows > 1 or given.shape != ()):
-                raise DataError(f"intercept_init has shape {given.shape}; it must be ({n_rows},)")
+                raise DataError(
+                    f"Provided intercept_init does not match dataset: it has shape {given.shape}, and must be "
+                    f"({n_rows},)"
+                )
             if given.any() and not self.fit_intercept:
                 raise ConfigError(f"intercept_init is {given.tolist()}, but fit_intercept=False; leave one of them out")
             start[:, -1] = given
@@ -156,7 +204,11 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         """Train one problem after the other, as each ends by itself, and set the attributes."""
         begin = time.perf_counter()
         matrix = as_matrix(rows.X, job.n_threads)
-        scale = measure(matrix, rows.sample_weight, job.n_threads)
+        with words_of_scikit_learn(DataError, " at epoch #1"):
+            scale = measure(matrix, rows.sample_weight, job.n_threads)
+        if takes_exact_steps(job):
+            job, scale = exact_steps(job, scale, sparse=scipy.sparse.issparse(rows.X))
+            fresh = False  # scikit-learn starts from zeros
         n_classes = 0 if self._labels is None else len(self.classes_)
         tasks = job.tasks(
             matrix, rows.targets, rows.sample_weight, weights, n_classes=n_classes, scale=scale, fresh=fresh
@@ -169,8 +221,9 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
             for task, begun in zip(tasks, averages, strict=False):
                 task.average = begun.go_on(task.weights)
         evaluate_every = int(calls is not None and (self.tol is not None or self.verbose > 0))
-        epochs = []
-        for k, task in enumerate(tasks):
+
+        def train_problem(k: int, ended: Sequence[Callback]) -> int:
+            task = tasks[k]
             description = {"fit_intercept": job.fit_intercept}
             model = MODELS[job.loss.model].from_description(description, weights[k : k + 1], job.loss, self._labels)
             stopping = Standstill(tol=self.tol, patience=self.n_iter_no_change, on_score=held_out is not None)
@@ -186,13 +239,17 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
                     evaluation,
                     stopping,
                     evaluate_every,
-                    callbacks,
+                    [*callbacks, *ended],
                     bool(self.verbose),
                     begin,
                     keep_interrupted=False,
                 )
-            epochs.append(len(history))
-        self.n_iter_ = max(epochs)
+            return len(history)
+
+        # A display on standard error, and callbacks, are made for one problem after the other.
+        at_once = 1 if self.verbose or getattr(self, "_skl_callbacks", None) else problems_at_once(self)
+        with words_of_scikit_learn(DivergedError):
+            self.n_iter_ = max(on_threads(train_problem, len(tasks), at_once))
         self._cuts = [task.cuts for task in tasks]
         for name, value in self._attributes(weights).items():
             setattr(self, name, value)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn import linear_model
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 
@@ -26,7 +26,8 @@ __all__ = ["SGDClassifier"]
 def _has_probabilities(estimator: Any) -> bool:
     if estimator.loss not in ("log_loss", "logistic", "modified_huber", "softmax"):
         raise AttributeError(
-            f"loss {estimator.loss!r} has no probabilities; use 'log_loss', 'modified_huber' or 'softmax'"
+            f"probability estimates are not available for loss={estimator.loss!r}; use 'log_loss', 'modified_huber' "
+            "or 'softmax'"
         )
     return True
 
@@ -62,14 +63,16 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
     epsilon : float, default=0.1
         Width of the losses that have one.
     n_jobs : int or None, default=None
-        Threads: None is 1, -1 all that the process may use. More than one is Hogwild!, whose result differs from run
-        to run.
+        Threads: None is 1, -1 all that the process may use. With three classes or more, and as many as threads, every
+        class is trained by one thread, with the result of ``n_jobs=1``. Otherwise more than one thread is Hogwild!,
+        whose result differs from run to run.
     random_state : int, RandomState or None, default=None
     learning_rate : {"optimal", "constant", "invscaling", "adaptive", "pa1", "pa2"}, default="optimal"
+        The steps of ``"constant"`` are scikit-learn's, on the intercept too, and start from zeros.
     eta0 : float, default=0.01
         First step of the others than ``"optimal"``.
     power_t : float, default=0.5
-        At least 0; for ``"invscaling"``.
+        For ``"invscaling"``. Values below 0 are deprecated, as in scikit-learn.
     early_stopping : bool, default=False
         Hold out a part of the data, by class, and watch the score on it.
     validation_fraction : float, default=0.1
@@ -80,10 +83,10 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
         not only of their own.
     warm_start : bool, default=False
     average : bool or int, default=False
-        Not for Hogwild!.
+        Whether the weights are the mean of those after each sample, or from which sample on. Not for Hogwild!.
     algo : str or Algorithm, default="auto"
-        Who trains: a name or an object of `dsgd.algorithms`. ``"auto"`` is ``"sgd"`` on one thread and ``"hogwild"``
-        on more.
+        Who trains: a name or an object of `dsgd.algorithms`. ``"auto"`` is ``"sgd"`` where one thread trains a problem,
+        and ``"hogwild"`` where several do.
 
     Attributes
     ----------
@@ -100,10 +103,8 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
 
     Raises
     ------
-    ConfigError, DataError
-        Both are a ValueError.
-    DivergedError
-        If no step is small enough; see `dsgd.fit`.
+    ConfigError, DataError, DivergedError
+        Each is a ValueError; the last if no step is small enough, see `dsgd.fit`.
 
     Examples
     --------
@@ -118,7 +119,6 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **linear_model.SGDClassifier._parameter_constraints,
         "loss": [StrOptions({*linear_model.SGDClassifier.loss_functions, *OWN_NAMES.values(), "softmax"})],
-        "power_t": [Interval(Real, 0, None, closed="left")],
         "n_jobs": [Integral, None],
         "algo": [StrOptions({"auto", *REGISTRY}), Algorithm],
     }
@@ -239,8 +239,10 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
         self._more_validate_params(for_partial_fit=first)
         if first and isinstance(self.class_weight, str):
             raise ConfigError(
-                "class_weight 'balanced' is not supported for partial_fit, which sees a part of the data; compute the "
-                "weights with sklearn.utils.class_weight.compute_class_weight and pass them as a dict"
+                "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, use "
+                "compute_class_weight('balanced', classes=classes, y=y). In place of y you can use a large enough "
+                "sample of the full training set target to properly estimate the class frequency distributions. Pass "
+                "the resulting weights as the class_weight parameter."
             )
         X, y, sample_weight = self._checked(X, y, sample_weight, reset=first)
         _check_partial_fit_first_call(self, classes)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn import linear_model
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
 from dsgd.algorithms import REGISTRY, Algorithm
 from dsgd.data.targets import as_sample_weight
@@ -23,7 +23,7 @@ class SGDRegressor(SgdEstimator, linear_model.SGDRegressor):
 
     Parameters, defaults and attributes are those of the installed `sklearn.linear_model.SGDRegressor`, from which it
     derives; `dsgd.SGDClassifier` says what is different. One thing more: without `intercept_init` the intercept starts
-    at the constant that predicts y best, not at 0.
+    at the constant that predicts y best, not at 0, unless the steps are constant.
 
     Parameters
     ----------
@@ -75,7 +75,6 @@ class SGDRegressor(SgdEstimator, linear_model.SGDRegressor):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **linear_model.SGDRegressor._parameter_constraints,
         "loss": [StrOptions({*linear_model.SGDRegressor.loss_functions, "squared"})],
-        "power_t": [Interval(Real, 0, None, closed="left")],
         "n_jobs": [Integral, None],
         "algo": [StrOptions({"auto", *REGISTRY}), Algorithm],
     }

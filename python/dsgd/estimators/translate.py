@@ -1,16 +1,20 @@
-"""From scikit-learn's names to those of `dsgd.fit`."""
+"""From scikit-learn's names to those of `dsgd.fit`, and from the errors of `dsgd.fit` to scikit-learn's words."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from sklearn.utils import check_random_state
 
-from dsgd.algorithms import Algorithm, resolve_algorithm
-from dsgd.errors import ConfigError
+from dsgd.algorithms import Algorithm, Hogwild, Sgd, resolve_algorithm
+from dsgd.errors import ConfigError, DataError, DivergedError
 from dsgd.job import Job, penalty_strengths, threads_of
 from dsgd.losses import LOSSES, SKLEARN_NAMES, Logistic, Loss, Softmax
+from dsgd.problem import Scale
 from dsgd.schedules import (
     Adaptive,
     Constant,
@@ -22,7 +26,16 @@ from dsgd.schedules import (
 )
 from dsgd.threads import default_threads
 
-__all__ = ["OWN_NAMES", "job_of", "loss_of", "threads_of_jobs"]
+__all__ = [
+    "OWN_NAMES",
+    "exact_steps",
+    "job_of",
+    "loss_of",
+    "problems_at_once",
+    "takes_exact_steps",
+    "threads_of_jobs",
+    "words_of_scikit_learn",
+]
 
 OWN_NAMES = {theirs: ours for ours, theirs in SKLEARN_NAMES.items()}
 """What dsgd calls the losses that have another name in scikit-learn."""
@@ -48,7 +61,7 @@ def job_of(estimator: Any, n_rows: int, *, max_epochs: int, start_epoch: int = 0
     ConfigError
         For a combination of parameters that is not possible.
     """
-    threads = threads_of_jobs(estimator.n_jobs)
+    threads = 1 if problems_at_once(estimator) > 1 else threads_of_jobs(estimator.n_jobs)
     algorithm = _algorithm(estimator, threads, n_rows)
     own_step = estimator.learning_rate == "optimal" or not algorithm.capabilities.stochastic
     return Job(
@@ -77,8 +90,9 @@ def loss_of(estimator: Any) -> Loss:
 
 
 def _schedule(estimator: Any) -> Schedule:
-    if estimator.learning_rate == "invscaling" and estimator.power_t > 0:
-        return InverseScaling(power=float(estimator.power_t))
+    if estimator.learning_rate == "invscaling" and estimator.power_t != 0:
+        kind = InverseScaling if estimator.power_t > 0 else _Growing
+        return kind(power=float(estimator.power_t))
     if estimator.learning_rate == "optimal":
         return Optimal(alpha=float(estimator.alpha))
     schedules: dict[str, type[Schedule]] = {
@@ -89,6 +103,60 @@ def _schedule(estimator: Any) -> Schedule:
         "pa2": PassiveAggressive2,
     }
     return schedules[estimator.learning_rate]()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Growing(InverseScaling):
+    """step_size t^|power|: the meaning of a negative `power_t`, which scikit-learn 1.8 deprecated."""
+
+    def __post_init__(self) -> None:
+        """Accept a power that `InverseScaling` refuses."""
+
+
+def takes_exact_steps(job: Job) -> bool:
+    """Return whether steps are to be scikit-learn's: those of a user who names a constant step, on single samples."""
+    return type(job.schedule) is Constant and isinstance(job.algorithm, Sgd | Hogwild) and not job.loss.joint
+
+
+def exact_steps(job: Job, scale: Scale, *, sparse: bool) -> tuple[Job, Scale]:
+    """Return job and scale by which constant steps are scikit-learn's to rounding.
+
+    Those are explicit in L2, and the step of the intercept is that of the weights, or 0.01 of it for sparse data. The
+    implicit step s of the core, (w - s g x) / (1 + s alpha), is the explicit step eta, (1 - eta alpha) w - eta g x,
+    for s = eta / (1 - eta alpha); the rate of the intercept's step makes up for the difference. There is no such s
+    where eta alpha is 1 or more, and L1 has no explicit form: there the penalty is dsgd's own.
+    """
+    alpha_l1, alpha_l2 = job.alphas
+    step_size = job.step_size or 0.0  # a constant step is always named
+    shrinkage = 1 - step_size * alpha_l2
+    if alpha_l1 > 0 or shrinkage <= 0:
+        shrinkage = 1.0
+    job = dataclasses.replace(job, step_size=step_size / shrinkage)
+    return job, dataclasses.replace(scale, intercept_rate=shrinkage * (0.01 if sparse else 1.0))
+
+
+@contextlib.contextmanager
+def words_of_scikit_learn(kind: type[DataError | DivergedError], when: str = "") -> Iterator[None]:
+    """Say in an error of that kind, of data out of range or weights that diverge, what users of scikit-learn know."""
+    try:
+        yield
+    except kind as error:
+        raise kind(
+            f"Floating-point under-/overflow occurred{when}: {error}. Scaling input data with StandardScaler or "
+            "MinMaxScaler might help."
+        ) from error
+
+
+def problems_at_once(estimator: Any) -> int:
+    """Return how many one-vs-all problems are trained at the same time; more than one have one thread each.
+
+    That is the case where they keep all threads busy: then no two threads share weights, and the result is that of one
+    thread, bit for bit. A problem has all threads for itself where there are fewer problems, or an algorithm is named.
+    """
+    threads, n_classes = threads_of_jobs(estimator.n_jobs), len(getattr(estimator, "classes_", ()))
+    if n_classes < max(3, threads) or estimator.algo != "auto" or loss_of(estimator).joint:
+        return 1
+    return threads
 
 
 def threads_of_jobs(n_jobs: int | None) -> int:

@@ -1,0 +1,51 @@
+"""The problems of one fit, one after the other or several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from threading import Event
+
+from dsgd.callbacks import Callback
+from dsgd.history import Record
+from dsgd.models import Model
+
+__all__ = ["on_threads"]
+
+
+def on_threads(train_problem: Callable[[int, Sequence[Callback]], int], n_problems: int, at_once: int) -> list[int]:
+    """Train all problems, and return what `train_problem` returns of each.
+
+    Parameters
+    ----------
+    train_problem : callable
+        Is given the number of a problem, and callbacks that it is to call after every epoch.
+    n_problems : int
+    at_once : int
+        How many are trained at the same time, on a thread of Python each. The core lets go of the interpreter's lock
+        while it trains.
+
+    Returns
+    -------
+    list of int
+
+    Raises
+    ------
+    BaseException
+        The first error, or Ctrl-C; the problems that are being trained end after their epoch, the others do not begin.
+    """
+    if at_once == 1:
+        return [train_problem(number, ()) for number in range(n_problems)]
+    given_up = Event()
+
+    def end(record: Record, model: Model) -> bool:  # noqa: ARG001
+        return given_up.is_set()
+
+    with ThreadPoolExecutor(min(at_once, n_problems)) as pool:
+        running = [pool.submit(train_problem, number, [end]) for number in range(n_problems)]
+        try:
+            wait(running, return_when=FIRST_EXCEPTION)
+            return [each.result() for each in running if each.done()]
+        finally:
+            given_up.set()
+            pool.shutdown(wait=False, cancel_futures=True)
