@@ -145,7 +145,7 @@ class Problem:
     def penalty(self, coef: NDArray[Any]) -> float:
         """Return alpha R(w)."""
         alpha_l1, alpha_l2 = self.alphas
-        with np.errstate(over="ignore"):  # of weights that have diverged
+        with np.errstate(over="ignore", under="ignore"):  # weights may have diverged, or have been shrunk to almost 0
             # Not a dot product: a BLAS may wake threads for it, and wait for them.
             value = alpha_l2 / 2 * float(np.square(coef, dtype=np.float64).sum()) if alpha_l2 else 0.0
             return value + (alpha_l1 * float(np.abs(coef).sum(dtype=np.float64)) if alpha_l1 else 0.0)

@@ -14,6 +14,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 from problems import make_problem
 from sklearn import linear_model
+from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 
 from dsgd import SGDClassifier, SGDRegressor
@@ -152,3 +153,13 @@ def test_a_fit_of_sparse_arrays_of_the_new_kind_is_that_of_the_old() -> None:
         warnings.simplefilter("ignore", ConvergenceWarning)
         one, other = both("classifier", X, Y)[0], both("classifier", scipy.sparse.csr_array(X), Y)[0]
     assert (one.coef_ == other.coef_).all()
+
+
+@pytest.mark.parametrize("penalty", ["l2", "l1", "elasticnet"])
+def test_weights_that_vanish_are_no_error_where_numpy_raises_errors(penalty: Any) -> None:
+    """Their squares are less than the least number."""
+    X, y = load_iris(return_X_y=True)
+    model = SGDClassifier(alpha=1e5, learning_rate="constant", eta0=0.1, penalty=penalty, shuffle=False, max_iter=6)
+    with np.errstate(all="raise"):
+        model.set_params(tol=None).fit(X, y)
+    np.testing.assert_allclose(model.coef_, 0, atol=1e-9)

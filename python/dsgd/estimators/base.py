@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from dsgd.algorithms import Task
 from dsgd.averaging import PolyakAverage
 from dsgd.callbacks import Callback
 from dsgd.data.inputs import as_matrix, check_columns
@@ -203,17 +204,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> None:
         """Train one problem after the other, as each ends by itself, and set the attributes."""
         begin = time.perf_counter()
-        matrix = as_matrix(rows.X, job.n_threads)
-        with words_of_scikit_learn(DataError, " at epoch #1"):
-            scale = measure(matrix, rows.sample_weight, job.n_threads)
-        if takes_exact_steps(job):
-            job, scale = exact_steps(job, scale, sparse=scipy.sparse.issparse(rows.X))
-            fresh = False  # scikit-learn starts from zeros
-        n_classes = 0 if self._labels is None else len(self.classes_)
-        tasks = job.tasks(
-            matrix, rows.targets, rows.sample_weight, weights, n_classes=n_classes, scale=scale, fresh=fresh
-        )
-        job.choose_steps(tasks)
+        job, tasks = self._tasks(job, rows, weights, fresh=fresh)
         for task, so_far in zip(tasks, cuts, strict=False):
             take_over_cuts([task], so_far)
         average = getattr(job.algorithm, "average", False)
@@ -254,6 +245,21 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         for name, value in self._attributes(weights).items():
             setattr(self, name, value)
         self._averages = [task.average for task in tasks if task.average is not None] if average else []
+
+    def _tasks(self, job: Job, rows: Rows, weights: NDArray[Any], *, fresh: bool) -> tuple[Job, list[Task]]:
+        """Return a task for every problem, and their job: with scikit-learn's steps where it has them."""
+        matrix = as_matrix(rows.X, job.n_threads)
+        with words_of_scikit_learn(DataError, " at epoch #1"):
+            scale = measure(matrix, rows.sample_weight, job.n_threads)
+        if takes_exact_steps(job):
+            job, scale = exact_steps(job, scale, sparse=scipy.sparse.issparse(rows.X))
+            fresh = False  # scikit-learn starts from zeros
+        n_classes = 0 if self._labels is None else len(self.classes_)
+        tasks = job.tasks(
+            matrix, rows.targets, rows.sample_weight, weights, n_classes=n_classes, scale=scale, fresh=fresh
+        )
+        job.choose_steps(tasks)
+        return job, tasks
 
     def _attributes(self, weights: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return coef_ and intercept_ in the shapes of scikit-learn, in memory of their own."""
