@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from dsgd.checks import shown
 from dsgd.errors import ConfigError
 
-__all__ = ["as_path", "check_replaceable", "open_regular", "replacing"]
+__all__ = ["HasDescriptor", "as_path", "check_replaceable", "copied_descriptor", "open_regular", "replacing"]
+
+_STANDARD_STREAMS = 3
+
+
+class HasDescriptor(Protocol):
+    """An open file or socket."""
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+
+
+def copied_descriptor(file: HasDescriptor) -> int:
+    """Return another descriptor of an open file, not one of the standard streams.
+
+    A program may be started without standard streams. What it opens then gets their numbers, 0 to 2, which a process
+    that it starts needs for standard streams of its own.
+    """
+    return fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, _STANDARD_STREAMS)
 
 
 def as_path(path: Any) -> Path:

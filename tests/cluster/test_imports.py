@@ -13,7 +13,7 @@ FOLDER = Path(dsgd.algorithms.__file__).parent
 DRIVERS = {
     *("description", "events", "links", "run", "simulated_server", "simulated_worker", "simulation", "training"),
     *("channel", "checkpoint", "child", "crew", "ledger", "local", "network", "packing", "process", "server"),
-    *("assignment", "supervision", "worker"),
+    *("assignment", "start", "supervision", "worker"),
 }
 FORBIDDEN = {"asyncio", "concurrent", "multiprocessing", "selectors", "socket", "subprocess", "threading", "time"}
 

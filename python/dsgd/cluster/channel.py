@@ -99,9 +99,11 @@ class Channel:
             If the other end is gone.
         """
         end = None if seconds is None else time.monotonic() + seconds
+        arrivals = select.poll()  # unlike `select.select`, of descriptors above 1023, too
+        arrivals.register(self, select.POLLIN)
         while not self._whole:
-            left = None if end is None else max(end - time.monotonic(), 0)
-            if not select.select([self], [], [], left)[0]:
+            left = None if end is None else 1000 * max(end - time.monotonic(), 0)
+            if not arrivals.poll(left):
                 raise DeadlineError(f"no message came within {seconds:g} s")
             if self._read() and not self._whole:
                 raise EOFError("the other end of the channel is closed")

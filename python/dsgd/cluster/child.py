@@ -8,18 +8,20 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
 from dsgd.cluster.channel import Channel, Message
+from dsgd.errors import ClusterError, ConfigError
+from dsgd.files import copied_descriptor
 
 __all__ = ["Child"]
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LINES = 12
+_START = str(Path(__file__).with_name("start.py"))
 
 
 class Child:
@@ -28,7 +30,7 @@ class Child:
     Parameters
     ----------
     module : str
-        Run as ``python -m``.
+        Whose `main` it runs.
     name : str
         As log and errors call it.
     n_threads : int
@@ -58,19 +60,24 @@ class Child:
         self.heard = time.monotonic()
         self.spoke = False
         self.done = False
-        ours, theirs = socket.socketpair()
+        if not sys.executable:
+            raise ConfigError(
+                f"sys.executable is {sys.executable!r}, as in a program that embeds Python, and says how processes are "
+                "started: set it to the path of a Python that has dsgd"
+            )
+        ours, theirs = _socket_pair()
         self.channel = Channel(ours)
-        self._log: IO[bytes] = tempfile.TemporaryFile() if log is None else log.open("ab+")  # noqa: SIM115  # see `end`
+        self._log = _open_log(log)
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+            "PYTHONPATH": os.pathsep.join(_import_path()),
             **dict.fromkeys(_THREADS, str(n_threads)),
         }
         try:
             with theirs:
                 # Without the current folder on the path (-P), and out of reach of the Ctrl-C of a terminal.
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", module, str(theirs.fileno()), str(os.getpid())],
+                    [sys.executable, "-P", _START, module, str(theirs.fileno()), str(os.getpid())],
                     stdin=subprocess.DEVNULL,
                     stdout=self._log,
                     stderr=self._log,
@@ -78,9 +85,12 @@ class Child:
                     pass_fds=[theirs.fileno(), *descriptors],
                     process_group=0,
                 )
-        except BaseException:
+        except BaseException as error:
             self.channel.close()
             self._log.close()
+            if isinstance(error, OSError):
+                message = f"{name} could not be started by sys.executable, {sys.executable}: {error}"
+                raise ClusterError(message) from error
             raise
         self.tell("begin", name=name, **told)
 
@@ -122,3 +132,28 @@ class Child:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").splitlines()[-_LINES:]
         return "; the last lines of its log:\n  ".join([how, "\n  ".join(lines)]) if lines and code >= 0 else how
+
+
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    one, other = socket.socketpair()
+    with one, other:
+        return socket.socket(fileno=copied_descriptor(one)), socket.socket(fileno=copied_descriptor(other))
+
+
+def _open_log(path: Path | None) -> IO[bytes]:
+    """Open the log of a process; without a path it lies in memory."""
+    with os.fdopen(os.memfd_create("dsgd-log"), "ab+") if path is None else path.open("ab+") as file:
+        return os.fdopen(copied_descriptor(file), "ab+")
+
+
+def _import_path() -> list[str]:
+    """Return where this process imports from: `sys.path` without what an import passes over.
+
+    That is what is no str, and the current folder where it has been deleted.
+    """
+    folders: list[str] = []
+    for path in sys.path:
+        with contextlib.suppress(FileNotFoundError):
+            if isinstance(path, str):
+                folders.append(path or str(Path.cwd()))
+    return folders

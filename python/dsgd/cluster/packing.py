@@ -28,6 +28,7 @@ from dsgd.cluster.kernels import Kernels
 from dsgd.cluster.references import described, restored
 from dsgd.data.cache import map_arrays, write_arrays
 from dsgd.data.inputs import as_matrix, csr_in_place
+from dsgd.files import copied_descriptor
 from dsgd.losses import LOSSES, Loss
 from dsgd.problem import Problem, Scale
 from dsgd.schedules import SCHEDULES, Schedule
@@ -56,7 +57,8 @@ class Nameless:
         with tempfile.TemporaryDirectory(prefix="dsgd-", dir=_folder(needed)) as folder:
             path = Path(folder, "arrays")
             write_arrays(path, arrays, description)
-            self._file = path.open("rb")
+            with path.open("rb") as file:
+                self._file = os.fdopen(copied_descriptor(file), "rb")
         self.size = os.fstat(self.descriptor).st_size
 
     @property

@@ -1,11 +1,8 @@
-"""What every process of a local cluster does first and last."""
+"""What every process of a local cluster does after its imports, and last."""
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import os
-import signal
 import socket
 import sys
 import traceback
@@ -16,7 +13,6 @@ from dsgd.cluster.channel import Channel, Message
 __all__ = ["run_process"]
 
 _LOG = logging.getLogger("dsgd")
-_PR_SET_PDEATHSIG = 1
 _START_SECONDS = 60.0
 
 
@@ -28,9 +24,7 @@ def run_process(body: Callable[[Channel, Message], None]) -> None:
     body : callable
         Given the channel and the first message of the parent.
     """
-    descriptor, parent = (int(argument) for argument in sys.argv[1:3])
-    _die_with(parent)
-    channel = Channel(socket.socket(fileno=descriptor))
+    channel = Channel(socket.socket(fileno=int(sys.argv[2])))
     first = channel.receive(_START_SECONDS)
     name = first.fields["name"]
     logging.basicConfig(format=f"%(asctime)s {name} %(levelname)s: %(message)s", level=logging.INFO, stream=sys.stderr)
@@ -44,10 +38,3 @@ def run_process(body: Callable[[Channel, Message], None]) -> None:
         sys.exit(1)
     finally:
         channel.close()
-
-
-def _die_with(parent: int) -> None:
-    """See to it that this process is killed when the thread that started it ends, by whatever cause."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before
-        os._exit(1)

@@ -1,4 +1,4 @@
-"""A process of the parameter server: ``python -m dsgd.cluster.server``, started by a local cluster; one a shard."""
+"""A process of the parameter server, started by a local cluster; one a shard."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dsgd.cluster.process import run_process
 from dsgd.data.cache import map_arrays
 from dsgd.errors import WorkerLostError
 
-__all__: list[str] = []
+__all__ = ["main"]
 
 _LOG = logging.getLogger("dsgd")
 _ALIVE_SECONDS = 0.25
@@ -90,7 +90,3 @@ def _say(
     reports = [(report.worker, report.time, report.metrics.decode()) for report in server.take_reports()]
     members = [(member.status, member.clock) for member in server.members]
     channel.send(kind, arrays, members=members, reports=reports, **fields)
-
-
-if __name__ == "__main__":
-    main()

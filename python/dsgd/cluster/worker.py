@@ -1,4 +1,4 @@
-"""A worker process: ``python -m dsgd.cluster.worker``, started by a local cluster."""
+"""A worker process, started by a local cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dsgd.cluster.network import NetworkWorker, Tally
 from dsgd.cluster.packing import load_job, load_kernels
 from dsgd.cluster.process import run_process
 
-__all__: list[str] = []
+__all__ = ["main"]
 
 _LOG = logging.getLogger("dsgd")
 
@@ -76,7 +76,3 @@ def _send(channel: Channel, kind: str, tally: Tally) -> None:
         bytes_sent=tally.bytes_sent,
         bytes_received=tally.bytes_received,
     )
-
-
-if __name__ == "__main__":
-    main()
