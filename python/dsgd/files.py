@@ -70,8 +70,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     OSError
         If the directory does not exist or cannot be written to, or `path` is there and not a regular file.
     """
-    target = as_path(path).resolve()
-    beside = _create_beside(target)
+    target, beside = _create_beside(path)
     try:
         if target.exists():
             beside.chmod(stat.S_IMODE(target.stat().st_mode))
@@ -86,13 +85,22 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def check_replaceable(path: str | os.PathLike[str]) -> None:
     """Raise now the `OSError` that `replacing` would raise at the end of a long run; changes nothing."""
-    _create_beside(as_path(path).resolve()).unlink()
+    _create_beside(path)[1].unlink()
 
 
-def _create_beside(target: Path) -> Path:
-    """Return a new empty file in the directory of `target`; `OSError` if that, or replacing `target`, is impossible."""
-    if target.exists() and not target.is_file():
-        raise OSError(f"{target} is not a regular file and cannot be replaced")
-    beside = target.with_name(f".dsgd-{secrets.token_hex(8)}")
-    os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    return beside
+def _create_beside(path: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Return the file that a path leads to, and a new empty one in its directory, to be written and renamed.
+
+    `OSError`, which names the path, if that is impossible.
+    """
+    try:
+        target = as_path(path).resolve()
+        if target.exists() and not target.is_file():
+            raise OSError(f"{target} is not a regular file and cannot be replaced")
+        beside = target.with_name(f".dsgd-{secrets.token_hex(8)}")
+        os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fsdecode(path)) from error
+    return target, beside

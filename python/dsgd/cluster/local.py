@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from dsgd.checks import check_choice, check_flag, check_integer, check_real, shown
 from dsgd.errors import ConfigError
+from dsgd.files import check_replaceable
 
 __all__ = ["LocalCluster"]
 
@@ -46,7 +47,8 @@ class LocalCluster:
         Clocks of the slowest worker between checkpoints of the server. None: there are none, and a server that is
         started again begins at clock 0.
     checkpoint : path-like, optional
-        A safetensors file that always holds the last checkpoint; without it the last one is kept in memory.
+        A safetensors file that always holds the last checkpoint; without it the last one is kept in memory. One that
+        can no longer be written in the middle of a run is a RuntimeWarning, and the run goes on.
     resume : path-like, optional
         A checkpoint to go on from. Algorithm, data, workers and servers must be the same; the random state is that of
         the run that was saved, and so is a step size that was chosen then and is not given now.
@@ -129,6 +131,23 @@ class LocalCluster:
         if self.proxy is not None and not callable(getattr(self.proxy, "front", None)):
             raise ConfigError(f"proxy must be a dsgd.testing.Proxy, not {shown(self.proxy)}")
         self.worker_speeds()
+
+    def check_writable(self) -> None:
+        """Refuse, before a run, a checkpoint or logs that it could not write."""
+        files = {
+            "checkpoint": self.checkpoint,
+            "log_dir": None if self.log_dir is None else Path(self.log_dir, "worker-0.log"),
+        }
+        for name, path in files.items():
+            if path is None:
+                continue
+            try:
+                check_replaceable(path)
+            except OSError as error:
+                raise ConfigError(
+                    f"{name} {os.fspath(getattr(self, name))} cannot be written ({error.strerror or error}): name one "
+                    "in a folder that is there and may be written to"
+                ) from error
 
     def worker_speeds(self) -> list[float]:
         """Return the speed of every worker."""

@@ -1,13 +1,11 @@
 """The data of a run, packed once into files that have no name, and mapped by the processes that work on it.
 
 Each node has a file of its own rows, and all have one of what is common; the format is that of `dsgd.data.cache`. A
-file is opened and unlinked as soon as it is written: it lives as long as a process holds it, and no crash leaves one
-behind.
+file never has a name: it lives as long as a process holds it, and no crash leaves one behind.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import shutil
@@ -15,7 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +24,9 @@ from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.cluster.assignment import Assignment, Plan
 from dsgd.cluster.kernels import Kernels
 from dsgd.cluster.references import described, restored
-from dsgd.data.cache import map_arrays, write_arrays
+from dsgd.data.cache import map_arrays, write_arrays_to
 from dsgd.data.inputs import as_matrix, csr_in_place
+from dsgd.errors import ClusterError
 from dsgd.files import copied_descriptor
 from dsgd.losses import LOSSES, Loss
 from dsgd.problem import Problem, Scale
@@ -50,15 +49,15 @@ class Nameless:
     Attributes
     ----------
     size : int
+
+    Raises
+    ------
+    ClusterError
+        If no folder for temporary files has room for it.
     """
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], description: object = None) -> None:
-        needed = sum(array.nbytes for array in arrays.values())
-        with tempfile.TemporaryDirectory(prefix="dsgd-", dir=_folder(needed)) as folder:
-            path = Path(folder, "arrays")
-            write_arrays(path, arrays, description)
-            with path.open("rb") as file:
-                self._file = os.fdopen(copied_descriptor(file), "rb")
+        self._file = _write_nameless(arrays, description)
         self.size = os.fstat(self.descriptor).st_size
 
     @property
@@ -76,12 +75,40 @@ def path_of(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-def _folder(size: int) -> str | None:
-    """Return a folder in memory where there is room for twice so many bytes, else None for that of TMPDIR."""
-    with contextlib.suppress(OSError):
-        if shutil.disk_usage(_MEMORY).free > 2 * size and os.access(_MEMORY, os.W_OK):
-            return str(_MEMORY)
-    return None
+def _write_nameless(arrays: Mapping[str, NDArray[Any]], description: object) -> BinaryIO:
+    """Return a new file of arrays, in the first folder that takes it."""
+    needed = sum(array.nbytes for array in arrays.values())
+    folders: list[Path | None] = [_MEMORY, None] if _has_room(needed) else [None, _MEMORY]
+    refusals = []
+    for folder in folders:  # None is that of TMPDIR
+        try:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                os.fchmod(file.fileno(), 0o600)  # the umask may let nobody read it
+                write_arrays_to(file, arrays, description)
+                file.flush()
+                return os.fdopen(copied_descriptor(file), "rb")
+        except OSError as error:
+            refusals.append(f"{folder or _temporary_folder()}: {error.strerror or error}")
+    raise ClusterError(
+        f"the data of a run take {needed} bytes more, and no folder for temporary files takes them "
+        f"({'; '.join(refusals)}): make room there, or set TMPDIR to a folder with room"
+    )
+
+
+def _has_room(size: int) -> bool:
+    """Return whether the folder in memory has room for twice so many bytes: others need memory, too."""
+    try:
+        return shutil.disk_usage(_MEMORY).free > 2 * size
+    except OSError:
+        return False
+
+
+def _temporary_folder() -> str:
+    """Return the folder of TMPDIR, or its name where none can be written to."""
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return "TMPDIR"
 
 
 class Job:

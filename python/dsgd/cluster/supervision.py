@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import selectors
 import time
 import warnings
@@ -63,6 +64,7 @@ class LocalRun:
         self._gone: set[int] = set()
         self._restarts: Counter[str] = Counter()
         self._stopped = False
+        self._unsaved = False  # a checkpoint, which a warning has told of
         self._finished: float | None = None
         self._looked = time.monotonic()
         self._progress = (self._looked, self._ledger.members)
@@ -256,7 +258,23 @@ class LocalRun:
         for old in [old for old in self._saving if old <= clock]:
             del self._saving[old]
         if self._config.checkpoint is not None:
-            self._checkpoint.save(self._config.checkpoint, self._about)
+            self._save(self._checkpoint, self._config.checkpoint)
+
+    def _save(self, checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint; a run does not end because a copy of it cannot be kept."""
+        try:
+            checkpoint.save(path, self._about)
+        except OSError as error:
+            reason = error.strerror or error
+            if not self._unsaved:
+                warnings.warn(
+                    f"the checkpoint of clock {checkpoint.clock} cannot be written to {os.fspath(path)}: {reason}; the "
+                    "run goes on, and tries again at every later one",
+                    RuntimeWarning,
+                    stacklevel=8,
+                )
+            self._unsaved = True
+            _LOG.warning("checkpoint of clock %d not written: %s", checkpoint.clock, reason)
 
     def _resumed(self) -> Checkpoint | None:
         if self._config.resume is None:

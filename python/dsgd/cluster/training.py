@@ -61,6 +61,8 @@ def check_cluster(algorithm: Any, cluster: Any, workers: Any) -> Cluster | None:
         have = n_nodes(algorithm, cluster) - int(algorithm.has_coordinator)
         if check_integer("workers", workers, 1) != have:
             raise ConfigError(f"workers={workers}, but the cluster has nodes for {have}; leave out workers")
+    if isinstance(cluster, LocalCluster):
+        cluster.check_writable()
     return cluster
 
 

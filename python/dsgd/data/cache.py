@@ -12,7 +12,7 @@ import math
 import mmap
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dsgd.errors import DataError
 from dsgd.files import open_regular, replacing
 
-__all__ = ["is_cache", "map_arrays", "write_arrays"]
+__all__ = ["is_cache", "map_arrays", "write_arrays", "write_arrays_to"]
 
 # Every dtype that an array here may have, by its name in safetensors.
 _DTYPES = {
@@ -52,6 +52,12 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]
     OSError
         If the file cannot be written.
     """
+    with replacing(path) as beside, beside.open("wb") as file:
+        write_arrays_to(file, arrays, description)
+
+
+def write_arrays_to(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], description: object) -> None:
+    """Write what `write_arrays` writes to an open file."""
     for name, array in arrays.items():
         if array.dtype not in _NAMES:
             raise DataError(f"{name} has dtype {array.dtype}; a cache file holds native bools, integers and floats")
@@ -69,10 +75,9 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]
             f"names and labels take {len(text) / 1e6:.0f} MB; a cache file holds {_MAX_HEADER / 1e6:.0f}: leave out "
             "feature_names, or use numbers as labels"
         )
-    with replacing(path) as beside, beside.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for _, array in ordered:
-            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for _, array in ordered:
+        file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
 def is_cache(path: str | os.PathLike[str]) -> bool:
