@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,8 +14,23 @@ from dsgd.cluster.checkpoint import Checkpoint
 from dsgd.cluster.child import Child
 from dsgd.cluster.local import LocalCluster
 from dsgd.cluster.packing import Nameless, pack_job, pack_part, path_of
+from dsgd.errors import ClusterError
 
-__all__ = ["Crew"]
+__all__ = ["Crew", "check_loopback"]
+
+_HOST = "127.0.0.1"
+
+
+def check_loopback(seconds: float) -> None:
+    """Refuse a run whose processes could not reach each other over TCP; wait so many seconds for a connection."""
+    try:
+        with socket.create_server((_HOST, 0)) as server, socket.create_connection(server.getsockname(), seconds):
+            pass
+    except OSError as error:
+        raise ClusterError(
+            f"the processes of a run reach each other over the loopback interface, at {_HOST}, and no connection can "
+            f"be made there: {error.strerror or error}; bring it up, as by `ip link set lo up`"
+        ) from error
 
 
 class Crew:

@@ -60,7 +60,7 @@ class LocalCluster:
     heartbeat_deadline : float, default=30.0
         Seconds of silence after which a worker or a server counts as lost.
     join_deadline : float, default=60.0
-        Seconds in which a process must have started.
+        Seconds in which a process must have started, and in which a first worker must have reached the servers.
     stall_deadline : float, default=3600.0
         Seconds in which no worker finishes a clock after which the run is given up.
     tls : bool, default=False

@@ -19,7 +19,7 @@ from dsgd.cluster.assignment import Assignment, OnClock, Outcome
 from dsgd.cluster.channel import Message
 from dsgd.cluster.checkpoint import About, Checkpoint, check_same
 from dsgd.cluster.child import Child
-from dsgd.cluster.crew import Crew
+from dsgd.cluster.crew import Crew, check_loopback
 from dsgd.cluster.ledger import Ledger
 from dsgd.cluster.local import LocalCluster
 from dsgd.cluster.trace import Trace
@@ -68,6 +68,7 @@ class LocalRun:
         self._finished: float | None = None
         self._looked = time.monotonic()
         self._progress = (self._looked, self._ledger.members)
+        self._join_since: float | None = None  # since when a first worker may join; None: one has joined
 
     def run(self) -> Outcome:
         """Let the workers work until all have left.
@@ -84,8 +85,10 @@ class LocalRun:
             What the program of a worker raised.
         """
         try:
+            check_loopback(self._config.join_deadline)
             self._start_servers()
             self._crew.start_workers()
+            self._join_since = time.monotonic()
             for rank in range(len(self._crew.workers)):
                 self._listen_to("worker", rank)
             while not self._ended():
@@ -178,12 +181,14 @@ class LocalRun:
             for child in self._crew.children():
                 child.heard = min(child.heard + away, now)
             self._progress = (self._progress[0] + away, self._progress[1])
+            self._join_since = None if self._join_since is None else self._join_since + away
         for server in self._crew.servers:
             if server is not None and not server.done:
                 limit = config.heartbeat_deadline if server.spoke else config.join_deadline
                 if now > server.heard + limit:
                     self._lose_server(f"{server.name} said nothing for {limit:g} s")
                     break
+        self._check_joined(now)
         lost = {rank for rank, (status, _) in enumerate(self._ledger.members) if status == "lost"}
         for rank in sorted(lost - self._gone):
             worker = self._crew.workers[rank]
@@ -196,6 +201,17 @@ class LocalRun:
         if now > self._progress[0] + config.stall_deadline:
             raise DeadlineError(
                 f"no worker finished a clock for {config.stall_deadline:g} s; they are {self._ledger.members}"
+            )
+
+    def _check_joined(self, now: float) -> None:
+        """Give up where no worker at all has reached the servers in time: it is not the fault of one of them."""
+        if any(status not in ("expected", "lost") for status, _ in self._ledger.members):
+            self._join_since = None
+        if self._join_since is not None and now > self._join_since + self._config.join_deadline:
+            through = "" if self._config.proxy is None else " through the proxy"
+            raise ClusterError(
+                f"no worker has reached the servers{through} within {self._config.join_deadline:g} s; a larger "
+                "join_deadline gives a slow machine more time"
             )
 
     def _lose_worker(self, rank: int, how: str) -> None:
@@ -227,6 +243,8 @@ class LocalRun:
             self._forget(child)
         self._incarnation += 1
         self._saving.clear()
+        if self._join_since is not None:  # nobody could join those that are gone
+            self._join_since = time.monotonic()
         self._ledger.restart()
         self._start_servers()
         for rank, child in enumerate(self._crew.workers):
