@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dsgd.algorithms import Algorithm, resolve_algorithm
 from dsgd.checks import shown
+from dsgd.checksum import checked, with_checksum
 from dsgd.cluster.trace import Trace
 from dsgd.data.inputs import as_matrix, as_real, check_features
 from dsgd.data.targets import as_labels, check_same_kind
@@ -195,9 +196,9 @@ class FitResult:
             "index_base": self.index_base,
         }
         metadata = {"dsgd": json.dumps(description), "history": self.history.to_json()}
-        weights = np.ascontiguousarray(self.model.weights)
+        tensors = {"weights": np.ascontiguousarray(self.model.weights)}
         with replacing(path) as beside:
-            beside.write_bytes(safetensors.numpy.save({"weights": weights}, metadata))
+            beside.write_bytes(safetensors.numpy.save(with_checksum(tensors, metadata), metadata))
 
     def to_sklearn(self) -> Any:
         """Return the model as a fitted estimator of scikit-learn, for its tools and for export.
@@ -253,7 +254,7 @@ class FitResult:
         Raises
         ------
         DataError
-            If the file is not a model of dsgd.
+            If the file is not a model of dsgd, or damaged.
         OSError
             If it cannot be read.
         """
@@ -263,9 +264,9 @@ class FitResult:
         try:
             with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
                 metadata = file.metadata() or {}
-                return _from_description(
-                    json.loads(metadata["dsgd"]), metadata.get("history", ""), file.get_tensor("weights")
-                )
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+            weights = checked(tensors, metadata)["weights"]
+            return _from_description(json.loads(metadata["dsgd"]), metadata.get("history", ""), weights)
         except (
             safetensors.SafetensorError,
             AttributeError,

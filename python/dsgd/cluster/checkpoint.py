@@ -13,6 +13,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from dsgd.checksum import checked, with_checksum
 from dsgd.cluster.assignment import Assignment
 from dsgd.errors import ConfigError, DataError
 from dsgd.files import replacing
@@ -92,24 +93,28 @@ class Checkpoint:
         """Write a safetensors file (beside it, then renamed)."""
         tensors = {f"{i}/{name}": array for i, shard in enumerate(self.shards) for name, array in shard.items()}
         text = json.dumps({"clock": self.clock, "incarnation": self.incarnation, "about": asdict(about)})
+        metadata = {"dsgd-checkpoint": text}
         with replacing(path) as beside:
-            beside.write_bytes(safetensors.numpy.save(tensors, {"dsgd-checkpoint": text}))
+            beside.write_bytes(safetensors.numpy.save(with_checksum(tensors, metadata), metadata))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> tuple[Checkpoint, About]:
-        """Read what `save` wrote; `DataError` for another file, `OSError` for none."""
+        """Read what `save` wrote; `DataError` for another file or a damaged one, `OSError` for none."""
         Path(path).stat()  # safetensors has no errno
         try:
             with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
-                told = json.loads((file.metadata() or {})["dsgd-checkpoint"])
-                about = About(**told["about"])
-                if not 1 <= about.n_shards <= _MAX_SHARDS:
-                    raise DataError(f"it has {about.n_shards} shards")
-                shards: list[dict[str, NDArray[Any]]] = [{} for _ in range(about.n_shards)]
-                for key in file.keys():  # noqa: SIM118  # no mapping
-                    shard, _, name = key.partition("/")
-                    shards[int(shard)][name] = file.get_tensor(key)
-                clock, incarnation = int(told["clock"]), int(told["incarnation"])
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+            tensors = checked(tensors, metadata)
+            told = json.loads(metadata["dsgd-checkpoint"])
+            about = About(**told["about"])
+            if not 1 <= about.n_shards <= _MAX_SHARDS:
+                raise DataError(f"it has {about.n_shards} shards")
+            shards: list[dict[str, NDArray[Any]]] = [{} for _ in range(about.n_shards)]
+            for key, tensor in tensors.items():
+                shard, _, name = key.partition("/")
+                shards[int(shard)][name] = tensor
+            clock, incarnation = int(told["clock"]), int(told["incarnation"])
         except (safetensors.SafetensorError, IndexError, KeyError, OSError, TypeError, ValueError) as error:
             raise DataError(f"{os.fspath(path)} is not a checkpoint of dsgd: {error}") from error
         return cls(clock=clock, incarnation=incarnation, shards=shards), about

@@ -15,6 +15,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from dsgd.checksum import checked, with_checksum
 from dsgd.errors import ClusterError, DataError
 from dsgd.files import replacing
 
@@ -172,7 +173,8 @@ class Trace:
                 tensors[f"answer/{node}/{index}"] = answer
         tensors |= {f"order/{shard}": order for shard, order in self.orders.items()}
         about = json.dumps({**self.about, "answers": names, "shards": len(self.orders)}, sort_keys=True)
-        return safetensors.numpy.save(tensors, metadata={"dsgd-trace": about})
+        metadata = {"dsgd-trace": about}
+        return safetensors.numpy.save(with_checksum(tensors, metadata), metadata)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trace to a file (beside it, then renamed)."""
@@ -181,7 +183,7 @@ class Trace:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trace:
-        """Read a file that `save` wrote; `DataError` for another."""
+        """Read a file that `save` wrote; `DataError` for another or a damaged one."""
         try:
             return cls.from_bytes(Path(path).read_bytes())
         except DataError as error:
@@ -189,11 +191,12 @@ class Trace:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Trace:
-        """Read what `to_bytes` returned; `DataError` for anything else."""
+        """Read what `to_bytes` returned; `DataError` for anything else, or where it is damaged."""
         try:
             tensors = safetensors.numpy.load(data)
-            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-            about = json.loads(header["__metadata__"]["dsgd-trace"])
+            metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+            tensors = checked(tensors, metadata)
+            about = json.loads(metadata["dsgd-trace"])
             columns = [np.asarray(tensors[name], np.float64) for name in _COLUMNS]
             names, shards = about.pop("answers"), about.pop("shards")
             trace = cls(about)
