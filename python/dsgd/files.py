@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -14,7 +15,15 @@ from typing import Any, BinaryIO, Protocol
 from dsgd.checks import shown
 from dsgd.errors import ConfigError
 
-__all__ = ["HasDescriptor", "as_path", "check_replaceable", "copied_descriptor", "open_regular", "replacing"]
+__all__ = [
+    "HasDescriptor",
+    "as_path",
+    "check_replaceable",
+    "copied_descriptor",
+    "let_owner",
+    "open_regular",
+    "replacing",
+]
 
 _STANDARD_STREAMS = 3
 
@@ -33,6 +42,11 @@ def copied_descriptor(file: HasDescriptor) -> int:
     that it starts needs for standard streams of its own.
     """
     return fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, _STANDARD_STREAMS)
+
+
+def let_owner(file: HasDescriptor) -> None:
+    """Let the owner of a file read and write it, whatever the umask: it is opened again by its name."""
+    os.fchmod(file.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode) | stat.S_IRUSR | stat.S_IWUSR)
 
 
 def as_path(path: Any) -> Path:
@@ -68,15 +82,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the directory does not exist or cannot be written to, or `path` is there and not a regular file.
+        If the directory does not exist or cannot be written to, or `path` is there and not a regular file, or one that
+        may not be written to.
     """
     target, beside = _create_beside(path)
     try:
-        if target.exists():
-            beside.chmod(stat.S_IMODE(target.stat().st_mode))
         yield beside
         with beside.open("rb") as written:
             os.fsync(written.fileno())
+        if target.exists():
+            beside.chmod(stat.S_IMODE(target.stat().st_mode))
         beside.replace(target)
     except BaseException:
         beside.unlink(missing_ok=True)
@@ -94,11 +109,16 @@ def _create_beside(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     `OSError`, which names the path, if that is impossible.
     """
     try:
-        target = as_path(path).resolve()
+        target = Path(os.path.realpath(as_path(path)))
+        if target.is_symlink():  # a loop, for which `Path.resolve` has another error in every version of Python
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if target.exists() and not target.is_file():
             raise OSError(f"{target} is not a regular file and cannot be replaced")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         beside = target.with_name(f".dsgd-{secrets.token_hex(8)}")
-        os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        with beside.open("xb") as file:
+            let_owner(file)
     except OSError as error:
         if error.errno is None:
             raise

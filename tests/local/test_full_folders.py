@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 from leftovers import left_since, leftovers
-from local.fits import local_fit, simulated_fit
+from local.fits import X, Y, local_fit, simulated_fit
+from local.programs import Mortal
 
+import dsgd
 from dsgd.algorithms import Ssp
 from dsgd.cluster import packing
 from dsgd.cluster.checkpoint import About, Checkpoint
@@ -198,3 +200,27 @@ def test_the_umask_does_not_matter() -> None:
         os.umask(former)
     assert os.fstat(file.descriptor).st_mode & 0o777 == 0o600
     file.close()
+
+
+def test_a_run_works_with_any_umask(tmp_path: Path) -> None:
+    options = {"checkpoint": tmp_path / "saved", "checkpoint_every": 5, "log_dir": tmp_path, "restart_workers": 1}
+    former = os.umask(0o777)
+    try:
+        result = local_fit(options, algo=Mortal(staleness=0))  # the worker that is started again opens its log again
+    finally:
+        os.umask(former)
+    assert np.array_equal(result.coef_, simulated_fit(algo=BARRIER).coef_)
+    names = {path.name for path in tmp_path.iterdir() if path.stat().st_mode & 0o777 == 0o600}
+    assert names == {"saved", "server-0.log", "worker-0.log", "worker-1.log"}
+
+
+def test_a_log_that_can_no_longer_be_written_does_not_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(LocalCluster, "check_writable", lambda _: None)  # it could when that was called
+    log_dir = tmp_path / "logs"
+    log_dir.mkdir()
+    cluster = LocalCluster(workers=2, log_dir=log_dir)
+    log_dir.rmdir()
+    assert dsgd.fit(X, Y, algo="ssp", loss="logistic", max_epochs=2, cluster=cluster).stop_reason == "max_epochs"
+    assert f"no log in {log_dir / 'worker-1.log'}: No such file or directory" in caplog.text

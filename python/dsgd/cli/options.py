@@ -40,9 +40,9 @@ def check_outputs(inputs: Mapping[str, Path | None], **outputs: Path | None) -> 
                 raise ConfigError(
                     f"--{option} {path} is the file that {name} reads, and would replace it; name another"
                 )
+        check_replaceable(path)
         if (other := seen.setdefault(path.resolve(), option)) != option:
             raise ConfigError(f"--{other} and --{option} both name {path}")
-        check_replaceable(path)
 
 
 def save_outputs(result: FitResult, model: Path | None, history: Path | None) -> None:

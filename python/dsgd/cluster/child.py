@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -15,10 +16,11 @@ from typing import IO, Any
 
 from dsgd.cluster.channel import Channel, Message
 from dsgd.errors import ClusterError, ConfigError
-from dsgd.files import copied_descriptor
+from dsgd.files import copied_descriptor, let_owner
 
 __all__ = ["Child"]
 
+_LOG = logging.getLogger("dsgd")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _LINES = 12
 _START = str(Path(__file__).with_name("start.py"))
@@ -141,8 +143,15 @@ def _socket_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def _open_log(path: Path | None) -> IO[bytes]:
-    """Open the log of a process; without a path it lies in memory."""
-    with os.fdopen(os.memfd_create("dsgd-log"), "ab+") if path is None else path.open("ab+") as file:
+    """Open the log of a process; it lies in memory where it has no path, or can no longer be written there."""
+    if path is not None:
+        try:
+            with path.open("ab+") as file:
+                let_owner(file)
+                return os.fdopen(copied_descriptor(file), "ab+")
+        except OSError as error:
+            _LOG.warning("no log in %s: %s", path, error.strerror or error)
+    with os.fdopen(os.memfd_create("dsgd-log"), "ab+") as file:
         return os.fdopen(copied_descriptor(file), "ab+")
 
 

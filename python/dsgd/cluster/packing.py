@@ -27,7 +27,7 @@ from dsgd.cluster.references import described, restored
 from dsgd.data.cache import map_arrays, write_arrays_to
 from dsgd.data.inputs import as_matrix, csr_in_place
 from dsgd.errors import ClusterError
-from dsgd.files import copied_descriptor
+from dsgd.files import copied_descriptor, let_owner
 from dsgd.losses import LOSSES, Loss
 from dsgd.problem import Problem, Scale
 from dsgd.schedules import SCHEDULES, Schedule
@@ -83,7 +83,7 @@ def _write_nameless(arrays: Mapping[str, NDArray[Any]], description: object) -> 
     for folder in folders:  # None is that of TMPDIR
         try:
             with tempfile.TemporaryFile(dir=folder) as file:
-                os.fchmod(file.fileno(), 0o600)  # the umask may let nobody read it
+                let_owner(file)
                 write_arrays_to(file, arrays, description)
                 file.flush()
                 return os.fdopen(copied_descriptor(file), "rb")

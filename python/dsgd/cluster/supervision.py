@@ -292,7 +292,7 @@ class LocalRun:
                     stacklevel=8,
                 )
             self._unsaved = True
-            _LOG.warning("checkpoint of clock %d not written: %s", checkpoint.clock, reason)
+            _LOG.info("checkpoint of clock %d not written: %s", checkpoint.clock, reason)
 
     def _resumed(self) -> Checkpoint | None:
         if self._config.resume is None:
