@@ -20,7 +20,7 @@ from dsgd.cluster.trace import Trace
 from dsgd.data.inputs import as_matrix, as_real, check_features
 from dsgd.data.targets import as_labels, check_same_kind
 from dsgd.errors import ConfigError, DataError
-from dsgd.files import replacing
+from dsgd.files import open_regular, replacing
 from dsgd.history import History
 from dsgd.losses import LOSSES, SKLEARN_NAMES
 from dsgd.models import MODELS, KMeansModel, LinearModel, MLPModel, Model
@@ -258,9 +258,10 @@ class FitResult:
         OSError
             If it cannot be read.
         """
-        if not Path(path).is_file():  # safetensors has no errno, and waits for a pipe
+        if not Path(path).is_file():  # safetensors waits for a pipe
             Path(path).stat()
             raise DataError(f"{os.fspath(path)} is not a regular file")
+        open_regular(path).close()  # safetensors calls whatever it cannot open a file that is not there
         try:
             with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
                 metadata = file.metadata() or {}

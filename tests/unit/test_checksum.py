@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -165,3 +166,20 @@ def test_the_layout_of_an_array_does_not_count() -> None:
     array = np.arange(12.0).reshape(3, 4)
     one, other = (with_checksum({"a": each}, {})["crc32"] for each in (array, np.asfortranarray(array)))
     assert one == other
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_may_not_be_read_is_not_called_missing(kind: str, tmp_path: Path) -> None:
+    write, content = KINDS[kind]
+    path = tmp_path / kind
+    write(path)
+    path.chmod(0o000)
+    with pytest.raises(PermissionError, match=str(path)):
+        content(path)
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "trace"])
+def test_a_folder_is_no_file(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
+        KINDS[kind][1](tmp_path)

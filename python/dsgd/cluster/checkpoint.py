@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from dsgd.checksum import checked, with_checksum
 from dsgd.cluster.assignment import Assignment
 from dsgd.errors import ConfigError, DataError
-from dsgd.files import replacing
+from dsgd.files import open_regular, replacing
 
 __all__ = ["About", "Checkpoint", "check_same"]
 
@@ -100,7 +99,7 @@ class Checkpoint:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> tuple[Checkpoint, About]:
         """Read what `save` wrote; `DataError` for another file or a damaged one, `OSError` for none."""
-        Path(path).stat()  # safetensors has no errno
+        open_regular(path).close()  # safetensors calls whatever it cannot open a file that is not there
         try:
             with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
                 metadata = file.metadata() or {}
