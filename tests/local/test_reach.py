@@ -73,6 +73,6 @@ def refusing() -> Iterator[int]:
 
 
 def test_workers_that_reach_no_server_are_waited_for_until_the_join_deadline(refusing: int) -> None:
-    cluster = {"join_deadline": 8.0, "heartbeat_deadline": 10_000.0, "restart_workers": 2}
-    with pytest.raises(ClusterError, match="no worker has reached the servers through the proxy within 8 s; a larger"):
+    cluster = {"join_deadline": 15.0, "heartbeat_deadline": 10_000.0, "restart_workers": 2}
+    with pytest.raises(ClusterError, match="no worker has reached the servers through the proxy within 15 s; a larger"):
         local_fit({"proxy": Nowhere(refusing), **cluster})
