@@ -77,7 +77,8 @@ class MLP(Loss):
     """The softmax loss of a fully connected network, max(0, z) after every layer but the last.
 
     It is trained by ``algo="minibatch"`` with momentum, and by ``"batch"``; L2 is on the weights, and there are always
-    biases. Weights start at random (He, Zhang, Ren, Sun 2015), and steps from 0.1, which is for features of about 1.
+    biases. Weights start at random (He, Zhang, Ren, Sun 2015), and steps from 0.1, in units of the features' means and
+    deviations: columns need not be scaled.
 
     Parameters
     ----------
@@ -126,10 +127,10 @@ class MLP(Loss):
 
     def start(self, problem: Problem, weights: NDArray[Any], seed: int) -> None:
         """Draw the weights."""
-        from dsgd.network import starting_weights
+        from dsgd.network import Units, starting_weights
 
         layout = self.layout(problem.matrix.n_features, problem.n_classes, problem.fit_intercept)
-        weights[:] = starting_weights(layout, seed, weights.dtype)
+        weights[:] = starting_weights(layout, seed, weights.dtype, Units.measure(problem))
 
     def first_step(self) -> float:
         """Return 0.1."""
@@ -150,16 +151,23 @@ class MLP(Loss):
 
 @dataclass(frozen=True, kw_only=True)
 class SquaredMLP(MLP):
-    """(z - y)^2 / 2 of the one output z of such a network: regression. Parameters as of `MLP`."""
+    """(z - y)^2 / 2 of the one output z of such a network: regression. Parameters as of `MLP`.
+
+    Steps start from 0.02, in units of the targets' deviation as well.
+    """
 
     name = "squared_mlp"
     classification = False
     joint = False
 
+    def first_step(self) -> float:
+        """Return 0.02: the slope of this loss grows with the error, and 0.1 is too long for some starting weights."""
+        return 0.02
+
     def start(self, problem: Problem, weights: NDArray[Any], seed: int) -> None:
         """Draw the weights; the bias of the output starts at the mean of y."""
         super().start(problem, weights, seed)
-        weights[-1] = np.average(problem.target.astype(np.float64), weights=problem.sample_weight)
+        weights[-1] += np.average(problem.target.astype(np.float64), weights=problem.sample_weight)
 
     def trivial_losses(self, problem: Problem) -> tuple[float, float]:
         """Return the mean losses of the mean of y, and of 0."""

@@ -5,6 +5,7 @@ numpy hands products of matrices to its BLAS, which is where nearly all of the t
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.data.inputs import as_scipy
+from dsgd.data.inputs import as_scipy, take_rows
 from dsgd.parameters import ParameterLayout
 from dsgd.threads import blas_threads
 
@@ -22,6 +23,50 @@ __all__ = ["Layers", "Momentum", "NetworkObjective", "forward", "starting_weight
 
 # Rows that go through a network together where no step is made: what they need stays in a cache.
 _ROWS = 1024
+# Rows that say what features are measured in; deviations a feature is taken to reach; units a layer is taken to have.
+_MEASURED, _REACH, _UNITS = 4096, 8.0, 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Units:
+    """What the features and targets of a network are measured in, so that its steps do not depend on it.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (n_features,)
+        Of every feature: its mean, and its standard deviation, or an eighth of its range if that is more.
+    length : float
+        Mean square length of a row in these units.
+    target : float
+        Standard deviation of the targets; 1 for classes.
+    """
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    length: float
+    target: float
+
+    @classmethod
+    def measure(cls, problem: Any) -> Units:
+        """Measure a problem: ranges of all rows, means and deviations of at most 4,096."""
+        whole, n_rows = as_scipy(problem.matrix), problem.matrix.n_rows
+        some = take_rows(problem.matrix, np.arange(0, n_rows, -(-n_rows // _MEASURED)))
+        if isinstance(some, np.ndarray):
+            mean, variance = some.mean(axis=0, dtype=np.float64), some.var(axis=0, dtype=np.float64)
+            reach = whole.max(axis=0).astype(np.float64) - whole.min(axis=0)
+        else:
+            n, d = some.shape
+            mean = np.bincount(some.indices, some.data, minlength=d) / n
+            squares = np.bincount(some.indices, (some.data - mean[some.indices]) ** 2, minlength=d)
+            variance = squares / n + (1 - np.bincount(some.indices, minlength=d) / n) * mean**2
+            reach = (whole.max(axis=0) - whole.min(axis=0)).toarray().ravel().astype(np.float64)
+        scale = np.maximum(np.sqrt(variance), reach / _REACH)
+        varies = scale > 1e-12 * np.abs(mean)
+        usual = float(np.exp(np.log(scale[varies]).mean())) if varies.any() else 1.0
+        scale = np.where(varies, scale, usual)
+        with np.errstate(over="ignore", invalid="ignore"):  # of targets that are refused later
+            spread = 1.0 if problem.loss.classification else float(np.std(problem.target.astype(np.float64)))
+        return cls(mean=mean, scale=scale, length=float((variance / scale**2).sum()), target=spread or 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,18 +128,27 @@ class Layers(ParameterLayout):
 
     def split(self, flat: NDArray[Any]) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
         """Return views of the matrices and of the biases of every layer."""
+        parts = [flat[a:b] for a, b in self._parts]
         shapes = list(itertools.pairwise(self.widths))
-        edges = np.cumsum([0, *(a * b for a, b in shapes), *self.widths[1:]])
-        parts = [flat[a:b] for a, b in itertools.pairwise(edges)]
         return [part.reshape(s) for part, s in zip(parts, shapes, strict=False)], parts[len(shapes) :]
 
+    @functools.cached_property
+    def _parts(self) -> list[tuple[int, int]]:
+        sizes = (*(a * b for a, b in itertools.pairwise(self.widths)), *self.widths[1:])
+        return list(itertools.pairwise(itertools.accumulate(sizes, initial=0)))
 
-def starting_weights(layout: Layers, seed: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return normal weights of variance 2 / inputs (He, Zhang, Ren, Sun 2015), and biases of 0."""
+
+def starting_weights(layout: Layers, seed: int, dtype: np.dtype[Any], units: Units | None = None) -> NDArray[Any]:
+    """Return normal weights of variance 2 / inputs (He, Zhang, Ren, Sun 2015), in these units, and biases of 0."""
     flat = np.zeros(layout.size, dtype)
     random = np.random.default_rng(seed)
-    for matrix in layout.split(flat)[0]:
+    matrices, biases = layout.split(flat)
+    for matrix in matrices:
         matrix[:] = random.standard_normal(matrix.shape) * np.sqrt(2 / len(matrix))
+    if units is not None:
+        matrices[-1] *= units.target
+        matrices[0] /= units.scale[:, None].astype(dtype)
+        biases[0] -= units.mean.astype(dtype) @ matrices[0]
     return flat
 
 
@@ -161,16 +215,27 @@ class NetworkObjective:
             for rows in self._blocks():
                 out += self.gradient(weights, rows, self.n_rows)
 
-    def gradient(self, weights: NDArray[Any], rows: Any, divisor: int) -> NDArray[Any]:
-        """Return the sum of the gradients of some rows, over `divisor`: what is behind each layer first."""
+    def gradient(
+        self, weights: NDArray[Any], rows: Any, divisor: int, origin: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Return the sum of the gradients of some rows, over `divisor`: what is behind each layer first.
+
+        With an `origin` of the features it is that in the weights of features less their origin.
+        """
         layers = forward(self._X[rows], self.layout, weights)
         matrices, _ = self.layout.split(weights)
         gradient = np.empty_like(weights)
         of_matrices, of_biases = self.layout.split(gradient)
         behind = self._derivative(layers[-1], rows) / weights.dtype.type(divisor)
         for k in range(len(matrices) - 1, -1, -1):
-            of_matrices[k][:] = layers[k].T @ behind
             of_biases[k][:] = behind.sum(axis=0)
+            if k > 0 or origin is None:
+                of_matrices[k][:] = layers[k].T @ behind
+            elif isinstance(layers[0], np.ndarray):
+                of_matrices[0][:] = (layers[0] - origin).T @ behind
+            else:  # which would not be sparse any more
+                of_matrices[0][:] = layers[0].T @ behind
+                of_matrices[0] -= np.multiply.outer(origin, of_biases[0])
             if k > 0:
                 behind = (behind @ matrices[k].T) * (layers[k] > 0)
         return gradient
@@ -202,30 +267,51 @@ class NetworkObjective:
 
 
 class Momentum:
-    """Mini-batch descent with the momentum of Polyak (1964): v <- momentum v - step g, w <- w + v.
+    """Mini-batch descent with the momentum of Polyak (1964): v <- momentum v - step P g, w <- w + v.
+
+    P makes the step that of plain descent in the units of the features and targets (`Units`), where their means are 0
+    and their deviations 1: with w = T u, and F(T u) to descend in u, P = T T'. It is a factor for every weight, and the
+    biases of the first layer go along with its weights, so that the layer turns about the mean of the features.
 
     Parameters
     ----------
     objective : NetworkObjective
     momentum : float
+    units : Units
+    dtype : dtype
+        Of the weights.
     """
 
-    def __init__(self, objective: NetworkObjective, momentum: float) -> None:
+    def __init__(self, objective: NetworkObjective, momentum: float, units: Units, dtype: np.dtype[Any]) -> None:
         self._objective = objective
-        self._momentum = momentum
-        self._velocity: NDArray[Any] | None = None
+        self._momentum = dtype.type(momentum)
+        self._mean = units.mean.astype(dtype)
+        self._rates = np.ones(objective.layout.size, dtype)
+        self._velocity = np.zeros_like(self._rates)
+        matrices, biases = objective.layout.split(self._rates)
+        # A target of large deviation makes gradients large, but for the last layer.
+        squares = units.target**2 if len(matrices) > 1 else 1.0
+        for each in (*matrices[1:-1], *biases[:-1]):
+            each[:] = 1 / (squares + objective.alpha)
+        # The penalty knows no units; its share keeps a step from being too long for it.
+        share = min(1.0, _UNITS / units.length) if units.length > 0 else 1.0
+        matrices[0][:] = (share / (squares * units.scale**2 + share * objective.alpha))[:, None]
 
     def epoch(
         self, weights: NDArray[Any], order: NDArray[np.int64], steps: Sequence[float], batch_size: int, n_threads: int
     ) -> None:
         """Make a step for every batch of `order`, in place; the same bits on the same BLAS with one thread."""
-        if self._velocity is None:
-            self._velocity = np.zeros_like(weights)
-        v, layout, real = self._velocity, self._objective.layout, weights.dtype.type
+        v, objective, real = self._velocity, self._objective, weights.dtype.type
+        regularised, change = objective.layout.regularised, np.empty_like(weights)
         with blas_threads(n_threads), np.errstate(over="ignore", invalid="ignore"):
             for begin, step in zip(range(0, len(order), batch_size), steps, strict=True):
-                gradient = self._objective.gradient(weights, order[begin : begin + batch_size], batch_size)
-                layout.regularised(gradient)[:] += real(self._objective.alpha) * layout.regularised(weights)
-                v *= real(self._momentum)
-                v -= real(step) * gradient
+                rows = order[begin : begin + batch_size]
+                gradient = objective.gradient(weights, rows, batch_size, self._mean)
+                penalty = np.multiply(regularised(weights), real(objective.alpha), out=regularised(change))
+                regularised(gradient)[:] += penalty
+                gradient *= self._rates
+                matrices, biases = objective.layout.split(gradient)
+                biases[0] -= self._mean @ matrices[0]
+                v *= self._momentum
+                v -= np.multiply(gradient, real(step), out=change)
                 weights += v

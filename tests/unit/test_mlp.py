@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+import sklearn.datasets
 from commands import run_command
 from numpy.typing import NDArray
 
@@ -16,7 +17,8 @@ from dsgd import _core, losses
 from dsgd.data.inputs import as_matrix
 from dsgd.errors import ConfigError, DataError
 from dsgd.models import MLPModel
-from dsgd.network import Layers, Momentum, NetworkObjective, starting_weights
+from dsgd.network import Layers, Momentum, NetworkObjective, Units, starting_weights
+from dsgd.problem import Problem, measure
 from dsgd.testing import network_reference as reference
 
 N_ROWS, N_FEATURES = 90, 6
@@ -44,6 +46,14 @@ def problem(
 
 def pairs(layers: Layers, flat: NDArray[Any]) -> list[Any]:
     return list(zip(*layers.split(flat), strict=True))
+
+
+def units_of(X: Any, y: NDArray[np.float64] = CLASSES, *, classes: bool = True) -> Units:
+    """Return the units of a problem."""
+    loss = losses.MLP() if classes else losses.SquaredMLP()
+    scale = measure(matrix := as_matrix(X, 1), None, 1)
+    given: dict[str, Any] = {"loss": loss, "alphas": (0.0, 0.0), "fit_intercept": True, "scale": scale, "n_classes": 3}
+    return Units.measure(Problem(matrix=matrix, target=y, sample_weight=None, **given))
 
 
 def fit(**changes: Any) -> dsgd.FitResult:
@@ -85,14 +95,28 @@ def test_gradient_equals_fourth_order_differences(classes: bool, hidden: tuple[i
         assert (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * h) == pytest.approx(analytic, rel=0, abs=1e-9)
 
 
+def rates_of(units: Units, layers: list[Any]) -> list[Any]:
+    """Return factors of the steps, as the comments of `Momentum` have them; alpha is 0.01, a row 300 long."""
+    rates = [(np.ones_like(w), np.ones_like(b)) for w, b in layers]
+    squares = units.target**2 if len(layers) > 1 else 1.0
+    for k, (w, b) in enumerate(rates[:-1]):
+        b[:] = 1 / (squares + 0.01)
+        if k > 0:
+            w[:] = 1 / (squares + 0.01)
+    rates[0][0][:] = (100 / 300 / (squares * units.scale**2 + 100 / 300 * 0.01))[:, None]
+    return rates
+
+
 @pytest.mark.parametrize("layout", ["sparse", "dense"])
 @pytest.mark.parametrize("classes", [True, False])
 @pytest.mark.parametrize("weighted", [True, False])
-def test_training_equals_the_reference(layout: str, classes: bool, weighted: bool) -> None:
-    objective, y, flat, layers = problem(layout, classes, weighted, (7, 4))
+@pytest.mark.parametrize("hidden", [(), (7,), (7, 4)])
+def test_training_equals_the_reference(layout: str, classes: bool, weighted: bool, hidden: tuple[int, ...]) -> None:
+    objective, y, flat, layers = problem(layout, classes, weighted, hidden)
     start, size = pairs(layers, flat.copy()), 20  # 90 rows: the last batch of an epoch has 10
     orders = [_core.draw_rows(N_ROWS, N_ROWS, block_size=1, seed=3, index=k, stream=0) for k in range(3)]
-    descent, steps = Momentum(objective, 0.8), [0.05, 0.04, 0.03, 0.02, 0.01]
+    units = Units(mean=np.arange(6.0) / 4, scale=np.linspace(0.5, 2, 6), length=300.0, target=0.9)
+    descent, steps = Momentum(objective, 0.8, units, flat.dtype), [0.05, 0.04, 0.03, 0.02, 0.01]
     for order in orders:
         descent.epoch(flat, order, steps, size, 1)
     expected = reference.train(
@@ -106,6 +130,8 @@ def test_training_equals_the_reference(layout: str, classes: bool, weighted: boo
         alpha=0.01,
         classes=classes,
         sample_weight=WEIGHTS if weighted else np.ones(N_ROWS),
+        mean=units.mean,
+        rates=rates_of(units, start),
     )
     for (w, b), (v, u), (w0, _) in zip(expected, pairs(layers, flat), start, strict=True):
         np.testing.assert_allclose(v, w, rtol=0, atol=1e-12)
@@ -119,16 +145,61 @@ def test_fit_makes_these_steps_and_repeats_bit_for_bit() -> None:
     model = one.model
     assert isinstance(model, MLPModel)
     layers, settings = model.layout, losses.MLP((5,))
-    flat = starting_weights(layers, 0, np.dtype(np.float64))
+    units = units_of(DENSE)
+    flat = starting_weights(layers, 0, np.dtype(np.float64), units)
     matrix = as_matrix(DENSE, 1)
     objective = NetworkObjective(matrix, CLASSES, None, layout=layers, alpha=1e-4, classes=True)
-    descent = Momentum(objective, settings.momentum)
+    descent = Momentum(objective, settings.momentum, units, flat.dtype)
     schedule = _core.Schedule(step_size=0.1, rate=1.0, power=0.0, horizon=float("inf"))
     result = fit(schedule="constant")
     for index in range(5):
         order = _core.draw_rows(N_ROWS, N_ROWS, block_size=1, seed=0, index=index, stream=0)
         descent.epoch(flat, order, [schedule.at(k + 1, index) for k in range(0, N_ROWS, 10)], 10, 1)
     np.testing.assert_allclose(result.model.weights[0], flat, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("layout", [np.asarray, scipy.sparse.csr_array])
+def test_units_are_means_deviations_and_ranges(layout: Any) -> None:
+    random = np.random.default_rng(0)
+    rare = np.zeros(300)
+    rare[7] = 3.0  # its deviation says nothing of what a row that has it does
+    X = np.c_[random.normal(5, 2, 300), rare, np.full(300, 4.0), random.normal(0, 1e-3, 300)]
+    units = units_of(layout(X), random.normal(0, 40, 300), classes=False)
+    np.testing.assert_allclose(units.mean, X.mean(axis=0))
+    expected = [X[:, 0].std(), 3 / 8, 0, X[:, 3].std()]
+    expected[2] = np.prod([expected[k] for k in (0, 1, 3)]) ** (1 / 3)  # a constant says nothing: as the others
+    np.testing.assert_allclose(units.scale, expected)
+    assert units.length == pytest.approx(2 + rare.var() * 64 / 9)
+    assert units.target == pytest.approx(40, rel=0.1)
+
+
+@pytest.mark.parametrize("hidden", [(), (7,), (7, 4)])
+@pytest.mark.parametrize("regression", [False, True])
+def test_training_does_not_depend_on_the_units(regression: bool, hidden: tuple[int, ...]) -> None:
+    """In other units the network is the same one, with other numbers; without a penalty, which knows none."""
+    y = REAL if regression else CLASSES
+    make = losses.SquaredMLP if regression else losses.MLP
+    one = fit(loss=make(hidden), y=y, penalty="none")
+    factors, shift = np.array([1e-3, 1e3, 1.0, 7.0, 1e6, 0.1]), np.array([1.0, -1e3, 100.0, 0.0, 1e6, 0.0])
+    other = fit(X=DENSE * factors + shift, loss=make(hidden), y=y * 1e4 if regression else y, penalty="none")
+    expected = one.decision_function(DENSE) * (1e4 if regression else 1.0)
+    actual = other.decision_function(DENSE * factors + shift)
+    np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", ["digits", "wine", "breast_cancer"])
+@pytest.mark.parametrize("layout", [np.asarray, scipy.sparse.csr_array])
+def test_defaults_train_on_raw_columns(name: str, layout: Any) -> None:
+    X, y = getattr(sklearn.datasets, f"load_{name}")(return_X_y=True)
+    for dtype in (np.float64, np.float32):
+        assert dsgd.MLPClassifier(random_state=0).fit(layout(X.astype(dtype)), y).score(layout(X), y) > 0.97
+
+
+def test_defaults_train_on_raw_targets() -> None:
+    X, y = sklearn.datasets.load_diabetes(return_X_y=True, scaled=False)
+    for factor in (1e-3, 1.0, 1e6):
+        result = dsgd.fit(X, y * factor, algo="minibatch", loss="squared_mlp", random_state=0)
+        assert result.score(X, y * factor) > 0.5
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from dsgd.averaging import check_average
 from dsgd.checks import check_integer
 from dsgd.errors import ConfigError
 from dsgd.losses import MLP, Loss
-from dsgd.network import Momentum, NetworkObjective
+from dsgd.network import Momentum, NetworkObjective, Units
 
 __all__ = ["Minibatch"]
 
@@ -96,7 +96,8 @@ class Minibatch(Algorithm):
 
     def _momentum(self, task: Task, objective: NetworkObjective) -> Iterator[EpochEnd]:
         loss = task.problem.loss
-        descent = Momentum(objective, loss.momentum if isinstance(loss, MLP) else 0.0)
+        momentum = loss.momentum if isinstance(loss, MLP) else 0.0
+        descent = Momentum(objective, momentum, Units.measure(task.problem), task.weights.dtype)
         n, schedule = task.n_samples, task.schedule.core(task.step_size, task.run)
         size = min(self.batch_size, n)
         block = task.problem.block_size if self.block_size is None else self.block_size

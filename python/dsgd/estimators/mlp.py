@@ -37,7 +37,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     batch_size : "auto" or int, default="auto"
         ``"auto"`` is 64, or all rows if there are fewer.
     learning_rate_init : float, default=0.1
-        The first step; for features of about 1.
+        The first step, in units of the features' means and deviations: columns need not be scaled.
     max_iter : int, default=20
         Passes over the rows.
     momentum : float, default=0.9

@@ -75,6 +75,8 @@ def train(
     alpha: float,
     classes: bool,
     sample_weight: Array,
+    mean: Array | None = None,
+    rates: Sequence[Layer] | None = None,
 ) -> list[Layer]:
     """Return the layers after a step with momentum for every batch.
 
@@ -88,19 +90,28 @@ def train(
     momentum, alpha : float
     X, y, layers, classes, sample_weight
         As for `objective`.
+    mean : ndarray of shape (n_features,), optional
+        Point about which the first layer turns; by default the origin.
+    rates : sequence of pairs of ndarray, optional
+        Factors of the steps, of the shapes of the layers; by default ones.
 
     Returns
     -------
     list of pairs of ndarray
     """
+    mean = np.zeros(X.shape[1]) if mean is None else mean
+    rates = [(np.ones_like(w), np.ones_like(b)) for w, b in layers] if rates is None else rates
     now = [(w.copy(), b.copy()) for w, b in layers]
     speed = [(np.zeros_like(w), np.zeros_like(b)) for w, b in layers]
     for rows, step in zip(batches, steps, strict=True):
         chosen = list(rows)
         change = gradient(X[chosen], y[chosen], now, classes=classes, sample_weight=sample_weight[chosen])
-        for (w, b), (v, u), (g, h) in zip(now, speed, change, strict=True):
-            v[:] = momentum * v - step * (g / batch_size + alpha * w)
-            u[:] = momentum * u - step * h / batch_size
+        for k, ((w, b), (v, u), (g, h), (r, q)) in enumerate(zip(now, speed, change, rates, strict=True)):
+            origin = mean if k == 0 else np.zeros(len(w))
+            step_w = r * ((g - np.multiply.outer(origin, h)) / batch_size + alpha * w)
+            step_b = q * h / batch_size - origin @ step_w
+            v[:] = momentum * v - step * step_w
+            u[:] = momentum * u - step * step_b
             w += v
             b += u
     return now
