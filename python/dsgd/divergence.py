@@ -91,10 +91,9 @@ class _FewRows:
         self._whole = self._tasks = tasks
         self._rows: Sample | None = None
         if first.n_samples > _WATCHED_ROWS:
-            weight = first.problem.sample_weight
-            counted = first.n_samples if weight is None else np.flatnonzero(weight)
-            n_drawn = min(_WATCHED_ROWS, first.n_samples if weight is None else len(counted))
-            drawn = np.random.default_rng(first.seed).choice(counted, n_drawn, replace=False, shuffle=False)
+            weight, random = first.problem.sample_weight, np.random.default_rng(first.seed)
+            counted = np.arange(first.n_samples) if weight is None else np.flatnonzero(weight)
+            drawn = random.choice(counted, min(_WATCHED_ROWS, len(counted)), replace=False, shuffle=False)
             self._rows = Sample.cut(first.problem.matrix, np.sort(drawn))
             objective = self._rows.problem(first.problem).objective(1)
             problems = [self._rows.problem(task.problem) for task in tasks]
