@@ -6,7 +6,6 @@ import functools
 import inspect
 import os
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +29,7 @@ from dsgd.result import Evaluation, FitResult
 from dsgd.schedules import Schedule, resolve_schedule
 from dsgd.stopping import Stopping
 from dsgd.training import train
+from dsgd.warn import warn
 
 __all__ = ["fit"]
 
@@ -265,10 +265,8 @@ def _default_epochs(gap_tol: float | None) -> int:
 
 
 def _warn_of_gap(gap: float | None, gap_tol: float, max_epochs: int) -> None:
-    warnings.warn(
+    warn(
         f"the duality gap is {gap:.3g} after max_epochs={max_epochs}, above gap_tol={gap_tol:g}; more epochs close it",
-        RuntimeWarning,
-        stacklevel=3,
     )
 
 

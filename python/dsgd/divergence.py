@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from dsgd.algorithms import Task
 from dsgd.errors import DivergedError
 from dsgd.problem import Sample, on_target
+from dsgd.warn import warn
 
 __all__ = ["Watch", "warn_if_useless"]
 
@@ -127,16 +127,14 @@ def trivial_objective(tasks: Sequence[Task]) -> float:
     return trivial
 
 
-def warn_if_useless(tasks: Sequence[Task], objective: float | None, stacklevel: int) -> None:
+def warn_if_useless(tasks: Sequence[Task], objective: float | None) -> None:
     """Warn of a model that is far worse than the best constant: it is finite, but nobody wants it."""
     loss = tasks[0].problem.loss
     if objective is None or loss.scale_free or not loss.explodes:
         return
     trivial = trivial_objective(tasks)
     if objective > _USELESS * trivial:
-        warnings.warn(
+        warn(
             f"the objective ended at {objective:.3g}, and at {trivial:.3g} it is for a model that knows no feature: "
             "scale the features, give it more epochs, or a larger alpha",
-            RuntimeWarning,
-            stacklevel=stacklevel,
         )

@@ -13,9 +13,12 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dsgd import _core
 from dsgd.algorithms import Algorithm, Task
 from dsgd.problem import Sample, on_target
+from dsgd.warn import warn
 
 __all__ = ["choose_steps"]
 
@@ -27,6 +30,9 @@ _PASSES, _SHARE, _MIN_ROWS, _BATCHES, _LARGEST_SHARE = 3, 100, 1000, 16, 4
 # A whole run is longer than a trial, and what is best for it is smaller: by half, on every set measured.
 _MARGIN = 0.5
 _MAX_MOVES = 60
+# Rows that say how large the entries of a column are; the sum of a run's steps, in units of what one sample needs, up to
+# which a weight hardly moves, and from which on it surely does; how much longer a line search may make steps.
+_SEEN_ROWS, _HARDLY, _SURELY, _SEARCHED = 128, 0.1, 10.0, 10
 
 
 def choose_steps(algorithm: Algorithm, tasks: Sequence[Task]) -> None:
@@ -48,6 +54,8 @@ def choose_steps(algorithm: Algorithm, tasks: Sequence[Task]) -> None:
     elif not algorithm.capabilities.stochastic or first.problem.loss.scale_free:
         for task in tasks:
             task.step_size = natural
+        if not (algorithm.capabilities.dual or first.problem.loss.scale_free):
+            _warn_of_units(first, _SEARCHED * first.max_epochs)
     elif given is not None:
         for task in tasks:
             task.step_size = min(given, _longest_stable(algorithm, task))
@@ -58,6 +66,7 @@ def choose_steps(algorithm: Algorithm, tasks: Sequence[Task]) -> None:
             guess = _search(algorithm.on_share(trial_task.n_samples / task.n_samples), trial_task, guess or natural)
             task.step_size = min(guess * _MARGIN, _longest_stable(algorithm, task))
             _LOG.info("step_size: %.3g", task.step_size)
+        _warn_of_units(first, first.n_samples * first.max_epochs / algorithm.batch_rows)
 
 
 def _trial_tasks(algorithm: Algorithm, tasks: Sequence[Task]) -> Iterator[Task]:
@@ -126,3 +135,36 @@ def _longest_stable(algorithm: Algorithm, task: Task) -> float:
     loss, scale = task.problem.loss, task.problem.scale
     batch_rows = min(algorithm.batch_rows, task.n_samples)
     return 2 * batch_rows / (loss.curvature * scale.largest) if loss.steep else math.inf
+
+
+def _warn_of_units(task: Task, n_steps: float) -> None:
+    """Warn if the weights of half of the features can hardly move, since another feature is so much larger."""
+    squares = _column_squares(task.problem.matrix)
+    # A schedule falls: half of the first step in the mean.
+    moves = task.problem.loss.curvature * task.step_size * n_steps / 2 * squares
+    if len(squares) > 0 and np.median(moves) < _HARDLY and moves.max() > _SURELY:
+        low, high = np.sqrt([squares.min(), squares.max()])
+        warn(
+            f"the columns of X are so different, with entries of about {low:.2g} to {high:.2g}, that half of the "
+            "weights can hardly move in this run: scale the features, for example by "
+            "sklearn.preprocessing.StandardScaler"
+        )
+
+
+def _column_squares(matrix: _core.Matrix) -> NDArray[np.float64]:
+    """Return the usual squares of the entries that are not zero, of every column that has any in the first rows.
+
+    That is their geometric mean, which a single large entry does not change.
+    """
+    arrays = matrix.arrays
+    if isinstance(arrays, tuple):
+        pointers, columns, values = arrays
+        end = pointers[min(matrix.n_rows, _SEEN_ROWS)]
+        columns, values = columns[:end], values[:end]
+    else:
+        rows = arrays[:_SEEN_ROWS]
+        columns, values = np.tile(np.arange(matrix.n_features), len(rows)), rows.ravel()
+    columns, logs = columns[values != 0], np.log(np.abs(values[values != 0]).astype(np.float64))
+    counts = np.bincount(columns)
+    seen = counts > 0
+    return np.asarray(np.exp(2 * np.bincount(columns, logs)[seen] / counts[seen]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from dsgd.models import Model
 from dsgd.progress import ProgressReport
 from dsgd.result import Evaluation
 from dsgd.stopping import STANDSTILLS, StoppingRule
+from dsgd.warn import warn
 
 __all__ = ["take_over_cuts", "train"]
 
@@ -102,15 +102,13 @@ def train(
             if not history or not keep_interrupted:
                 raise
             reason = "interrupted"
-            warnings.warn(
+            warn(
                 f"interrupted after {len(history)} of {tasks[0].max_epochs} epochs; the model so far is returned",
-                RuntimeWarning,
-                stacklevel=3,
             )
     np.copyto(model.weights, recorded if best is None else best)
     # The others were watched.
     if best is None and history and (algorithm.capabilities.dual or tasks[0].cuts > _MAX_CUTS):
-        warn_if_useless(tasks, history[-1].objective, stacklevel=4)
+        warn_if_useless(tasks, history[-1].objective)
     return history, reason or "max_epochs"
 
 
@@ -231,4 +229,4 @@ def _cut_step(algorithm: Algorithm, tasks: Sequence[Task], epoch: int, step_size
     if tasks[0].rule_of_thumb:
         _LOG.info("%s", message)
     else:
-        warnings.warn(message, RuntimeWarning, stacklevel=5)
+        warn(message)

@@ -210,3 +210,29 @@ def test_the_scale_of_a_dense_matrix_is_that_of_its_sparse_twin() -> None:
     assert scale.intercept_rate == pytest.approx(norms.sum() / X.nnz)
     assert scale.mean == pytest.approx(np.mean(weight * norms))
     assert scale.largest == pytest.approx(np.max(weight * (norms + scale.intercept_rate)))
+
+
+@pytest.mark.parametrize("layout", [np.asarray, scipy.sparse.csr_array])
+@pytest.mark.parametrize("algo", ["sgd", "minibatch", "svrg", "hogwild", "batch"])
+def test_columns_that_are_too_different_are_warned_of(algo: str, layout: Any) -> None:
+    random = np.random.default_rng(0)
+    scaled = random.normal(size=(2000, 9))
+    target = scaled @ np.ones(9)
+    units = np.logspace(-3, 5, 9)
+    options: dict[str, Any] = {"algo": algo, "loss": "squared", "random_state": 0, "n_threads": 1}
+    with pytest.warns(RuntimeWarning, match=r"entries of about 0[.]\d+ to \S+, .*StandardScaler"):
+        poor = dsgd.fit(layout(scaled * units), target, **options)
+    assert poor.score(scaled * units, target) < 0.7
+    assert dsgd.fit(layout(scaled * 1e5), target, **options).score(scaled * 1e5, target) > 0.9  # no warning
+
+
+def test_warnings_name_the_line_of_the_program_that_called() -> None:
+    X = np.random.default_rng(0).normal(size=(500, 5)) * 100
+    for call in (
+        lambda: dsgd.fit(X, X.sum(axis=1), algo="sgd", loss="squared", step_size=1.0, random_state=0),
+        lambda: dsgd.SGDRegressor(random_state=0).fit(X, X.sum(axis=1)),
+        lambda: dsgd.SGDRegressor(random_state=0).partial_fit(X, X.sum(axis=1)),
+    ):
+        with pytest.warns(RuntimeWarning, match="diverged") as caught:
+            call()
+        assert {warning.filename for warning in caught} == {__file__}

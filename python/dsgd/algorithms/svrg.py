@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from dsgd.algorithms.variance_reduction import WINDOW, gradient_norm, longest_sa
 from dsgd.checks import check_choice, check_flag, check_integer, check_real
 from dsgd.errors import ConfigError
 from dsgd.problem import Problem, Sample
+from dsgd.warn import warn
 
 __all__ = ["Svrg"]
 
@@ -178,11 +178,9 @@ class Svrg(Algorithm):
             return bound
         step = task.step_size_at(task.start_epoch)
         if step * (1 + self.max_sigma) > bound:
-            warnings.warn(
+            warn(
                 f"accelerated steps of up to {step * (1 + self.max_sigma):.3g} may diverge: above {bound:.3g} nothing "
                 "is proved; use a smaller step_size, or safe=True",
-                RuntimeWarning,
-                stacklevel=2,
             )
         return math.inf
 

@@ -6,7 +6,6 @@ import logging
 import os
 import selectors
 import time
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +23,7 @@ from dsgd.cluster.ledger import Ledger
 from dsgd.cluster.local import LocalCluster
 from dsgd.cluster.trace import Trace
 from dsgd.errors import ClusterError, DeadlineError, DsgdError, WorkerLostError
+from dsgd.warn import warn
 
 __all__ = ["LocalRun"]
 
@@ -230,7 +230,7 @@ class LocalRun:
             if len(self._gone) == len(self._crew.workers):  # no deadline is needed to know that nothing comes any more
                 raise WorkerLostError(f"all workers were lost, the last one as {how}; see restart_workers")
             message = f"{how}; the others go on without its rows"
-            warnings.warn(message, RuntimeWarning, stacklevel=7)
+            warn(message)
 
     def _lose_server(self, how: str) -> None:
         """Start all shards again from one checkpoint, or give up."""
@@ -285,11 +285,9 @@ class LocalRun:
         except OSError as error:
             reason = error.strerror or error
             if not self._unsaved:
-                warnings.warn(
+                warn(
                     f"the checkpoint of clock {checkpoint.clock} cannot be written to {os.fspath(path)}: {reason}; the "
                     "run goes on, and tries again at every later one",
-                    RuntimeWarning,
-                    stacklevel=8,
                 )
             self._unsaved = True
             _LOG.info("checkpoint of clock %d not written: %s", checkpoint.clock, reason)

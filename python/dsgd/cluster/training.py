@@ -6,7 +6,6 @@ import contextlib
 import math
 import os
 import time
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +32,7 @@ from dsgd.progress import ProgressReport
 from dsgd.result import Evaluation
 from dsgd.step_search import choose_steps
 from dsgd.stopping import Stopping
+from dsgd.warn import warn
 
 __all__ = ["assignment", "check_cluster", "choose_step", "train_on_cluster"]
 
@@ -288,9 +288,7 @@ def _run(cluster: Cluster, work: Assignment, recorder: _Recorder, evaluate_every
             raise
         recorder.reason = "interrupted"
         outcome = run.outcome()
-        warnings.warn(
-            f"interrupted in epoch {history[-1].epoch + 1}; the model so far is returned", RuntimeWarning, stacklevel=4
-        )
+        warn(f"interrupted in epoch {history[-1].epoch + 1}; the model so far is returned")
     if recorder.reason is None and (not history or not np.array_equal(recorder.weights, outcome.weights)):
         recorder(outcome.record, outcome.weights)
     return outcome

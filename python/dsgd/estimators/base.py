@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -38,6 +37,7 @@ from dsgd.problem import measure
 from dsgd.result import Evaluation
 from dsgd.stopping import Standstill
 from dsgd.training import take_over_cuts, train
+from dsgd.warn import warn
 
 __all__ = ["Rows", "SgdEstimator"]
 
@@ -120,19 +120,17 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         self.t_ = 1.0 + self.n_iter_ * rows.X.shape[0]
         calls.end()
         if self.tol is not None and self.n_iter_ == self.max_iter:
-            warnings.warn(
+            warn(
                 "Maximum number of iteration reached before convergence. Consider increasing max_iter to improve the "
                 f"fit. (max_iter={self.max_iter} epochs ended before n_iter_no_change={self.n_iter_no_change} of them "
                 "made no progress.)",
                 ConvergenceWarning,
-                stacklevel=4,
             )
         if self.power_t < 0:
-            warnings.warn(
+            warn(
                 "Negative values for `power_t` are deprecated in version 1.8 and will raise an error in 1.10. Use "
                 "values in the range [0.0, inf) instead.",
                 FutureWarning,
-                stacklevel=4,
             )
 
     def _last_coef(self, rows: Rows) -> Any:
