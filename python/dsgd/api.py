@@ -232,7 +232,8 @@ def fit(
     begin = time.perf_counter()
     scale = measure(matrix, importance, threads)
     job = job.settle(matrix, scale)
-    tasks = job.tasks(matrix, targets, importance, weights, n_classes=n_classes, scale=scale, fresh=init is None)
+    makers = job.tasks(matrix, targets, importance, weights, n_classes=n_classes, scale=scale, fresh=init is None)
+    tasks = [make() for make in makers]
     if cluster is not None and isinstance(algorithm, DistributedAlgorithm):
         history, reason, trace = train_on_cluster(
             algorithm, cluster, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dsgd.algorithms import Task
 from dsgd.errors import DivergedError
+from dsgd.objective import Objective
 from dsgd.problem import Sample, on_target
 from dsgd.warn import warn
 
@@ -96,12 +97,16 @@ class _FewRows:
             drawn = random.choice(counted, min(_WATCHED_ROWS, len(counted)), replace=False, shuffle=False)
             self._rows = Sample.cut(first.problem.matrix, np.sort(drawn))
             objective = self._rows.problem(first.problem).objective(1)
-            problems = [self._rows.problem(task.problem) for task in tasks]
-            self._tasks = [
-                dataclasses.replace(task, problem=problem, objective=on_target(objective, problem.target), n_threads=1)
-                for task, problem in zip(tasks, problems, strict=True)
-            ]
+            self._tasks = [self._on_rows(task, objective) for task in tasks]
         self._bound = _EXPLOSION * trivial_objective(self._tasks)
+
+    def _on_rows(self, task: Task, objective: Objective) -> Task:
+        """Return a problem on the rows."""
+        assert self._rows is not None
+        task.turn()
+        problem = self._rows.problem(task.problem)
+        own = on_target(objective, problem.target)
+        return dataclasses.replace(task, problem=problem, objective=own, n_threads=1, turn=lambda: None)
 
     def look_well(self) -> bool:
         """Return whether the objective on these rows is not that of a divergence, at the weights as they are."""
@@ -113,7 +118,7 @@ class _FewRows:
 
 def _mean_objective(tasks: Sequence[Task], weights: Sequence[NDArray[Any]] | NDArray[Any]) -> float:
     """Return the mean objective of the problems at these weights, a row a problem."""
-    values = [task.objective.value(w, task.n_threads) for task, w in zip(tasks, weights, strict=True)]
+    values = [task.value_at(w) for task, w in zip(tasks, weights, strict=True)]
     return sum(values) / len(tasks)
 
 

@@ -10,6 +10,7 @@ import functools
 import logging
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from dsgd import _core
 from dsgd.algorithms import REGISTRY, Algorithm, Facts, Task
 from dsgd.checks import check_choice, check_real
 from dsgd.data.inputs import real_dtype
+from dsgd.data.targets import OneVsAll
 from dsgd.errors import ConfigError
 from dsgd.losses import Loss
 from dsgd.problem import Problem, Scale, on_target
@@ -124,20 +126,20 @@ class Job:
     def tasks(
         self,
         matrix: _core.Matrix,
-        targets: NDArray[Any],
+        targets: NDArray[Any] | OneVsAll,
         sample_weight: NDArray[Any] | None,
         weights: NDArray[Any],
         *,
         n_classes: int,
         scale: Scale,
         fresh: bool,
-    ) -> list[Task]:
-        """Return a task for every problem, its first step not chosen yet where `step_size` is None.
+    ) -> list[Callable[[], Task]]:
+        """Return for every problem what makes its task, the first step not chosen yet where `step_size` is None.
 
         Parameters
         ----------
         matrix : _core.Matrix
-        targets : ndarray of shape (n_problems, n_samples)
+        targets : ndarray of shape (n_problems, n_samples), or OneVsAll
         sample_weight : ndarray of shape (n_samples,) or None
         weights : ndarray of shape (n_problems, n_parameters)
             To start from; the tasks train its rows in place.
@@ -150,7 +152,8 @@ class Job:
 
         Returns
         -------
-        list of Task
+        list of callables
+            A task and its targets take memory from when it is made.
         """
         dtype = real_dtype(matrix)
         problem = Problem(
@@ -177,16 +180,19 @@ class Job:
             gap_tol=self.gap_tol,
             unseen=problem.layout.of_features(_unseen(matrix)) if weights.any() else np.empty(0, np.intp),
         )
-        tasks = [
-            task_of(problem=dataclasses.replace(problem, target=t), objective=on_target(objective, t), weights=w)
-            for t, w in zip(targets, weights, strict=True)
-        ]
-        if fresh:
-            for task in tasks:
-                self.loss.start(task.problem, task.weights, task.seed)
-        size = (matrix.n_rows, matrix.n_features, len(tasks), dtype, self.n_threads)
+        size = (matrix.n_rows, matrix.n_features, len(targets), dtype, self.n_threads)
         _LOG.info("%s: %d rows, %d features, %d problem(s), %s, %d threads", self.algorithm.name, *size)
-        return tasks
+
+        def make(k: int) -> Task:
+            own = dataclasses.replace(problem, target=targets[k])
+            task = task_of(problem=own, objective=on_target(objective, own.target), weights=weights[k])
+            if isinstance(targets, OneVsAll) and targets.shared:
+                task.turn = functools.partial(targets.__getitem__, k)
+            if fresh:
+                self.loss.start(own, task.weights, task.seed)
+            return task
+
+        return [functools.partial(make, k) for k in range(len(targets))]
 
     def choose_steps(self, tasks: list[Task]) -> None:
         """Set the first step of every task where it was not given."""

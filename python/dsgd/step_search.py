@@ -30,9 +30,9 @@ _PASSES, _SHARE, _MIN_ROWS, _BATCHES, _LARGEST_SHARE = 3, 100, 1000, 16, 4
 # A whole run is longer than a trial, and what is best for it is smaller: by half, on every set measured.
 _MARGIN = 0.5
 _MAX_MOVES = 60
-# Rows that say how large the entries of a column are; the sum of a run's steps, in units of what one sample needs, up to
+# Rows that say how large the entries of a column are; the sum of a run's steps, in units of what one sample needs, to
 # which a weight hardly moves, and from which on it surely does; how much longer a line search may make steps.
-_SEEN_ROWS, _HARDLY, _SURELY, _SEARCHED = 128, 0.1, 10.0, 10
+_SEEN_ROWS, _HARDLY, _SURELY, _SEARCHED = 32, 0.1, 10.0, 10
 
 
 def choose_steps(algorithm: Algorithm, tasks: Sequence[Task]) -> None:
@@ -78,6 +78,7 @@ def _trial_tasks(algorithm: Algorithm, tasks: Sequence[Task]) -> Iterator[Task]:
     sample = Sample.cut(first.problem.matrix, np.sort(rows))
     objective = sample.problem(first.problem).objective(1)
     for task in tasks:
+        task.turn()
         problem = sample.problem(task.problem)
         yield dataclasses.replace(
             task,
@@ -89,6 +90,7 @@ def _trial_tasks(algorithm: Algorithm, tasks: Sequence[Task]) -> Iterator[Task]:
             start_epoch=0,
             offset=0,
             average=None,
+            turn=lambda: None,  # targets of its own
             unseen=np.empty(0, np.intp),  # the sample keeps only features that occur
         )
 

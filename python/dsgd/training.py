@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -136,7 +137,7 @@ def _records(
         for task in tasks:
             task.start_epoch = epoch
         start = time.perf_counter()
-        for ends in zip(*(algorithm.epochs(task) for task in tasks), strict=True):
+        for ends in _in_turn(algorithm, tasks):
             for task in tasks:
                 if not algorithm.regularises_unseen(task.problem):
                     task.shrink_unseen(epoch, algorithm.batch_rows)
@@ -161,6 +162,19 @@ def _records(
                 delay=ends[0].delay,
             )
             start = time.perf_counter()
+
+
+def _in_turn(algorithm: Algorithm, tasks: Sequence[Task]) -> Iterator[list[EpochEnd]]:
+    """Train all problems epoch by epoch, one after the other in each."""
+    runs = [algorithm.epochs(task) for task in tasks]
+    while True:
+        ends = []
+        for task, run in zip(tasks, runs, strict=True):
+            task.turn()
+            ends.extend(itertools.islice(run, 1))
+        if not ends:
+            return
+        yield ends
 
 
 def _gap(ends: Sequence[EpochEnd]) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from problems import make_problem
 
 import dsgd
+from dsgd.data.targets import OneVsAll
 
 X, _ = make_problem(400, 20, seed=0)
 SCORES = X @ np.random.default_rng(1).standard_normal((20, 4))
@@ -71,3 +74,48 @@ def test_hogwild_init_and_weights() -> None:
     weighted = dsgd.fit(X, Y, class_weight={"b": 3}, **SETTINGS)
     same = dsgd.fit(X, Y, sample_weight=np.where(Y == "b", 3, 1), **SETTINGS)
     assert (weighted.coef_ == same.coef_).all()
+
+
+@pytest.mark.parametrize("algo", ["sgd", "hogwild", "minibatch", "svrg", "batch", "sdca"])
+def test_classes_that_share_the_memory_of_their_targets_are_trained_as_each_alone(algo: str) -> None:
+    """Steps that are searched for, steps that are cut, evaluations that are left out: every reader has its turn."""
+    X = np.random.default_rng(0).normal(size=(400, 8))
+    y = (X[:, :5] + 0.3).argmax(axis=1)
+    fixed: dict[str, Any] = {"algo": algo, "loss": "squared_hinge", "random_state": 0, "n_threads": 1, "max_epochs": 4}
+    fixed["alpha"] = 0.01
+    for options in ({}, {"evaluate_every": 0}, {} if algo in ("batch", "sdca") else {"step_size": 0.01}):
+        together = dsgd.fit(X, y, **fixed, **options)
+        for k in range(5):
+            alone = dsgd.fit(X, y == k, **fixed, **options)
+            if options.get("step_size") or algo in ("batch", "sdca"):  # else a search begins where the last one ended
+                np.testing.assert_array_equal(together.coef_[k], alone.coef_)
+            assert np.mean((together.decision_function(X)[:, k] > 0) == (alone.decision_function(X) > 0)) > 0.9
+
+
+def test_targets_of_one_class_against_all_others() -> None:
+    members = np.array([2, 0, 1, 2])
+    for shared in (False, True):
+        targets = OneVsAll(members, 3, np.dtype(np.float32), shared=shared)
+        assert [targets[k].tolist() for k in (0, 2, 1)] == [[-1, 1, -1, -1], [1, -1, -1, 1], [-1, -1, 1, -1]]
+        assert targets[0].dtype == np.float32
+        assert (targets[0] is targets[1]) is shared
+    pair = OneVsAll(np.array([0, 1]), 2, np.dtype(np.float64))
+    assert len(pair) == 1
+    assert pair[0].tolist() == [-1, 1]
+    assert targets.where(members > 0)[2].tolist() == [1, -1, 1]
+
+
+def test_the_memory_of_many_classes_is_that_of_one() -> None:
+    """A thousandth of what targets of all classes together would take."""
+    program = """
+import resource, sys, numpy as np, dsgd
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+X, y = np.random.default_rng(0).normal(size=(40000, 2)), np.arange(40000) % 400
+def train(X, y):
+    dsgd.fit(X, y, algo="sgd", max_epochs=1, step_size=1.0, evaluate_every=0)
+    dsgd.SGDClassifier(max_iter=1, tol=None).fit(X, y)
+train(X[:90], y[:90] % 3)
+before = peak(); train(X, y); print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert float(done.stdout) < 30  # MiB; 122 for targets of all classes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -149,6 +149,8 @@ class Task:
         Effective passes so far, of an algorithm whose epochs differ in them.
     cuts : int
         How often the step was cut so far, because an epoch diverged.
+    turn : callable
+        To be called before anything reads the targets: the problems of one-vs-all may share the memory of theirs.
     """
 
     problem: Problem
@@ -168,6 +170,7 @@ class Task:
     gap_tol: float | None = None
     passes: float = 0.0
     cuts: int = 0
+    turn: Callable[[], object] = lambda: None
 
     @property
     def n_samples(self) -> int:
@@ -196,7 +199,12 @@ class Task:
 
     def value(self) -> float:
         """Return the objective at the weights as they are."""
-        return self.objective.value(self.weights, self.n_threads)
+        return self.value_at(self.weights)
+
+    def value_at(self, weights: NDArray[Any]) -> float:
+        """Return the objective at other weights."""
+        self.turn()
+        return self.objective.value(weights, self.n_threads)
 
     def penalty(self) -> float:
         """Return the penalty of the weights as they are."""
@@ -204,10 +212,12 @@ class Task:
 
     def mean_loss(self) -> float:
         """Return the mean loss, without the penalty, at the weights as they are."""
+        self.turn()
         return self.objective.mean_loss(self.weights, self.n_threads)
 
     def loss_gradient(self) -> NDArray[np.float64]:
         """Return the gradient of the mean loss, without the penalty, at the weights as they are."""
+        self.turn()
         gradient = np.empty(len(self.weights))
         self.objective.loss_gradient(self.weights, gradient, self.n_threads)
         return gradient

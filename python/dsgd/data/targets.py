@@ -14,7 +14,7 @@ from dsgd.errors import ConfigError, DataError
 from dsgd.losses import Loss
 from dsgd.parameters import ParameterLayout
 
-__all__ = ["as_initial_weights", "as_labels", "as_sample_weight", "as_targets", "check_same_kind", "one_vs_all"]
+__all__ = ["OneVsAll", "as_initial_weights", "as_labels", "as_sample_weight", "as_targets", "check_same_kind"]
 
 
 def as_labels(y: ArrayLike | None, n_rows: int) -> NDArray[Any]:
@@ -63,7 +63,7 @@ def _cast(values: NDArray[Any], dtype: np.dtype[Any], what: str) -> NDArray[Any]
 
 def as_targets(
     y: ArrayLike | None, loss: Loss, n_rows: int, dtype: np.dtype[Any]
-) -> tuple[NDArray[Any], NDArray[Any] | None]:
+) -> tuple[NDArray[Any] | OneVsAll, NDArray[Any] | None]:
     """Return the targets of every binary problem or of the one regression, and the classes that they stand for.
 
     Parameters
@@ -79,10 +79,9 @@ def as_targets(
 
     Returns
     -------
-    targets : ndarray of shape (n_problems, n_samples)
-        For two classes one row, -1 for the smaller class and +1 for the larger; for more one row a class, +1 for it and
-        -1 for all others (one-vs-all). For a joint loss one row, the number of the class. Zeros where the loss has no
-        targets.
+    targets : ndarray of shape (n_problems, n_samples), or OneVsAll
+        One for every problem. For two classes -1 for the smaller class and +1 for the larger; for more `OneVsAll`. For
+        a joint loss the number of the class. Zeros where the loss has no targets.
     classes : ndarray of shape (n_classes,) or None
         Sorted; None for regression.
 
@@ -107,13 +106,59 @@ def as_targets(
         )
     if loss.joint:
         return np.searchsorted(classes, labels).astype(dtype)[None], classes
-    return one_vs_all(labels, classes, dtype), classes
+    return OneVsAll(np.searchsorted(classes, labels), len(classes), dtype, shared=True), classes
 
 
-def one_vs_all(labels: NDArray[Any], classes: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return -1 and +1, shape (n_problems, n_samples): +1 for the second of two classes, else for each in its row."""
-    positive = classes[1:] if len(classes) == 2 else classes
-    return np.asarray(np.where(labels == positive[:, None], dtype.type(1), dtype.type(-1)))
+class OneVsAll:
+    """The targets of one-vs-all: +1 for the samples of one class, -1 for all others, made when they are asked for.
+
+    All classes at once would take the memory of many matrices.
+
+    Parameters
+    ----------
+    members : ndarray of int, shape (n_samples,)
+        Number of the class of every sample.
+    n_classes : int
+        Of two the second alone makes a problem.
+    dtype : numpy dtype
+        Of the targets.
+    shared : bool, default=False
+        Whether all problems share one array, which is written anew where another one is asked for. Who trains several
+        problems in turn has to ask before every turn.
+    """
+
+    def __init__(
+        self, members: NDArray[np.intp], n_classes: int, dtype: np.dtype[Any], *, shared: bool = False
+    ) -> None:
+        self._members = members
+        self._n_classes = n_classes
+        self._dtype = dtype
+        self._buffer = np.empty(len(members), dtype) if shared else None
+        self._shown: int | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether all problems share one array."""
+        return self._buffer is not None
+
+    def __len__(self) -> int:
+        """Return the number of problems."""
+        return 1 if self._n_classes == 2 else self._n_classes
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        """Return the targets of a problem, shape (n_samples,)."""
+        if self._buffer is not None and self._shown == index:
+            return self._buffer
+        self._shown = index
+        positive = 1 if self._n_classes == 2 else index
+        target = np.empty(len(self._members), self._dtype) if self._buffer is None else self._buffer
+        np.multiply(self._members == positive, 2, out=target, casting="unsafe")
+        target -= 1
+        return target
+
+    def where(self, mask: NDArray[np.bool_]) -> OneVsAll:
+        """Return the targets of the samples that the mask names."""
+        return OneVsAll(self._members[mask], self._n_classes, self._dtype)
 
 
 def as_sample_weight(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from dsgd.algorithms import Task
 from dsgd.averaging import PolyakAverage
 from dsgd.callbacks import Callback
 from dsgd.data.inputs import as_matrix, check_columns
-from dsgd.data.targets import as_initial_weights
+from dsgd.data.targets import OneVsAll, as_initial_weights
 from dsgd.errors import ConfigError, DataError, DivergedError
 from dsgd.estimators.callbacks import CallbackSupportMixin, FitCallbacks
 from dsgd.estimators.on_threads import on_threads
@@ -43,16 +43,17 @@ __all__ = ["Rows", "SgdEstimator"]
 
 
 class Rows(NamedTuple):
-    """Some samples: X, a row of targets for every problem, and the weights of the samples."""
+    """Some samples: X, targets for every problem, and the weights of the samples."""
 
     X: Any
-    targets: NDArray[Any]
+    targets: NDArray[Any] | OneVsAll
     sample_weight: NDArray[Any] | None
 
     def where(self, mask: NDArray[np.bool_]) -> Rows:
         """Return the samples that the mask names."""
         weight = None if self.sample_weight is None else self.sample_weight[mask]
-        return Rows(self.X[mask], np.ascontiguousarray(self.targets[:, mask]), weight)
+        some = self.targets.where(mask) if isinstance(self.targets, OneVsAll) else self.targets[:, mask].copy()
+        return Rows(self.X[mask], some, weight)
 
 
 def _beside_the_average(name: str, *, last: bool) -> property:
@@ -202,17 +203,16 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> None:
         """Train one problem after the other, as each ends by itself, and set the attributes."""
         begin = time.perf_counter()
-        job, tasks = self._tasks(job, rows, weights, fresh=fresh)
-        for task, so_far in zip(tasks, cuts, strict=False):
-            take_over_cuts([task], so_far)
+        job, makers = self._tasks(job, rows, weights, fresh=fresh)
         average = getattr(job.algorithm, "average", False)
-        if average:
-            for task, begun in zip(tasks, averages, strict=False):
-                task.average = begun.go_on(task.weights)
+        after: list[tuple[int, PolyakAverage | None]] = [(0, None)] * len(makers)
         evaluate_every = int(calls is not None and (self.tol is not None or self.verbose > 0))
 
         def train_problem(k: int, ended: Sequence[Callback]) -> int:
-            task = tasks[k]
+            task = makers[k]()  # whose targets are made for as long as it is trained
+            job.choose_steps([task])
+            take_over_cuts([task], cuts[k] if cuts else 0)
+            task.average = averages[k].go_on(task.weights) if average and averages else None
             description = {"fit_intercept": job.fit_intercept}
             model = MODELS[job.loss.model].from_description(description, weights[k : k + 1], job.loss, self._labels)
             stopping = Standstill(tol=self.tol, patience=self.n_iter_no_change, on_score=held_out is not None)
@@ -233,19 +233,22 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
                     begin,
                     keep_interrupted=False,
                 )
+            after[k] = task.cuts, task.average
             return len(history)
 
         # A display on standard error, and callbacks, are made for one problem after the other.
         at_once = 1 if self.verbose or getattr(self, "_skl_callbacks", None) else problems_at_once(self)
         with words_of_scikit_learn(DivergedError):
-            self.n_iter_ = max(on_threads(train_problem, len(tasks), at_once))
-        self._cuts = [task.cuts for task in tasks]
+            self.n_iter_ = max(on_threads(train_problem, len(makers), at_once))
+        self._cuts = [n_cuts for n_cuts, _ in after]
         for name, value in self._attributes(weights).items():
             setattr(self, name, value)
-        self._averages = [task.average for task in tasks if task.average is not None] if average else []
+        self._averages = [each for _, each in after if each is not None] if average else []
 
-    def _tasks(self, job: Job, rows: Rows, weights: NDArray[Any], *, fresh: bool) -> tuple[Job, list[Task]]:
-        """Return a task for every problem, and their job: with scikit-learn's steps where it has them."""
+    def _tasks(
+        self, job: Job, rows: Rows, weights: NDArray[Any], *, fresh: bool
+    ) -> tuple[Job, list[Callable[[], Task]]]:
+        """Return the job, with scikit-learn's steps where it has them, and for every problem what makes its task."""
         matrix = as_matrix(rows.X, job.n_threads)
         with words_of_scikit_learn(DataError, " at epoch #1"):
             scale = measure(matrix, rows.sample_weight, job.n_threads)
@@ -253,11 +256,10 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
             job, scale = exact_steps(job, scale, sparse=scipy.sparse.issparse(rows.X))
             fresh = False  # scikit-learn starts from zeros
         n_classes = 0 if self._labels is None else len(self.classes_)
-        tasks = job.tasks(
+        makers = job.tasks(
             matrix, rows.targets, rows.sample_weight, weights, n_classes=n_classes, scale=scale, fresh=fresh
         )
-        job.choose_steps(tasks)
-        return job, tasks
+        return job, makers
 
     def _attributes(self, weights: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return coef_ and intercept_ in the shapes of scikit-learn, in memory of their own."""

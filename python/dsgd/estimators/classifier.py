@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 
 from dsgd.algorithms import REGISTRY, Algorithm
-from dsgd.data.targets import as_sample_weight, one_vs_all
+from dsgd.data.targets import OneVsAll, as_sample_weight
 from dsgd.errors import ConfigError, DataError
 from dsgd.estimators.base import Rows, SgdEstimator
 from dsgd.estimators.translate import OWN_NAMES, loss_of
@@ -259,9 +259,9 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
 
     def _rows(self, X: Any, y: NDArray[Any], sample_weight: Any) -> Rows:
         if loss_of(self).joint:
-            targets = np.searchsorted(self.classes_, y).astype(X.dtype)[None]
+            targets: NDArray[Any] | OneVsAll = np.searchsorted(self.classes_, y).astype(X.dtype)[None]
         else:
-            targets = one_vs_all(y, self.classes_, X.dtype)
+            targets = OneVsAll(np.searchsorted(self.classes_, y), len(self.classes_), X.dtype)
         weight = as_sample_weight(sample_weight, self.class_weight, y, self.classes_, X.shape[0], X.dtype)
         return Rows(X, targets, weight)
 

@@ -328,7 +328,8 @@ class KMeans(MiniBatchKMeans):
         weights = centres.T.reshape(1, -1).astype(X.dtype)  # a copy, which is trained
         target = np.zeros((1, X.shape[0]), X.dtype)
         scale = measure(matrix, weight, job.n_threads)
-        [task] = job.tasks(matrix, target, weight, weights, n_classes=0, scale=scale, fresh=False)
+        [make] = job.tasks(matrix, target, weight, weights, n_classes=0, scale=scale, fresh=False)
+        task = make()
         job.choose_steps([task])
         model = KMeansModel(weights=weights, loss=losses.KMeans(self.n_clusters), classes=None)
         patience, stochastic = self.max_no_improvement, job.algorithm.capabilities.stochastic
