@@ -30,9 +30,9 @@ _PASSES, _SHARE, _MIN_ROWS, _BATCHES, _LARGEST_SHARE = 3, 100, 1000, 16, 4
 # A whole run is longer than a trial, and what is best for it is smaller: by half, on every set measured.
 _MARGIN = 0.5
 _MAX_MOVES = 60
-# Rows that say how large the entries of a column are; the sum of a run's steps, in units of what one sample needs, to
+# Entries that say how large those of a column are; the sum of a run's steps, in units of what one sample needs, to
 # which a weight hardly moves, and from which on it surely does; how much longer a line search may make steps.
-_SEEN_ROWS, _HARDLY, _SURELY, _SEARCHED = 32, 0.1, 10.0, 10
+_SEEN, _HARDLY, _SURELY, _SEARCHED = 2000, 0.1, 10.0, 10
 
 
 def choose_steps(algorithm: Algorithm, tasks: Sequence[Task]) -> None:
@@ -141,7 +141,7 @@ def _longest_stable(algorithm: Algorithm, task: Task) -> float:
 
 def _warn_of_units(task: Task, n_steps: float) -> None:
     """Warn if the weights of half of the features can hardly move, since another feature is so much larger."""
-    squares = _column_squares(task.problem.matrix)
+    squares = _column_squares(task.problem.matrix, 32 + round(_SEEN / max(1.0, task.problem.scale.row_entries)))
     # A schedule falls: half of the first step in the mean.
     moves = task.problem.loss.curvature * task.step_size * n_steps / 2 * squares
     if len(squares) > 0 and np.median(moves) < _HARDLY and moves.max() > _SURELY:
@@ -153,7 +153,7 @@ def _warn_of_units(task: Task, n_steps: float) -> None:
         )
 
 
-def _column_squares(matrix: _core.Matrix) -> NDArray[np.float64]:
+def _column_squares(matrix: _core.Matrix, n_rows: int) -> NDArray[np.float64]:
     """Return the usual squares of the entries that are not zero, of every column that has any in the first rows.
 
     That is their geometric mean, which a single large entry does not change.
@@ -161,10 +161,10 @@ def _column_squares(matrix: _core.Matrix) -> NDArray[np.float64]:
     arrays = matrix.arrays
     if isinstance(arrays, tuple):
         pointers, columns, values = arrays
-        end = pointers[min(matrix.n_rows, _SEEN_ROWS)]
+        end = pointers[min(matrix.n_rows, n_rows)]
         columns, values = columns[:end], values[:end]
     else:
-        rows = arrays[:_SEEN_ROWS]
+        rows = arrays[:n_rows]
         columns, values = np.tile(np.arange(matrix.n_features), len(rows)), rows.ravel()
     columns, logs = columns[values != 0], np.log(np.abs(values[values != 0]).astype(np.float64))
     counts = np.bincount(columns)

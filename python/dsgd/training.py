@@ -168,7 +168,7 @@ def _in_turn(algorithm: Algorithm, tasks: Sequence[Task]) -> Iterator[list[Epoch
     """Train all problems epoch by epoch, one after the other in each."""
     runs = [algorithm.epochs(task) for task in tasks]
     while True:
-        ends = []
+        ends: list[EpochEnd] = []
         for task, run in zip(tasks, runs, strict=True):
             task.turn()
             ends.extend(itertools.islice(run, 1))
