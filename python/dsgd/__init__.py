@@ -1,19 +1,18 @@
 """Stochastic gradient descent on one core, on all cores without locks, and on many machines."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from dsgd import algorithms, callbacks, cluster, data, errors, losses, schedules
 from dsgd._core import __version__
-from dsgd.api import fit
-from dsgd.cluster import LocalCluster, Simulation
-from dsgd.history import History, Record
-from dsgd.models import LinearModel
-from dsgd.result import FitResult
 
 if TYPE_CHECKING:
+    from dsgd import algorithms, callbacks, cluster, data, errors, losses, schedules
+    from dsgd.api import fit, load
+    from dsgd.cluster import LocalCluster, Simulation
     from dsgd.estimators import KMeans, MLPClassifier, SGDClassifier, SGDRegressor
-
-load = FitResult.load
+    from dsgd.history import History, Record
+    from dsgd.models import LinearModel
+    from dsgd.result import FitResult
 
 __all__ = [
     "FitResult",
@@ -38,14 +37,25 @@ __all__ = [
     "schedules",
 ]
 
+_HOMES = {
+    **dict.fromkeys(("fit", "load"), "api"),
+    **dict.fromkeys(("LocalCluster", "Simulation"), "cluster"),
+    **dict.fromkeys(("KMeans", "MLPClassifier", "SGDClassifier", "SGDRegressor"), "estimators"),
+    **dict.fromkeys(("History", "Record"), "history"),
+    "LinearModel": "models",
+    "FitResult": "result",
+}
+"""The modules that public names come from; the other names are modules."""
+
 
 def __getattr__(name: str) -> Any:
-    """Import the estimators when they are asked for: scikit-learn takes longer to import than many a fit."""
-    if name in ("KMeans", "MLPClassifier", "SGDClassifier", "SGDRegressor"):
-        from dsgd import estimators
-
-        return getattr(estimators, name)
-    raise AttributeError(f"module 'dsgd' has no attribute {name!r}")
+    """Import what is asked for: a program pays for what it uses, and Ctrl-C is heeded while the command starts."""
+    if name not in __all__:
+        raise AttributeError(f"module 'dsgd' has no attribute {name!r}")
+    module = importlib.import_module(f"dsgd.{_HOMES.get(name, name)}")
+    value = getattr(module, name) if name in _HOMES else module
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,18 @@
-"""``python -m dsgd``."""
+"""``dsgd`` and ``python -m dsgd``."""
 
-from dsgd.cli import main
+import signal
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line; while it is imported, Ctrl-C ends the process without a traceback."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from dsgd.cli import main as run
+
+    signal.signal(signal.SIGINT, handler)
+    run()
+
 
 if __name__ == "__main__":
     main()

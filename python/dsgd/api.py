@@ -16,9 +16,10 @@ from dsgd.callbacks import Callback
 from dsgd.checks import check_flag, check_integer, check_real, check_seed, shown
 from dsgd.cluster import LocalCluster, Simulation
 from dsgd.cluster.training import check_cluster, train_on_cluster
+from dsgd.data import reading
 from dsgd.data.dataset import Dataset
 from dsgd.data.inputs import as_matrix, real_dtype
-from dsgd.data.reading import common_base, load
+from dsgd.data.reading import common_base
 from dsgd.data.targets import as_initial_weights, as_sample_weight, as_targets
 from dsgd.errors import ConfigError, DataError
 from dsgd.job import Job, penalty_strengths, threads_of
@@ -31,7 +32,9 @@ from dsgd.stopping import Stopping
 from dsgd.training import train
 from dsgd.warn import warn
 
-__all__ = ["fit"]
+__all__ = ["fit", "load"]
+
+load = FitResult.load
 
 
 def fit(
@@ -287,7 +290,7 @@ def _load(X: Any, y: ArrayLike | None, n_threads: int, loss: Loss) -> tuple[Any,
     if isinstance(X, str | bytes | os.PathLike | Dataset):
         if y is not None:
             raise ConfigError("y must be left out when X is a Dataset or a path: both bring their own labels")
-        data = X if isinstance(X, Dataset) else load(os.fsdecode(X), n_threads=n_threads)
+        data = X if isinstance(X, Dataset) else reading.load(os.fsdecode(X), n_threads=n_threads)
         return data.X, data.y, data.index_base
     if y is None and loss.supervised:
         raise DataError("y is missing; it can be left out only when X is a Dataset or the path of a file")

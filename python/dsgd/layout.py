@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.algorithms.base import Task
+
+if TYPE_CHECKING:
+    from dsgd.algorithms.base import Task
 
 __all__ = ["InPlace", "Layout", "Renumbered"]
 

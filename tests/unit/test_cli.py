@@ -3,7 +3,11 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +15,7 @@ from commands import run_command as run
 from commands import run_process
 from problems import make_problem
 
-import dsgd
+import dsgd.cli
 from dsgd.data import Dataset, load_libsvm, save_libsvm
 
 X, Y = make_problem(200, 12, seed=0)
@@ -347,3 +351,32 @@ def test_predict_writes_large_labels_exactly(folder: Path) -> None:
     done = run("predict", "model", "large.cache", cwd=folder)
     assert {int(line) for line in done.stdout.split()} == {2**53 + 1, 2**53 + 3}
     assert [int(line) for line in done.stdout.split()] == dsgd.load(folder / "model").predict(X).tolist()
+
+
+@pytest.mark.parametrize("place", ["dsgd.cli", "typer"])
+def test_ctrl_c_while_the_command_starts_leaves_no_traceback(place: str, tmp_path: Path) -> None:
+    """A module that is imported then, and one that interrupts the process in its place."""
+    program = f"""
+import importlib.abc, importlib.machinery, os, signal, sys
+class Interrupt(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, name, path=None, target=None):
+        return importlib.machinery.ModuleSpec(name, self) if name == {place!r} else None
+    def exec_module(self, module):
+        os.kill(os.getpid(), signal.SIGINT)
+from dsgd.__main__ import main
+sys.meta_path.insert(0, Interrupt())
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == -signal.SIGINT
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_ctrl_c_before_a_command_begins_leaves_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dsgd.cli.app", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        dsgd.cli.main()
+    assert ended.value.code == 130

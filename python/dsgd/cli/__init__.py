@@ -29,6 +29,8 @@ def main() -> None:
     """Run the command line; what a user can mend is one line on standard error, not a traceback."""
     try:
         app(prog_name="dsgd")
+    except KeyboardInterrupt:  # before there was anything to end in order
+        sys.exit(130)
     except (DsgdError, OSError, MemoryError) as error:
         print(f"dsgd: error: {error or 'out of memory'}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
