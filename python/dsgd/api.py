@@ -18,6 +18,7 @@ from dsgd.cluster import LocalCluster, Simulation
 from dsgd.cluster.training import check_cluster, train_on_cluster
 from dsgd.data import reading
 from dsgd.data.dataset import Dataset
+from dsgd.data.feature_names import FeatureNames, column_names
 from dsgd.data.inputs import as_matrix, real_dtype
 from dsgd.data.reading import common_base
 from dsgd.data.targets import as_initial_weights, as_sample_weight, as_targets
@@ -77,7 +78,8 @@ def fit(
     X : array-like or sparse matrix of shape (n_samples, n_features), or Dataset, or path-like
         float32 or float64 in C order, or CSR with int32 columns, is used where it lies, without a copy; columns of
         int64 are narrowed once, where all are below 2**31; anything else is converted once (logger ``dsgd`` says so,
-        with the bytes). A path names a libsvm text file or a cache file (see `dsgd.data.load`).
+        with the bytes). A path names a libsvm text file or a cache file (see `dsgd.data.load`). The result keeps the
+        names of the columns of a data frame, or of a Dataset, and refuses an X with others.
     y : array-like of shape (n_samples,), optional
         Labels of any kind for a loss of classification, real numbers for one of regression. More than two classes are
         trained one against all others, in step; by ``"softmax"`` all together. A Dataset and a file bring their own.
@@ -217,7 +219,7 @@ def fit(
         named_schedule=named_schedule,
     )
 
-    X, y, index_base = _load(X, y, threads, resolved_loss)
+    X, y, index_base, names = _load(X, y, threads, resolved_loss)
     matrix = as_matrix(X, threads)
     dtype = real_dtype(matrix)
     targets, classes = as_targets(y, resolved_loss, matrix.n_rows, dtype)
@@ -226,7 +228,7 @@ def fit(
     if eval_set is not None:
         if not resolved_loss.supervised:
             raise ConfigError(f"eval_set needs targets, and loss {resolved_loss.name!r} has none; leave it out")
-        evaluation = Evaluation(_eval_pair(eval_set, index_base), matrix.n_features, classes, threads)
+        evaluation = Evaluation(_eval_pair(eval_set, index_base, names), matrix.n_features, classes, threads)
     n_classes = 0 if classes is None else len(classes)
     layout = resolved_loss.layout(matrix.n_features, n_classes, fit_intercept)
     weights = as_initial_weights(init, len(targets), layout, dtype)
@@ -255,6 +257,7 @@ def fit(
         algorithm=job.algorithm,
         stop_reason=reason,
         index_base=index_base,
+        feature_names=names,
         trace=trace,
     )
 
@@ -285,24 +288,35 @@ def _penalty_of(loss: Loss, penalty: Any) -> Any:
     raise ConfigError(f"loss {loss.name!r} has no penalty, so penalty={shown(penalty)} must be left out")
 
 
-def _load(X: Any, y: ArrayLike | None, n_threads: int, loss: Loss) -> tuple[Any, ArrayLike | None, str | None]:
-    """Return X and y, both from the data set or file where X is one, and what that calls the first feature."""
+def _load(
+    X: Any, y: ArrayLike | None, n_threads: int, loss: Loss
+) -> tuple[Any, ArrayLike | None, str | None, FeatureNames]:
+    """Return X, y, what the file calls the first feature, and the names of all; y is that of a data set or file."""
     if isinstance(X, str | bytes | os.PathLike | Dataset):
         if y is not None:
             raise ConfigError("y must be left out when X is a Dataset or a path: both bring their own labels")
         data = X if isinstance(X, Dataset) else reading.load(os.fsdecode(X), n_threads=n_threads)
-        return data.X, data.y, data.index_base
+        return data.X, data.y, data.index_base, FeatureNames(data.feature_names)
     if y is None and loss.supervised:
         raise DataError("y is missing; it can be left out only when X is a Dataset or the path of a file")
-    return X, y, None
+    columns = column_names(X)
+    return X, y, None, FeatureNames(columns, of_columns=columns is not None)
 
 
-def _eval_pair(eval_set: Any, index_base: str | None) -> Any:
-    """Return X and y of a data set to score on, which must number its features as the training data does."""
-    if not isinstance(eval_set, Dataset):
-        return eval_set
-    common_base({"the training data": index_base, "eval_set": eval_set.index_base})
-    return eval_set.X, eval_set.y
+def _eval_pair(eval_set: Any, index_base: str | None, names: FeatureNames) -> Any:
+    """Return X and y of a data set to score on, which must number and name its features as the training data does."""
+    if isinstance(eval_set, Dataset):
+        common_base({"the training data": index_base, "eval_set": eval_set.index_base})
+        columns, eval_set = eval_set.feature_names, (eval_set.X, eval_set.y)
+    elif isinstance(eval_set, tuple) and len(eval_set) == 2:
+        columns = column_names(eval_set[0])
+    else:
+        return eval_set  # which is refused
+    try:
+        names.check(columns, stacklevel=3)
+    except DataError as error:
+        raise DataError(f"eval_set: {error}") from error
+    return eval_set
 
 
 def _first_step(step_size: Any) -> float | None:

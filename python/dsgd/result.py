@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ import safetensors.numpy
 from numpy.typing import ArrayLike, NDArray
 
 from dsgd.algorithms import Algorithm, resolve_algorithm
-from dsgd.checks import shown
+from dsgd.checks import check_flag, shown
 from dsgd.checksum import checked, with_checksum
 from dsgd.cluster.trace import Trace
+from dsgd.data.dataset import Dataset, as_names
+from dsgd.data.feature_names import FeatureNames, column_names
 from dsgd.data.inputs import as_matrix, as_real, check_features
+from dsgd.data.reading import common_base
 from dsgd.data.targets import as_labels, check_same_kind
 from dsgd.errors import ConfigError, DataError
 from dsgd.files import open_regular, replacing
@@ -101,6 +104,9 @@ class FitResult:
         ``"max_epochs"``, ``"tol"``, ``"early_stopping"``, ``"max_seconds"``, ``"callback"`` or ``"interrupted"``.
     index_base : {"zero", "one"} or None
         What the libsvm file that it was trained on calls the first feature; None if it was not trained on a file.
+    feature_names : FeatureNames
+        The names of the features of the training data, if it had any. An X with other names, or in another order, is
+        refused.
     trace : dsgd.cluster.Trace or None
         What happened in the cluster that trained it, where that was asked for; `save` leaves it out.
     """
@@ -110,6 +116,7 @@ class FitResult:
     algorithm: Algorithm
     stop_reason: str
     index_base: str | None = None
+    feature_names: FeatureNames = field(default_factory=FeatureNames)
     trace: Trace | None = None
 
     @property
@@ -133,8 +140,38 @@ class FitResult:
         """The classes, sorted; None for regression."""
         return self.model.classes
 
+    @property
+    def n_features_in_(self) -> int:
+        """The features of the training data."""
+        return self.model.n_features
+
+    @property
+    def feature_names_in_(self) -> NDArray[Any]:
+        """Their names, shape (n_features,), dtype object; as in scikit-learn there is none where the data had none."""
+        if self.feature_names.names is None:
+            raise AttributeError("the training data had no feature names, so there is no feature_names_in_")
+        return np.array(self.feature_names.names, dtype=object)
+
     def decision_function(self, X: Any, *, n_threads: int | None = None) -> NDArray[Any]:
-        """Return the decision values of every row; see `Model.decision_function`."""
+        """Return the decision values of every row; see `Model.decision_function`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Dataset
+            As for `predict`.
+        n_threads : int, optional
+            By default all that the process may use.
+        """
+        return self._decide(X, n_threads)
+
+    def _decide(self, X: Any, n_threads: int | None) -> NDArray[Any]:
+        """Return the decision values of rows whose features are those of the training data."""
+        if isinstance(X, Dataset):
+            common_base({"the training data": self.index_base, "X": X.index_base})
+            names, X = X.feature_names, X.X
+        else:
+            names = column_names(X)
+        self.feature_names.check(names, stacklevel=3)
         return self.model.decision_function(X, n_threads=n_threads)
 
     def predict(self, X: Any, *, n_threads: int | None = None) -> NDArray[Any]:
@@ -142,22 +179,30 @@ class FitResult:
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Dataset
+            A data frame, or a Dataset with `feature_names`, must have the names of the training data in their order.
         n_threads : int, optional
             By default all that the process may use.
 
         Returns
         -------
         ndarray of shape (n_samples,)
+
+        Raises
+        ------
+        DataError
+            If X has other features. As in scikit-learn a warning says where only one of X and the training data was a
+            data frame.
         """
-        return self.model.labels(self.decision_function(X, n_threads=n_threads))
+        return self.model.labels(self._decide(X, n_threads))
 
     def predict_proba(self, X: Any, *, n_threads: int | None = None) -> NDArray[np.float64]:
         """Return the probabilities of the classes, in the order of `classes_`.
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Dataset
+            As for `predict`.
         n_threads : int, optional
             By default all that the process may use.
 
@@ -171,11 +216,29 @@ class FitResult:
         ConfigError
             Unless the loss is softmax, logistic or modified_huber.
         """
-        return self.model.loss.probabilities(self.decision_function(X, n_threads=n_threads))
+        return self.model.loss.probabilities(self._decide(X, n_threads))
 
     def score(self, X: Any, y: ArrayLike | None = None, *, n_threads: int | None = None) -> float:
-        """Return the accuracy (classification) or R2 (regression) on X and y; of k-means minus the inertia of X."""
-        return self.model.score_of(self.decision_function(X, n_threads=n_threads), y)
+        """Return the accuracy (classification) or R2 (regression) on X and y; of k-means minus the inertia of X.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Dataset
+            As for `predict`.
+        y : array-like of shape (n_samples,), optional
+            A Dataset brings its own.
+        n_threads : int, optional
+            By default all that the process may use.
+
+        Returns
+        -------
+        float
+        """
+        if isinstance(X, Dataset):
+            if y is not None:
+                raise ConfigError("y must be left out when X is a Dataset, which brings its own")
+            y = X.y
+        return self.model.score_of(self._decide(X, n_threads), y)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write model, history and configuration to a safetensors file.
@@ -194,6 +257,7 @@ class FitResult:
             "algorithm": self.algorithm.to_dict(),
             "stop_reason": self.stop_reason,
             "index_base": self.index_base,
+            "feature_names": asdict(self.feature_names),
         }
         metadata = {"dsgd": json.dumps(description), "history": self.history.to_json()}
         tensors = {"weights": np.ascontiguousarray(self.model.weights)}
@@ -220,8 +284,7 @@ class FitResult:
             clusters: Any = KMeans(n_clusters=self.model.loss.n_clusters)
             clusters.cluster_centers_ = np.ascontiguousarray(self.model.centres)
             clusters._n_threads = 1
-            clusters.n_features_in_, clusters.n_iter_ = self.model.n_features, len(self.history)
-            return clusters
+            return self._as_fitted(clusters)
         coef, intercept = np.atleast_2d(self.coef_).copy(), np.atleast_1d(self.intercept_).astype(self.coef_.dtype)
         if loss.joint:
             estimator: Any = LogisticRegression()
@@ -235,8 +298,13 @@ class FitResult:
         estimator.intercept_ = intercept
         if classes is not None:
             estimator.classes_ = classes.copy()
-        estimator.n_features_in_ = self.model.n_features
-        estimator.n_iter_ = len(self.history)
+        return self._as_fitted(estimator)
+
+    def _as_fitted(self, estimator: Any) -> Any:
+        """Return an estimator with the attributes that all have in common."""
+        estimator.n_features_in_, estimator.n_iter_ = self.n_features_in_, len(self.history)
+        if self.feature_names.names is not None:
+            estimator.feature_names_in_ = self.feature_names_in_
         return estimator
 
     @classmethod
@@ -296,13 +364,23 @@ def _from_description(description: dict[str, Any], history: str, weights: NDArra
     algorithm = resolve_algorithm(options.pop("name"), options)
     if description["index_base"] not in (None, "zero", "one"):
         raise DataError(f"its index_base is {description['index_base']!r}")
+    names = _feature_names(description.get("feature_names"), model.n_features)
     return FitResult(
         model=model,
         history=History.from_json(history),
         algorithm=algorithm,
         stop_reason=str(description["stop_reason"]),
         index_base=description["index_base"],
+        feature_names=names,
     )
+
+
+def _feature_names(description: dict[str, Any] | None, n_features: int) -> FeatureNames:
+    """Return the names that a file describes; a file of before there were any has none."""
+    if description is None:
+        return FeatureNames()
+    names, of_columns = description["names"], check_flag("of_columns", description["of_columns"])
+    return FeatureNames(None if names is None else as_names(names, n_features), of_columns)
 
 
 def _classes(labels: dict[str, Any]) -> NDArray[Any]:

@@ -83,7 +83,7 @@ def fit(
     data = files[0]
     eval_set = None
     if test is not None:
-        eval_set = replace(files[1], X=match_features(files[1].X, data.n_features), feature_names=None)
+        eval_set = _as_wide(files[1], data)
     result = dsgd.fit(
         data,
         algo=algorithm,
@@ -108,6 +108,13 @@ def fit(
     )
     save_outputs(result, model, history)
     _summarise(result, data)
+
+
+def _as_wide(test: dsgd.data.Dataset, train: dsgd.data.Dataset) -> dsgd.data.Dataset:
+    """Return a data set to score on with as many columns as the training data; where both have names, the same ones."""
+    if test.feature_names is not None and train.feature_names is not None:
+        return test  # which `dsgd.fit` compares
+    return replace(test, X=match_features(test.X, train.n_features), feature_names=None)
 
 
 def _cluster(

@@ -37,7 +37,10 @@ def predict(
     check_outputs({"MODEL": model, "DATA": data}, output=output)
     result = dsgd.load(model)
     rows = load(data, dtype=result.model.weights.dtype, index_base=index_base or result.index_base or "auto")
-    decision = result.decision_function(match_features(rows.X, result.model.n_features))
+    if result.feature_names.names is not None and rows.feature_names is not None:
+        decision = result.decision_function(rows)  # which compares the names
+    else:
+        decision = result.model.decision_function(match_features(rows.X, result.model.n_features))
     predictions = result.model.labels(decision)
     report = _score(result.model, decision, against_the_rest(rows.y, positive or []))  # all errors precede the output
     form = {"f": "{:.17g}\n", "b": "{:d}\n"}.get(predictions.dtype.kind, "{}\n")

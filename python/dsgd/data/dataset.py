@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from dsgd.checks import check_choice, shown
 from dsgd.data.cache import map_arrays, write_arrays
+from dsgd.data.feature_names import column_names
 from dsgd.data.inputs import as_matrix, as_scipy, as_table, csr_in_place
 from dsgd.data.targets import as_labels
 from dsgd.errors import DataError
 from dsgd.threads import resolve_threads
 
-__all__ = ["Dataset"]
+__all__ = ["Dataset", "as_names"]
 
 _FORMAT, _VERSION = "dsgd-dataset", 1
 
@@ -34,7 +35,7 @@ class Dataset:
     y : array-like of shape (n_samples,)
         Labels (numbers or strings) or real targets; becomes an ndarray.
     feature_names : iterable of str, optional
-        One a column; becomes a tuple.
+        One a column; becomes a tuple. By default the names of the columns of a data frame.
     index_base : {"zero", "one"}, optional
         What the libsvm file that this was read from calls the first feature.
 
@@ -54,8 +55,9 @@ class Dataset:
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {"X": as_table(self.X)}
         checked["y"] = as_labels(self.y, checked["X"].shape[0])
-        if self.feature_names is not None:
-            checked["feature_names"] = _as_names(self.feature_names, checked["X"].shape[1])
+        names = column_names(self.X) if self.feature_names is None else self.feature_names
+        if names is not None:
+            checked["feature_names"] = as_names(names, checked["X"].shape[1])
         if self.index_base is not None:
             check_choice("index_base", self.index_base, ("zero", "one"))
         for name, value in checked.items():
@@ -141,7 +143,8 @@ class Dataset:
             raise DataError(f"{os.fspath(path)} cannot be used as data: {reason}; write it again") from error
 
 
-def _as_names(names: Any, n_features: int) -> tuple[str, ...]:
+def as_names(names: Any, n_features: int) -> tuple[str, ...]:
+    """Return names of features as a tuple; `DataError` unless there is a string for every feature."""
     listed = () if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
     if not listed or not all(isinstance(name, str) for name in listed):
         raise DataError(f"feature_names must be strings in a tuple or list, not {shown(names)}")
