@@ -11,6 +11,7 @@ from dsgd.cli.convert import convert
 from dsgd.cli.fit import fit
 from dsgd.cli.predict import predict
 from dsgd.cli.simulate import simulate
+from dsgd.cli.streams import one_line, one_line_warnings, report
 from dsgd.errors import DsgdError
 
 __all__ = ["app", "main"]
@@ -27,10 +28,11 @@ app.command()(algorithms)
 
 def main() -> None:
     """Run the command line; what a user can mend is one line on standard error, not a traceback."""
-    try:
-        app(prog_name="dsgd")
-    except KeyboardInterrupt:  # before there was anything to end in order
-        sys.exit(130)
-    except (DsgdError, OSError, MemoryError) as error:
-        print(f"dsgd: error: {error or 'out of memory'}", file=sys.stderr)  # noqa: T201
-        sys.exit(2)
+    with one_line_warnings():
+        try:
+            app(prog_name="dsgd")
+        except KeyboardInterrupt:  # before there was anything to end in order
+            sys.exit(130)
+        except (DsgdError, OSError, MemoryError) as error:
+            report(f"dsgd: error: {one_line(error) or 'out of memory'}")
+            sys.exit(2)

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 
+from dsgd.cli.streams import write_out
 from dsgd.data import load, save_libsvm
 from dsgd.data.cache import is_cache
 from dsgd.errors import ConfigError
@@ -59,9 +59,7 @@ def convert(
         data.save(target, n_threads=threads)
     seconds = time.perf_counter() - begin
     before, after = source.stat().st_size, target.stat().st_size
-    Console().print(
+    write_out(
         f"{data.n_samples} rows, {data.n_features} features, {data.n_stored} non-zeros: {before} bytes to {after} in "
-        f"{seconds:.3f} s ({before / seconds / 1e6:.0f} MB/s)",
-        highlight=False,
-        soft_wrap=True,
+        f"{seconds:.3f} s ({before / seconds / 1e6:.0f} MB/s)\n"
     )

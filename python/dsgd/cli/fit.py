@@ -8,12 +8,12 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 
 import dsgd
 from dsgd.algorithms import resolve_algorithm
 from dsgd.cli.labels import against_the_rest
 from dsgd.cli.options import check_outputs, options_of, save_outputs, step_size_of
+from dsgd.cli.streams import write_out
 from dsgd.data.inputs import match_features
 from dsgd.data.libsvm import ReadOptions
 from dsgd.data.reading import load_alike
@@ -151,10 +151,8 @@ def _summarise(result: dsgd.FitResult, data: dsgd.data.Dataset) -> None:
     stopped = "" if result.stop_reason == "max_epochs" else f", stopped by {result.stop_reason}"
     gap = "" if last.gap is None else f", at most {last.gap:.2%} above the optimum"
     score = "" if last.score is None else f", test score {last.score:.4f}"
-    Console().print(
+    write_out(
         f"{data.n_samples} rows, {data.n_features} features, {data.n_stored} non-zeros: {last.epoch} passes of "
         f"{result.algorithm.name} in {last.seconds:.3f} s{stopped} ({rate / 1e6:.0f} M non-zeros/s), "
-        f"{objective}{gap}{score}",
-        highlight=False,
-        soft_wrap=True,
+        f"{objective}{gap}{score}\n"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 import dsgd
 from dsgd.cli.labels import against_the_rest
 from dsgd.cli.options import check_outputs
+from dsgd.cli.streams import report, write_out
 from dsgd.data import load
 from dsgd.data.inputs import match_features
 from dsgd.files import replacing
@@ -42,24 +42,24 @@ def predict(
     else:
         decision = result.model.decision_function(match_features(rows.X, result.model.n_features))
     predictions = result.model.labels(decision)
-    report = _score(result.model, decision, against_the_rest(rows.y, positive or []))  # all errors precede the output
+    score = _score(result.model, decision, against_the_rest(rows.y, positive or []))  # all errors precede the output
     form = {"f": "{:.17g}\n", "b": "{:d}\n"}.get(predictions.dtype.kind, "{}\n")
     lines = "".join(map(form.format, predictions.tolist()))
     if output is None:
-        sys.stdout.write(lines)
+        write_out(lines)
     else:
         with replacing(output) as beside:
             beside.write_text(lines, encoding="utf-8")
-    sys.stderr.write(report)
+    report(score)
 
 
 def _score(model: Model, decision: NDArray[Any], labels: NDArray[Any]) -> str:
     """Return the line that says how good the predictions are, or why that is not known."""
     if not model.loss.supervised:
-        return f"score {model.score_of(decision, None):.10g} on {len(decision)} rows\n"
+        return f"score {model.score_of(decision, None):.10g} on {len(decision)} rows"
     words = model.classes is not None and model.classes.dtype.kind == "U"
     if words != (labels.dtype.kind == "U"):
-        return "no score: the labels of one of the data and the model are words, of the other numbers\n"
+        return "no score: the labels of one of the data and the model are words, of the other numbers"
     if model.classes is None and len(labels) < 2:
-        return "no score: R2 needs at least two rows\n"
-    return f"score {model.score_of(decision, labels):.4f} on {len(labels)} rows\n"
+        return "no score: R2 needs at least two rows"
+    return f"score {model.score_of(decision, labels):.4f} on {len(labels)} rows"

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import dsgd
 from dsgd.algorithms import resolve_algorithm
 from dsgd.cli.labels import against_the_rest
 from dsgd.cli.options import check_outputs, options_of, save_outputs, step_size_of
+from dsgd.cli.streams import write_out
 from dsgd.cluster.description import load_simulation
 from dsgd.data.reading import load
 
@@ -86,9 +86,7 @@ def _summarise(result: dsgd.FitResult) -> None:
     waiting = last.waiting or ()
     sent = sum(last.bytes_sent or ()) + sum(last.bytes_received or ())
     objective = "objective not evaluated" if last.objective is None else f"objective {last.objective:.6f}"
-    Console().print(
+    write_out(
         f"{last.effective_passes:.1f} passes in {last.virtual_seconds:.4f} virtual s on {len(waiting)} nodes, waiting "
-        f"{min(waiting):.4f} to {max(waiting):.4f} s, {sent / 1e6:.1f} MB on the wire, {objective}",
-        highlight=False,
-        soft_wrap=True,
+        f"{min(waiting):.4f} to {max(waiting):.4f} s, {sent / 1e6:.1f} MB on the wire, {objective}\n"
     )

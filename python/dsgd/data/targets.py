@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,18 @@ from dsgd.errors import ConfigError, DataError
 from dsgd.losses import Loss
 from dsgd.parameters import ParameterLayout
 
-__all__ = ["OneVsAll", "as_initial_weights", "as_labels", "as_sample_weight", "as_targets", "check_same_kind"]
+__all__ = [
+    "OneVsAll",
+    "as_initial_weights",
+    "as_labels",
+    "as_sample_weight",
+    "as_targets",
+    "check_same_kind",
+    "warn_of_many_classes",
+]
+
+# So many classes never raise a doubt; of more, fewer rows a class than these do. Words cannot be a regression.
+_FEW_CLASSES, _ROWS_OF_A_NUMBER, _ROWS_OF_A_WORD = 20, 10, 2
 
 
 def as_labels(y: ArrayLike | None, n_rows: int) -> NDArray[Any]:
@@ -88,7 +100,12 @@ def as_targets(
     Raises
     ------
     DataError
-        If the length is not that of X, a target is not finite, or there is only one class.
+        If the length is not that of X, a target is not finite, or there is only one class, or a class for every row.
+
+    Warns
+    -----
+    UserWarning
+        Where there are so many classes that they may be the numbers of a regression.
     """
     if not loss.supervised:
         return np.zeros((1, n_rows), dtype), None
@@ -100,13 +117,31 @@ def as_targets(
         raise DataError(f"y has one class only ({classes[0].item()!r}); {loss.name} needs two or more")
     if len(classes) > 2 and classes.dtype.kind == "f" and (classes % 1 != 0).any():
         raise DataError(f"y looks continuous ({classes[classes % 1 != 0][0]}); for regression use loss='squared', say")
-    if len(classes) > max(20, n_rows // 2):
+    if len(classes) == n_rows > _FEW_CLASSES:
         raise DataError(
             f"y has {len(classes)} different labels in {n_rows} rows; for regression use loss='squared', say"
         )
+    warn_of_many_classes(classes, n_rows, stacklevel=3)
     if loss.joint:
         return np.searchsorted(classes, labels).astype(dtype)[None], classes
     return OneVsAll(np.searchsorted(classes, labels), len(classes), dtype, shared=True), classes
+
+
+def warn_of_many_classes(classes: NDArray[Any], n_rows: int, stacklevel: int = 2) -> None:
+    """Warn where labels may be the numbers of a regression, or too rare to be learnt.
+
+    scikit-learn warns where more than half of the rows have a class of their own. Numbers are suspect earlier: the 442
+    whole-numbered targets of its diabetes data have 214 values.
+    """
+    numbers = classes.dtype.kind != "U"
+    if len(classes) <= _FEW_CLASSES or n_rows >= len(classes) * (_ROWS_OF_A_NUMBER if numbers else _ROWS_OF_A_WORD):
+        return
+    doubt = (
+        "y could represent a regression problem, not a classification problem: for regression use loss='squared', say"
+        if numbers
+        else "most of them are too rare to be learnt"
+    )
+    warnings.warn(f"y has {len(classes)} classes in {n_rows} rows; {doubt}", UserWarning, stacklevel=stacklevel + 1)
 
 
 class OneVsAll:

@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 
 from dsgd.algorithms import REGISTRY, Algorithm
-from dsgd.data.targets import OneVsAll, as_sample_weight
+from dsgd.data.targets import OneVsAll, as_sample_weight, warn_of_many_classes
 from dsgd.errors import ConfigError, DataError
 from dsgd.estimators.base import Rows, SgdEstimator
 from dsgd.estimators.translate import OWN_NAMES, loss_of
@@ -207,6 +207,8 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             raise DataError(f"the number of classes has to be greater than one; got 1 class ({self.classes_[0]!r})")
+        if 2 * len(self.classes_) <= len(y):  # scikit-learn's check has warned of more
+            warn_of_many_classes(self.classes_, len(y), stacklevel=4)
         self._fit_rows(self._rows(X, y, sample_weight), y, coef_init, intercept_init)
         return self
 

@@ -1,0 +1,86 @@
+"""What commands write to standard output and standard error, in any locale and into pipes that others close."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["one_line", "one_line_warnings", "report", "write_out"]
+
+_CLOSED_PIPE = 128 + 13  # what a shell says of a program that was ended by SIGPIPE
+
+
+def one_line(message: object) -> str:
+    """Return a message without line breaks."""
+    return " ".join(str(message).split("\n"))
+
+
+def write_out(text: str) -> None:
+    """Write to standard output, as UTF-8 where its encoding lacks a character.
+
+    A reader that has gone, such as ``head``, ends the command quietly, as it ends other programs.
+
+    Raises
+    ------
+    OSError
+        If standard output is closed or cannot be written to.
+    """
+    stream = sys.stdout
+    if stream is None:
+        raise OSError("standard output is closed")
+    try:
+        if _encodable(text, stream):
+            stream.write(text)
+        else:
+            stream.flush()
+            stream.buffer.write(text.encode("utf-8", "backslashreplace"))
+        stream.flush()
+    except OSError as error:
+        _forget(stream)
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(_CLOSED_PIPE) from None
+        raise
+
+
+def report(text: str) -> None:
+    """Write a line to standard error, unless that is closed; its characters are escaped where it lacks them."""
+    if sys.stderr is None:
+        return
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Show warnings as errors are shown: a line each, without the place in the source."""
+
+    def format_warning(message: Any, *_: Any, **__: Any) -> str:
+        return f"dsgd: warning: {one_line(message)}\n"
+
+    before = warnings.formatwarning
+    warnings.formatwarning = format_warning
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
+def _encodable(text: str, stream: Any) -> bool:
+    try:
+        text.encode(stream.encoding or "utf-8", stream.errors or "strict")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _forget(stream: Any) -> None:
+    """Let what the stream still holds go nowhere: Python would write it at its end, and complain again."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
