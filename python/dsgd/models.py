@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from dsgd.threads import blas_threads, resolve_threads
 __all__ = ["MODELS", "KMeansModel", "LinearModel", "MLPModel", "Model", "SoftmaxModel"]
 
 _ROWS_AT_ONCE = 4096
+_LARGE = 1e307
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -367,14 +369,29 @@ MODELS: dict[str, type[Model]] = {
 
 
 def _r2(target: NDArray[np.float64], decision: NDArray[np.float64], sample_weight: NDArray[Any] | None) -> float:
-    """Return R2, always a finite number: a history is written as JSON, which has no others."""
-    # Importing scikit-learn takes longer than many a fit, so only who scores a regression waits for it.
-    from sklearn.metrics import r2_score
+    """Return R2 = 1 - sum s (y - z)^2 / sum s (y - mean)^2, always a finite number, as a history is written in JSON.
 
+    The two sums are taken in units of their own. In a common one, such as the largest prediction of an exploded model,
+    the targets would all be 0, and R2 that of a constant.
+    """
     if not np.isfinite(decision).all():
         raise DataError(f"the prediction of row {int(np.argmin(np.isfinite(decision)))} is not finite: scale the data")
-    largest = max(np.abs(target).max(), np.abs(decision).max())
-    if largest > 1e100:  # squares would overflow; R2 does not depend on the unit
-        target, decision = target / largest, decision / largest
+    weight = np.ones(len(target)) if sample_weight is None else sample_weight.astype(np.float64)
+    if max(np.abs(target).max(), np.abs(decision).max()) > _LARGE:  # differences would overflow
+        target, decision = target / 4, decision / 4
+    counted = target[weight > 0]
+    errors, error_unit = _in_unit(target - decision, weight)
+    if counted.min() == counted.max():  # by rounding its mean may be another number
+        return 1.0 if error_unit == 0 else 0.0
+    middle = counted[0] + np.average(target - counted[0], weights=weight)
+    spread, spread_unit = _in_unit(target - middle, weight)
     with np.errstate(over="ignore"):
-        return float(np.nan_to_num(r2_score(target, decision, sample_weight=sample_weight)))
+        ratio = np.float64(error_unit) / spread_unit
+        r2 = 1 - (errors / spread) * ratio * ratio
+    return float(max(r2, -sys.float_info.max))
+
+
+def _in_unit(differences: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the weighted sum of squares in units of the largest, and the unit; 0 and 0 where all are 0."""
+    unit = float(np.abs(differences[weight > 0]).max())
+    return (float(weight @ np.square(differences / unit)), unit) if unit > 0 else (0.0, 0.0)

@@ -10,13 +10,20 @@ from dsgd.history import Record
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["ProgressReport"]
+__all__ = ["ProgressReport", "decimals"]
+
+_LARGE = 1e9
+
+
+def decimals(value: float, digits: int) -> str:
+    """Return a number with so many decimals; a large one with so many digits, instead of up to 309 before the point."""
+    return f"{value:.{digits}f}" if abs(value) < _LARGE else f"{value:.{digits}g}"
 
 
 def _describe(record: Record) -> str:
-    parts = [] if record.objective is None else [f"objective {record.objective:.5f}"]
+    parts = [] if record.objective is None else [f"objective {decimals(record.objective, 5)}"]
     if record.score is not None:
-        parts.append(f"score {record.score:.4f}")
+        parts.append(f"score {decimals(record.score, 4)}")
     if record.clocks is not None:
         parts.append(_of_cluster(record))
     return "  ".join([*parts, f"step {record.step_size:.2g}"])

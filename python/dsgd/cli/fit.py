@@ -19,6 +19,7 @@ from dsgd.data.libsvm import ReadOptions
 from dsgd.data.reading import load_alike
 from dsgd.errors import ConfigError
 from dsgd.losses import LOSSES, MLP, KMeans, Loss, SquaredMLP
+from dsgd.progress import decimals
 from dsgd.schedules import SCHEDULES
 
 __all__ = ["fit"]
@@ -147,10 +148,10 @@ def _loss_of(name: str, n_clusters: int | None, hidden: str | None) -> str | Los
 def _summarise(result: dsgd.FitResult, data: dsgd.data.Dataset) -> None:
     last = result.history[-1]
     rate = result.history.passes_per_second() * data.n_stored * len(result.model.weights)
-    objective = "objective not evaluated" if last.objective is None else f"objective {last.objective:.6f}"
+    objective = "objective not evaluated" if last.objective is None else f"objective {decimals(last.objective, 6)}"
     stopped = "" if result.stop_reason == "max_epochs" else f", stopped by {result.stop_reason}"
     gap = "" if last.gap is None else f", at most {last.gap:.2%} above the optimum"
-    score = "" if last.score is None else f", test score {last.score:.4f}"
+    score = "" if last.score is None else f", test score {decimals(last.score, 4)}"
     write_out(
         f"{data.n_samples} rows, {data.n_features} features, {data.n_stored} non-zeros: {last.epoch} passes of "
         f"{result.algorithm.name} in {last.seconds:.3f} s{stopped} ({rate / 1e6:.0f} M non-zeros/s), "

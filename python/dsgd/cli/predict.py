@@ -16,6 +16,7 @@ from dsgd.data import load
 from dsgd.data.inputs import match_features
 from dsgd.files import replacing
 from dsgd.models import Model
+from dsgd.progress import decimals
 
 __all__ = ["predict"]
 
@@ -62,4 +63,4 @@ def _score(model: Model, decision: NDArray[Any], labels: NDArray[Any]) -> str:
         return "no score: the labels of one of the data and the model are words, of the other numbers"
     if model.classes is None and len(labels) < 2:
         return "no score: R2 needs at least two rows"
-    return f"score {model.score_of(decision, labels):.4f} on {len(labels)} rows"
+    return f"score {decimals(model.score_of(decision, labels), 4)} on {len(labels)} rows"

@@ -15,6 +15,7 @@ from dsgd.cli.options import check_outputs, options_of, save_outputs, step_size_
 from dsgd.cli.streams import write_out
 from dsgd.cluster.description import load_simulation
 from dsgd.data.reading import load
+from dsgd.progress import decimals
 
 __all__ = ["simulate"]
 
@@ -85,7 +86,7 @@ def _summarise(result: dsgd.FitResult) -> None:
     last = result.history[-1]
     waiting = last.waiting or ()
     sent = sum(last.bytes_sent or ()) + sum(last.bytes_received or ())
-    objective = "objective not evaluated" if last.objective is None else f"objective {last.objective:.6f}"
+    objective = "objective not evaluated" if last.objective is None else f"objective {decimals(last.objective, 6)}"
     write_out(
         f"{last.effective_passes:.1f} passes in {last.virtual_seconds:.4f} virtual s on {len(waiting)} nodes, waiting "
         f"{min(waiting):.4f} to {max(waiting):.4f} s, {sent / 1e6:.1f} MB on the wire, {objective}\n"
