@@ -58,6 +58,8 @@ class PolyakAverage:
     def go_on(self, weights: NDArray[Any]) -> PolyakAverage:
         """Return this average, to be seen in other weights from now on; the iterate is what it was."""
         self._weights = weights
+        self.iterate = _writeable(self.iterate)
+        self.drift = None if self.drift is None else _writeable(self.drift)
         return self
 
     def change(self, where: NDArray[np.intp], to: NDArray[Any]) -> None:
@@ -76,3 +78,8 @@ class PolyakAverage:
         np.copyto(self._weights, self.iterate)
         if self.steps > 0:
             self._weights -= (self.drift / self.steps).astype(self._weights.dtype)
+
+
+def _writeable(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array, or a copy where it lies in a file that was mapped to be read, as joblib may load a model."""
+    return array if array.flags.writeable else array.copy()

@@ -6,8 +6,10 @@ import copy
 import inspect
 import pickle
 import warnings
+from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 import scipy.sparse
@@ -386,3 +388,29 @@ def test_a_warm_start_on_other_data_says_what_differs() -> None:
             model.fit(other, labels)
     without = model.set_params(fit_intercept=False).fit(X, THREE)  # as scikit-learn: the intercept is let go of
     assert (without.intercept_ == 0).all()
+
+
+@pytest.mark.parametrize("again", ["partial_fit", "fit"])
+@pytest.mark.parametrize("average", [True, 10, False])
+@pytest.mark.parametrize(
+    ("kind", "target", "more"),
+    [
+        (SGDClassifier, Y, {}),
+        (SGDClassifier, THREE, {}),
+        (SGDClassifier, THREE, {"loss": "softmax"}),
+        (SGDRegressor, TARGET, {}),
+        (SGDClassifier, Y, {"algo": "minibatch", "learning_rate": "constant"}),
+    ],
+)
+def test_a_model_that_is_mapped_to_be_read_goes_on(
+    kind: Any, target: Any, more: dict[str, Any], average: bool | int, again: str, tmp_path: Path
+) -> None:
+    options = {"algo": Minibatch(average=average)} if "algo" in more else {"average": average}
+    model = kind(**{"random_state": 0, "max_iter": 3, "tol": None, "warm_start": True, **more, **options})
+    joblib.dump(model.fit(X, target), tmp_path / "model")
+    mapped, plain = joblib.load(tmp_path / "model", mmap_mode="r"), joblib.load(tmp_path / "model")
+    for _ in range(2):
+        getattr(mapped, again)(X, target)
+        getattr(plain, again)(X, target)
+    assert (mapped.coef_ == plain.coef_).all()
+    assert (mapped.coef_ != model.coef_).any()

@@ -21,6 +21,7 @@ __all__ = [
     "as_labels",
     "as_sample_weight",
     "as_targets",
+    "check_not_missing",
     "check_same_kind",
     "warn_of_many_classes",
 ]
@@ -38,6 +39,8 @@ def as_labels(y: ArrayLike | None, n_rows: int) -> NDArray[Any]:
         labels = labels[:, 0]
     if labels.ndim != 1 or len(labels) != n_rows:
         raise DataError(f"y has shape {labels.shape}; X has {n_rows} rows, so it must be ({n_rows},)")
+    if labels.dtype.kind in "OT":
+        check_not_missing(labels)
     if labels.dtype.kind == "T":  # strings of variable width
         labels = labels.astype(str)
     if labels.dtype.kind == "O":  # as in a column of pandas; numpy finds the common type, but would turn 1 into "1"
@@ -54,6 +57,49 @@ def as_labels(y: ArrayLike | None, n_rows: int) -> NDArray[Any]:
         if not np.isfinite(labels).all():
             raise DataError(f"y[{int(np.argmin(np.isfinite(labels)))}] is not finite; leave the sample out")
     return labels
+
+
+def check_not_missing(y: Any) -> None:
+    """Refuse labels that are missing: None, nan, NaT, the NA of pandas, masked entries.
+
+    Parameters
+    ----------
+    y : object
+        As a user gave it: in an array of strings that numpy makes of a list, nan is the word "nan".
+
+    Raises
+    ------
+    DataError
+        It names the row, and has the words of scikit-learn.
+    """
+    if np.ma.is_masked(y):
+        raise DataError("y has masked entries; fill them in or leave them out")
+    try:
+        labels = np.asarray(y)
+        if labels.dtype.kind == "U" and isinstance(y, list | tuple):
+            labels = np.asarray(y, dtype=object)
+    except (TypeError, ValueError, OverflowError):  # no array, which is refused elsewhere
+        return
+    if labels.ndim == 0:
+        return
+    if labels.dtype.kind == "f":
+        missing = np.isnan(labels)
+    elif labels.dtype.kind in "OT":
+        missing = np.array([_is_missing(label) for label in labels.ravel()], bool).reshape(labels.shape)
+    else:
+        return
+    if missing.any():
+        row = np.argwhere(missing)[0]
+        raise DataError(f"Input y contains NaN: y[{row[0]}] is missing ({labels[tuple(row)]}); leave the sample out")
+
+
+def _is_missing(label: Any) -> bool:
+    if label is None or type(label).__name__ == "NAType":
+        return True
+    try:
+        return bool(label != label)  # nan is not itself
+    except (TypeError, ValueError):  # no label at all
+        return False
 
 
 def check_same_kind(labels: NDArray[Any], classes: NDArray[Any]) -> None:

@@ -18,7 +18,7 @@ from dsgd.algorithms import Task
 from dsgd.averaging import PolyakAverage
 from dsgd.callbacks import Callback
 from dsgd.data.inputs import as_matrix, check_columns
-from dsgd.data.targets import OneVsAll, as_initial_weights
+from dsgd.data.targets import OneVsAll, as_initial_weights, check_not_missing
 from dsgd.errors import ConfigError, DataError, DivergedError
 from dsgd.estimators.callbacks import CallbackSupportMixin, FitCallbacks
 from dsgd.estimators.on_threads import on_threads
@@ -86,6 +86,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _checked(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool) -> tuple[Any, Any, Any]:
         """Return X, y and sample_weight as scikit-learn checks them, X in float32 or float64."""
+        check_not_missing(y)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", reset=reset)
         if scipy.sparse.issparse(X):
             check_columns(X)  # before there is a weight for every column

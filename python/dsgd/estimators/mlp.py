@@ -17,6 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from dsgd import losses
 from dsgd.algorithms import Minibatch
 from dsgd.api import fit
+from dsgd.data.targets import check_not_missing
 from dsgd.estimators.translate import threads_of_jobs
 from dsgd.models import MLPModel
 
@@ -128,6 +129,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         MLPClassifier
             Itself.
         """
+        check_not_missing(y)
         types = [np.float64, np.float32]
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=types, order="C")
         check_classification_targets(y)
