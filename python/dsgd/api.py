@@ -140,7 +140,7 @@ def fit(
     class_weight : dict or "balanced", optional
         Factors of s_i by class; a class that is not named has 1. ``"balanced"``: n / (classes * samples of the class).
     eval_set : tuple (X, y) or Dataset, optional
-        Scored (accuracy, or R2) into the history and the progress.
+        Scored (accuracy, or R2) into the history and the progress. A label that y lacks counts as wrong.
     evaluate_every : int, default=1
         Epochs between evaluations of objective and score, which take time of their own; 0: none at all.
     callbacks : sequence of callables, optional

@@ -7,7 +7,10 @@ import errno
 import fcntl
 import os
 import secrets
+import shutil
 import stat
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -22,10 +25,12 @@ __all__ = [
     "copied_descriptor",
     "let_owner",
     "open_regular",
+    "own_descriptor",
     "replacing",
 ]
 
 _STANDARD_STREAMS = 3
+_MAX_LINKS = 40
 
 
 class HasDescriptor(Protocol):
@@ -72,7 +77,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Parameters
     ----------
     path : path-like
-        The file to create or replace. A reader sees the old file or the whole new one, never a part.
+        The file to create or replace. A reader sees the old file or the whole new one, never a part. Where it names a
+        descriptor of this process, as ``/dev/stdout`` does, the new file is copied into that.
 
     Yields
     ------
@@ -85,14 +91,23 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         If the directory does not exist or cannot be written to, or `path` is there and not a regular file, or one that
         may not be written to.
     """
+    name, descriptor = os.fsdecode(as_path(path)), own_descriptor(path)
+    if descriptor is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            new = Path(folder, "new")
+            new.touch()
+            yield new
+            _pour(new, descriptor, name)
+        return
     target, beside = _create_beside(path)
     try:
-        yield beside
-        with beside.open("rb") as written:
-            os.fsync(written.fileno())
-        if target.exists():
-            beside.chmod(stat.S_IMODE(target.stat().st_mode))
-        beside.replace(target)
+        with _named(beside, name):
+            yield beside
+            with beside.open("rb") as written:
+                os.fsync(written.fileno())
+            if target.exists():
+                beside.chmod(stat.S_IMODE(target.stat().st_mode))
+            beside.replace(target)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
@@ -100,7 +115,55 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def check_replaceable(path: str | os.PathLike[str]) -> None:
     """Raise now the `OSError` that `replacing` would raise at the end of a long run; changes nothing."""
-    _create_beside(path)[1].unlink()
+    descriptor = own_descriptor(path)
+    if descriptor is None:
+        _create_beside(path)[1].unlink()
+        return
+    try:
+        os.fstat(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fsdecode(path)) from None
+
+
+def own_descriptor(path: str | os.PathLike[str]) -> int | None:
+    """Return the descriptor of this process that a path names, such as 1 for ``/dev/stdout``; None for any other."""
+    place = as_path(path).absolute()
+    folders = ["/dev/fd", *(os.path.realpath(f"/proc/{of}/fd") for of in ("self", "thread-self"))]
+    for _ in range(_MAX_LINKS):
+        folder = os.path.realpath(place.parent)
+        if folder in folders and place.name.isdecimal():
+            return int(place.name)
+        if not place.is_symlink():
+            return None
+        place = folder / place.readlink()
+    return None
+
+
+def _pour(new: Path, descriptor: int, name: str) -> None:
+    """Copy a file into a descriptor, behind what Python has written there; errors have the name that it was given."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    try:
+        with new.open("rb") as content, os.fdopen(os.dup(descriptor), "wb") as into:
+            shutil.copyfileobj(content, into)
+    except BrokenPipeError:
+        raise BrokenPipeError(f"the reader of {name} is gone") from None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, name) from error
+
+
+@contextlib.contextmanager
+def _named(beside: Path, name: str) -> Iterator[None]:
+    """Let an error of the file that is written beside, or of no file, name the one that was asked for."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, os.fspath(beside), os.fsencode(beside)):
+            raise OSError(error.errno, error.strerror, name) from error
+        if os.fspath(beside) in str(error):
+            raise OSError(str(error).replace(os.fspath(beside), name)) from error
+        raise
 
 
 def _create_beside(path: str | os.PathLike[str]) -> tuple[Path, Path]:
@@ -122,5 +185,6 @@ def _create_beside(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     except OSError as error:
         if error.errno is None:
             raise
-        raise OSError(error.errno, error.strerror, os.fsdecode(path)) from error
+        why = "" if target.parent.exists() else f" (there is no folder {target.parent})"
+        raise OSError(error.errno, f"{error.strerror}{why}", os.fsdecode(path)) from error
     return target, beside

@@ -328,7 +328,6 @@ TARGETS = [
     data("other features to evaluate", "eval_set: X has 11 features; .* 12", eval_set=(X[:, :11], Y)),
     data("nothing to evaluate", r"eval_set: X has shape \(0, 12\)", eval_set=(X[:0], [])),
     data("too few labels to evaluate", r"eval_set: y has shape \(59,\); X has 60 rows", eval_set=(X, Y[1:])),
-    data("new label to evaluate", r"eval_set has the label 0.0; the classes are \[-1", eval_set=(X, np.maximum(Y, 0))),
     data("words to evaluate", r"eval_set: y has dtype <U4; the classes are \[-1.0, 1.0\]", eval_set=(X, WORDS)),
     data("words to evaluate a regression", "eval_set: y has dtype <U4", eval_set=(X, WORDS), loss="squared"),
     data("one row to evaluate a regression", "eval_set has one row", eval_set=(X[:1], Y[:1]), loss="squared"),

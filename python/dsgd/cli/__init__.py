@@ -11,7 +11,7 @@ from dsgd.cli.convert import convert
 from dsgd.cli.fit import fit
 from dsgd.cli.predict import predict
 from dsgd.cli.simulate import simulate
-from dsgd.cli.streams import one_line, one_line_warnings, report
+from dsgd.cli.streams import CLOSED_PIPE, one_line, one_line_warnings, report
 from dsgd.errors import DsgdError
 
 __all__ = ["app", "main"]
@@ -33,6 +33,8 @@ def main() -> None:
             app(prog_name="dsgd")
         except KeyboardInterrupt:  # before there was anything to end in order
             sys.exit(130)
+        except BrokenPipeError:  # as of --output /dev/stdout
+            sys.exit(CLOSED_PIPE)
         except (DsgdError, OSError, MemoryError) as error:
             report(f"dsgd: error: {one_line(error) or 'out of memory'}")
             sys.exit(2)

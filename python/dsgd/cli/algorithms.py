@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dsgd.algorithms import REGISTRY
+from dsgd.cli.streams import write_out
 
 __all__ = ["algorithms"]
 
@@ -20,4 +21,7 @@ def algorithms() -> None:
         threads = "any" if algorithm.capabilities.threads else "1"
         reproducible = "yes" if algorithm.capabilities.deterministic else "on 1 thread"
         table.add_row(name, threads, reproducible, options, algorithm.summary)
-    Console().print(table)
+    console = Console()
+    with console.capture() as printed:
+        console.print(table)
+    write_out(printed.get())

@@ -9,11 +9,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from dsgd.cli.streams import write_out
+from dsgd.cli.options import summarise
 from dsgd.data import load, save_libsvm
 from dsgd.data.cache import is_cache
 from dsgd.errors import ConfigError
-from dsgd.files import check_replaceable
+from dsgd.files import check_replaceable, own_descriptor
 
 __all__ = ["convert"]
 
@@ -58,8 +58,10 @@ def convert(
     else:
         data.save(target, n_threads=threads)
     seconds = time.perf_counter() - begin
-    before, after = source.stat().st_size, target.stat().st_size
-    write_out(
-        f"{data.n_samples} rows, {data.n_features} features, {data.n_stored} non-zeros: {before} bytes to {after} in "
-        f"{seconds:.3f} s ({before / seconds / 1e6:.0f} MB/s)\n"
+    before = source.stat().st_size
+    after = "" if own_descriptor(target) is not None else f" to {target.stat().st_size}"
+    summarise(
+        f"{data.n_samples} rows, {data.n_features} features, {data.n_stored} non-zeros: {before} bytes{after} in "
+        f"{seconds:.3f} s ({before / seconds / 1e6:.0f} MB/s)",
+        target,
     )

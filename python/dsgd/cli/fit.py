@@ -12,8 +12,7 @@ import typer
 import dsgd
 from dsgd.algorithms import resolve_algorithm
 from dsgd.cli.labels import against_the_rest
-from dsgd.cli.options import check_outputs, options_of, save_outputs, step_size_of
-from dsgd.cli.streams import write_out
+from dsgd.cli.options import check_outputs, options_of, save_outputs, step_size_of, summarise
 from dsgd.data.inputs import match_features
 from dsgd.data.libsvm import ReadOptions
 from dsgd.data.reading import load_alike
@@ -108,7 +107,7 @@ def fit(
         random_state=seed,
     )
     save_outputs(result, model, history)
-    _summarise(result, data)
+    summarise(_summary(result, data), model, history)
 
 
 def _as_wide(test: dsgd.data.Dataset, train: dsgd.data.Dataset) -> dsgd.data.Dataset:
@@ -145,15 +144,15 @@ def _loss_of(name: str, n_clusters: int | None, hidden: str | None) -> str | Los
     return networks[name](tuple(map(int, units)))
 
 
-def _summarise(result: dsgd.FitResult, data: dsgd.data.Dataset) -> None:
+def _summary(result: dsgd.FitResult, data: dsgd.data.Dataset) -> str:
     last = result.history[-1]
     rate = result.history.passes_per_second() * data.n_stored * len(result.model.weights)
     objective = "objective not evaluated" if last.objective is None else f"objective {decimals(last.objective, 6)}"
     stopped = "" if result.stop_reason == "max_epochs" else f", stopped by {result.stop_reason}"
     gap = "" if last.gap is None else f", at most {last.gap:.2%} above the optimum"
     score = "" if last.score is None else f", test score {decimals(last.score, 4)}"
-    write_out(
+    return (
         f"{data.n_samples} rows, {data.n_features} features, {data.n_stored} non-zeros: {last.epoch} passes of "
         f"{result.algorithm.name} in {last.seconds:.3f} s{stopped} ({rate / 1e6:.0f} M non-zeros/s), "
-        f"{objective}{gap}{score}\n"
+        f"{objective}{gap}{score}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,21 @@ def against_the_rest(y: NDArray[Any], positive: list[str]) -> NDArray[Any]:
     """Return +1 where the label is one of `positive` and -1 elsewhere; y itself when the list is empty."""
     if not positive:
         return y
+    positive = [_as_utf8(label) for label in positive]
     chosen = [label if y.dtype.kind == "U" else _number(label) for label in positive]
     missing = [given for given, label in zip(positive, chosen, strict=True) if label not in y]
     if missing:
         raise DataError(f"no row has the label {missing[0]}; the labels are {np.unique(y).tolist()}")
     return np.where(np.isin(y, chosen), 1.0, -1.0)
+
+
+def _as_utf8(label: str) -> str:
+    """Return the label as files hold it, also in a locale whose encoding is not theirs."""
+    try:
+        label.encode()
+    except UnicodeEncodeError:  # bytes that the locale has no characters for
+        return os.fsencode(label).decode("utf-8", "replace")
+    return label
 
 
 def _number(label: str) -> float:

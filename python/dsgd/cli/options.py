@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dsgd.cli.streams import report, write_out
 from dsgd.errors import ConfigError
-from dsgd.files import check_replaceable
+from dsgd.files import check_replaceable, own_descriptor
 from dsgd.result import FitResult
 
-__all__ = ["check_outputs", "options_of", "save_outputs", "step_size_of"]
+__all__ = ["check_outputs", "options_of", "save_outputs", "step_size_of", "summarise"]
 
 
 def check_outputs(inputs: Mapping[str, Path | None], **outputs: Path | None) -> None:
@@ -43,6 +45,14 @@ def check_outputs(inputs: Mapping[str, Path | None], **outputs: Path | None) -> 
         check_replaceable(path)
         if (other := seen.setdefault(path.resolve(), option)) != option:
             raise ConfigError(f"--{other} and --{option} both name {path}")
+
+
+def summarise(text: str, *outputs: Path | None) -> None:
+    """Write the line that says how it went: to standard error where an output is written to standard output."""
+    if any(path is not None and own_descriptor(path) == 1 for path in outputs):
+        report(text)
+    elif sys.stdout is not None:  # as of a daemon
+        write_out(f"{text}\n")
 
 
 def save_outputs(result: FitResult, model: Path | None, history: Path | None) -> None:

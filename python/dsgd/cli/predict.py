@@ -50,7 +50,7 @@ def predict(
         write_out(lines)
     else:
         with replacing(output) as beside:
-            beside.write_text(lines, encoding="utf-8")
+            beside.write_text(lines, encoding="utf-8", errors="backslashreplace")
     report(score)
 
 

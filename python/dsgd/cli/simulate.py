@@ -11,8 +11,7 @@ import typer
 import dsgd
 from dsgd.algorithms import resolve_algorithm
 from dsgd.cli.labels import against_the_rest
-from dsgd.cli.options import check_outputs, options_of, save_outputs, step_size_of
-from dsgd.cli.streams import write_out
+from dsgd.cli.options import check_outputs, options_of, save_outputs, step_size_of, summarise
 from dsgd.cluster.description import load_simulation
 from dsgd.data.reading import load
 from dsgd.progress import decimals
@@ -73,7 +72,7 @@ def simulate(
         result.trace.save(trace)
     if gantt is not None and result.trace is not None:
         _draw(result.trace, gantt)
-    _summarise(result)
+    summarise(_summary(result), model, history, trace)
 
 
 def _draw(trace: dsgd.cluster.Trace, path: Path) -> None:
@@ -82,12 +81,12 @@ def _draw(trace: dsgd.cluster.Trace, path: Path) -> None:
     draw_gantt(trace).figure.savefig(path, dpi=120)
 
 
-def _summarise(result: dsgd.FitResult) -> None:
+def _summary(result: dsgd.FitResult) -> str:
     last = result.history[-1]
     waiting = last.waiting or ()
     sent = sum(last.bytes_sent or ()) + sum(last.bytes_received or ())
     objective = "objective not evaluated" if last.objective is None else f"objective {decimals(last.objective, 6)}"
-    write_out(
+    return (
         f"{last.effective_passes:.1f} passes in {last.virtual_seconds:.4f} virtual s on {len(waiting)} nodes, waiting "
-        f"{min(waiting):.4f} to {max(waiting):.4f} s, {sent / 1e6:.1f} MB on the wire, {objective}\n"
+        f"{min(waiting):.4f} to {max(waiting):.4f} s, {sent / 1e6:.1f} MB on the wire, {objective}"
     )

@@ -9,9 +9,9 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["one_line", "one_line_warnings", "report", "write_out"]
+__all__ = ["CLOSED_PIPE", "one_line", "one_line_warnings", "report", "write_out"]
 
-_CLOSED_PIPE = 128 + 13  # what a shell says of a program that was ended by SIGPIPE
+CLOSED_PIPE = 128 + 13  # what a shell says of a program that was ended by SIGPIPE
 
 
 def one_line(message: object) -> str:
@@ -42,8 +42,8 @@ def write_out(text: str) -> None:
     except OSError as error:
         _forget(stream)
         if isinstance(error, BrokenPipeError):
-            raise SystemExit(_CLOSED_PIPE) from None
-        raise
+            raise SystemExit(CLOSED_PIPE) from None
+        raise OSError(error.errno, error.strerror, "standard output") from None
 
 
 def report(text: str) -> None:
@@ -72,7 +72,7 @@ def one_line_warnings() -> Iterator[None]:
 
 def _encodable(text: str, stream: Any) -> bool:
     try:
-        text.encode(stream.encoding or "utf-8", stream.errors or "strict")
+        text.encode(stream.encoding or "utf-8")
     except UnicodeEncodeError:
         return False
     return True
