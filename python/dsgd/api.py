@@ -7,9 +7,9 @@ import inspect
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from dsgd.algorithms import Algorithm, DistributedAlgorithm, resolve_algorithm
 from dsgd.callbacks import Callback
@@ -17,7 +17,7 @@ from dsgd.checks import check_flag, check_integer, check_real, check_seed, shown
 from dsgd.cluster import LocalCluster, Simulation
 from dsgd.cluster.training import check_cluster, train_on_cluster
 from dsgd.data import reading
-from dsgd.data.dataset import Dataset
+from dsgd.data.dataset import Dataset, errors_of
 from dsgd.data.feature_names import FeatureNames, column_names
 from dsgd.data.inputs import as_matrix, real_dtype
 from dsgd.data.reading import common_base
@@ -219,23 +219,25 @@ def fit(
         named_schedule=named_schedule,
     )
 
-    X, y, index_base, names = _load(X, y, threads, resolved_loss)
-    matrix = as_matrix(X, threads)
-    dtype = real_dtype(matrix)
-    targets, classes = as_targets(y, resolved_loss, matrix.n_rows, dtype)
-    importance = as_sample_weight(sample_weight, class_weight, y, classes, matrix.n_rows, dtype)
+    data = _load(X, y, threads, resolved_loss)
+    with errors_of(data.source):
+        matrix = as_matrix(data.X, threads)
+        dtype = real_dtype(matrix)
+        targets, classes = as_targets(data.y, resolved_loss, matrix.n_rows, dtype)
+    importance = as_sample_weight(sample_weight, class_weight, data.y, classes, matrix.n_rows, dtype)
     evaluation = None
     if eval_set is not None:
         if not resolved_loss.supervised:
             raise ConfigError(f"eval_set needs targets, and loss {resolved_loss.name!r} has none; leave it out")
-        evaluation = Evaluation(_eval_pair(eval_set, index_base, names), matrix.n_features, classes, threads)
+        evaluation = _evaluation(eval_set, data, matrix.n_features, classes, threads)
     n_classes = 0 if classes is None else len(classes)
     layout = resolved_loss.layout(matrix.n_features, n_classes, fit_intercept)
     weights = as_initial_weights(init, len(targets), layout, dtype)
     description = {"fit_intercept": fit_intercept}
     model = MODELS[resolved_loss.model].from_description(description, weights, resolved_loss, classes)
     begin = time.perf_counter()
-    scale = measure(matrix, importance, threads)
+    with errors_of(data.source):
+        scale = measure(matrix, importance, threads)
     job = job.settle(matrix, scale)
     makers = job.tasks(matrix, targets, importance, weights, n_classes=n_classes, scale=scale, fresh=init is None)
     tasks = [make() for make in makers]
@@ -256,8 +258,8 @@ def fit(
         history=history,
         algorithm=job.algorithm,
         stop_reason=reason,
-        index_base=index_base,
-        feature_names=names,
+        index_base=data.index_base,
+        feature_names=data.names,
         trace=trace,
     )
 
@@ -288,35 +290,43 @@ def _penalty_of(loss: Loss, penalty: Any) -> Any:
     raise ConfigError(f"loss {loss.name!r} has no penalty, so penalty={shown(penalty)} must be left out")
 
 
-def _load(
-    X: Any, y: ArrayLike | None, n_threads: int, loss: Loss
-) -> tuple[Any, ArrayLike | None, str | None, FeatureNames]:
-    """Return X, y, what the file calls the first feature, and the names of all; y is that of a data set or file."""
+class _Data(NamedTuple):
+    """X and y; of a data set what it calls the first feature, the names of all, and the file that it is from."""
+
+    X: Any
+    y: Any
+    index_base: str | None
+    names: FeatureNames
+    source: str | None
+
+
+def _load(X: Any, y: ArrayLike | None, n_threads: int, loss: Loss) -> _Data:
+    """Return the data to train on: X and y, or a data set, or what the file of a path holds."""
     if isinstance(X, str | bytes | os.PathLike | Dataset):
         if y is not None:
             raise ConfigError("y must be left out when X is a Dataset or a path: both bring their own labels")
         data = X if isinstance(X, Dataset) else reading.load(os.fsdecode(X), n_threads=n_threads)
-        return data.X, data.y, data.index_base, FeatureNames(data.feature_names)
+        return _Data(data.X, data.y, data.index_base, FeatureNames(data.feature_names), data.source)
     if y is None and loss.supervised:
         raise DataError("y is missing; it can be left out only when X is a Dataset or the path of a file")
     columns = column_names(X)
-    return X, y, None, FeatureNames(columns, of_columns=columns is not None)
+    return _Data(X, y, None, FeatureNames(columns, of_columns=columns is not None), None)
 
 
-def _eval_pair(eval_set: Any, index_base: str | None, names: FeatureNames) -> Any:
-    """Return X and y of a data set to score on, which must number and name its features as the training data does."""
+def _evaluation(eval_set: Any, data: _Data, n_features: int, classes: NDArray[Any] | None, threads: int) -> Evaluation:
+    """Return the samples to score on, which must number and name their features as the training data does."""
+    source, columns = None, None
     if isinstance(eval_set, Dataset):
-        common_base({"the training data": index_base, "eval_set": eval_set.index_base})
-        columns, eval_set = eval_set.feature_names, (eval_set.X, eval_set.y)
+        common_base({"the training data": data.index_base, "eval_set": eval_set.index_base})
+        source, columns, eval_set = eval_set.source, eval_set.feature_names, (eval_set.X, eval_set.y)
     elif isinstance(eval_set, tuple) and len(eval_set) == 2:
         columns = column_names(eval_set[0])
-    else:
-        return eval_set  # which is refused
-    try:
-        names.check(columns, stacklevel=3)
-    except DataError as error:
-        raise DataError(f"eval_set: {error}") from error
-    return eval_set
+    with errors_of(source):
+        try:
+            data.names.check(columns, stacklevel=3)
+        except DataError as error:
+            raise DataError(f"eval_set: {error}") from error
+        return Evaluation(eval_set, n_features, classes, threads)
 
 
 def _first_step(step_size: Any) -> float | None:

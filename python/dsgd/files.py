@@ -185,6 +185,7 @@ def _create_beside(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     except OSError as error:
         if error.errno is None:
             raise
-        why = "" if target.parent.exists() else f" (there is no folder {target.parent})"
+        missing = error.errno == errno.ENOENT and not target.parent.exists()
+        why = f" (there is no folder {target.parent})" if missing else ""
         raise OSError(error.errno, f"{error.strerror}{why}", os.fsdecode(path)) from error
     return target, beside

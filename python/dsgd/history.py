@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any, overload
 
 from dsgd.checks import check_integer, check_real, shown
@@ -164,12 +165,27 @@ class History(Sequence[Record]):
         return frame.astype(dict.fromkeys(_OPTIONAL, float))
 
     @classmethod
-    def from_json(cls, text: str) -> History:
-        """Return the history that `to_json` wrote; `DataError` if the text is not one."""
+    def from_json(cls, source: str | bytes | os.PathLike[str]) -> History:
+        """Return the history that `to_json` wrote.
+
+        Parameters
+        ----------
+        source : str, bytes or path-like
+            The text; a `pathlib.Path` is the file that has it.
+
+        Raises
+        ------
+        DataError
+            If the text is not a history; of a file with its name.
+        OSError
+            If the file cannot be read.
+        """
+        file = os.fsdecode(source) if isinstance(source, os.PathLike) else None
+        text = Path(source).read_bytes() if isinstance(source, os.PathLike) else source
         try:
             return cls(_checked(Record(**record)) for record in json.loads(text))
         except (TypeError, ValueError, RecursionError) as error:
-            raise DataError(f"not a history of dsgd: {error}") from error
+            raise DataError(f"not a history of dsgd: {error}", file=file) from error
 
 
 def _checked(record: Record) -> Record:

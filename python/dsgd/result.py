@@ -17,7 +17,7 @@ from dsgd.algorithms import Algorithm, resolve_algorithm
 from dsgd.checks import check_flag, shown
 from dsgd.checksum import checked, with_checksum
 from dsgd.cluster.trace import Trace
-from dsgd.data.dataset import Dataset, as_names
+from dsgd.data.dataset import Dataset, as_names, errors_of
 from dsgd.data.feature_names import FeatureNames, column_names
 from dsgd.data.inputs import as_matrix, as_real, check_features
 from dsgd.data.reading import common_base
@@ -163,11 +163,12 @@ class FitResult:
         """Return the decision values of rows whose features are those of the training data."""
         if isinstance(X, Dataset):
             common_base({"the training data": self.index_base, "X": X.index_base})
-            names, X = X.feature_names, X.X
+            source, names, X = X.source, X.feature_names, X.X
         else:
-            names = column_names(X)
-        self.feature_names.check(names, stacklevel=3)
-        return self.model.decision_function(X, n_threads=n_threads)
+            source, names = None, column_names(X)
+        with errors_of(source):
+            self.feature_names.check(names, stacklevel=3)
+            return self.model.decision_function(X, n_threads=n_threads)
 
     def predict(self, X: Any, *, n_threads: int | None = None) -> NDArray[Any]:
         """Return the class (classification), value (regression) or number of the centre (k-means) of every row.

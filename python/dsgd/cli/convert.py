@@ -10,8 +10,9 @@ import numpy as np
 import typer
 
 from dsgd.cli.options import summarise
-from dsgd.data import load, save_libsvm
+from dsgd.data import Dataset, load, save_libsvm
 from dsgd.data.cache import is_cache
+from dsgd.data.dataset import errors_of
 from dsgd.errors import ConfigError
 from dsgd.files import check_replaceable, own_descriptor
 
@@ -52,11 +53,8 @@ def convert(
         index_base="auto" if to_text else index_base,
         n_threads=threads,
     )
-    if to_text:
-        base = (data.index_base or "one") if index_base == "auto" else index_base
-        save_libsvm(target, data.X, data.y, index_base=base, n_threads=threads)
-    else:
-        data.save(target, n_threads=threads)
+    with errors_of(data.source):
+        _write(data, target, index_base if to_text else None, threads)
     seconds = time.perf_counter() - begin
     before = source.stat().st_size
     after = "" if own_descriptor(target) is not None else f" to {target.stat().st_size}"
@@ -65,3 +63,12 @@ def convert(
         f"{seconds:.3f} s ({before / seconds / 1e6:.0f} MB/s)",
         target,
     )
+
+
+def _write(data: Dataset, target: Path, index_base: str | None, threads: int | None) -> None:
+    """Write a cache file, or text where `index_base` says how that numbers its features."""
+    if index_base is None:
+        data.save(target, n_threads=threads)
+        return
+    base = (data.index_base or "one") if index_base == "auto" else index_base
+    save_libsvm(target, data.X, data.y, index_base=base, n_threads=threads)

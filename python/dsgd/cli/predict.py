@@ -13,6 +13,7 @@ from dsgd.cli.labels import against_the_rest
 from dsgd.cli.options import check_outputs
 from dsgd.cli.streams import report, write_out
 from dsgd.data import load
+from dsgd.data.dataset import errors_of
 from dsgd.data.inputs import match_features
 from dsgd.files import replacing
 from dsgd.models import Model
@@ -41,7 +42,8 @@ def predict(
     if result.feature_names.names is not None and rows.feature_names is not None:
         decision = result.decision_function(rows)  # which compares the names
     else:
-        decision = result.model.decision_function(match_features(rows.X, result.model.n_features))
+        with errors_of(rows.source):
+            decision = result.model.decision_function(match_features(rows.X, result.model.n_features))
     predictions = result.model.labels(decision)
     score = _score(result.model, decision, against_the_rest(rows.y, positive or []))  # all errors precede the output
     form = {"f": "{:.17g}\n", "b": "{:d}\n"}.get(predictions.dtype.kind, "{}\n")

@@ -58,13 +58,22 @@ def load_simulation(path: str | os.PathLike[str]) -> Simulation:
     """
     try:
         given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"not TOML: {error}", file=str(path)) from error
+    except (ValueError, RecursionError) as error:  # also of text that is not UTF-8, and of numbers without end
+        raise DataError(f"not TOML: {error}", file=os.fsdecode(path)) from error
+    try:
+        return _simulation(given)
+    except (ConfigError, TypeError) as error:
+        raise ConfigError(f"{os.fsdecode(path)}: {error}") from error
+
+
+def _simulation(given: dict[str, Any]) -> Simulation:
     _check_names("key of a simulation", given, Simulation)
     if "kernel_cost" in given:
         _check_names("key of kernel_cost", given["kernel_cost"], KernelCost)
         given["kernel_cost"] = KernelCost(**given["kernel_cost"])
     if "failures" in given:
+        if not isinstance(given["failures"], list):
+            raise ConfigError(f"failures are tables, [[failures]], not {shown(given['failures'])}")
         given["failures"] = [_failure(table) for table in given["failures"]]
     return Simulation(**given)
 

@@ -15,8 +15,9 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from dsgd.checks import check_integer, check_real
 from dsgd.checksum import checked, with_checksum
-from dsgd.errors import ClusterError, DataError
+from dsgd.errors import ClusterError, ConfigError, DataError
 from dsgd.files import replacing
 
 __all__ = ["Kind", "Trace"]
@@ -39,6 +40,7 @@ class Kind(IntEnum):
     DOWN = 5
 
 
+_MAX_NODES = 10**6
 _COLUMNS: dict[str, Any] = {
     "kind": np.uint8,
     "node": np.int32,
@@ -185,9 +187,13 @@ class Trace:
     def load(cls, path: str | os.PathLike[str]) -> Trace:
         """Read a file that `save` wrote; `DataError` for another or a damaged one."""
         try:
-            return cls.from_bytes(Path(path).read_bytes())
-        except DataError as error:
-            raise DataError(str(error), file=str(path)) from error
+            trace = cls.from_bytes(Path(path).read_bytes())
+            _check_about(trace.about)
+        except KeyError as error:
+            raise DataError(f"not a trace of dsgd: it lacks {error}", file=os.fsdecode(path)) from error
+        except (ConfigError, DataError) as error:
+            raise DataError(str(error), file=os.fsdecode(path)) from error
+        return trace
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Trace:
@@ -201,12 +207,44 @@ class Trace:
             names, shards = about.pop("answers"), about.pop("shards")
             trace = cls(about)
             trace.orders.update((shard, tensors[f"order/{shard}"]) for shard in range(shards))
-            trace._cells = array("d", np.column_stack(columns).tobytes())
+            rows = np.column_stack(columns)
+            _check_rows(rows)
+            trace._cells = array("d", rows.tobytes())
             counts: dict[int, int] = {}
             for node, command in names:
                 index = counts.setdefault(node, 0)
                 trace.answers.setdefault(node, []).append((command, tensors[f"answer/{node}/{index}"]))
                 counts[node] = index + 1
-        except (KeyError, ValueError, TypeError, safetensors.SafetensorError) as error:
-            raise DataError(f"not a trace of dsgd: {error}") from error
+        except (
+            AttributeError,
+            KeyError,
+            OverflowError,
+            RecursionError,
+            TypeError,
+            ValueError,
+            safetensors.SafetensorError,
+        ) as error:
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+            raise DataError(f"not a trace of dsgd: {reason}") from error
         return trace
+
+
+def _check_rows(rows: NDArray[np.float64]) -> None:
+    """Refuse rows that no run writes."""
+    cells = dict(zip(_COLUMNS, rows.T, strict=True))
+    integers = (cells[name] for name, dtype in _COLUMNS.items() if np.dtype(dtype).kind in "iu")
+    known = np.isin(cells["kind"], [int(kind) for kind in Kind])
+    waits = cells["kind"] == Kind.WAIT
+    named = (cells["a"] >= 0) & (cells["a"] < len(Trace.COMMANDS))
+    right = np.isfinite(rows).all() and known.all() and named[waits].all()
+    if not (right and all((column % 1 == 0).all() and (np.abs(column) < 2.0**63).all() for column in integers)):
+        raise DataError("it has rows that are none")
+
+
+def _check_about(about: dict[str, Any]) -> None:
+    """Refuse a file that does not say what `check` and a drawing ask for."""
+    for name in ("nodes", "servers"):
+        check_integer(name, about[name], 0, _MAX_NODES)
+    staleness = about["staleness"]
+    if staleness is not None:
+        check_real("staleness", staleness, 0)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from dsgd.data.targets import as_labels
 from dsgd.errors import DataError
 from dsgd.threads import resolve_threads
 
-__all__ = ["Dataset", "as_names"]
+__all__ = ["Dataset", "as_names", "errors_of"]
 
 _FORMAT, _VERSION = "dsgd-dataset", 1
 
@@ -38,6 +39,8 @@ class Dataset:
         One a column; becomes a tuple. By default the names of the columns of a data frame.
     index_base : {"zero", "one"}, optional
         What the libsvm file that this was read from calls the first feature.
+    source : str, optional
+        The file that this was read from, for messages.
 
     Raises
     ------
@@ -51,6 +54,7 @@ class Dataset:
     y: NDArray[Any]
     feature_names: tuple[str, ...] | None = None
     index_base: str | None = None
+    source: str | None = None
 
     def __post_init__(self) -> None:
         checked: dict[str, Any] = {"X": as_table(self.X)}
@@ -137,10 +141,21 @@ class Dataset:
         """
         arrays, description = map_arrays(path)
         try:
-            return _from_description(description, arrays)
+            return replace(_from_description(description, arrays), source=os.fsdecode(path))
         except (DataError, AttributeError, KeyError, TypeError, ValueError) as error:
             reason = f"it lacks {error}" if isinstance(error, KeyError) else error
             raise DataError(f"{os.fspath(path)} cannot be used as data: {reason}; write it again") from error
+
+
+@contextlib.contextmanager
+def errors_of(source: str | None) -> Iterator[None]:
+    """Let a `DataError` begin with the name of the file that the data is from, if it is from one."""
+    try:
+        yield
+    except DataError as error:
+        if source is None or source in str(error):
+            raise
+        raise DataError(str(error), file=source) from error
 
 
 def as_names(names: Any, n_features: int) -> tuple[str, ...]:

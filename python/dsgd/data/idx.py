@@ -72,9 +72,11 @@ def load_idx(
     if scale is None:
         scale = 1 / 255 if pixels.dtype == np.uint8 else 1.0
     factor = check_real("scale", scale, -math.inf)
-    X = pixels.reshape(len(y), math.prod(pixels.shape[1:])).astype(real)
-    X *= real.type(factor)
-    return Dataset(X=X, y=y.astype(np.int64))
+    with np.errstate(over="ignore"):
+        X = pixels.reshape(len(y), math.prod(pixels.shape[1:])).astype(real)
+        X *= real.type(factor)
+    _check_finite(X, os.fsdecode(images), f" in {real}")
+    return Dataset(X=X, y=y.astype(np.int64), source=os.fsdecode(images))
 
 
 def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
@@ -88,12 +90,13 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     Returns
     -------
     ndarray
-        uint8, int8, int16, int32, float32 or float64, in this machine's byte order.
+        uint8, int8, int16, int32, float32 or float64, in this machine's byte order; finite.
 
     Raises
     ------
     DataError
-        If the file does not begin like IDX, or is shorter or longer than its header says.
+        If the file does not begin like IDX, is shorter or longer than its header says, or has a number that is not
+        finite.
     OSError
         If it cannot be read.
     """
@@ -113,7 +116,15 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
         what = "is cut off" if len(content) < expected else "is too long"
         raise DataError(f"{name} {what}: {len(content)} bytes where shape {shape} needs {expected}; get it again")
     values = np.frombuffer(content, stored, offset=header)
+    _check_finite(values, name)
     try:
         return values.reshape(shape).astype(stored.newbyteorder("="))  # a copy, so that the file may go
     except ValueError as error:  # an empty array with other dimensions beyond the machine's
         raise DataError(f"{name} has the impossible shape {shape}; get it again") from error
+
+
+def _check_finite(values: NDArray[Any], name: str, where: str = "") -> None:
+    """Refuse numbers that are not finite, as a damaged file has."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise DataError(f"{name} has the number {values[~finite][0]}{where}; get it again")

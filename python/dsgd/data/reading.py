@@ -81,7 +81,8 @@ def load_alike(paths: Sequence[str | os.PathLike[str]], how: ReadOptions) -> lis
     read: dict[str | os.PathLike[str], Dataset] = {}
     if texts:
         pairs, base = read_libsvm_files(texts, replace(how, index_base=base or "auto"))
-        read = {path: Dataset(X=X, y=y, index_base=base) for path, (X, y) in zip(texts, pairs, strict=True)}
+        for path, (X, y) in zip(texts, pairs, strict=True):
+            read[path] = Dataset(X=X, y=y, index_base=base, source=os.fsdecode(path))
     for path, data in mapped.items():
         X = _as_asked(data.X, os.fsdecode(path), how)
         read[path] = replace(data, X=X, index_base=data.index_base or base)

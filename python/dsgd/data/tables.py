@@ -120,7 +120,7 @@ def load_csv(
         numbers = [column.position for column in columns if column.kind == "number"]
         X = np.take(values, numbers, axis=1).astype(real, copy=False)  # in C order, which indexing does not give
     [goal] = [column for column in columns if column.kind == "target"]
-    return Dataset(X=X, y=_targets(text, goal, values), feature_names=names)
+    return Dataset(X=X, y=_targets(text, goal, values), feature_names=names, source=text.name)
 
 
 @dataclass(frozen=True)

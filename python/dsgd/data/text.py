@@ -84,5 +84,9 @@ def read_text(path: str | os.PathLike[str]) -> bytes | mmap.mmap:
 def _unpack(path: Path, read: Callable[[Path], bytes]) -> bytes:
     try:
         return read(path)
-    except (EOFError, ValueError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except (EOFError, ValueError, MemoryError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is packed, and broken: {error or 'it asks for more memory than there is'}") from error
+    except OSError as error:
+        if error.errno is not None:  # of the file; bz2 says in this way, without a name, that the content is broken
+            raise
         raise DataError(f"{path} is packed, and broken: {error}") from error
