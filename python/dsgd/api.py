@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dsgd.algorithms import Algorithm, DistributedAlgorithm, resolve_algorithm
@@ -22,7 +25,7 @@ from dsgd.data.feature_names import FeatureNames, column_names
 from dsgd.data.inputs import as_matrix, real_dtype
 from dsgd.data.reading import common_base
 from dsgd.data.targets import as_initial_weights, as_sample_weight, as_targets
-from dsgd.errors import ConfigError, DataError
+from dsgd.errors import ConfigError, DataError, DivergedError
 from dsgd.job import Job, penalty_strengths, threads_of
 from dsgd.losses import Loss, resolve_loss
 from dsgd.models import MODELS
@@ -36,6 +39,8 @@ from dsgd.warn import warn
 __all__ = ["fit", "load"]
 
 load = FitResult.load
+
+_NEAR_THE_END = 1e-4
 
 
 def fit(
@@ -241,18 +246,28 @@ def fit(
     job = job.settle(matrix, scale)
     makers = job.tasks(matrix, targets, importance, weights, n_classes=n_classes, scale=scale, fresh=init is None)
     tasks = [make() for make in makers]
-    if cluster is not None and isinstance(algorithm, DistributedAlgorithm):
-        history, reason, trace = train_on_cluster(
-            algorithm, cluster, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin
-        )
-    else:
-        job.choose_steps(tasks)
-        history, reason = train(
-            job.algorithm, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin
-        )
-        trace = None
-        if gap_tol is not None and reason == "max_epochs":
-            _warn_of_gap(history[-1].gap, gap_tol, max_epochs)
+    trace = None
+    with _targets_named(None if resolved_loss.classification else targets):
+        if cluster is not None and isinstance(algorithm, DistributedAlgorithm):
+            history, reason, trace = train_on_cluster(
+                algorithm,
+                cluster,
+                tasks,
+                model,
+                evaluation,
+                stopping,
+                evaluate_every,
+                tuple(callbacks),
+                progress,
+                begin,
+            )
+        else:
+            job.choose_steps(tasks)
+            history, reason = train(
+                job.algorithm, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin
+            )
+    if gap_tol is not None and reason == "max_epochs":
+        _warn_of_gap(history[-1].gap, gap_tol, max_epochs)
     return FitResult(
         model=model,
         history=history,
@@ -262,6 +277,21 @@ def fit(
         feature_names=data.names,
         trace=trace,
     )
+
+
+@contextlib.contextmanager
+def _targets_named(targets: NDArray[Any] | None) -> Iterator[None]:
+    """Let a `DivergedError` name the largest target of a regression where its square is near the end of the range."""
+    try:
+        yield
+    except DivergedError as error:
+        if targets is None:
+            raise
+        row = int(np.abs(targets[0]).argmax())
+        largest = float(targets[0, row])
+        if abs(largest) < _NEAR_THE_END * math.sqrt(np.finfo(targets.dtype).max):
+            raise
+        raise DivergedError(f"{error}; y[{row}] is {largest:g}: scale the targets") from error
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from dsgd.checks import check_integer, check_real, shown
-from dsgd.errors import DataError
+from dsgd.errors import DataError, DivergedError
 from dsgd.files import replacing
 
 __all__ = ["History", "Record"]
@@ -71,6 +72,7 @@ class Record:
 
 
 _OPTIONAL = ("objective", "loss", "score", "gap", "virtual_seconds")
+_NUMBERS = ("step_size", *_OPTIONAL)
 _COUNTS = ("delay", "clocks", "staleness", "bytes_sent", "bytes_received")
 
 
@@ -86,7 +88,14 @@ class History(Sequence[Record]):
         self._records = list(records)
 
     def append(self, record: Record) -> None:
-        """Add the next record."""
+        """Add the next record; `DivergedError` for one with a number that is not finite, which no file could hold."""
+        for name in _NUMBERS:
+            value = getattr(record, name)
+            if value is not None and not math.isfinite(value):
+                raise DivergedError(
+                    f"{name} is {value} after epoch {record.epoch}, as numbers leave the range of their type: scale "
+                    "the data, or take another alpha"
+                )
         self._records.append(record)
 
     @overload

@@ -148,6 +148,9 @@ class Problem:
         with np.errstate(over="ignore", under="ignore"):  # weights may have diverged, or have been shrunk to almost 0
             # Not a dot product: a BLAS may wake threads for it, and wait for them.
             value = alpha_l2 / 2 * float(np.square(coef, dtype=np.float64).sum()) if alpha_l2 else 0.0
+            if math.isinf(value) and np.isfinite(coef).all():  # of the squares, but perhaps not times a small alpha
+                largest = float(np.abs(coef).max())
+                value = alpha_l2 / 2 * largest * float(np.square(coef / largest, dtype=np.float64).sum()) * largest
             return value + (alpha_l1 * float(np.abs(coef).sum(dtype=np.float64)) if alpha_l1 else 0.0)
 
     def shrink(self, coef: NDArray[Any], step: float | NDArray[Any]) -> None:

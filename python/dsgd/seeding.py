@@ -59,7 +59,8 @@ def starting_centres(
         # Importing scikit-learn takes longer than many a fit, so only who needs it waits for it.
         from sklearn.cluster import kmeans_plusplus
 
-        weight = None if sample_weight is None else sample_weight[rows]
+        # As parts of the largest, as their sum may be out of range.
+        weight = None if sample_weight is None else sample_weight[rows].astype(np.float64) / sample_weight.max()
         state = int(random.integers(2**32))
         # Distances are taken from the mean: far from 0, products of rows are differences of large numbers.
         seen = X - X.mean(axis=0, dtype=np.float64) if isinstance(X, np.ndarray) else X
