@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dsgd.algorithms import Algorithm, DistributedAlgorithm, resolve_algorithm
 from dsgd.callbacks import Callback
-from dsgd.checks import check_flag, check_integer, check_real, check_seed, shown
+from dsgd.checks import Seed, check_flag, check_integer, check_real, check_seed, shown
 from dsgd.cluster import LocalCluster, Simulation
 from dsgd.cluster.training import check_cluster, train_on_cluster
 from dsgd.data import reading
@@ -32,6 +32,7 @@ from dsgd.models import MODELS
 from dsgd.problem import measure
 from dsgd.result import Evaluation, FitResult
 from dsgd.schedules import Schedule, resolve_schedule
+from dsgd.start import start_from
 from dsgd.stopping import Stopping
 from dsgd.training import train
 from dsgd.warn import warn
@@ -70,8 +71,8 @@ def fit(
     evaluate_every: int = 1,
     callbacks: Sequence[Callback] = (),
     progress: bool = False,
-    random_state: int | None = None,
-    init: ArrayLike | None = None,
+    random_state: Seed | None = None,
+    init: ArrayLike | FitResult | None = None,
     **algorithm_options: Any,
 ) -> FitResult:
     """Train a linear model, k-means or a network by stochastic gradient descent.
@@ -153,10 +154,12 @@ def fit(
         the fit. See `dsgd.callbacks`.
     progress : bool, default=False
         Show each epoch on standard error as it ends: a bar on a terminal, lines elsewhere.
-    random_state : int, optional
-        Seed in [0, 2^64). The same seed gives the same bits; not so `hogwild` on several threads.
-    init : array-like of shape (n_parameters,), or (n_classes, n_parameters), optional
-        Weights to start from: one a feature, then the intercept if there is one; a row a class for softmax, and with
+    random_state : int, numpy.random.Generator or numpy.random.RandomState, optional
+        Seed in [0, 2^64), or what to draw one from. The same seed gives the same bits; not so `hogwild` on several
+        threads.
+    init : FitResult, or array-like of shape (n_parameters,), or (n_classes, n_parameters), optional
+        Weights to start from: those of a result on the same features and classes, whose loss may be another of the same
+        kind of model; or one a feature, then the intercept if there is one; a row a class for softmax, and with
         more than two classes. By default zeros, and the intercept of a regression starts at the constant that predicts
         y best.
     **algorithm_options
@@ -237,9 +240,11 @@ def fit(
         evaluation = _evaluation(eval_set, data, matrix.n_features, classes, threads)
     n_classes = 0 if classes is None else len(classes)
     layout = resolved_loss.layout(matrix.n_features, n_classes, fit_intercept)
-    weights = as_initial_weights(init, len(targets), layout, dtype)
+    weights = as_initial_weights(None if isinstance(init, FitResult) else init, len(targets), layout, dtype)
     description = {"fit_intercept": fit_intercept}
     model = MODELS[resolved_loss.model].from_description(description, weights, resolved_loss, classes)
+    if isinstance(init, FitResult):
+        start_from(init, model, data.names, data.index_base)
     begin = time.perf_counter()
     with errors_of(data.source):
         scale = measure(matrix, importance, threads)

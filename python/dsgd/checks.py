@@ -14,6 +14,8 @@ from numpy.typing import DTypeLike
 from dsgd.errors import ConfigError
 
 __all__ = [
+    "Seed",
+    "as_seed",
     "check_choice",
     "check_flag",
     "check_integer",
@@ -23,6 +25,10 @@ __all__ = [
     "shown",
     "unknown_name",
 ]
+
+
+Seed = int | np.random.Generator | np.random.RandomState
+"""What a seed can be."""
 
 
 def shown(value: object) -> str:
@@ -89,5 +95,27 @@ def check_real_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def check_seed(random_state: Any) -> int | None:
-    """Return the seed as an int, or None for None; refuse what is neither that nor an integer in [0, 2^64)."""
-    return None if random_state is None else check_integer("random_state", random_state, 0, 2**64 - 1)
+    """Return the seed as an int, or None for None; refuse what is neither that nor what one can be drawn from."""
+    return None if random_state is None else as_seed("random_state", random_state, 2**64 - 1)
+
+
+def as_seed(parameter: str, value: Any, high: int) -> int:
+    """Return a seed in [0, high]: the integer that was given, or one that is drawn from a generator of numpy.
+
+    Parameters
+    ----------
+    parameter : str
+    value : int, Generator, RandomState, or the module numpy.random, which stands for its global RandomState
+        A generator is in another state afterwards, so that the next draw is another seed.
+    high : int
+
+    Raises
+    ------
+    ConfigError
+        For anything else, or an integer outside [0, high].
+    """
+    if isinstance(value, np.random.Generator):
+        return int(value.integers(0, high, dtype=np.uint64, endpoint=True))
+    if isinstance(value, np.random.RandomState) or value is np.random:
+        return int(value.randint(0, high + 1, dtype=np.uint64))
+    return check_integer(parameter, value, 0, high)

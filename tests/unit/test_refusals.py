@@ -183,7 +183,7 @@ PARAMETERS = [
     config(
         "seed too large", "random_state must be an integer from 0 to .*, not 18446744073709551616", random_state=2**64
     ),
-    config("generator as a seed", "random_state must be an integer .*Generator", random_state=np.random.default_rng(0)),
+    config("word as a seed", "random_state must be an integer .*, not 'today'", random_state="today"),
     config("callback not callable", r"callbacks must be a sequence of callables.*, not \[3\]", callbacks=[3]),
     config(
         "callback alone", "callbacks must be a sequence of callables, such as a list, not <", callbacks=lambda *_: None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dsgd.checks import check_choice, check_flag, check_integer, check_real, shown
+from dsgd.checks import as_seed, check_choice, check_flag, check_integer, check_real, shown
 from dsgd.cluster.failures import Failure
 from dsgd.cluster.nodes import KernelCost, SpeedProfile
 from dsgd.errors import ConfigError
@@ -42,7 +42,7 @@ class Simulation:
         Mean of a random addition to the latency of every frame, seconds.
     failures : sequence of Failure, default=()
         `Crash`, `Pause`, `Partition`, `Loss`, `Delay`, `Duplication` of `dsgd.cluster`.
-    seed : int, default=0
+    seed : int, numpy.random.Generator or numpy.random.RandomState, default=0
         Of the jitter and the failures.
     groups : mapping of str to sequence of sequences of int
         Further groups of nodes: the name that commands use, and its disjoint parts.
@@ -78,7 +78,7 @@ class Simulation:
     latency: float | Sequence[float] = 1e-4
     jitter: float = 0.0
     failures: Sequence[Failure] = ()
-    seed: int = 0
+    seed: Any = 0  # an int after the check
     groups: Mapping[str, Sequence[Sequence[int]]] = field(default_factory=dict)
     kernel_cost: KernelCost = KernelCost()  # noqa: RUF009  # frozen
     chunk_rows: int = 4096
@@ -93,10 +93,10 @@ class Simulation:
     record_answers: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", as_seed("seed", self.seed, 2**63 - 1))
         for name, low, high in (
             ("nodes", 1, 100_000),
             ("servers", 1, 1024),
-            ("seed", 0, 2**63 - 1),
             ("chunk_rows", 1, None),
             ("checkpoint_every", 1, None),
         ):

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
-from dsgd.checks import check_integer, check_real, check_real_dtype, check_seed
+from dsgd.checks import Seed, check_integer, check_real, check_real_dtype, check_seed
 from dsgd.errors import ConfigError
 from dsgd.losses import Loss, resolve_loss
 
@@ -37,7 +37,7 @@ def make_known_optimum(
     noise: float = 0.5,
     fit_intercept: bool = True,
     dtype: DTypeLike = np.float64,
-    random_state: int | None = None,
+    random_state: Seed | None = None,
 ) -> KnownOptimum:
     r"""Generate a problem and the w and b that minimise F(w, b) = (1/n) sum_i loss(x_i.w + b, y_i) + alpha/2 \|w\|^2.
 
@@ -58,8 +58,8 @@ def make_known_optimum(
         Whether b is minimised over too, or is 0.
     dtype : {float32, float64}, default=float64
         Type of X. In float32 X is rounded, and w is the minimiser to about that precision only.
-    random_state : int, optional
-        Seed in [0, 2^64); the same seed gives the same problem.
+    random_state : int, Generator or RandomState, optional
+        Seed in [0, 2^64), or what to draw one from; the same seed gives the same problem.
 
     Returns
     -------

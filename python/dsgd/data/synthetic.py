@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
-from dsgd.checks import check_choice, check_integer, check_real, check_real_dtype, check_seed
+from dsgd.checks import Seed, check_choice, check_integer, check_real, check_real_dtype, check_seed
 from dsgd.data.dataset import Dataset
 from dsgd.data.registry import available
 from dsgd.errors import ConfigError
@@ -24,7 +24,7 @@ _WORDS_PER_SAMPLE = {"kdda": 36, "news20": 455, "rcv1": 72, "real-sim": 51, "yea
 
 
 def make_like(
-    name: str, *, n_samples: int | None = None, dtype: DTypeLike = np.float32, random_state: int | None = None
+    name: str, *, n_samples: int | None = None, dtype: DTypeLike = np.float32, random_state: Seed | None = None
 ) -> Dataset:
     """Generate data of the shape of a paper's data set, where that is too big to ship and cannot be fetched.
 
@@ -37,8 +37,8 @@ def make_like(
         Rows; by default those of the set's training part: 8,407,752, 19,996, 781,265, 72,309 and 463,715.
     dtype : {float32, float64}, default=float32
         Type of X.
-    random_state : int, optional
-        Seed in [0, 2^64); the same seed gives the same data.
+    random_state : int, Generator or RandomState, optional
+        Seed in [0, 2^64), or what to draw one from; the same seed gives the same data.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def make_like(
 
 
 def _make_years(
-    n_samples: int, n_features: int, real: np.dtype[Any], random_state: int | None
+    n_samples: int, n_features: int, real: np.dtype[Any], random_state: Seed | None
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Draw correlated features of unit variance, and years of which a linear rule explains a quarter.
 
@@ -95,7 +95,7 @@ def make_clusters(
     spread: float = 0.05,
     min_distance: float = 0.5,
     dtype: DTypeLike = np.float32,
-    random_state: int | None = None,
+    random_state: Seed | None = None,
 ) -> Clusters:
     """Draw samples around known centres, as the k-means experiments of ASGD do.
 
@@ -112,8 +112,8 @@ def make_clusters(
         Least distance of two centres, which lie in the unit cube: with `spread` it says how far clusters overlap.
     dtype : {float32, float64}, default=float32
         Type of X.
-    random_state : int, optional
-        Seed in [0, 2^64); the same seed gives the same data.
+    random_state : int, Generator or RandomState, optional
+        Seed in [0, 2^64), or what to draw one from; the same seed gives the same data.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def make_text_classification(
     exponent: float = 1.0,
     separation: float = 0.25,
     dtype: DTypeLike = np.float32,
-    random_state: int | None = None,
+    random_state: Seed | None = None,
 ) -> tuple[scipy.sparse.csr_array, NDArray[np.float64]]:
     """Draw documents like those of RCV1-v2: power-law word frequencies, tf-idf values, rows of unit length.
 
@@ -185,8 +185,8 @@ def make_text_classification(
         Standard deviation of a word's log-odds of belonging to the positive class; 0 makes the labels random.
     dtype : {float32, float64}, default=float32
         Type of the values.
-    random_state : int, optional
-        Seed in [0, 2^64); the same seed gives the same data.
+    random_state : int, Generator or RandomState, optional
+        Seed in [0, 2^64), or what to draw one from; the same seed gives the same data.
 
     Returns
     -------

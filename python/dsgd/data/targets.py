@@ -21,6 +21,7 @@ __all__ = [
     "as_labels",
     "as_sample_weight",
     "as_targets",
+    "cast",
     "check_not_missing",
     "check_same_kind",
     "warn_of_many_classes",
@@ -108,7 +109,7 @@ def check_same_kind(labels: NDArray[Any], classes: NDArray[Any]) -> None:
         raise DataError(f"y has dtype {labels.dtype}; the classes are {shown(classes.tolist())}")
 
 
-def _cast(values: NDArray[Any], dtype: np.dtype[Any], what: str) -> NDArray[Any]:
+def cast(values: NDArray[Any], dtype: np.dtype[Any], what: str) -> NDArray[Any]:
     """Return finite values in that type; `DataError` for one beyond its range."""
     with np.errstate(over="ignore"):
         cast = values.astype(dtype, copy=False)
@@ -157,7 +158,7 @@ def as_targets(
         return np.zeros((1, n_rows), dtype), None
     labels = as_labels(y, n_rows)
     if not loss.classification:
-        return _cast(as_real(labels, "y"), dtype, "y")[None], None
+        return cast(as_real(labels, "y"), dtype, "y")[None], None
     classes = np.unique(labels)
     if len(classes) == 1:
         raise DataError(f"y has one class only ({classes[0].item()!r}); {loss.name} needs two or more")
@@ -292,7 +293,7 @@ def as_sample_weight(
     wrong = ~(np.isfinite(weight) & (weight >= 0))
     if wrong.any():
         raise DataError(f"the weight of sample {int(np.argmax(wrong))} is {weight[wrong][0]}; weights are at least 0")
-    weight = _cast(weight, dtype, "sample_weight")
+    weight = cast(weight, dtype, "sample_weight")
     if not weight.any():
         raise DataError("all sample weights are 0; there is nothing to train on")
     return weight
@@ -330,7 +331,7 @@ def as_initial_weights(
             raise ConfigError(
                 f"no memory for {n_problems * layout.size} parameters: ask for fewer clusters, units or classes"
             ) from None
-    weights = _cast(as_real(as_array(init, "init"), "init"), dtype, "init")
+    weights = cast(as_real(as_array(init, "init"), "init"), dtype, "init")
     expected = layout.shape if n_problems == 1 else (n_problems, *layout.shape)
     if weights.shape != expected:
         raise DataError(

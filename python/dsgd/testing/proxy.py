@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from dsgd.checks import check_choice, check_integer
+from dsgd.checks import Seed, as_seed, check_choice, check_integer
 from dsgd.errors import ConfigError
 from dsgd.testing.faulty_stream import ENDINGS, EVENTS, Event, FaultyStream, NetworkFaults
 
@@ -63,7 +63,7 @@ class Proxy:
         *,
         to_server: NetworkFaults | None = None,
         to_client: NetworkFaults | None = None,
-        seed: int = 0,
+        seed: Seed = 0,
         host: str = "127.0.0.1",
     ) -> None:
         self.counts: Counter[str] = Counter()
@@ -71,7 +71,7 @@ class Proxy:
             "to_server": to_server or NetworkFaults(),
             "to_client": to_client or NetworkFaults(),
         }
-        self._seed = check_integer("seed", seed, 0)
+        self._seed = check_integer("seed", seed, 0) if isinstance(seed, int) else as_seed("seed", seed, 2**64 - 1)
         self._host = host
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
