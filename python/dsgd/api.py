@@ -28,6 +28,7 @@ from dsgd.data.targets import as_initial_weights, as_sample_weight, as_targets
 from dsgd.errors import ConfigError, DataError, DivergedError
 from dsgd.job import Job, penalty_strengths, threads_of
 from dsgd.losses import Loss, resolve_loss
+from dsgd.memory import memory_for, memory_for_model
 from dsgd.models import MODELS
 from dsgd.problem import measure
 from dsgd.result import Evaluation, FitResult
@@ -42,6 +43,7 @@ __all__ = ["fit", "load"]
 load = FitResult.load
 
 _NEAR_THE_END = 1e-4
+_LESS_DATA = "give X as float32, in C order or CSR, which is used where it lies; or fewer rows or classes"
 
 
 def fit(
@@ -228,7 +230,7 @@ def fit(
     )
 
     data = _load(X, y, threads, resolved_loss)
-    with errors_of(data.source):
+    with errors_of(data.source), memory_for("X and y as they are trained on", _LESS_DATA):
         matrix = as_matrix(data.X, threads)
         dtype = real_dtype(matrix)
         targets, classes = as_targets(data.y, resolved_loss, matrix.n_rows, dtype)
@@ -240,37 +242,38 @@ def fit(
         evaluation = _evaluation(eval_set, data, matrix.n_features, classes, threads)
     n_classes = 0 if classes is None else len(classes)
     layout = resolved_loss.layout(matrix.n_features, n_classes, fit_intercept)
-    weights = as_initial_weights(None if isinstance(init, FitResult) else init, len(targets), layout, dtype)
-    description = {"fit_intercept": fit_intercept}
-    model = MODELS[resolved_loss.model].from_description(description, weights, resolved_loss, classes)
-    if isinstance(init, FitResult):
-        start_from(init, model, data.names, data.index_base)
-    begin = time.perf_counter()
-    with errors_of(data.source):
-        scale = measure(matrix, importance, threads)
-    job = job.settle(matrix, scale)
-    makers = job.tasks(matrix, targets, importance, weights, n_classes=n_classes, scale=scale, fresh=init is None)
-    tasks = [make() for make in makers]
-    trace = None
-    with _targets_named(None if resolved_loss.classification else targets):
-        if cluster is not None and isinstance(algorithm, DistributedAlgorithm):
-            history, reason, trace = train_on_cluster(
-                algorithm,
-                cluster,
-                tasks,
-                model,
-                evaluation,
-                stopping,
-                evaluate_every,
-                tuple(callbacks),
-                progress,
-                begin,
-            )
-        else:
-            job.choose_steps(tasks)
-            history, reason = train(
-                job.algorithm, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin
-            )
+    with memory_for_model(matrix.n_features, len(targets) * layout.size, dtype):
+        weights = as_initial_weights(None if isinstance(init, FitResult) else init, len(targets), layout, dtype)
+        description = {"fit_intercept": fit_intercept}
+        model = MODELS[resolved_loss.model].from_description(description, weights, resolved_loss, classes)
+        if isinstance(init, FitResult):
+            start_from(init, model, data.names, data.index_base)
+        begin = time.perf_counter()
+        with errors_of(data.source):
+            scale = measure(matrix, importance, threads)
+        job = job.settle(matrix, scale)
+        makers = job.tasks(matrix, targets, importance, weights, n_classes=n_classes, scale=scale, fresh=init is None)
+        tasks = [make() for make in makers]
+        trace = None
+        with _targets_named(None if resolved_loss.classification else targets):
+            if cluster is not None and isinstance(algorithm, DistributedAlgorithm):
+                history, reason, trace = train_on_cluster(
+                    algorithm,
+                    cluster,
+                    tasks,
+                    model,
+                    evaluation,
+                    stopping,
+                    evaluate_every,
+                    tuple(callbacks),
+                    progress,
+                    begin,
+                )
+            else:
+                job.choose_steps(tasks)
+                history, reason = train(
+                    job.algorithm, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin
+                )
     if gap_tol is not None and reason == "max_epochs":
         _warn_of_gap(history[-1].gap, gap_tol, max_epochs)
     return FitResult(

@@ -22,6 +22,7 @@ __all__ = [
     "check_real",
     "check_real_dtype",
     "check_seed",
+    "one_of",
     "shown",
     "unknown_name",
 ]
@@ -38,6 +39,12 @@ def shown(value: object) -> str:
     except Exception:  # an integer of more than 4,300 digits cannot be printed; an object of a user may raise anything
         text = f"a value of type {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def one_of(names: Iterable[str]) -> str:
+    """Return names as a choice between them: 'a', 'b' or 'c'."""
+    *first, last = [repr(name) for name in names] or [""]
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str], elsewhere: Iterable[str] = ()) -> ConfigError:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.algorithms import REGISTRY, Algorithm, Facts, Task
+from dsgd.algorithms import Algorithm, DistributedAlgorithm, Facts, Task, on_clusters, on_one_machine
 from dsgd.checks import check_choice, check_real
 from dsgd.data.inputs import real_dtype
 from dsgd.data.targets import OneVsAll
@@ -86,18 +86,22 @@ class Job:
     def __post_init__(self) -> None:
         if self.loss.model not in self.algorithm.capabilities.models:
             raise ConfigError(
-                f"algo {self.algorithm.name!r} does not train loss {self.loss.name!r}; use {_trainers(self.loss)}"
+                f"algo {self.algorithm.name!r} does not train loss {self.loss.name!r}; "
+                f"{_trainers(self.algorithm, self.loss.model)}"
             )
         self.algorithm.check(self.loss, self.alphas)
         name, dual = self.algorithm.name, self.algorithm.capabilities.dual
         if self.gap_tol is not None and not dual:
-            raise ConfigError(f"gap_tol needs an algorithm with a duality gap, such as 'sdca', not {name!r}")
+            raise ConfigError(
+                f"gap_tol needs an algorithm with a duality gap, such as 'sdca'{_alone(self.algorithm)}, not {name!r}"
+            )
         if dual and not self.algorithm.capabilities.stochastic and self._stepped:
             raise ConfigError(f"algo {name!r} has no step size; leave step_size and schedule out")
         self.schedule.check(sum(self.alphas), self.loss)
         if self.schedule.share != "whole" and not self.algorithm.capabilities.shares:
             raise ConfigError(
-                f"schedule {self.schedule.name!r} needs algo 'sgd', on one thread; algo is {self.algorithm.name!r}"
+                f"schedule {self.schedule.name!r} needs algo 'sgd', on one thread{_alone(self.algorithm)}; algo is "
+                f"{self.algorithm.name!r}"
             )
 
     @property
@@ -200,10 +204,18 @@ class Job:
             choose_steps(self.algorithm, tasks)
 
 
-def _trainers(loss: Loss) -> str:
-    """Return the names of the algorithms that train a loss."""
-    names = [repr(name) for name, kind in REGISTRY.items() if loss.model in kind.capabilities.models]
-    return f"{', '.join(names[:-1])} or {names[-1]}"
+def _trainers(algorithm: Algorithm, model: str) -> str:
+    """Return what to use for a kind of model instead: algorithms that run where this one does, if there are any."""
+    if not isinstance(algorithm, DistributedAlgorithm):
+        return f"use {on_one_machine(model)}"
+    if names := on_clusters(model):
+        return f"use {names}"
+    return f"use {on_one_machine(model)}, without cluster and workers: none that runs on a cluster does"
+
+
+def _alone(algorithm: Algorithm) -> str:
+    """Return what to leave out for an algorithm of one machine."""
+    return " (without cluster and workers)" if isinstance(algorithm, DistributedAlgorithm) else ""
 
 
 def _unseen(matrix: _core.Matrix) -> NDArray[np.intp]:

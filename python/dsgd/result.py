@@ -26,6 +26,7 @@ from dsgd.errors import ConfigError, DataError
 from dsgd.files import open_regular, replacing
 from dsgd.history import History
 from dsgd.losses import LOSSES, SKLEARN_NAMES
+from dsgd.memory import memory_for
 from dsgd.models import MODELS, KMeansModel, LinearModel, MLPModel, Model
 
 __all__ = ["Evaluation", "FitResult"]
@@ -168,7 +169,8 @@ class FitResult:
             source, names = None, column_names(X)
         with errors_of(source):
             self.feature_names.check(names, stacklevel=3)
-            return self.model.decision_function(X, n_threads=n_threads)
+            with memory_for("the decision values", "give fewer rows at a time, as float32 or float64"):
+                return self.model.decision_function(X, n_threads=n_threads)
 
     def predict(self, X: Any, *, n_threads: int | None = None) -> NDArray[Any]:
         """Return the class (classification), value (regression) or number of the centre (k-means) of every row.

@@ -18,7 +18,7 @@ from dsgd.algorithms.sgd import Sgd
 from dsgd.algorithms.ssp import Ssp
 from dsgd.algorithms.svrg import Svrg
 from dsgd.algorithms.sync import Sync
-from dsgd.checks import shown, unknown_name
+from dsgd.checks import one_of, shown, unknown_name
 from dsgd.errors import ConfigError
 
 __all__ = [
@@ -40,11 +40,25 @@ __all__ = [
     "Svrg",
     "Sync",
     "Task",
+    "on_clusters",
+    "on_one_machine",
     "resolve_algorithm",
 ]
 
 _ALGORITHMS: tuple[type[Algorithm], ...] = (Auto, Sgd, Hogwild, Minibatch, Batch, Svrg, Sdca, Ssp, DisSvrg, Sync)
 REGISTRY: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in _ALGORITHMS}
+
+
+def on_clusters(model: str | None = None) -> str:
+    """Return the names of the algorithms that run on a cluster and train a kind of model; empty if there is none."""
+    kinds = [kind for kind in REGISTRY.values() if issubclass(kind, DistributedAlgorithm)]
+    return one_of(kind.name for kind in kinds if model is None or model in kind.capabilities.models)
+
+
+def on_one_machine(model: str) -> str:
+    """Return the names of the algorithms that run on one machine and train a kind of model."""
+    kinds = [kind for kind in REGISTRY.values() if not issubclass(kind, DistributedAlgorithm)]
+    return one_of(kind.name for kind in kinds if model in kind.capabilities.models)
 
 
 def resolve_algorithm(algo: Any, options: dict[str, Any], other_parameters: Iterable[str] = ()) -> Algorithm:

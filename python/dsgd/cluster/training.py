@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsgd.algorithms import Task
+from dsgd.algorithms import Task, on_clusters, on_one_machine
 from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.callbacks import Callback
 from dsgd.checks import check_integer, shown
@@ -44,7 +44,10 @@ def check_cluster(algorithm: Any, cluster: Any, workers: Any) -> Cluster | None:
     """Return the cluster that an algorithm runs on, None for one machine; refuse what does not go together."""
     if not isinstance(algorithm, DistributedAlgorithm):
         if cluster is not None or workers is not None:
-            raise ConfigError(f"algo {algorithm.name!r} runs on one machine: leave out cluster and workers")
+            raise ConfigError(
+                f"algo {algorithm.name!r} runs on one machine: leave out cluster and workers, or use {on_clusters()}, "
+                "which run on several"
+            )
         return None
     if cluster is None and workers is not None:
         return LocalCluster(workers=workers)
@@ -251,7 +254,10 @@ def train_on_cluster(
         If there is no record yet.
     """
     if len(tasks) > 1:
-        raise ConfigError(f"algo {algorithm.name!r} trains two classes or a regression, not {len(tasks)} classes")
+        raise ConfigError(
+            f"algo {algorithm.name!r} trains two classes or a regression, not {len(tasks)} classes, like all that run "
+            f"on a cluster: train one against the rest, or use {on_one_machine('linear')}, without cluster and workers"
+        )
     nodes = n_nodes(algorithm, cluster)
     if isinstance(cluster, LocalCluster) and cluster.resume is not None:
         _go_on(tasks[0], cluster.resume)

@@ -52,7 +52,7 @@ def as_array(value: Any, what: str) -> NDArray[Any]:
         raise DataError(f"{what} has masked entries; fill them in or leave them out")
     try:
         return np.asarray(value)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, MemoryError) as error:
         raise DataError(f"{what} cannot be read as an array: {error}") from error
 
 
@@ -65,7 +65,7 @@ def as_real(array: NDArray[Any], what: str) -> NDArray[Any]:
         try:
             with np.errstate(over="ignore"):  # an infinity is found where finite numbers are needed
                 return np.ascontiguousarray(array, dtype=np.float64)
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, ValueError, OverflowError, MemoryError) as error:
             raise DataError(f"{what} cannot be converted to float64: {error}") from error
     if not (array.flags.c_contiguous and array.flags.aligned):
         _note(f"{what} copied into C order", array.nbytes)

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from dsgd.checks import Seed, check_integer, check_real, check_real_dtype, check_seed
 from dsgd.errors import ConfigError
 from dsgd.losses import Loss, resolve_loss
+from dsgd.memory import naming_memory
 
 __all__ = ["KnownOptimum", "make_known_optimum"]
 
@@ -27,6 +28,7 @@ class KnownOptimum(NamedTuple):
     objective: float
 
 
+@naming_memory
 def make_known_optimum(
     n_samples: int,
     n_features: int,

@@ -13,6 +13,7 @@ from dsgd.checks import Seed, check_choice, check_integer, check_real, check_rea
 from dsgd.data.dataset import Dataset
 from dsgd.data.registry import available
 from dsgd.errors import ConfigError
+from dsgd.memory import naming_memory
 
 __all__ = ["Clusters", "make_clusters", "make_like", "make_text_classification"]
 
@@ -23,6 +24,7 @@ _WORDS_IN_BLOCK = 2**21
 _WORDS_PER_SAMPLE = {"kdda": 36, "news20": 455, "rcv1": 72, "real-sim": 51, "yearprediction": None}
 
 
+@naming_memory
 def make_like(
     name: str, *, n_samples: int | None = None, dtype: DTypeLike = np.float32, random_state: Seed | None = None
 ) -> Dataset:
@@ -87,6 +89,7 @@ class Clusters(NamedTuple):
     centers: NDArray[np.float64]
 
 
+@naming_memory
 def make_clusters(
     n_samples: int,
     *,
@@ -158,6 +161,7 @@ def make_clusters(
     return Clusters(X.astype(real, copy=False), labels.astype(np.int64, copy=False), centers)
 
 
+@naming_memory
 def make_text_classification(
     n_samples: int,
     *,

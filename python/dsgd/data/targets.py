@@ -321,16 +321,9 @@ def as_initial_weights(
     ------
     DataError
         Unless `init` is finite and of the shape of the layout, or for several problems of so many of these.
-    ConfigError
-        If the layout has more parameters than memory holds.
     """
     if init is None:
-        try:
-            return np.zeros((n_problems, layout.size), dtype)
-        except (MemoryError, ValueError):
-            raise ConfigError(
-                f"no memory for {n_problems * layout.size} parameters: ask for fewer clusters, units or classes"
-            ) from None
+        return np.zeros((n_problems, layout.size), dtype)
     weights = cast(as_real(as_array(init, "init"), "init"), dtype, "init")
     expected = layout.shape if n_problems == 1 else (n_problems, *layout.shape)
     if weights.shape != expected:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ from dsgd.estimators.translate import (
     words_of_scikit_learn,
 )
 from dsgd.job import Job
+from dsgd.memory import memory_for_model
 from dsgd.models import MODELS
 from dsgd.parameters import ParameterLayout
 from dsgd.problem import measure
@@ -134,6 +136,11 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
                 "values in the range [0.0, inf) instead.",
                 FutureWarning,
             )
+
+    def _memory(self, rows: Rows) -> AbstractContextManager[None]:
+        """Name what takes the memory of a fit on these rows, where there is not enough."""
+        n_features = rows.X.shape[1]
+        return memory_for_model(n_features, len(rows.targets) * self._layout(n_features).size, rows.X.dtype)
 
     def _last_coef(self, rows: Rows) -> Any:
         """Return the last solution, for a warm start; `DataError` where it is one of other features or classes."""

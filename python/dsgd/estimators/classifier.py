@@ -209,7 +209,9 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
             raise DataError(f"the number of classes has to be greater than one; got 1 class ({self.classes_[0]!r})")
         if 2 * len(self.classes_) <= len(y):  # scikit-learn's check has warned of more
             warn_of_many_classes(self.classes_, len(y), stacklevel=4)
-        self._fit_rows(self._rows(X, y, sample_weight), y, coef_init, intercept_init)
+        rows = self._rows(X, y, sample_weight)
+        with self._memory(rows):
+            self._fit_rows(rows, y, coef_init, intercept_init)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -251,7 +253,9 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown) > 0:
             raise DataError(f"y has the label {unknown[0]!r}; the classes are {self.classes_.tolist()}")
-        self._partial_fit_rows(self._rows(X, y, sample_weight))
+        rows = self._rows(X, y, sample_weight)
+        with self._memory(rows):
+            self._partial_fit_rows(rows)
         return self
 
     @property

@@ -157,7 +157,8 @@ class SGDRegressor(SgdEstimator, linear_model.SGDRegressor):
         """
         self._more_validate_params()
         rows = self._rows(*self._checked(X, y, sample_weight, reset=True))
-        self._fit_rows(rows, rows.targets[0], coef_init, intercept_init)
+        with self._memory(rows):
+            self._fit_rows(rows, rows.targets[0], coef_init, intercept_init)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -177,7 +178,9 @@ class SGDRegressor(SgdEstimator, linear_model.SGDRegressor):
         """
         first = getattr(self, "coef_", None) is None
         self._more_validate_params(for_partial_fit=first)
-        self._partial_fit_rows(self._rows(*self._checked(X, y, sample_weight, reset=first)))
+        rows = self._rows(*self._checked(X, y, sample_weight, reset=first))
+        with self._memory(rows):
+            self._partial_fit_rows(rows)
         return self
 
     def _rows(self, X: Any, y: NDArray[Any], sample_weight: Any) -> Rows:

@@ -1,0 +1,78 @@
+"""Messages that name what to use instead name what can be used there."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dsgd
+from dsgd.algorithms import REGISTRY, DistributedAlgorithm, on_clusters, on_one_machine
+from dsgd.checks import one_of
+from dsgd.errors import ConfigError
+
+X = np.random.default_rng(0).normal(size=(30, 3))
+CLUSTERS: list[dict[str, Any]] = [{"workers": 2}, {"cluster": dsgd.Simulation(nodes=2)}]
+ALONE = [name for name, kind in REGISTRY.items() if not issubclass(kind, DistributedAlgorithm)]
+ON_CLUSTERS = [name for name in REGISTRY if name not in ALONE]
+
+
+def refused(y: Any, **options: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        dsgd.fit(X, y, **options)
+    return str(caught.value)
+
+
+def suggested(message: str) -> set[str]:
+    """Return the algorithms that a message says to use."""
+    return set(re.findall(r"'([\w-]+)'", message.split(" use ", 1)[1])) & set(REGISTRY)
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+@pytest.mark.parametrize("algo", ALONE)
+def test_an_algorithm_of_one_machine_names_those_that_run_on_a_cluster(algo: str, cluster: dict[str, Any]) -> None:
+    message = refused(X[:, 0] > 0, algo=algo, **cluster)
+    assert (
+        f"algo '{algo}' runs on one machine: leave out cluster and workers, or use 'ssp', 'dissvrg' or 'sync'"
+        in message
+    )
+    assert suggested(message) == set(ON_CLUSTERS)
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+@pytest.mark.parametrize("algo", ON_CLUSTERS)
+@pytest.mark.parametrize("loss", ["softmax", "kmeans", "mlp", "squared_mlp"])
+def test_a_loss_that_no_cluster_trains_says_so(algo: str, loss: str, cluster: dict[str, Any]) -> None:
+    y = None if loss == "kmeans" else np.arange(30) % 3
+    message = refused(y, algo=algo, loss=loss, **cluster)
+    assert f"algo '{algo}' does not train loss '{loss}'; use " in message
+    assert message.endswith(", without cluster and workers: none that runs on a cluster does")
+    for name in suggested(message):
+        dsgd.fit(X, y, algo=name, loss=loss, max_epochs=1)
+
+
+def test_what_to_use_on_one_machine_runs_there() -> None:
+    message = refused(np.arange(30) % 3, algo="sdca", loss="softmax")
+    assert "cluster" not in message
+    assert suggested(message) == {"auto", "sgd", "hogwild", "minibatch", "batch", "svrg"}
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_other_refusals_on_a_cluster_say_what_runs_without(cluster: dict[str, Any]) -> None:
+    message = refused(X[:, 0] > 0, algo="ssp", loss="logistic", gap_tol=0.1, **cluster)
+    assert "such as 'sdca' (without cluster and workers), not 'ssp'" in message
+    message = refused(X[:, 0] > 0, algo="ssp", schedule="pa1", **cluster)
+    assert "needs algo 'sgd', on one thread (without cluster and workers); algo is 'ssp'" in message
+    message = refused(np.arange(30) % 3, algo="ssp", loss="logistic", **cluster)
+    assert "trains two classes or a regression, not 3 classes" in message
+    assert suggested(message) == set(ALONE)
+
+
+def test_names_are_listed_as_a_choice() -> None:
+    assert one_of(["a", "b", "c"]) == "'a', 'b' or 'c'"
+    assert one_of(["a"]) == "'a'"
+    assert on_clusters() == on_clusters("linear") == "'ssp', 'dissvrg' or 'sync'"
+    assert on_clusters("mlp") == ""
+    assert on_one_machine("mlp") == "'minibatch' or 'batch'"
