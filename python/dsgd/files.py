@@ -127,7 +127,13 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
 
 def own_descriptor(path: str | os.PathLike[str]) -> int | None:
     """Return the descriptor of this process that a path names, such as 1 for ``/dev/stdout``; None for any other."""
-    place = as_path(path).absolute()
+    try:
+        return _descriptor_of(as_path(path).absolute())
+    except OSError:  # as in a folder that was deleted
+        return None
+
+
+def _descriptor_of(place: Path) -> int | None:
     folders = ["/dev/fd", *(os.path.realpath(f"/proc/{of}/fd") for of in ("self", "thread-self"))]
     for _ in range(_MAX_LINKS):
         folder = os.path.realpath(place.parent)
@@ -185,7 +191,7 @@ def _create_beside(path: str | os.PathLike[str]) -> tuple[Path, Path]:
     except OSError as error:
         if error.errno is None:
             raise
-        missing = error.errno == errno.ENOENT and not target.parent.exists()
+        missing = error.errno == errno.ENOENT and as_path(path).parent != Path() and not target.parent.exists()
         why = f" (there is no folder {target.parent})" if missing else ""
         raise OSError(error.errno, f"{error.strerror}{why}", os.fsdecode(path)) from error
     return target, beside
