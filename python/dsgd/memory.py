@@ -8,14 +8,14 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from dsgd.errors import ConfigError, DataError, DsgdError
 
-__all__ = ["memory_for", "memory_for_model", "naming_memory", "shown_bytes"]
+__all__ = ["memory_for", "memory_for_model", "memory_for_rows", "naming_memory", "shown_bytes"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -74,6 +74,11 @@ def memory_for_model(n_features: int, n_parameters: int, dtype: DTypeLike) -> Ab
     if size > _machine_memory():  # else the system may grant it, and end the process when it is used
         raise _error(what, cure, kind)
     return memory_for(what, cure, kind)
+
+
+def memory_for_rows(X: Any, n_vectors: int) -> AbstractContextManager[None]:
+    """Do the same for so many vectors that are as long as the rows of X."""
+    return memory_for_model(X.shape[1], int(n_vectors) * X.shape[1], X.dtype)
 
 
 def naming_memory(function: Callable[_P, _R]) -> Callable[_P, _R]:

@@ -122,3 +122,8 @@ def test_kmeans_takes_large_sample_weights() -> None:
         assert len(np.unique(result.predict(X / 1e100))) > 1
     answers = {fit_or_error(Path(), X, algo="batch", loss="kmeans", sample_weight=weight).__class__}
     assert answers <= {dsgd.errors.DataError, DivergedError}
+
+
+def test_the_gap_of_an_objective_that_is_almost_nothing_is_a_number() -> None:
+    result = dsgd.fit(X, Y * 1e-160, algo="sdca", loss="squared", gap_tol=1e-3, max_epochs=3, random_state=0)
+    assert 0 <= (result.history[-1].gap or 0) < math.inf

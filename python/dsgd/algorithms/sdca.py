@@ -125,7 +125,8 @@ def relative_gap(task: Task, solver: _core.Sdca) -> float:
     """Return (F - D) / D, how far F can be above the optimum at most, at weights without what rounding left."""
     dual = solver.rebuild(task.weights)
     value = task.value()
-    gap = max(value - dual, 0.0) / max(dual, 1e-12 * value) if value > 0 else 0.0
+    unit = max(dual, 1e-12 * value)  # 0 where there is nothing left to gain
+    gap = max(value - dual, 0.0) / unit if unit > 0 else 0.0
     if task.gap_tol is not None and gap > task.gap_tol:
         solver.wake()  # some of those at rest may be to blame
     return gap

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -28,7 +27,7 @@ from dsgd.data.inputs import as_matrix
 from dsgd.estimators.translate import threads_of_jobs
 from dsgd.history import Record
 from dsgd.job import Job, threads_of
-from dsgd.memory import memory_for_model
+from dsgd.memory import memory_for_rows
 from dsgd.models import KMeansModel, Model
 from dsgd.problem import measure
 from dsgd.schedules import InverseTime, Linear
@@ -166,13 +165,12 @@ class KMeans(MiniBatchKMeans):
         X, weight = self._checked(X, sample_weight, reset=True)
         self._check_params_vs_input(X)
         random = check_random_state(self.random_state)
-        with self._memory(X):
-            centres = self._best_start(X, weight, random)
         open_ended = self.max_no_improvement is not None or self.tol > 0
-        job = self._job(random, self.max_iter, schedule=InverseTime() if open_ended else Linear())
         # Steps are as long as weights are large: those of a fit do not depend on their unit.
         unit = 1.0 if weight is None else float(weight.mean(dtype=np.float64)) or 1.0
-        with self._memory(X):
+        with memory_for_rows(X, self.n_clusters):
+            centres = self._best_start(X, weight, random)
+            job = self._job(random, self.max_iter, schedule=InverseTime() if open_ended else Linear())
             self._train(job, X, None if weight is None else weight / weight.dtype.type(unit), centres)
         self.inertia_ *= unit
         self.n_steps_ = self.n_iter_ * X.shape[0] // _rows_of_step(job, X.shape[0])
@@ -199,12 +197,11 @@ class KMeans(MiniBatchKMeans):
         random = check_random_state(self.random_state)
         if first:
             self._check_params_vs_input(X)
-        with self._memory(X):
-            centres = self._best_start(X, weight, random) if first else self.cluster_centers_
         t, n_rows = getattr(self, "t_", 1), X.shape[0]
         index, offset = divmod(t - 1, n_rows)
-        job = self._job(random, index + 1, schedule=InverseTime(), start_epoch=index, offset=offset)
-        with self._memory(X):
+        with memory_for_rows(X, self.n_clusters):
+            centres = self._best_start(X, weight, random) if first else self.cluster_centers_
+            job = self._job(random, index + 1, schedule=InverseTime(), start_epoch=index, offset=offset)
             self._train(job, X, weight, centres)
         self.n_steps_ = getattr(self, "n_steps_", 0) + -(-n_rows // _rows_of_step(job, n_rows))
         self.t_ = t + n_rows
@@ -279,10 +276,6 @@ class KMeans(MiniBatchKMeans):
     @property
     def _looks_at_losses(self) -> bool:
         return self.max_no_improvement is not None or self.verbose > 0 or not self.compute_labels
-
-    def _memory(self, X: Any) -> AbstractContextManager[None]:
-        """Name what takes the memory of the centres, where there is not enough."""
-        return memory_for_model(X.shape[1], int(self.n_clusters) * X.shape[1], X.dtype)
 
     def _best_start(self, X: Any, weight: NDArray[Any] | None, random: np.random.RandomState) -> NDArray[Any]:
         """Return the best of `n_init` starts, drawn and judged on `init_size` rows."""
