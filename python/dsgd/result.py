@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors
-import safetensors.numpy
 from numpy.typing import ArrayLike, NDArray
 
 from dsgd.algorithms import Algorithm, resolve_algorithm
 from dsgd.checks import check_flag, shown
-from dsgd.checksum import checked, with_checksum
 from dsgd.cluster.trace import Trace
 from dsgd.data.dataset import Dataset, as_names, errors_of
 from dsgd.data.feature_names import FeatureNames, column_names
@@ -23,10 +20,10 @@ from dsgd.data.inputs import as_matrix, as_real, check_features
 from dsgd.data.reading import common_base
 from dsgd.data.targets import as_labels, check_same_kind
 from dsgd.errors import ConfigError, DataError
-from dsgd.files import open_regular, replacing
 from dsgd.history import History
 from dsgd.losses import LOSSES, SKLEARN_NAMES
 from dsgd.memory import memory_for
+from dsgd.model_file import read_model, write_model
 from dsgd.models import MODELS, KMeansModel, LinearModel, MLPModel, Model
 
 __all__ = ["Evaluation", "FitResult"]
@@ -255,12 +252,11 @@ class FitResult:
             "algorithm": self.algorithm.to_dict(),
             "stop_reason": self.stop_reason,
             "index_base": self.index_base,
-            "feature_names": asdict(self.feature_names),
         }
-        metadata = {"dsgd": json.dumps(description), "history": self.history.to_json()}
-        tensors = {"weights": np.ascontiguousarray(self.model.weights)}
-        with replacing(path) as beside:
-            beside.write_bytes(safetensors.numpy.save(with_checksum(tensors, metadata), metadata))
+        texts = {"dsgd": json.dumps(description), "history": self.history.to_json()}
+        if self.feature_names.names is not None:
+            texts["feature_names"] = json.dumps(asdict(self.feature_names))
+        write_model(path, {"weights": np.ascontiguousarray(self.model.weights)}, texts)
 
     def to_sklearn(self) -> Any:
         """Return the model as a fitted estimator of scikit-learn, for its tools and for export.
@@ -324,16 +320,9 @@ class FitResult:
         OSError
             If it cannot be read.
         """
-        if not Path(path).is_file():  # safetensors waits for a pipe
-            Path(path).stat()
-            raise DataError(f"{os.fspath(path)} is not a regular file")
-        open_regular(path).close()  # safetensors calls whatever it cannot open a file that is not there
         try:
-            with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-            weights = checked(tensors, metadata)["weights"]
-            return _from_description(json.loads(metadata["dsgd"]), metadata.get("history", ""), weights)
+            tensors, texts = read_model(path)
+            return _from_texts(texts, tensors["weights"])
         except (
             safetensors.SafetensorError,
             AttributeError,
@@ -343,11 +332,12 @@ class FitResult:
             OverflowError,
             RecursionError,
         ) as error:
-            raise DataError(f"{os.fspath(path)} is not a model of dsgd: {error}") from error
+            raise DataError(f"{os.fsdecode(path)} is not a model of dsgd: {error}") from error
 
 
-def _from_description(description: dict[str, Any], history: str, weights: NDArray[Any]) -> FitResult:
+def _from_texts(texts: dict[str, str], weights: NDArray[Any]) -> FitResult:
     """Return the result that a file describes; any error if the file is not as `FitResult.save` writes it."""
+    description = json.loads(texts["dsgd"])
     if description["format"] != _FORMAT:
         raise DataError(f"its format is {description['format']!r}, not {_FORMAT!r}")
     parameters = dict(description["loss"])
@@ -362,10 +352,10 @@ def _from_description(description: dict[str, Any], history: str, weights: NDArra
     algorithm = resolve_algorithm(options.pop("name"), options)
     if description["index_base"] not in (None, "zero", "one"):
         raise DataError(f"its index_base is {description['index_base']!r}")
-    names = _feature_names(description.get("feature_names"), model.n_features)
+    names = _feature_names(texts.get("feature_names"), model.n_features)
     return FitResult(
         model=model,
-        history=History.from_json(history),
+        history=History.from_json(texts.get("history", "")),
         algorithm=algorithm,
         stop_reason=str(description["stop_reason"]),
         index_base=description["index_base"],
@@ -373,12 +363,13 @@ def _from_description(description: dict[str, Any], history: str, weights: NDArra
     )
 
 
-def _feature_names(description: dict[str, Any] | None, n_features: int) -> FeatureNames:
-    """Return the names that a file describes; a file of before there were any has none."""
-    if description is None:
+def _feature_names(text: str | None, n_features: int) -> FeatureNames:
+    """Return the names that a file has, if it has any."""
+    if text is None:
         return FeatureNames()
-    names, of_columns = description["names"], check_flag("of_columns", description["of_columns"])
-    return FeatureNames(None if names is None else as_names(names, n_features), of_columns)
+    description = json.loads(text)
+    of_columns = check_flag("of_columns", description["of_columns"])
+    return FeatureNames(as_names(description["names"], n_features), of_columns)
 
 
 def _classes(labels: dict[str, Any]) -> NDArray[Any]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+import safetensors
+import scipy.sparse
 from commands import run_command
 from problems import make_problem
 
 import dsgd
+from dsgd.cluster import Trace
+from dsgd.cluster.description import load_simulation
 from dsgd.data import Dataset, load_csv, load_libsvm, save_libsvm
 from dsgd.errors import ConfigError, DataError
 from dsgd.losses import MLP, KMeans
@@ -168,3 +175,53 @@ def test_the_command_line_compares_names(tmp_path: Path) -> None:
     for data in ("train.cache", "rows.svm"):
         run = run_command("predict", "m", data, cwd=tmp_path)
         assert (run.returncode, run.stderr.count("\n")) == (0, 1), run.stderr
+
+
+class Table:
+    """A frame of another library: columns that have names, and an array."""
+
+    def __init__(self, names: Any, attribute: str) -> None:
+        setattr(self, attribute, names)
+        self.columns = getattr(self, "columns", [[0.0], [1.0]])  # of pyarrow: the values
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return X
+
+
+@pytest.mark.parametrize("attribute", ["columns", "column_names"])
+def test_frames_of_other_libraries_have_names(attribute: str) -> None:
+    result = train(Table(NAMES, attribute))
+    assert result.feature_names_in_.tolist() == NAMES
+    with pytest.raises(DataError, match=ORDER):
+        result.predict(Table(NAMES[::-1], attribute))
+
+
+def test_long_texts_do_not_cost_a_model(tmp_path: Path) -> None:
+    """safetensors reads headers of up to 100 MB; here all of them are small."""
+    names = tuple(f"{number} {'x' * 60}" for number in range(30_000))
+    matrix = scipy.sparse.random(20, 30_000, 0.01, format="csr", random_state=0)
+    y = np.arange(20) % 2
+    result = dsgd.fit(Dataset(X=matrix, y=y, feature_names=names), algo="sgd", max_epochs=1, random_state=0)
+    for epoch in range(2, 20_000):
+        result.history.append(replace(result.history[0], epoch=epoch))
+    result.save(tmp_path / "model")
+    with safetensors.safe_open(tmp_path / "model", framework="numpy") as file:
+        assert {"text/history", "text/feature_names"} <= set(file.keys())
+        assert set(file.metadata()) == {"dsgd"}
+    loaded = dsgd.load(tmp_path / "model")
+    assert loaded.feature_names == result.feature_names
+    assert loaded.history == result.history
+
+
+def test_what_is_read_is_given_by_any_kind_of_path(tmp_path: Path) -> None:
+    options: Any = {"algo": "ssp", "loss": "logistic", "cluster": dsgd.Simulation(nodes=2)}
+    result = train(X, **options)
+    assert result.trace is not None
+    (tmp_path / "cluster.toml").write_text("nodes = 3\n")
+    for kind in (str, os.fsencode, Path):
+        paths: Any = [kind(tmp_path / name) for name in ("model", "trace", "cluster.toml")]
+        result.save(paths[0])
+        result.trace.save(paths[1])
+        assert dsgd.load(paths[0]).history == result.history
+        assert len(Trace.load(paths[1])) == len(result.trace)
+        assert load_simulation(paths[2]).nodes == 3

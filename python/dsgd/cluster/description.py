@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import tomllib
-from pathlib import Path
 from typing import Any
 
 from dsgd.checks import shown, unknown_name
@@ -13,6 +12,7 @@ from dsgd.cluster import failures
 from dsgd.cluster.nodes import KernelCost
 from dsgd.cluster.simulation import Simulation
 from dsgd.errors import ConfigError, DataError
+from dsgd.files import as_path
 
 __all__ = ["load_simulation"]
 
@@ -57,7 +57,7 @@ def load_simulation(path: str | os.PathLike[str]) -> Simulation:
         restart_after = 0.2
     """
     try:
-        given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        given = tomllib.loads(as_path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # also of text that is not UTF-8, and of numbers without end
         raise DataError(f"not TOML: {error}", file=os.fsdecode(path)) from error
     try:

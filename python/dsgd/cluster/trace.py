@@ -7,7 +7,6 @@ import os
 from array import array
 from collections.abc import Mapping
 from enum import IntEnum
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from dsgd.checks import check_integer, check_real
 from dsgd.checksum import checked, with_checksum
 from dsgd.errors import ClusterError, ConfigError, DataError
-from dsgd.files import replacing
+from dsgd.files import as_path, replacing
 
 __all__ = ["Kind", "Trace"]
 
@@ -187,7 +186,7 @@ class Trace:
     def load(cls, path: str | os.PathLike[str]) -> Trace:
         """Read a file that `save` wrote; `DataError` for another or a damaged one."""
         try:
-            trace = cls.from_bytes(Path(path).read_bytes())
+            trace = cls.from_bytes(as_path(path).read_bytes())
             _check_about(trace.about)
         except KeyError as error:
             raise DataError(f"not a trace of dsgd: it lacks {error}", file=os.fsdecode(path)) from error
