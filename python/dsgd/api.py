@@ -361,7 +361,7 @@ def _evaluation(eval_set: Any, data: _Data, n_features: int, classes: NDArray[An
         columns = column_names(eval_set[0])
     with errors_of(source):
         try:
-            data.names.check(columns, stacklevel=3)
+            data.names.check(columns)
         except DataError as error:
             raise DataError(f"eval_set: {error}") from error
         return Evaluation(eval_set, n_features, classes, threads)

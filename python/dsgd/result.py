@@ -165,7 +165,7 @@ class FitResult:
         else:
             source, names = None, column_names(X)
         with errors_of(source):
-            self.feature_names.check(names, stacklevel=3)
+            self.feature_names.check(names)
             with memory_for("the decision values", "give fewer rows at a time, as float32 or float64"):
                 return self.model.decision_function(X, n_threads=n_threads)
 

@@ -43,7 +43,7 @@ def start_from(result: FitResult, model: Model, names: FeatureNames, index_base:
     if old.n_features != model.n_features:
         raise DataError(f"init was trained on {old.n_features} features; X has {model.n_features} features")
     try:
-        result.feature_names.check(names.names, stacklevel=4)
+        result.feature_names.check(names.names)
     except DataError as error:
         raise DataError(f"init: {error}") from error
     if _classes(old) != _classes(model):

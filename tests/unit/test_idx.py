@@ -34,7 +34,11 @@ def pair(folder: Path, images: Any, labels: Any) -> tuple[Path, Path]:
 
 @given(
     array=st.sampled_from(sorted(CODES)).flatmap(
-        lambda code: hnp.arrays(code, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
+        lambda code: hnp.arrays(
+            code,
+            hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
+            elements=hnp.from_dtype(np.dtype(code), allow_nan=False, allow_infinity=False),  # what is not is refused
+        )
     ),
     packed=st.booleans(),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import scipy.sparse
 
 from dsgd.errors import DataError
+from dsgd.warn import warn
 
 __all__ = ["FeatureNames", "column_names"]
 
@@ -69,7 +69,7 @@ class FeatureNames:
     names: tuple[str, ...] | None = None
     of_columns: bool = False
 
-    def check(self, names: tuple[str, ...] | None, stacklevel: int = 2) -> None:
+    def check(self, names: tuple[str, ...] | None) -> None:
         """Compare the names of another X with these, as scikit-learn does.
 
         Raises
@@ -78,11 +78,9 @@ class FeatureNames:
             If names or their order differ.
         """
         if self.names is None and names is not None:
-            message = "X has feature names, but FitResult was fitted without feature names"
-            warnings.warn(message, UserWarning, stacklevel=stacklevel + 1)
+            warn("X has feature names, but FitResult was fitted without feature names", UserWarning)
         elif names is None and self.of_columns:
-            message = "X does not have valid feature names, but FitResult was fitted with feature names"
-            warnings.warn(message, UserWarning, stacklevel=stacklevel + 1)
+            warn("X does not have valid feature names, but FitResult was fitted with feature names", UserWarning)
         elif self.names is not None and names is not None and names != self.names:
             raise DataError(_difference(self.names, names))
 

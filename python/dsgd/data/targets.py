@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from dsgd.data.inputs import as_array, as_real
 from dsgd.errors import ConfigError, DataError
 from dsgd.losses import Loss
 from dsgd.parameters import ParameterLayout
+from dsgd.warn import warn
 
 __all__ = [
     "OneVsAll",
@@ -168,13 +168,13 @@ def as_targets(
         raise DataError(
             f"y has {len(classes)} different labels in {n_rows} rows; for regression use loss='squared', say"
         )
-    warn_of_many_classes(classes, n_rows, stacklevel=3)
+    warn_of_many_classes(classes, n_rows)
     if loss.joint:
         return np.searchsorted(classes, labels).astype(dtype)[None], classes
     return OneVsAll(np.searchsorted(classes, labels), len(classes), dtype, shared=True), classes
 
 
-def warn_of_many_classes(classes: NDArray[Any], n_rows: int, stacklevel: int = 2) -> None:
+def warn_of_many_classes(classes: NDArray[Any], n_rows: int) -> None:
     """Warn where labels may be the numbers of a regression, or too rare to be learnt.
 
     scikit-learn warns where more than half of the rows have a class of their own. Numbers are suspect earlier: the 442
@@ -188,7 +188,7 @@ def warn_of_many_classes(classes: NDArray[Any], n_rows: int, stacklevel: int = 2
         if numbers
         else "most of them are too rare to be learnt"
     )
-    warnings.warn(f"y has {len(classes)} classes in {n_rows} rows; {doubt}", UserWarning, stacklevel=stacklevel + 1)
+    warn(f"y has {len(classes)} classes in {n_rows} rows; {doubt}", UserWarning)
 
 
 class OneVsAll:

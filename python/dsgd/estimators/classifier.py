@@ -208,7 +208,7 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
         if len(self.classes_) < 2:
             raise DataError(f"the number of classes has to be greater than one; got 1 class ({self.classes_[0]!r})")
         if 2 * len(self.classes_) <= len(y):  # scikit-learn's check has warned of more
-            warn_of_many_classes(self.classes_, len(y), stacklevel=4)
+            warn_of_many_classes(self.classes_, len(y))
         rows = self._rows(X, y, sample_weight)
         with self._memory(rows):
             self._fit_rows(rows, y, coef_init, intercept_init)
