@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import scipy.sparse
+import zstandard
 from commands import run_command
 
 import dsgd
@@ -29,7 +30,12 @@ SPARSE = scipy.sparse.random(40, 30, 0.2, format="csr", random_state=0)
 Y = np.where(X[:, 0] > 0, 1.0, -1.0)
 CSV = "a,b,c,t\n" + "".join(f"{a},{b},w{round(c)},{t}\n" for (a, b, c, *_), t in zip(X, Y, strict=True))
 TOML = 'nodes = 4\nbandwidth = 1.25e8\n[[failures]]\nkind = "crash"\nnode = 1\nat = 0.5\nrestart_after = 0.2\n'
-PACKERS: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": zstandard.compress,
+}
 
 
 def idx(code: int, values: np.ndarray) -> bytes:
