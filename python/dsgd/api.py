@@ -24,7 +24,7 @@ from dsgd.data.dataset import Dataset, errors_of
 from dsgd.data.feature_names import FeatureNames, column_names
 from dsgd.data.inputs import as_matrix, real_dtype
 from dsgd.data.reading import common_base
-from dsgd.data.targets import as_initial_weights, as_sample_weight, as_targets
+from dsgd.data.targets import OneVsAll, as_initial_weights, as_sample_weight, as_targets
 from dsgd.errors import ConfigError, DataError, DivergedError
 from dsgd.job import Job, penalty_strengths, threads_of
 from dsgd.losses import Loss, resolve_loss
@@ -255,7 +255,7 @@ def fit(
         makers = job.tasks(matrix, targets, importance, weights, n_classes=n_classes, scale=scale, fresh=init is None)
         tasks = [make() for make in makers]
         trace = None
-        with _targets_named(None if resolved_loss.classification else targets):
+        with _targets_named(None if classes is not None or isinstance(targets, OneVsAll) else targets):
             if cluster is not None and isinstance(algorithm, DistributedAlgorithm):
                 history, reason, trace = train_on_cluster(
                     algorithm,
