@@ -229,53 +229,75 @@ def fit(
         named_schedule=named_schedule,
     )
 
-    data = _load(X, y, threads, resolved_loss)
+    weights = _Weights(sample_weight=sample_weight, class_weight=class_weight, init=init)
+    look = _Look(evaluate_every=evaluate_every, callbacks=tuple(callbacks), progress=progress)
+    result = _fit_data(_load(X, y, threads, resolved_loss), job, weights, eval_set, stopping, cluster, look)
+    if gap_tol is not None and result.stop_reason == "max_epochs":
+        _warn_of_gap(result.history[-1].gap, gap_tol, max_epochs)
+    return result
+
+
+class _Weights(NamedTuple):
+    """What a user weighs samples by, and the weights of the model to start from."""
+
+    sample_weight: ArrayLike | None
+    class_weight: Mapping[Any, float] | str | None
+    init: ArrayLike | FitResult | None
+
+
+class _Look(NamedTuple):
+    """How a fit is looked at while it goes on."""
+
+    evaluate_every: int
+    callbacks: tuple[Callback, ...]
+    progress: bool
+
+
+def _fit_data(
+    data: _Data,
+    job: Job,
+    given: _Weights,
+    eval_set: Any,
+    stopping: Stopping,
+    cluster: Simulation | LocalCluster | None,
+    look: _Look,
+) -> FitResult:
+    """Train what is asked for on the data that was read."""
+    loss, threads = job.loss, job.n_threads
     with errors_of(data.source), memory_for("X and y as they are trained on", _LESS_DATA):
         matrix = as_matrix(data.X, threads)
         dtype = real_dtype(matrix)
-        targets, classes = as_targets(data.y, resolved_loss, matrix.n_rows, dtype)
-    importance = as_sample_weight(sample_weight, class_weight, data.y, classes, matrix.n_rows, dtype)
+        targets, classes = as_targets(data.y, loss, matrix.n_rows, dtype)
+    importance = as_sample_weight(given.sample_weight, given.class_weight, data.y, classes, matrix.n_rows, dtype)
     evaluation = None
     if eval_set is not None:
-        if not resolved_loss.supervised:
-            raise ConfigError(f"eval_set needs targets, and loss {resolved_loss.name!r} has none; leave it out")
+        if not loss.supervised:
+            raise ConfigError(f"eval_set needs targets, and loss {loss.name!r} has none; leave it out")
         evaluation = _evaluation(eval_set, data, matrix.n_features, classes, threads)
     n_classes = 0 if classes is None else len(classes)
-    layout = resolved_loss.layout(matrix.n_features, n_classes, fit_intercept)
+    layout = loss.layout(matrix.n_features, n_classes, job.fit_intercept)
     with memory_for_model(matrix.n_features, len(targets) * layout.size, dtype):
-        weights = as_initial_weights(None if isinstance(init, FitResult) else init, len(targets), layout, dtype)
-        description = {"fit_intercept": fit_intercept}
-        model = MODELS[resolved_loss.model].from_description(description, weights, resolved_loss, classes)
-        if isinstance(init, FitResult):
-            start_from(init, model, data.names, data.index_base)
+        start = None if isinstance(given.init, FitResult) else given.init
+        weights = as_initial_weights(start, len(targets), layout, dtype)
+        model = MODELS[loss.model].from_description({"fit_intercept": job.fit_intercept}, weights, loss, classes)
+        if isinstance(given.init, FitResult):
+            start_from(given.init, model, data.names, data.index_base)
         begin = time.perf_counter()
         with errors_of(data.source):
             scale = measure(matrix, importance, threads)
         job = job.settle(matrix, scale)
-        makers = job.tasks(matrix, targets, importance, weights, n_classes=n_classes, scale=scale, fresh=init is None)
+        fresh = given.init is None
+        makers = job.tasks(matrix, targets, importance, weights, n_classes=n_classes, scale=scale, fresh=fresh)
         tasks = [make() for make in makers]
         trace = None
         with _targets_named(None if classes is not None or isinstance(targets, OneVsAll) else targets):
-            if cluster is not None and isinstance(algorithm, DistributedAlgorithm):
+            if cluster is not None and isinstance(job.algorithm, DistributedAlgorithm):
                 history, reason, trace = train_on_cluster(
-                    algorithm,
-                    cluster,
-                    tasks,
-                    model,
-                    evaluation,
-                    stopping,
-                    evaluate_every,
-                    tuple(callbacks),
-                    progress,
-                    begin,
+                    job.algorithm, cluster, tasks, model, evaluation, stopping, *look, begin
                 )
             else:
                 job.choose_steps(tasks)
-                history, reason = train(
-                    job.algorithm, tasks, model, evaluation, stopping, evaluate_every, tuple(callbacks), progress, begin
-                )
-    if gap_tol is not None and reason == "max_epochs":
-        _warn_of_gap(history[-1].gap, gap_tol, max_epochs)
+                history, reason = train(job.algorithm, tasks, model, evaluation, stopping, *look, begin)
     return FitResult(
         model=model,
         history=history,

@@ -219,7 +219,7 @@ class ChunkParser {
     }
     if (index > std::numeric_limits<std::int32_t>::max()) {
       return fail(start, "index " + std::to_string(index) +
-                             " is 2^31 or more, and columns have 32 bits; number the features without gaps");
+                             " is 2^31 or more, and columns have 32 bits; number the features without gaps, or hash them");
     }
     if (index <= previous) {
       return fail(start, "index " + std::to_string(index) + " after " + std::to_string(previous) +
