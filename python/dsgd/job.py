@@ -89,7 +89,7 @@ class Job:
                 f"algo {self.algorithm.name!r} does not train loss {self.loss.name!r}; "
                 f"{_trainers(self.algorithm, self.loss.model)}"
             )
-        self.algorithm.check(self.loss, self.alphas)
+        self._check_penalty(self.alphas)
         name, dual = self.algorithm.name, self.algorithm.capabilities.dual
         if self.gap_tol is not None and not dual:
             raise ConfigError(
@@ -97,12 +97,16 @@ class Job:
             )
         if dual and not self.algorithm.capabilities.stochastic and self._stepped:
             raise ConfigError(f"algo {name!r} has no step size; leave step_size and schedule out")
-        self.schedule.check(sum(self.alphas), self.loss)
         if self.schedule.share != "whole" and not self.algorithm.capabilities.shares:
             raise ConfigError(
                 f"schedule {self.schedule.name!r} needs algo 'sgd', on one thread{_alone(self.algorithm)}; algo is "
                 f"{self.algorithm.name!r}"
             )
+
+    def _check_penalty(self, alphas: tuple[float, float]) -> None:
+        """Refuse strengths that algorithm or schedule cannot do with."""
+        self.algorithm.check(self.loss, alphas)
+        self.schedule.check(sum(alphas), self.loss)
 
     @property
     def _stepped(self) -> bool:
@@ -160,12 +164,16 @@ class Job:
             A task and its targets take memory from when it is made.
         """
         dtype = real_dtype(matrix)
+        # A strength that is 0 in the type of X is none, for the core as well.
+        least = float(np.finfo(dtype).smallest_subnormal)
+        alpha_l1, alpha_l2 = (alpha if alpha >= least else 0.0 for alpha in self.alphas)
+        self._check_penalty((alpha_l1, alpha_l2))
         problem = Problem(
             matrix=matrix,
             target=targets[0],
             sample_weight=sample_weight,
             loss=self.loss,
-            alphas=self.alphas,
+            alphas=(alpha_l1, alpha_l2),
             fit_intercept=self.fit_intercept,
             scale=scale,
             n_classes=n_classes,

@@ -79,13 +79,13 @@ class Loss:
 
     def trivial_losses(self, problem: Problem) -> tuple[float, float]:
         """Return the mean losses of the best model without any feature, and of one whose decision values are zeros."""
-        importance = 1.0 if problem.sample_weight is None else problem.sample_weight
         if self.classification:  # either class costs as much
-            even = float(np.mean(importance)) * float(self.value(0.0, 1.0))
+            even = problem.mean_weight * float(self.value(0.0, 1.0))
             return even, even
-        constants = (self.best_constant(problem.target, problem.sample_weight) if problem.fit_intercept else 0.0, 0.0)
-        with np.errstate(over="ignore"):
-            best, zero = (float(np.mean(importance * self.value(each, problem.target))) for each in constants)
+        importance = 1.0 if problem.sample_weight is None else problem.sample_weight
+        constant = self.best_constant(problem.target, problem.sample_weight) if problem.fit_intercept else 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            best, zero = (float(np.mean(importance * self.value(each, problem.target))) for each in (constant, 0.0))
         return best, zero
 
     def value(self, z: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
@@ -123,9 +123,11 @@ class Loss:
         if self.classification:
             return 0.0
         if self.steep:
-            return float(np.average(y.astype(np.float64), weights=sample_weight))
+            with np.errstate(over="ignore", invalid="ignore"):  # of a constant that is refused later
+                return float(np.average(y.astype(np.float64), weights=sample_weight))
         order = np.argsort(y)
-        below = np.cumsum(np.ones(len(y)) if sample_weight is None else sample_weight[order], dtype=np.float64)
+        with np.errstate(over="ignore"):  # half of an infinite sum is reached where it becomes infinite
+            below = np.cumsum(np.ones(len(y)) if sample_weight is None else sample_weight[order], dtype=np.float64)
         return float(y[order[np.searchsorted(below, below[-1] / 2)]])
 
     def probability(self, z: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ARG002

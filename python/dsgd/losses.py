@@ -116,8 +116,7 @@ class Softmax(Loss):
 
     def trivial_losses(self, problem: Problem) -> tuple[float, float]:
         """Return the mean loss where all classes are as likely, twice."""
-        importance = 1.0 if problem.sample_weight is None else problem.sample_weight
-        even = float(np.mean(importance)) * float(np.log(problem.layout.per_feature))
+        even = problem.mean_weight * float(np.log(problem.layout.per_feature))
         return even, even
 
     def value(self, z: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:

@@ -138,8 +138,7 @@ class MLP(Loss):
 
     def trivial_losses(self, problem: Problem) -> tuple[float, float]:
         """Return the mean loss where all classes are as likely, twice."""
-        importance = 1.0 if problem.sample_weight is None else problem.sample_weight
-        even = float(np.mean(importance)) * float(np.log(problem.n_classes))
+        even = problem.mean_weight * float(np.log(problem.n_classes))
         return even, even
 
     def probabilities(self, decision: NDArray[Any]) -> NDArray[np.float64]:
@@ -167,14 +166,15 @@ class SquaredMLP(MLP):
     def start(self, problem: Problem, weights: NDArray[Any], seed: int) -> None:
         """Draw the weights; the bias of the output starts at the mean of y."""
         super().start(problem, weights, seed)
-        weights[-1] += np.average(problem.target.astype(np.float64), weights=problem.sample_weight)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a mean that is refused later
+            weights[-1] += np.average(problem.target.astype(np.float64), weights=problem.sample_weight)
 
     def trivial_losses(self, problem: Problem) -> tuple[float, float]:
         """Return the mean losses of the mean of y, and of 0."""
         y, weight = problem.target.astype(np.float64), problem.sample_weight
-        mean = float(np.average(y, weights=weight))
         importance = 1.0 if weight is None else weight
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = float(np.average(y, weights=weight))
             return float(np.mean(importance * (y - mean) ** 2) / 2), float(np.mean(importance * y**2) / 2)
 
     def probabilities(self, decision: NDArray[Any]) -> NDArray[np.float64]:

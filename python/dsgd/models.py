@@ -14,6 +14,7 @@ from dsgd import _core
 from dsgd.checks import check_flag
 from dsgd.data.inputs import as_matrix, as_real, check_features, real_dtype, take_rows
 from dsgd.data.targets import as_labels, check_same_kind
+from dsgd.distances import distances
 from dsgd.errors import DataError
 from dsgd.losses import MLP, KMeans, Loss
 from dsgd.network import Layers, forward
@@ -21,7 +22,6 @@ from dsgd.threads import blas_threads, resolve_threads
 
 __all__ = ["MODELS", "KMeansModel", "LinearModel", "MLPModel", "Model", "SoftmaxModel"]
 
-_ROWS_AT_ONCE = 4096
 _LARGE = 1e307
 
 
@@ -244,22 +244,10 @@ class KMeansModel(Model):
     def decide(self, matrix: _core.Matrix, threads: int) -> NDArray[Any]:
         """Return the distances of every row from every centre, shape (n_rows, n_clusters)."""
         if not isinstance(matrix.arrays, tuple):
-            return self._distances(matrix.arrays)
+            return distances(matrix.arrays, self.centres)
         weights = np.ascontiguousarray(self.weights[0], dtype=real_dtype(matrix))
         objective = _core.QuantisationObjective(matrix, None, n_clusters=self.loss.n_clusters)
         return objective.distances(weights, threads)
-
-    def _distances(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the same of dense rows, from the mean of the centres: far from 0 the digits of distances cancel."""
-        middle = self.centres.mean(axis=0, dtype=np.float64)
-        centres = self.centres - middle
-        of_centres = np.square(centres).sum(axis=1)
-        distances = np.empty((len(X), len(centres)))
-        for begin in range(0, len(X), _ROWS_AT_ONCE):
-            rows = X[begin : begin + _ROWS_AT_ONCE] - middle
-            squares = np.square(rows).sum(axis=1)[:, None] + of_centres - 2 * rows @ centres.T
-            np.sqrt(np.maximum(squares, 0), out=distances[begin : begin + _ROWS_AT_ONCE])
-        return distances
 
     def labels(self, decision: NDArray[Any]) -> NDArray[Any]:
         """Return the numbers of the nearest centres."""

@@ -61,7 +61,8 @@ class Units:
             variance = squares / n + (1 - np.bincount(some.indices, minlength=d) / n) * mean**2
             reach = (whole.max(axis=0) - whole.min(axis=0)).toarray().ravel().astype(np.float64)
         scale = np.maximum(np.sqrt(variance), reach / _REACH)
-        varies = scale > 1e-12 * np.abs(mean)
+        # What is so small that its square is lost counts as a constant, as it does in the scale of the data.
+        varies = (scale > 1e-12 * np.abs(mean)) & (scale**2 > np.finfo(some.dtype).tiny)
         usual = float(np.exp(np.log(scale[varies]).mean())) if varies.any() else 1.0
         scale = np.where(varies, scale, usual)
         with np.errstate(over="ignore", invalid="ignore"):  # of targets that are refused later
@@ -146,9 +147,10 @@ def starting_weights(layout: Layers, seed: int, dtype: np.dtype[Any], units: Uni
     for matrix in matrices:
         matrix[:] = random.standard_normal(matrix.shape) * np.sqrt(2 / len(matrix))
     if units is not None:
-        matrices[-1] *= units.target
-        matrices[0] /= units.scale[:, None].astype(dtype)
-        biases[0] -= units.mean.astype(dtype) @ matrices[0]
+        with np.errstate(over="ignore", invalid="ignore"):  # of data out of range: the first epoch shows it
+            matrices[-1] *= units.target
+            matrices[0] /= units.scale[:, None].astype(dtype)
+            biases[0] -= units.mean.astype(dtype) @ matrices[0]
     return flat
 
 
@@ -156,10 +158,11 @@ def forward(X: Any, layout: Layers, flat: NDArray[Any]) -> list[Any]:
     """Return the inputs of every layer, the first of them X, and last the outputs of the network."""
     matrices, biases = layout.split(flat)
     layers = [X]
-    for k, (w, b) in enumerate(zip(matrices, biases, strict=True)):
-        z = layers[-1] @ w
-        z += b
-        layers.append(np.maximum(z, 0, out=z) if k < len(matrices) - 1 else z)
+    with np.errstate(over="ignore", invalid="ignore"):  # of weights that diverged, which the objective shows
+        for k, (w, b) in enumerate(zip(matrices, biases, strict=True)):
+            z = layers[-1] @ w
+            z += b
+            layers.append(np.maximum(z, 0, out=z) if k < len(matrices) - 1 else z)
     return layers
 
 
@@ -205,8 +208,11 @@ class NetworkObjective:
 
     def value(self, weights: NDArray[Any], n_threads: int) -> float:
         """Return mean loss and penalty."""
-        squares = np.square(self.layout.regularised(weights), dtype=np.float64).sum()
-        return self.mean_loss(weights, n_threads) + self.alpha / 2 * float(squares)
+        loss = self.mean_loss(weights, n_threads)
+        if not self.alpha:
+            return loss
+        with np.errstate(over="ignore"):
+            return loss + self.alpha / 2 * float(np.square(self.layout.regularised(weights), dtype=np.float64).sum())
 
     def loss_gradient(self, weights: NDArray[Any], out: NDArray[np.float64], n_threads: int) -> None:
         """Write the gradient of the mean loss into `out`."""

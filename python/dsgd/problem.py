@@ -20,7 +20,7 @@ from dsgd.objective import Objective
 from dsgd.parameters import ParameterLayout
 from dsgd.threads import worth_waking
 
-__all__ = ["Problem", "Sample", "Scale", "measure", "on_target"]
+__all__ = ["Problem", "Sample", "Scale", "mean_weight", "measure", "on_target"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads:
     """Measure the samples of a matrix; `DataError` if steps of that size cannot be told in the type of X."""
     norms = np.empty(matrix.n_rows)
     entries = matrix.squared_norms(norms, worth_waking(n_threads, stored_entries(matrix)))
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         total = float(norms.sum())
         rate = min(total / entries, _LARGEST_RATE * _high_square(matrix)) if total > 0 else 1.0
         if sample_weight is None:
@@ -67,6 +67,13 @@ def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads:
             "(or the sample weights)"
         )
     return Scale(mean=mean, largest=largest, intercept_rate=rate, row_entries=entries / matrix.n_rows)
+
+
+def mean_weight(weight: NDArray[Any]) -> float:
+    """Return the mean of the weights of samples, also where their sum is too large a number."""
+    with np.errstate(over="ignore"):
+        mean = float(weight.mean(dtype=np.float64))
+    return mean if math.isfinite(mean) else float(weight.max()) * float((weight / weight.max()).mean())
 
 
 # Entries that stand for all, and how far above the square of a large one an intercept may learn.
@@ -123,6 +130,11 @@ class Problem:
         """Whether the matrix is."""
         return isinstance(self.matrix.arrays, tuple)
 
+    @property
+    def mean_weight(self) -> float:
+        """The mean of the sample weights; 1 without any."""
+        return 1.0 if self.sample_weight is None else mean_weight(self.sample_weight)
+
     @functools.cached_property
     def layout(self) -> ParameterLayout:
         """Where the parameters lie in the flat vector."""
@@ -156,10 +168,11 @@ class Problem:
     def shrink(self, coef: NDArray[Any], step: float | NDArray[Any]) -> None:
         """Make the proximal step of the penalty in place: argmin_v ||v - w||^2 / (2 step) + alpha R(v)."""
         alpha_l1, alpha_l2 = self.alphas
-        if alpha_l1:
-            coef[:] = np.sign(coef) * np.maximum(0, np.abs(coef) - step * alpha_l1)
-        if alpha_l2:
-            coef /= 1 + step * alpha_l2
+        with np.errstate(over="ignore"):  # a step beyond the range of the weights sets them to 0
+            if alpha_l1:
+                coef[:] = np.sign(coef) * np.maximum(0, np.abs(coef) - step * alpha_l1)
+            if alpha_l2:
+                coef /= 1 + step * alpha_l2
 
     def objective(self, n_threads: int, inverse_frequency: NDArray[Any] | None = None) -> Objective:
         """Return the objective for the core, its feature frequencies counted on `n_threads` threads unless given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -230,7 +231,8 @@ class Optimal(Schedule):
 
     def core(self, step_size: float, run: Run) -> _core.Schedule:
         """Return the schedule that starts at `step_size`, for the core."""
-        return _core.Schedule(step_size=step_size, rate=step_size * self._alpha(run.alpha), power=1.0)
+        rate = min(step_size * self._alpha(run.alpha), sys.float_info.max)  # an infinite one has no first step
+        return _core.Schedule(step_size=step_size, rate=rate, power=1.0)
 
     def _alpha(self, of_penalty: float) -> float:
         return of_penalty if self.alpha is None else self.alpha

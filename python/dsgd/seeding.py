@@ -64,5 +64,6 @@ def starting_centres(
         state = int(random.integers(2**32))
         # Distances are taken from the mean: far from 0, products of rows are differences of large numbers.
         seen = X - X.mean(axis=0, dtype=np.float64) if isinstance(X, np.ndarray) else X
-        X = X[kmeans_plusplus(seen, n_clusters, sample_weight=weight, random_state=state)[1]]
+        with np.errstate(over="ignore", invalid="ignore"):  # the largest squares may be infinite: any rows do then
+            X = X[kmeans_plusplus(seen, n_clusters, sample_weight=weight, random_state=state)[1]]
     return np.asarray(X if isinstance(X, np.ndarray) else X.toarray())

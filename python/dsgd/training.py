@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -137,14 +138,17 @@ def _records(
         for task in tasks:
             task.start_epoch = epoch
         start = time.perf_counter()
-        for ends in _in_turn(algorithm, tasks):
+        epochs = _in_turn(algorithm, tasks)
+        while (ends := _next_epoch(epochs)) is not None:
             for task in tasks:
                 if not algorithm.regularises_unseen(task.problem):
                     task.shrink_unseen(epoch, algorithm.batch_rows)
             seconds += time.perf_counter() - start
             evaluate = evaluate_every > 0 and ((epoch + 1) % evaluate_every == 0 or epoch + 1 == max_epochs)
             loss, objective = _losses(tasks, ends) if evaluate or _summed(ends) else (None, None)
-            diverged = not np.isfinite(model.weights).all() or watch.exploded(objective, recorded)
+            # A mean over the epoch may be infinite although its end is well: the watch looks.
+            lost = evaluate and not _summed(ends) and objective is not None and not math.isfinite(objective)
+            diverged = not np.isfinite(model.weights).all() or watch.exploded(objective, recorded) or lost
             if diverged:
                 np.copyto(model.weights, recorded)
                 _cut_step(algorithm, tasks, epoch, ends[0].step_size, watch)
@@ -175,6 +179,12 @@ def _in_turn(algorithm: Algorithm, tasks: Sequence[Task]) -> Iterator[list[Epoch
         if not ends:
             return
         yield ends
+
+
+def _next_epoch(epochs: Iterator[list[EpochEnd]]) -> list[EpochEnd] | None:
+    """Train for an epoch, None after the last; numbers may overflow in it, as it is looked at when it has ended."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return next(epochs, None)
 
 
 def _gap(ends: Sequence[EpochEnd]) -> float | None:
@@ -216,8 +226,8 @@ def _cut_step(algorithm: Algorithm, tasks: Sequence[Task], epoch: int, step_size
     what = f"epoch {epoch + 1} diverged with step size {step_size:g}"
     if algorithm.capabilities.dual and not algorithm.capabilities.stochastic:
         raise DivergedError(
-            f"epoch {epoch + 1} of algo {algorithm.name!r} ended at weights that are not finite: scale "
-            "the data, or take a larger alpha"
+            f"epoch {epoch + 1} of algo {algorithm.name!r} ended at weights, or an objective, that "
+            "are not finite: scale the data, or take a larger alpha"
         )
     for task in tasks:
         task.cuts = cuts

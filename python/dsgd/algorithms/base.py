@@ -235,7 +235,9 @@ class Task:
         schedule, n = self.schedule.core(self.step_size, self.run), self.n_samples
         first = self.offset + index * n + 1
         some = np.linspace(first, first + n - 1, min(n, 64)).astype(int).tolist()  # a schedule is smooth
-        self.shrink_unseen_by(float(np.mean([schedule.at(t, index) for t in some])) * n / min(batch_rows, n))
+        with np.errstate(over="ignore"):
+            mean = float(np.mean([schedule.at(t, index) for t in some]))
+        self.shrink_unseen_by(mean * n / min(batch_rows, n))
 
     def shrink_unseen_by(self, total: float) -> None:
         """Regularise what no sample could, by steps that add up to `total`."""

@@ -37,11 +37,12 @@ def gradient_norm(problem: Problem, weights: NDArray[Any], mean_gradient: NDArra
     mean_gradient : ndarray of shape (n_parameters,)
         Of the loss alone; rounded to the type of the weights, as it is where it comes from other machines.
     step : float
+        0, as a schedule may end at, moves nothing: the norm of that is 0.
     """
     w = weights.astype(np.float64)
     moved = w - step * mean_gradient.astype(weights.dtype)
     problem.shrink(moved[: problem.matrix.n_features], step)
-    return float(np.linalg.norm(w - moved)) / step
+    return float(np.linalg.norm(w - moved)) / step if step > 0 else 0.0
 
 
 def stands_still(losses: Sequence[float]) -> bool:

@@ -124,7 +124,8 @@ class ProgramRun:
         while True:
             if self.command is None:
                 try:
-                    self.command = self._program.send(self._answer)
+                    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the records are looked at
+                        self.command = self._program.send(self._answer)
                 except StopIteration:
                     self._empty_outboxes()
                     return Status.ENDED

@@ -165,7 +165,8 @@ class _Recorder:
             raise DivergedError(self._diverged(state, "the weights are not finite"))
         np.copyto(self._model.weights[0], weights)
         objective = self._task.value() if self._evaluates else None
-        if self._watch.exploded(objective, self._before):
+        finite = objective is None or math.isfinite(objective)
+        if not finite or self._watch.exploded(objective, self._before):
             raise DivergedError(self._diverged(state, f"the objective is {self._task.value():g}"))
         np.copyto(self._before, weights)
         score = self._evaluation.score(self._model) if self._evaluates and self._evaluation is not None else None

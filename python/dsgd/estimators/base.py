@@ -89,7 +89,9 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
     def _checked(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool) -> tuple[Any, Any, Any]:
         """Return X, y and sample_weight as scikit-learn checks them, X in float32 or float64."""
         check_not_missing(y)
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", reset=reset)
+        types = [np.float64, np.float32]
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers out of range are refused
+            X, y = validate_data(self, X, y, accept_sparse="csr", dtype=types, order="C", reset=reset)
         if scipy.sparse.issparse(X):
             check_columns(X)  # before there is a weight for every column
         if sample_weight is not None:
@@ -98,7 +100,8 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
                     "The sample weights for validation set are all zero, consider using a different random state. "
                     "Those for the training set are, too: there is nothing to train on."
                 )
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
+            with np.errstate(over="ignore", invalid="ignore"):
+                sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype)
         return X, y, sample_weight
 
     def _fit_rows(self, rows: Rows, y: NDArray[Any], coef_init: Any, intercept_init: Any) -> None:
@@ -171,7 +174,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         n_features, dtype = rows.X.shape[1], rows.X.dtype
         layout = self._layout(n_features)
         n_rows = len(rows.targets) * layout.per_feature
-        start = np.zeros((n_rows, n_features + 1), dtype)
+        start = np.zeros((n_rows, n_features + 1))
         if coef is not None:
             given = np.asarray(coef.toarray() if scipy.sparse.issparse(coef) else coef)
             if given.shape != (n_rows, n_features) and (n_rows > 1 or given.shape != (n_features,)):

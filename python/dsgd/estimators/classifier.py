@@ -203,10 +203,10 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
         """
         self._more_validate_params()
         X, y, sample_weight = self._checked(X, y, sample_weight, reset=True)
-        check_classification_targets(y)
+        with np.errstate(invalid="ignore"):  # of labels beyond the integers
+            check_classification_targets(y)
         self.classes_ = np.unique(y)
-        if len(self.classes_) < 2:
-            raise DataError(f"the number of classes has to be greater than one; got 1 class ({self.classes_[0]!r})")
+        self._check_classes()
         if 2 * len(self.classes_) <= len(y):  # scikit-learn's check has warned of more
             warn_of_many_classes(self.classes_, len(y))
         rows = self._rows(X, y, sample_weight)
@@ -249,7 +249,9 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
                 "the resulting weights as the class_weight parameter."
             )
         X, y, sample_weight = self._checked(X, y, sample_weight, reset=first)
-        _check_partial_fit_first_call(self, classes)
+        with np.errstate(invalid="ignore"):  # of labels beyond the integers
+            _check_partial_fit_first_call(self, classes)
+        self._check_classes()
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown) > 0:
             raise DataError(f"y has the label {unknown[0]!r}; the classes are {self.classes_.tolist()}")
@@ -257,6 +259,11 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
         with self._memory(rows):
             self._partial_fit_rows(rows)
         return self
+
+    def _check_classes(self) -> None:
+        """Refuse a single class."""
+        if len(self.classes_) < 2:
+            raise DataError(f"the number of classes has to be greater than one; got 1 class ({self.classes_[0]!r})")
 
     @property
     def _labels(self) -> NDArray[np.float64]:

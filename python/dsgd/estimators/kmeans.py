@@ -23,13 +23,14 @@ from sklearn.utils.validation import (
 
 from dsgd import _core, losses
 from dsgd.algorithms import REGISTRY, Algorithm, Minibatch, Task, resolve_algorithm
-from dsgd.data.inputs import as_matrix
+from dsgd.data.inputs import as_matrix, real_dtype
+from dsgd.errors import DataError
+from dsgd.estimators.centres import Moved, check_centres
 from dsgd.estimators.translate import threads_of_jobs
-from dsgd.history import Record
 from dsgd.job import Job, threads_of
 from dsgd.memory import memory_for_rows
-from dsgd.models import KMeansModel, Model
-from dsgd.problem import measure
+from dsgd.models import KMeansModel
+from dsgd.problem import Scale, mean_weight, measure
 from dsgd.schedules import InverseTime, Linear
 from dsgd.stopping import Standstill
 from dsgd.training import train
@@ -163,15 +164,16 @@ class KMeans(MiniBatchKMeans):
             Itself.
         """
         X, weight = self._checked(X, sample_weight, reset=True)
-        self._check_params_vs_input(X)
+        # Steps are as long as weights are large: those of a fit do not depend on their unit.
+        unit = 1.0 if weight is None else mean_weight(weight) or 1.0
+        weight = None if weight is None else weight / weight.dtype.type(unit)
         random = check_random_state(self.random_state)
         open_ended = self.max_no_improvement is not None or self.tol > 0
-        # Steps are as long as weights are large: those of a fit do not depend on their unit.
-        unit = 1.0 if weight is None else float(weight.mean(dtype=np.float64)) or 1.0
         with memory_for_rows(X, self.n_clusters):
+            data = self._measured(X, weight)
             centres = self._best_start(X, weight, random)
             job = self._job(random, self.max_iter, schedule=InverseTime() if open_ended else Linear())
-            self._train(job, X, None if weight is None else weight / weight.dtype.type(unit), centres)
+            self._train(job, data, weight, centres)
         self.inertia_ *= unit
         self.n_steps_ = self.n_iter_ * X.shape[0] // _rows_of_step(job, X.shape[0])
         self.t_ = 1 + self.n_iter_ * X.shape[0]
@@ -195,14 +197,13 @@ class KMeans(MiniBatchKMeans):
         first = not hasattr(self, "cluster_centers_")
         X, weight = self._checked(X, sample_weight, reset=first)
         random = check_random_state(self.random_state)
-        if first:
-            self._check_params_vs_input(X)
         t, n_rows = getattr(self, "t_", 1), X.shape[0]
         index, offset = divmod(t - 1, n_rows)
         with memory_for_rows(X, self.n_clusters):
+            data = self._measured(X, weight, first=first)
             centres = self._best_start(X, weight, random) if first else self.cluster_centers_
             job = self._job(random, index + 1, schedule=InverseTime(), start_epoch=index, offset=offset)
-            self._train(job, X, weight, centres)
+            self._train(job, data, weight, centres)
         self.n_steps_ = getattr(self, "n_steps_", 0) + -(-n_rows // _rows_of_step(job, n_rows))
         self.t_ = t + n_rows
         return self
@@ -268,10 +269,20 @@ class KMeans(MiniBatchKMeans):
 
     def _checked(self, X: Any, sample_weight: ArrayLike | None, *, reset: bool) -> tuple[Any, NDArray[Any] | None]:
         types = [np.float64, np.float32]
-        X = validate_data(self, X, accept_sparse="csr", dtype=types, order="C", reset=reset)
-        if sample_weight is None:
-            return X, None
-        return X, _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers out of range are refused
+            X = validate_data(self, X, accept_sparse="csr", dtype=types, order="C", reset=reset)
+            if sample_weight is None:
+                return X, None
+            return X, _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+
+    def _measured(self, X: Any, weight: NDArray[Any] | None, *, first: bool = True) -> tuple[_core.Matrix, Scale]:
+        """Return X for the core and its scale, checked: squares are in range before scikit-learn computes some."""
+        matrix = as_matrix(X, self._threads)
+        scale = measure(matrix, weight, self._threads)
+        if first:
+            with np.errstate(over="ignore", invalid="ignore"):  # of a large `tol`
+                self._check_params_vs_input(X)
+        return matrix, scale
 
     @property
     def _looks_at_losses(self) -> bool:
@@ -281,22 +292,25 @@ class KMeans(MiniBatchKMeans):
         """Return the best of `n_init` starts, drawn and judged on `init_size` rows."""
         init = self.init
         if _is_arraylike_not_scalar(init):
-            init = check_array(init, dtype=X.dtype, order="C")
+            with np.errstate(over="ignore", invalid="ignore"):  # numbers out of range are refused
+                init = check_array(init, dtype=X.dtype, order="C")
             self._validate_center_shape(X, init)
+            check_centres(init)
             return np.array(init)
         if weight is not None and not weight.all():  # a start may be drawn from few rows: from those that count
             X, weight = X[weight > 0], weight[weight > 0]
             if X.shape[0] < self.n_clusters:
-                raise ValueError(f"{X.shape[0]} rows with a weight are fewer than n_clusters={self.n_clusters}")
+                raise DataError(f"{X.shape[0]} rows with a weight are fewer than n_clusters={self.n_clusters}")
         counted = np.ones(X.shape[0], X.dtype) if weight is None else weight
-        norms = row_norms(X, squared=True)
-        starts = [
-            np.ascontiguousarray(
-                self._init_centroids(X, norms, init, random, init_size=self._init_size, sample_weight=counted),
-                dtype=X.dtype,
-            )
-            for _ in range(self._n_init)
-        ]
+        with np.errstate(over="ignore", invalid="ignore"):  # the largest squares may be infinite: any rows do then
+            norms = row_norms(X, squared=True)
+            starts = [
+                np.ascontiguousarray(
+                    self._init_centroids(X, norms, init, random, init_size=self._init_size, sample_weight=counted),
+                    dtype=X.dtype,
+                )
+                for _ in range(self._n_init)
+            ]
         if len(starts) == 1:
             return starts[0]
         rows = np.sort(random.permutation(X.shape[0])[: self._init_size])
@@ -323,21 +337,23 @@ class KMeans(MiniBatchKMeans):
             **options,
         )
 
-    def _train(self, job: Job, X: Any, weight: NDArray[Any] | None, centres: NDArray[Any]) -> None:
+    def _train(
+        self, job: Job, data: tuple[_core.Matrix, Scale], weight: NDArray[Any] | None, centres: NDArray[Any]
+    ) -> None:
         """Train from these centres, and set the attributes."""
         begin = time.perf_counter()
         self._n_threads = job.n_threads
-        matrix = as_matrix(X, job.n_threads)
-        weights = centres.T.reshape(1, -1).astype(X.dtype)  # a copy, which is trained
-        target = np.zeros((1, X.shape[0]), X.dtype)
-        scale = measure(matrix, weight, job.n_threads)
+        matrix, scale = data
+        n_rows, dtype = matrix.n_rows, real_dtype(matrix)
+        weights = centres.T.reshape(1, -1).astype(dtype)  # a copy, which is trained
+        target = np.zeros((1, n_rows), dtype)
         [make] = job.tasks(matrix, target, weight, weights, n_classes=0, scale=scale, fresh=False)
         task = make()
         job.choose_steps([task])
         model = KMeansModel(weights=weights, loss=losses.KMeans(self.n_clusters), classes=None)
         patience, stochastic = self.max_no_improvement, job.algorithm.capabilities.stochastic
-        steps = max(1.0, X.shape[0] / self.batch_size) if stochastic else 1.0
-        passes = 1 if patience is None else max(1, -(-patience * self.batch_size // X.shape[0]))
+        steps = max(1.0, n_rows / self.batch_size) if stochastic else 1.0
+        passes = 1 if patience is None else max(1, -(-patience * self.batch_size // n_rows))
         history, reason = train(
             job.algorithm,
             [task],
@@ -350,7 +366,7 @@ class KMeans(MiniBatchKMeans):
                 on_score=False,
             ),
             int(self._looks_at_losses),
-            [_Moved(getattr(self, "_tol", 0.0) * steps, weights.copy())],
+            [Moved(getattr(self, "_tol", 0.0) * steps, weights.copy())],
             bool(self.verbose),
             begin,
             keep_interrupted=False,
@@ -381,20 +397,3 @@ _REASONS = {"tol": "lack of improvement in inertia", "callback": "small centers 
 
 def _rows_of_step(job: Job, n_rows: int) -> int:
     return min(job.algorithm.batch_rows, n_rows) if job.algorithm.capabilities.stochastic else n_rows
-
-
-class _Moved:
-    """A callback that ends a fit when the centres move by squares of `tol` or less in a pass.
-
-    Steps to and fro add up in their squares, so the `tol` of a pass is that of a step times the steps.
-    """
-
-    def __init__(self, tol: float, before: NDArray[Any]) -> None:
-        self._tol = tol
-        self._before = before
-
-    def __call__(self, record: Record, model: Model) -> bool:  # noqa: ARG002
-        """Return whether they moved so little."""
-        moved = float(np.square(model.weights - self._before, dtype=np.float64).sum())
-        np.copyto(self._before, model.weights)
-        return moved <= self._tol

@@ -131,10 +131,11 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         """
         check_not_missing(y)
         types = [np.float64, np.float32]
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=types, order="C")
-        check_classification_targets(y)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers out of range are refused
+            X, y = validate_data(self, X, y, accept_sparse="csr", dtype=types, order="C")
+            check_classification_targets(y)
+            if sample_weight is not None:
+                sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         self.result_ = fit(
             X,
             y,
@@ -177,7 +178,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
 
     def _outputs(self, X: Any) -> NDArray[Any]:
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", reset=False)
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers out of range are refused
+            X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", reset=False)
         return np.asarray(self.result_.decision_function(X, n_threads=threads_of_jobs(self.n_jobs)))
 
     def __sklearn_tags__(self) -> Any:

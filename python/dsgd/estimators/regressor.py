@@ -12,7 +12,8 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import StrOptions
 
 from dsgd.algorithms import REGISTRY, Algorithm
-from dsgd.data.targets import as_sample_weight
+from dsgd.data.inputs import as_real
+from dsgd.data.targets import as_sample_weight, cast
 from dsgd.estimators.base import Rows, SgdEstimator
 
 __all__ = ["SGDRegressor"]
@@ -185,4 +186,4 @@ class SGDRegressor(SgdEstimator, linear_model.SGDRegressor):
 
     def _rows(self, X: Any, y: NDArray[Any], sample_weight: Any) -> Rows:
         weight = as_sample_weight(sample_weight, None, y, None, X.shape[0], X.dtype)
-        return Rows(X, y.astype(X.dtype, copy=False)[None], weight)
+        return Rows(X, cast(as_real(y, "y"), X.dtype, "y")[None], weight)
