@@ -95,3 +95,10 @@ def test_a_width_may_be_given_without_its_name() -> None:
     assert losses.Huber(1.35) == losses.Huber(epsilon=1.35)
     assert losses.EpsilonInsensitive(0.2) == losses.EpsilonInsensitive(epsilon=0.2)
     assert losses.SquaredEpsilonInsensitive(0.2).epsilon == 0.2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_loss_of_a_decision_value_that_is_no_number_is_none(name: str) -> None:
+    """A maximum may hide it: the model would have no loss, and predict nothing."""
+    for y in (-1.0, 1.0):
+        assert np.isnan(losses.resolve_loss(name).value(np.nan, y))

@@ -12,7 +12,7 @@ import scipy.sparse
 from problems import make_problem
 
 import dsgd
-from dsgd import losses, schedules
+from dsgd import _core, losses, schedules
 from dsgd.algorithms.variance_reduction import gradient_norm
 from dsgd.data.inputs import as_matrix
 from dsgd.errors import ConfigError, DataError, DivergedError
@@ -195,3 +195,33 @@ def test_a_tolerance_beyond_all_numbers_ends_k_means_after_a_pass() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert dsgd.KMeans(2, tol=1e308, max_iter=9, random_state=0).fit(DENSE * 1e3).n_iter_ == 1
+
+
+def test_row_sums_that_overflow_are_no_loss_of_0() -> None:
+    features = np.full((17, 50), 3.0, np.float32)
+    init = np.tile([8e37, -8e37], 26)[:51]
+    with pytest.raises(DivergedError, match="not finite"):
+        fit(features, np.zeros(17), algo="batch", loss="epsilon_insensitive", init=init)
+
+
+def test_the_core_takes_a_penalty_that_vanishes_in_float32_for_none() -> None:
+    matrix = as_matrix(scipy.sparse.random_array((60, 20), density=0.3, rng=0, format="csr").astype(np.float32), 1)
+    y = np.where(np.arange(60) % 2, 1, -1).astype(np.float32)
+    weights = []
+    for alpha in (0.0, 1e-50):
+        objective = _core.LinearObjective(
+            matrix,
+            y,
+            None,
+            loss=losses.Logistic().core(),
+            alpha_l1=0.0,
+            alpha_l2=alpha,
+            fit_intercept=False,
+            intercept_rate=1.0,
+            n_threads=1,
+        )
+        solver = _core.Svrg(objective, n_threads=1, mean_gradient="reweighted")
+        solver.begin(_core.Epoch(index=0, schedule=_core.Schedule(step_size=0.1), block_size=1, seed=0))
+        weights.append(np.zeros(20, np.float32))
+        solver.descend(weights[-1], 0.1, 60)
+    np.testing.assert_array_equal(*weights)

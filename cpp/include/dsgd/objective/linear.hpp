@@ -120,7 +120,8 @@ class LinearObjective {
   template <typename F>
   void visit_reduced(F&& f) const {
     visit_outputs(config_.loss, [&]<typename Loss>(const Loss& loss) {
-      if (config_.alpha_l1 == 0 && config_.alpha_l2 == 0) {
+      // In the type of the weights, as visit_penalty sees them: 1e-50 is 0 in float.
+      if (static_cast<Real>(config_.alpha_l1) == 0 && static_cast<Real>(config_.alpha_l2) == 0) {
         f(LinearKernel<Data, Loss, NoPenalty>{*this, loss, {}});
       } else {
         visit_penalty([&]<typename Penalty>(const Penalty& penalty) {

@@ -18,7 +18,7 @@ struct Hinge {
   static constexpr std::string_view kName = "hinge";
   template <RealType Real>
   [[nodiscard]] static Real value(Real z, Real y) {
-    return std::max(Real{0}, Real{1} - y * z);
+    return std::max(Real{1} - y * z, Real{0});
   }
   /// At the kink (y z = 1) the subgradient 0.
   template <RealType Real>
@@ -31,7 +31,7 @@ struct Perceptron {
   static constexpr std::string_view kName = "perceptron";
   template <RealType Real>
   [[nodiscard]] static Real value(Real z, Real y) {
-    return std::max(Real{0}, -y * z);
+    return std::max(-y * z, Real{0});
   }
   /// At the kink (z = 0) the subgradient -y: weights of zero could not be left otherwise.
   template <RealType Real>
@@ -58,12 +58,12 @@ struct SquaredHinge {
   static constexpr std::string_view kName = "squared_hinge";
   template <RealType Real>
   [[nodiscard]] static Real value(Real z, Real y) {
-    const Real short_of = std::max(Real{0}, Real{1} - y * z);
+    const Real short_of = std::max(Real{1} - y * z, Real{0});
     return short_of * short_of;
   }
   template <RealType Real>
   [[nodiscard]] static Real derivative(Real z, Real y) {
-    return -2 * y * std::max(Real{0}, Real{1} - y * z);
+    return -2 * y * std::max(Real{1} - y * z, Real{0});
   }
 };
 
@@ -115,7 +115,7 @@ struct EpsilonInsensitive {
 
   template <RealType Real>
   [[nodiscard]] Real value(Real z, Real y) const {
-    return std::max(Real{0}, std::abs(z - y) - static_cast<Real>(epsilon));
+    return std::max(std::abs(z - y) - static_cast<Real>(epsilon), Real{0});
   }
   /// At the two kinks the subgradient 0.
   template <RealType Real>
