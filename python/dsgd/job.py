@@ -195,10 +195,13 @@ class Job:
         size = (matrix.n_rows, matrix.n_features, len(targets), dtype, self.n_threads)
         _LOG.info("%s: %d rows, %d features, %d problem(s), %s, %d threads", self.algorithm.name, *size)
 
+        shared = isinstance(targets, OneVsAll) and targets.shared
+
         def make(k: int) -> Task:
-            own = dataclasses.replace(problem, target=targets[k])
+            target = problem.target if k == 0 and not shared else targets[k]
+            own = dataclasses.replace(problem, target=target)
             task = task_of(problem=own, objective=on_target(objective, own.target), weights=weights[k])
-            if isinstance(targets, OneVsAll) and targets.shared:
+            if shared:
                 task.turn = functools.partial(targets.__getitem__, k)
             if fresh:
                 self.loss.start(own, task.weights, task.seed)

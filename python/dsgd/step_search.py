@@ -32,7 +32,7 @@ _MARGIN = 0.5
 _MAX_MOVES = 60
 # Entries that say how large those of a column are; the sum of a run's steps, in units of what one sample needs, to
 # which a weight hardly moves, and from which on it surely does; how much longer a line search may make steps.
-_SEEN, _HARDLY, _SURELY, _SEARCHED = 2000, 0.1, 10.0, 10
+_SEEN, _HARDLY, _SURELY, _SEARCHED = 1000, 0.1, 10.0, 10
 
 
 def choose_steps(algorithm: Algorithm, tasks: Sequence[Task]) -> None:
@@ -141,7 +141,7 @@ def _longest_stable(algorithm: Algorithm, task: Task) -> float:
 
 def _warn_of_units(task: Task, n_steps: float) -> None:
     """Warn if the weights of half of the features can hardly move, since another feature is so much larger."""
-    squares = _column_squares(task.problem.matrix, 32 + round(_SEEN / max(1.0, task.problem.scale.row_entries)))
+    squares = _column_squares(task.problem.matrix, 16 + round(_SEEN / max(1.0, task.problem.scale.row_entries)))
     # A schedule falls: half of the first step in the mean.
     moves = task.problem.loss.curvature * task.step_size * n_steps / 2 * squares
     if len(squares) > 0 and np.median(moves) < _HARDLY and moves.max() > _SURELY:

@@ -24,6 +24,7 @@ __all__ = [
     "cast",
     "check_not_missing",
     "check_same_kind",
+    "numbers_of",
     "warn_of_many_classes",
 ]
 
@@ -171,7 +172,16 @@ def as_targets(
     warn_of_many_classes(classes, n_rows)
     if loss.joint:
         return np.searchsorted(classes, labels).astype(dtype)[None], classes
-    return OneVsAll(np.searchsorted(classes, labels), len(classes), dtype, shared=True), classes
+    return OneVsAll(numbers_of(labels, classes), len(classes), dtype, shared=True), classes
+
+
+def numbers_of(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the number of the class of every label, all of which are among the classes."""
+    if len(classes) == 2:  # ten times as fast
+        second: NDArray[np.bool_] = labels == classes[1]
+        return second.astype(np.intp)
+    numbers: NDArray[np.intp] = np.searchsorted(classes, labels)
+    return numbers
 
 
 def warn_of_many_classes(classes: NDArray[Any], n_rows: int) -> None:
@@ -233,10 +243,11 @@ class OneVsAll:
             return self._buffer
         self._shown = index
         positive = 1 if self._n_classes == 2 else index
-        target = np.empty(len(self._members), self._dtype) if self._buffer is None else self._buffer
-        np.multiply(self._members == positive, 2, out=target, casting="unsafe")
-        target -= 1
-        return target
+        target: NDArray[Any] = np.where(self._members == positive, self._dtype.type(1), self._dtype.type(-1))
+        if self._buffer is None:
+            return target
+        np.copyto(self._buffer, target)
+        return self._buffer
 
     def where(self, mask: NDArray[np.bool_]) -> OneVsAll:
         """Return the targets of the samples that the mask names."""

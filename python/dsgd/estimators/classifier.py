@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 
 from dsgd.algorithms import REGISTRY, Algorithm
-from dsgd.data.targets import OneVsAll, as_sample_weight, warn_of_many_classes
+from dsgd.data.targets import OneVsAll, as_sample_weight, numbers_of, warn_of_many_classes
 from dsgd.errors import ConfigError, DataError
 from dsgd.estimators.base import Rows, SgdEstimator
 from dsgd.estimators.translate import OWN_NAMES, loss_of
@@ -274,7 +274,7 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
         if loss_of(self).joint:
             targets: NDArray[Any] | OneVsAll = np.searchsorted(self.classes_, y).astype(X.dtype)[None]
         else:
-            targets = OneVsAll(np.searchsorted(self.classes_, y), len(self.classes_), X.dtype)
+            targets = OneVsAll(numbers_of(y, self.classes_), len(self.classes_), X.dtype)
         weight = as_sample_weight(sample_weight, self.class_weight, y, self.classes_, X.shape[0], X.dtype)
         return Rows(X, targets, weight)
 
