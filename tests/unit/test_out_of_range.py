@@ -224,4 +224,4 @@ def test_the_core_takes_a_penalty_that_vanishes_in_float32_for_none() -> None:
         solver.begin(_core.Epoch(index=0, schedule=_core.Schedule(step_size=0.1), block_size=1, seed=0))
         weights.append(np.zeros(20, np.float32))
         solver.descend(weights[-1], 0.1, 60)
-    np.testing.assert_array_equal(*weights)
+    np.testing.assert_array_equal(weights[1], weights[0])
