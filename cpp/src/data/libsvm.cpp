@@ -218,8 +218,9 @@ class ChunkParser {
       return fail(start, "expected index:value with an index of 0 or more, found " + quoted(start, end));
     }
     if (index > std::numeric_limits<std::int32_t>::max()) {
-      return fail(start, "index " + std::to_string(index) +
-                             " is 2^31 or more, and columns have 32 bits; number the features without gaps, or hash them");
+      return fail(start,
+                  "index " + std::to_string(index) +
+                      " is 2^31 or more, and columns have 32 bits; number the features without gaps, or hash them");
     }
     if (index <= previous) {
       return fail(start, "index " + std::to_string(index) + " after " + std::to_string(previous) +
