@@ -27,8 +27,8 @@ from rounds import positive
 from workloads import Workload, mean_square
 
 import dsgd
+from dsgd._common.files import check_replaceable, replacing
 from dsgd.algorithms.auto import _CONDITION
-from dsgd.files import check_replaceable, replacing
 
 NAMES = ("reuters", "20news", "a9a", "phishing", "skin", "mnist")
 LOSSES, ALPHAS = ("hinge", "logistic"), (1e-3, 1e-4, 1e-5)

@@ -20,8 +20,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import dsgd
+from dsgd._common.threads import default_threads
 from dsgd.data import load_libsvm, make_text_classification, save_libsvm
-from dsgd.threads import default_threads
 
 CONSOLE = Console(width=110)
 

@@ -26,7 +26,7 @@ from rich.table import Table
 from rounds import interleaved, positive
 from workloads import WORKLOADS, Workload
 
-from dsgd.files import check_replaceable
+from dsgd._common.files import check_replaceable
 
 PASSES = 10
 MARGINAL, WHOLE, CONTENDED = (PASSES, 2 * PASSES), (PASSES,), (1, PASSES, 5 * PASSES)

@@ -19,10 +19,11 @@ import numpy as np
 import scipy.sparse
 
 from dsgd.cluster import KernelCost
-from dsgd.cluster.kernels import Kernels, Work
+from dsgd.cluster.program.kernels import Kernels, Work
 from dsgd.data.inputs import as_matrix
+from dsgd.data.scale import measure
 from dsgd.losses import resolve_loss
-from dsgd.problem import Problem, measure
+from dsgd.problems.problem import Problem
 
 # Rows, features, and entries of a row.
 SPARSE = ((500, 2_000, 40), (4_000, 20_000, 60), (12_000, 47_000, 72), (30_000, 47_000, 72))

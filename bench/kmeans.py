@@ -28,7 +28,7 @@ from sklearn.cluster import MiniBatchKMeans, kmeans_plusplus
 from threadpoolctl import threadpool_limits
 
 import dsgd
-from dsgd.files import check_replaceable
+from dsgd._common.files import check_replaceable
 
 NAMES = ("skin", "mnist")
 CLUSTERS, START_ROWS = 10, 3072

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dsgd.files import replacing
-from dsgd.threads import default_threads
+from dsgd._common.files import replacing
+from dsgd._common.threads import default_threads
 
 __all__ = ["ROOT", "command", "machine", "save"]
 

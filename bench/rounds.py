@@ -6,7 +6,7 @@ import argparse
 import time
 from collections.abc import Callable, Mapping
 
-from dsgd.threads import default_threads
+from dsgd._common.threads import default_threads
 
 __all__ = ["Seconds", "interleaved", "positive", "thread_counts"]
 

@@ -26,7 +26,7 @@ from real_sets import SETS, Parts
 from rounds import interleaved, positive
 
 import dsgd
-from dsgd.files import check_replaceable, replacing
+from dsgd._common.files import check_replaceable, replacing
 
 NAMES = ("mnist", "20news")
 PASSES = 10

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from real_sets import SETS
 
 import dsgd
-from dsgd.files import check_replaceable, replacing
+from dsgd._common.files import check_replaceable, replacing
 
 ALPHAS = (1e-4, 1e-5)
 RUNS: dict[str, dict[str, Any]] = {

@@ -26,8 +26,8 @@ from papers.year import ALPHA, YearData, generated, log_gaps, options
 from rich.console import Console
 
 import dsgd
+from dsgd._common.files import replacing
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp
-from dsgd.files import replacing
 
 ROWS = 46_371
 NODES = (4, 8, 16, 32, 64)

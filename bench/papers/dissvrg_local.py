@@ -25,9 +25,9 @@ from rich.console import Console
 from rounds import positive
 
 import dsgd
+from dsgd._common.files import check_replaceable, replacing
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp
 from dsgd.data import make_like
-from dsgd.files import check_replaceable, replacing
 
 SPEEDS = (1.0, 1.0, 1.0, 0.5)
 ALGORITHMS: dict[str, tuple[DistributedAlgorithm, float, int, str]] = {

@@ -30,9 +30,9 @@ from rounds import interleaved, positive, thread_counts
 from workloads import WORKLOADS, Workload
 
 import dsgd
-from dsgd.files import check_replaceable, replacing
+from dsgd._common.files import check_replaceable, replacing
+from dsgd._common.threads import default_threads
 from dsgd.schedules import EpochDecay
-from dsgd.threads import default_threads
 
 DATA = {"documents": "RCV1-shaped", "20news": "20news, classes 2 to 6 against the rest"}
 SCHEDULE = EpochDecay(factor=0.9)

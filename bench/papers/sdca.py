@@ -25,8 +25,8 @@ from peers.problems import SETS, Problem
 from rounds import positive
 
 from dsgd import _core
+from dsgd._common.files import check_replaceable, replacing
 from dsgd.data.inputs import as_matrix
-from dsgd.files import check_replaceable, replacing
 
 ALPHA = 1e-4
 CONFIGURATIONS = [(max_rest, threads) for max_rest in (0, 8) for threads in (1, 2)]

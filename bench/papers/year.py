@@ -18,9 +18,9 @@ from rounds import positive
 from sklearn.preprocessing import StandardScaler
 
 import dsgd
+from dsgd._common.files import check_replaceable, replacing
 from dsgd.algorithms import Svrg
 from dsgd.data import make_like
-from dsgd.files import check_replaceable, replacing
 
 __all__ = ["ALPHA", "Curve", "YearData", "data_sets", "finish", "generated", "log_gaps", "options", "svrg"]
 

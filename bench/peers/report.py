@@ -12,7 +12,7 @@ from peers.measure import fastest
 from rich.console import Console
 from rich.table import Table
 
-from dsgd.files import replacing
+from dsgd._common.files import replacing
 
 __all__ = ["Cell", "cells", "draw", "show"]
 

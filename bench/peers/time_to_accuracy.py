@@ -35,7 +35,7 @@ from peers.solvers import OURS, PEERS, Candidate
 from rich.console import Console
 from rounds import positive
 
-from dsgd.files import check_replaceable
+from dsgd._common.files import check_replaceable
 
 RESULTS = ROOT / "docs/results"
 TARGETS = (0.01, 0.001)

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from dsgd.api import fit, load
     from dsgd.cluster import LocalCluster, Simulation
     from dsgd.estimators import KMeans, MLPClassifier, SGDClassifier, SGDRegressor
-    from dsgd.history import History, Record
     from dsgd.models import LinearModel
-    from dsgd.result import FitResult
+    from dsgd.results.history import History, Record
+    from dsgd.results.result import FitResult
 
 __all__ = [
     "FitResult",
@@ -41,9 +41,9 @@ _HOMES = {
     **dict.fromkeys(("fit", "load"), "api"),
     **dict.fromkeys(("LocalCluster", "Simulation"), "cluster"),
     **dict.fromkeys(("KMeans", "MLPClassifier", "SGDClassifier", "SGDRegressor"), "estimators"),
-    **dict.fromkeys(("History", "Record"), "history"),
-    "LinearModel": "models",
-    "FitResult": "result",
+    **dict.fromkeys(("History", "Record"), "results.history"),
+    "LinearModel": "models.trained",
+    "FitResult": "results.result",
 }
 """The modules that public names come from; the other names are modules."""
 

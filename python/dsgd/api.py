@@ -14,29 +14,29 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dsgd._common.checks import Seed, check_flag, check_integer, check_real, check_seed, shown
+from dsgd._common.memory import memory_for, memory_for_model
+from dsgd._common.warn import warn
 from dsgd.algorithms import Algorithm, DistributedAlgorithm, resolve_algorithm
 from dsgd.callbacks import Callback
-from dsgd.checks import Seed, check_flag, check_integer, check_real, check_seed, shown
 from dsgd.cluster import LocalCluster, Simulation
-from dsgd.cluster.training import check_cluster, train_on_cluster
+from dsgd.cluster.fit import check_cluster, train_on_cluster
 from dsgd.data import reading
 from dsgd.data.dataset import Dataset, errors_of
 from dsgd.data.feature_names import FeatureNames, column_names
 from dsgd.data.inputs import as_matrix, real_dtype
 from dsgd.data.reading import common_base
-from dsgd.data.targets import OneVsAll, as_initial_weights, as_sample_weight, as_targets
+from dsgd.data.scale import measure
 from dsgd.errors import ConfigError, DataError, DivergedError
-from dsgd.job import Job, penalty_strengths, threads_of
+from dsgd.fitting.loop import train
+from dsgd.fitting.spec import FitSpec, penalty_strengths, threads_of
+from dsgd.fitting.start import start_from
+from dsgd.fitting.stopping import Stopping
+from dsgd.fitting.targets import OneVsAll, as_initial_weights, as_sample_weight, as_targets
 from dsgd.losses import Loss, resolve_loss
-from dsgd.memory import memory_for, memory_for_model
 from dsgd.models import MODELS
-from dsgd.problem import measure
-from dsgd.result import Evaluation, FitResult
+from dsgd.results.result import Evaluation, FitResult
 from dsgd.schedules import Schedule, resolve_schedule
-from dsgd.start import start_from
-from dsgd.stopping import Stopping
-from dsgd.training import train
-from dsgd.warn import warn
 
 __all__ = ["fit", "load"]
 
@@ -215,7 +215,7 @@ def fit(
         raise ConfigError(f"callbacks must be a sequence of callables, such as a list, not {shown(callbacks)}")
     progress = check_flag("progress", progress)
     threads = threads_of(algorithm, n_threads)
-    job = Job(
+    spec = FitSpec(
         algorithm=algorithm,
         loss=resolved_loss,
         alphas=alphas,
@@ -231,7 +231,7 @@ def fit(
 
     weights = _Weights(sample_weight=sample_weight, class_weight=class_weight, init=init)
     look = _Look(evaluate_every=evaluate_every, callbacks=tuple(callbacks), progress=progress)
-    result = _fit_data(_load(X, y, threads, resolved_loss), job, weights, eval_set, stopping, cluster, look)
+    result = _fit_data(_load(X, y, threads, resolved_loss), spec, weights, eval_set, stopping, cluster, look)
     if gap_tol is not None and result.stop_reason == "max_epochs":
         _warn_of_gap(result.history[-1].gap, gap_tol, max_epochs)
     return result
@@ -255,7 +255,7 @@ class _Look(NamedTuple):
 
 def _fit_data(
     data: _Data,
-    job: Job,
+    spec: FitSpec,
     given: _Weights,
     eval_set: Any,
     stopping: Stopping,
@@ -263,7 +263,7 @@ def _fit_data(
     look: _Look,
 ) -> FitResult:
     """Train what is asked for on the data that was read."""
-    loss, threads = job.loss, job.n_threads
+    loss, threads = spec.loss, spec.n_threads
     with errors_of(data.source), memory_for("X and y as they are trained on", _LESS_DATA):
         matrix = as_matrix(data.X, threads)
         dtype = real_dtype(matrix)
@@ -275,33 +275,33 @@ def _fit_data(
             raise ConfigError(f"eval_set needs targets, and loss {loss.name!r} has none; leave it out")
         evaluation = _evaluation(eval_set, data, matrix.n_features, classes, threads)
     n_classes = 0 if classes is None else len(classes)
-    layout = loss.layout(matrix.n_features, n_classes, job.fit_intercept)
+    layout = loss.layout(matrix.n_features, n_classes, spec.fit_intercept)
     with memory_for_model(matrix.n_features, len(targets) * layout.size, dtype):
         start = None if isinstance(given.init, FitResult) else given.init
         weights = as_initial_weights(start, len(targets), layout, dtype)
-        model = MODELS[loss.model].from_description({"fit_intercept": job.fit_intercept}, weights, loss, classes)
+        model = MODELS[loss.model].from_description({"fit_intercept": spec.fit_intercept}, weights, loss, classes)
         if isinstance(given.init, FitResult):
             start_from(given.init, model, data.names, data.index_base)
         begin = time.perf_counter()
         with errors_of(data.source):
             scale = measure(matrix, importance, threads)
-        job = job.settle(matrix, scale)
+        spec = spec.settle(matrix, scale)
         fresh = given.init is None
-        makers = job.tasks(matrix, targets, importance, weights, n_classes=n_classes, scale=scale, fresh=fresh)
+        makers = spec.tasks(matrix, targets, importance, weights, n_classes=n_classes, scale=scale, fresh=fresh)
         tasks = [make() for make in makers]
         trace = None
         with _targets_named(None if classes is not None or isinstance(targets, OneVsAll) else targets):
-            if cluster is not None and isinstance(job.algorithm, DistributedAlgorithm):
+            if cluster is not None and isinstance(spec.algorithm, DistributedAlgorithm):
                 history, reason, trace = train_on_cluster(
-                    job.algorithm, cluster, tasks, model, evaluation, stopping, *look, begin
+                    spec.algorithm, cluster, tasks, model, evaluation, stopping, *look, begin
                 )
             else:
-                job.choose_steps(tasks)
-                history, reason = train(job.algorithm, tasks, model, evaluation, stopping, *look, begin)
+                spec.choose_steps(tasks)
+                history, reason = train(spec.algorithm, tasks, model, evaluation, stopping, *look, begin)
     return FitResult(
         model=model,
         history=history,
-        algorithm=job.algorithm,
+        algorithm=spec.algorithm,
         stop_reason=reason,
         index_base=data.index_base,
         feature_names=data.names,

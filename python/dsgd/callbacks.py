@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from dsgd.history import Record
-from dsgd.models import Model
+from dsgd.models.trained import Model
+from dsgd.results.history import Record
 
 __all__ = ["Callback"]
 

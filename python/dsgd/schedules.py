@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from dsgd import _core
-from dsgd.checks import check_real, shown, unknown_name
+from dsgd._common.checks import check_real, shown, unknown_name
 from dsgd.errors import ConfigError
 from dsgd.losses import Loss
 
@@ -59,7 +59,7 @@ class Schedule(ABC):
     """What a sample takes of its step; see schedule.hpp."""
 
     @abstractmethod
-    def core(self, step_size: float, run: Run) -> _core.Schedule:
+    def to_core(self, step_size: float, run: Run) -> _core.Schedule:
         """Return the schedule that starts at `step_size`, for the core."""
 
     def check(self, alpha: float, loss: Loss) -> None:  # noqa: B027
@@ -80,7 +80,7 @@ class Constant(Schedule):
 
     name = "constant"
 
-    def core(self, step_size: float, run: Run) -> _core.Schedule:  # noqa: ARG002
+    def to_core(self, step_size: float, run: Run) -> _core.Schedule:  # noqa: ARG002
         """Return the schedule that starts at `step_size`, for the core."""
         return _core.Schedule(step_size=step_size)
 
@@ -134,7 +134,7 @@ class PassiveAggressive1(Schedule):
         """Return 1."""
         return 1.0
 
-    def core(self, step_size: float, run: Run) -> _core.Schedule:  # noqa: ARG002
+    def to_core(self, step_size: float, run: Run) -> _core.Schedule:  # noqa: ARG002
         """Return the schedule that starts at `step_size`, for the core."""
         return _core.Schedule(step_size=step_size, share=self.share)
 
@@ -157,7 +157,7 @@ class Linear(Schedule):
 
     name = "linear"
 
-    def core(self, step_size: float, run: Run) -> _core.Schedule:
+    def to_core(self, step_size: float, run: Run) -> _core.Schedule:
         """Return the schedule that starts at `step_size`, for the core."""
         return _core.Schedule(step_size=step_size, horizon=float(run.n_samples) * run.max_epochs)
 
@@ -178,7 +178,7 @@ class InverseScaling(Schedule):
     def __post_init__(self) -> None:
         check_real("power", self.power, 0, low_open=True)
 
-    def core(self, step_size: float, run: Run) -> _core.Schedule:  # noqa: ARG002
+    def to_core(self, step_size: float, run: Run) -> _core.Schedule:  # noqa: ARG002
         """Return the schedule that starts at `step_size`, for the core."""
         return _core.Schedule(step_size=step_size, power=self.power)
 
@@ -189,7 +189,7 @@ class InverseTime(Schedule):
 
     name = "inverse-time"
 
-    def core(self, step_size: float, run: Run) -> _core.Schedule:
+    def to_core(self, step_size: float, run: Run) -> _core.Schedule:
         """Return the schedule that starts at `step_size`, for the core."""
         return _core.Schedule(step_size=step_size, rate=1 / run.n_samples, power=1.0)
 
@@ -200,7 +200,7 @@ class InverseSqrt(Schedule):
 
     name = "inverse-sqrt"
 
-    def core(self, step_size: float, run: Run) -> _core.Schedule:
+    def to_core(self, step_size: float, run: Run) -> _core.Schedule:
         """Return the schedule that starts at `step_size`, for the core."""
         return _core.Schedule(step_size=step_size, rate=1 / run.n_samples, power=0.5)
 
@@ -229,7 +229,7 @@ class Optimal(Schedule):
         """Return alpha^(-1/4), the norm that Bottou's heuristic expects of the weights."""
         return float(self._alpha(run.alpha) ** -0.25)
 
-    def core(self, step_size: float, run: Run) -> _core.Schedule:
+    def to_core(self, step_size: float, run: Run) -> _core.Schedule:
         """Return the schedule that starts at `step_size`, for the core."""
         rate = min(step_size * self._alpha(run.alpha), sys.float_info.max)  # an infinite one has no first step
         return _core.Schedule(step_size=step_size, rate=rate, power=1.0)
@@ -263,7 +263,7 @@ class EpochDecay(Schedule):
     def __post_init__(self) -> None:
         check_real("factor", self.factor, 0, 1, low_open=True)
 
-    def core(self, step_size: float, run: Run) -> _core.Schedule:  # noqa: ARG002
+    def to_core(self, step_size: float, run: Run) -> _core.Schedule:  # noqa: ARG002
         """Return the schedule that starts at `step_size`, for the core."""
         return _core.Schedule(step_size=step_size, decay=self.factor)
 

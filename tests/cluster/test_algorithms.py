@@ -14,15 +14,16 @@ import dsgd
 from dsgd import _core
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp, Sync, resolve_algorithm
 from dsgd.cluster import Crash, KernelCost, Simulation
-from dsgd.cluster.assignment import Assignment
-from dsgd.cluster.commands import Push
-from dsgd.cluster.kernels import Kernels
-from dsgd.cluster.run import SimulatedRun
-from dsgd.cluster.worker_task import WorkerTask
+from dsgd.cluster.program.commands import Push
+from dsgd.cluster.program.kernels import Kernels
+from dsgd.cluster.program.partition import deal
+from dsgd.cluster.program.task import WorkerTask
+from dsgd.cluster.runtime.run_spec import RunSpec
+from dsgd.cluster.simulation.run import SimulatedRun
 from dsgd.data.inputs import as_matrix
-from dsgd.data.partition import deal
+from dsgd.data.scale import measure
 from dsgd.losses import resolve_loss
-from dsgd.problem import Problem, measure
+from dsgd.problems.problem import Problem
 from dsgd.schedules import Constant
 
 X, Y = make_problem(240, 20, seed=3)
@@ -41,10 +42,10 @@ def problem_of(X: Any) -> Problem:
     )
 
 
-def assignment(algorithm: DistributedAlgorithm, workers: int, clocks: int, step_size: float, X: Any = X) -> Assignment:
+def assignment(algorithm: DistributedAlgorithm, workers: int, clocks: int, step_size: float, X: Any = X) -> RunSpec:
     problem = problem_of(X)
     coordinators = [np.zeros(1, np.intp)] * int(algorithm.has_coordinator)
-    return Assignment(
+    return RunSpec(
         algorithm=algorithm,
         problem=problem,
         rows=coordinators + deal(240, workers, 5),
@@ -60,7 +61,7 @@ def assignment(algorithm: DistributedAlgorithm, workers: int, clocks: int, step_
     )
 
 
-def simulate(work: Assignment, **cluster: Any) -> np.ndarray[Any, Any]:
+def simulate(work: RunSpec, **cluster: Any) -> np.ndarray[Any, Any]:
     return SimulatedRun(Simulation(nodes=work.n_nodes, **cluster), work).run().weights
 
 
@@ -75,7 +76,7 @@ def test_a_barrier_algorithm_gives_the_same_bits_on_every_cluster() -> None:
         for cluster in (
             {},
             {"speeds": [1, 0.1, 2, 1, 0.5], "jitter": 1e-3, "seed": 4},
-            {"failures": [Crash(2, 0.005, 0.01), dsgd.cluster.Loss(0.2)], "resend_after": 0.01},
+            {"failures": [Crash(2, 0.005, 0.01), dsgd.cluster.FrameLoss(0.2)], "resend_after": 0.01},
         )
     ]
     assert np.array_equal(runs[0], runs[1])

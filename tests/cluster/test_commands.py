@@ -10,7 +10,7 @@ from cluster.toys import compute, run_toy
 
 from dsgd.algorithms.distributed import Program
 from dsgd.cluster import Crash, Simulation
-from dsgd.cluster.commands import (
+from dsgd.cluster.program.commands import (
     AllReduce,
     Clock,
     Clocks,
@@ -25,7 +25,7 @@ from dsgd.cluster.commands import (
     Ticket,
     Wait,
 )
-from dsgd.cluster.worker_task import WorkerTask
+from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import ConfigError, DeadlineError, WorkerLostError
 
 

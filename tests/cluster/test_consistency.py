@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dsgd.algorithms.distributed import Program
-from dsgd.cluster import SERVER, Crash, Delay, Duplication, Failure, Loss, Partition, Pause, Simulation
-from dsgd.cluster.commands import Clock, Pull, Push
-from dsgd.cluster.run import SimulatedRun
-from dsgd.cluster.worker_task import WorkerTask
+from dsgd.cluster import SERVER, Crash, Delay, Duplication, Failure, FrameLoss, NetworkSplit, Pause, Simulation
+from dsgd.cluster.program.commands import Clock, Pull, Push
+from dsgd.cluster.program.task import WorkerTask
+from dsgd.cluster.simulation.run import SimulatedRun
 from dsgd.errors import ClusterError, DeadlineError
 
 # A clock takes some milliseconds, an outage less than the silence after which a worker counts as lost.
@@ -29,10 +29,10 @@ def failures(nodes: int, servers: bool) -> st.SearchStrategy[list[Failure]]:
     node = st.integers(SERVER if servers else 0, nodes - 1)
     chance = st.floats(0, 0.3)
     kinds: list[st.SearchStrategy[Any]] = [
-        st.builds(Loss, chance),
+        st.builds(FrameLoss, chance),
         st.builds(Delay, chance, st.floats(0, 0.02)),
         st.builds(Duplication, chance),
-        st.builds(Partition, st.lists(node, min_size=1, max_size=2), _TIMES, _SHORT),
+        st.builds(NetworkSplit, st.lists(node, min_size=1, max_size=2), _TIMES, _SHORT),
         st.builds(Pause, node, _TIMES, _SHORT),
     ]
     if servers:
@@ -176,7 +176,7 @@ def test_after_a_restart_of_the_server_the_table_is_the_checkpoint_and_what_came
             yield Clock()
 
     run = SimulatedRun(cluster, toy_assignment(body, nodes=cluster.nodes, clocks=5, size=4, staleness=2))
-    server = run.workers[0]._groups["all"].servers[0]
+    server = run._servers[0][0]
     restart = server.restart
 
     def noted() -> None:

@@ -10,8 +10,8 @@ from cluster.toys import compute, run_toy
 
 from dsgd.algorithms.distributed import Mailbox, Program
 from dsgd.cluster import Crash, Simulation
-from dsgd.cluster.commands import Clock, Receive, Send
-from dsgd.cluster.worker_task import WorkerTask
+from dsgd.cluster.program.commands import Clock, Receive, Send
+from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import ConfigError
 
 LETTERS = 20

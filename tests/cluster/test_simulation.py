@@ -15,15 +15,15 @@ import dsgd
 from dsgd.algorithms import Ssp
 from dsgd.algorithms.distributed import Program
 from dsgd.cli import app
-from dsgd.cluster import Crash, Delay, Duplication, KernelCost, Kind, Loss, Partition, Pause, Simulation, Trace
-from dsgd.cluster.commands import AllReduce, Clock, Poll, Pull, Push, Receive, Send, Signal, Wait
-from dsgd.cluster.description import load_simulation
-from dsgd.cluster.kernels import Work
-from dsgd.cluster.nodes import SpeedProfile
-from dsgd.cluster.replay import replay
-from dsgd.cluster.run import SimulatedRun
-from dsgd.cluster.worker_task import State, WorkerTask
-from dsgd.data.partition import deal
+from dsgd.cluster import Crash, Delay, Duplication, FrameLoss, KernelCost, Kind, NetworkSplit, Pause, Simulation, Trace
+from dsgd.cluster.program.commands import AllReduce, Clock, Poll, Pull, Push, Receive, Send, Signal, Wait
+from dsgd.cluster.program.kernels import Work
+from dsgd.cluster.program.partition import deal
+from dsgd.cluster.program.task import State, WorkerTask
+from dsgd.cluster.runtime.replay import replay
+from dsgd.cluster.simulation.description import load_simulation
+from dsgd.cluster.simulation.nodes import SpeedProfile
+from dsgd.cluster.simulation.run import SimulatedRun
 from dsgd.errors import ClusterError, ConfigError, DataError
 
 X, Y = make_problem(200, 10, seed=1)
@@ -97,7 +97,7 @@ def test_a_slow_node_makes_the_others_wait() -> None:
     assert min(waiting[:2]) > 3 * waiting[2]
 
 
-@pytest.mark.parametrize("failure", [Pause(1, 0.001, 5.0), Partition([1], 0.001, 5.0), Crash(1, 0.001, 5.0)])
+@pytest.mark.parametrize("failure", [Pause(1, 0.001, 5.0), NetworkSplit([1], 0.001, 5.0), Crash(1, 0.001, 5.0)])
 def test_an_outage_is_waited_for_and_then_forgotten(failure: Any) -> None:
     even = fit(staleness=0)
     late = fit(staleness=0, cluster=Simulation(nodes=3, failures=[failure]))
@@ -105,7 +105,7 @@ def test_an_outage_is_waited_for_and_then_forgotten(failure: Any) -> None:
     assert np.array_equal(even.coef_, late.coef_)
 
 
-@pytest.mark.parametrize("failure", [Loss(0.1), Delay(0.2, 0.01), Duplication(0.3)])
+@pytest.mark.parametrize("failure", [FrameLoss(0.1), Delay(0.2, 0.01), Duplication(0.3)])
 def test_a_bad_network_changes_times_but_no_weight_of_a_barrier_run(failure: Any) -> None:
     even = fit(staleness=0)
     late = fit(staleness=0, cluster=Simulation(nodes=3, failures=[failure], resend_after=0.01))
@@ -118,7 +118,7 @@ def test_the_same_seed_gives_the_same_trace_on_one_thread_and_on_two(algo: str) 
     cluster = Simulation(
         nodes=4,
         jitter=1e-4,
-        failures=[Loss(0.05), Crash(1, 0.002, 0.01), Crash(-1, 0.02, 0.01)],
+        failures=[FrameLoss(0.05), Crash(1, 0.002, 0.01), Crash(-1, 0.02, 0.01)],
         seed=3,
         resend_after=0.01,
         reconnect_after=0.005,
@@ -226,7 +226,7 @@ def test_an_impossible_cluster_is_refused(options: dict[str, Any], message: str)
 
 def test_impossible_failures_are_refused() -> None:
     with pytest.raises(ConfigError, match="probability"):
-        Loss(1.5)
+        FrameLoss(1.5)
     with pytest.raises(ConfigError, match="ranks of nodes"):
         Crash(-2, 1.0)
     with pytest.raises(ConfigError, match="names node 7 of 3"):
@@ -277,7 +277,7 @@ def test_what_is_not_a_trace_is_refused(tmp_path: Path) -> None:
 
 def test_a_trace_is_drawn() -> None:
     pytest.importorskip("matplotlib").use("Agg")
-    from dsgd.cluster.gantt import draw_gantt
+    from dsgd.cluster.simulation.gantt import draw_gantt
 
     trace = fit(cluster=Simulation(nodes=3, failures=[Pause(1, 0.001, 0.002)])).trace
     assert trace is not None
@@ -300,7 +300,7 @@ node = -1
 at = 0.5
 restart_after = 0.25
 [[failures]]
-kind = "loss"
+kind = "frame_loss"
 probability = 0.01
 """
 
@@ -313,7 +313,7 @@ def test_a_cluster_is_described_in_toml(tmp_path: Path) -> None:
         speeds=[1.0, 1.0, 0.5],
         latency=0.001,
         kernel_cost=KernelCost(entry=1e-8),
-        failures=[Crash(-1, 0.5, 0.25), Loss(0.01)],
+        failures=[Crash(-1, 0.5, 0.25), FrameLoss(0.01)],
     )
 
 
@@ -324,7 +324,7 @@ def test_a_cluster_is_described_in_toml(tmp_path: Path) -> None:
         ("node = 3", "did you mean 'nodes'"),
         ("[[failures]]\nkind = 'crush'", "did you mean 'crash'"),
         ("[[failures]]\nkind = 'crash'\nnode = 1", "missing"),
-        ("[[failures]]\nkind = 'loss'\nprobability = 0.1\nwhen = 3", "unknown key of a loss 'when'"),
+        ("[[failures]]\nkind = 'frame_loss'\nprobability = 0.1\nwhen = 3", "unknown key of a frame_loss 'when'"),
         ("kernel_cost = 3", "a table was expected, not 3"),
     ],
 )

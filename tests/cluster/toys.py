@@ -11,12 +11,13 @@ import numpy as np
 from dsgd.algorithms.base import Capabilities
 from dsgd.algorithms.distributed import DistributedAlgorithm, Mailbox, Program, Table
 from dsgd.cluster import KernelCost, Simulation
-from dsgd.cluster.assignment import Assignment, Outcome
-from dsgd.cluster.run import SimulatedRun
-from dsgd.cluster.worker_task import WorkerTask
+from dsgd.cluster.program.task import WorkerTask
+from dsgd.cluster.runtime.run_spec import Outcome, RunSpec
+from dsgd.cluster.simulation.run import SimulatedRun
 from dsgd.data.inputs import as_matrix
+from dsgd.data.scale import measure
 from dsgd.losses import resolve_loss
-from dsgd.problem import Problem, measure
+from dsgd.problems.problem import Problem
 from dsgd.schedules import Constant
 
 Body = Callable[[WorkerTask], Program]
@@ -68,7 +69,7 @@ def toy_assignment(
     staleness: float = 0,
     rules: dict[str, str] | None = None,
     mailbox: Mailbox | None = None,
-) -> Assignment:
+) -> RunSpec:
     """Return work for `body` on tables of `size` numbers."""
     random = np.random.default_rng(0)
     matrix = as_matrix(random.standard_normal((4, size)), 1)
@@ -81,7 +82,7 @@ def toy_assignment(
         fit_intercept=False,
         scale=measure(matrix, None, 1),
     )
-    return Assignment(
+    return RunSpec(
         algorithm=Toy(body=body, staleness=staleness, rules=rules or {"weights": "add"}, letters=mailbox or Mailbox()),
         problem=problem,
         rows=[np.arange(4)] * nodes,

@@ -22,7 +22,7 @@ PROBLEM = """
 import os, signal, sys, warnings
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 import numpy as np, dsgd
-from dsgd.algorithms import EpochEnd
+from dsgd.problems.task import EpochEnd
 X, y = dsgd.data.make_text_classification(3000, random_state=0)
 def fit(**more):
     return dsgd.fit(X, y, algo="hogwild", n_threads=2, step_size=1.0, **more)
@@ -175,7 +175,7 @@ def test_concurrent_fits_give_what_they_give_alone() -> None:
 
 def test_the_old_model_is_whole_when_a_save_is_killed(start: Start, tmp_path: Path) -> None:
     script = f"""
-from dsgd.files import replacing
+from dsgd._common.files import replacing
 result = fit(max_epochs=1)
 result.save({str(tmp_path / "model")!r})
 with replacing({str(tmp_path / "model")!r}) as beside:

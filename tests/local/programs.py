@@ -11,8 +11,20 @@ import numpy as np
 
 from dsgd.algorithms import Ssp
 from dsgd.algorithms.distributed import Program
-from dsgd.cluster.commands import AllReduce, Clock, Message, Poll, Pull, Push, Receive, Report, Send, Signal, Wait
-from dsgd.cluster.worker_task import WorkerTask
+from dsgd.cluster.program.commands import (
+    AllReduce,
+    Clock,
+    Message,
+    Poll,
+    Pull,
+    Push,
+    Receive,
+    Report,
+    Send,
+    Signal,
+    Wait,
+)
+from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import DataError
 
 __all__ = ["AllCommands", "Failing", "Measured", "Mortal"]

@@ -21,8 +21,8 @@ from local.fits import local_fit, simulated_fit
 
 import dsgd
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp, Sync
-from dsgd.cluster import crew
-from dsgd.cluster.child import Child
+from dsgd.cluster.local import crew
+from dsgd.cluster.local.child import Child
 from dsgd.errors import ClusterError, DsgdError, WorkerLostError
 
 HEARTBEAT = 1.5  # where a run has to find out that somebody is missing

@@ -21,10 +21,10 @@ from local.programs import Mortal
 
 import dsgd
 from dsgd.algorithms import Ssp
-from dsgd.cluster import packing
-from dsgd.cluster.checkpoint import About, Checkpoint
-from dsgd.cluster.local import LocalCluster
-from dsgd.cluster.packing import Nameless, path_of
+from dsgd.cluster.local import packing
+from dsgd.cluster.local.config import LocalCluster
+from dsgd.cluster.local.packing import Nameless, path_of
+from dsgd.cluster.runtime.checkpoint import About, Checkpoint
 from dsgd.data.cache import map_arrays
 from dsgd.errors import ClusterError, ConfigError
 

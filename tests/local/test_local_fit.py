@@ -29,11 +29,10 @@ from real_sets import Parts
 import dsgd
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp, Sync
 from dsgd.cluster import Kind, LocalCluster, Simulation, Trace, training
-from dsgd.cluster.assignment import Assignment, Outcome
-from dsgd.cluster.commands import EVERYONE, Clock, Push
-from dsgd.cluster.program import Program
-from dsgd.cluster.replay import replay
-from dsgd.cluster.supervision import LocalRun
+from dsgd.cluster.local.supervision import LocalRun
+from dsgd.cluster.program.commands import EVERYONE, Clock, Program, Push
+from dsgd.cluster.runtime.replay import replay
+from dsgd.cluster.runtime.run_spec import Outcome, RunSpec
 
 WEIGHTS = np.random.default_rng(0).uniform(0.5, 1.5, len(Y))
 
@@ -135,10 +134,10 @@ def test_a_trace_keeps_the_rules_and_replays_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To the last bit: programs on the answers that they had, the server on what they say in the order that it had."""
-    given: list[Assignment] = []
+    given: list[RunSpec] = []
 
     class Watched(LocalRun):
-        def __init__(self, config: LocalCluster, assignment: Assignment, *more: Any) -> None:
+        def __init__(self, config: LocalCluster, assignment: RunSpec, *more: Any) -> None:
             given.append(assignment)
             super().__init__(config, assignment, *more)
 
@@ -179,7 +178,7 @@ def test_a_trace_keeps_the_rules_and_replays_to_the_same_weights(
     assert np.array_equal(weights_of(given[0], operations, trace.orders[0]), result.model.weights[0])
 
 
-def weights_of(assignment: Assignment, operations: list[deque[Push | Clock]], order: Any) -> Any:
+def weights_of(assignment: RunSpec, operations: list[deque[Push | Clock]], order: Any) -> Any:
     """Return what the operations make of the weights in that order."""
     cluster = Cluster(assignment.table_specs(), len(operations), staleness=3)
     cluster.servers[0].assign("weights", assignment.start)

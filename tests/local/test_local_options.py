@@ -17,8 +17,8 @@ from local.programs import Failing, Mortal
 import dsgd
 from dsgd.algorithms import DisSvrg, Ssp, Sync
 from dsgd.cluster import Kind, LocalCluster, training
-from dsgd.cluster.checkpoint import Checkpoint
-from dsgd.cluster.supervision import LocalRun
+from dsgd.cluster.local.supervision import LocalRun
+from dsgd.cluster.runtime.checkpoint import Checkpoint
 from dsgd.errors import ClusterError, ConfigError, DataError, DeadlineError, WorkerLostError
 from dsgd.schedules import Constant
 
@@ -132,7 +132,9 @@ def kill_server(at_epoch: int) -> Any:
 
     def callback(record: dsgd.Record, model: dsgd.LinearModel) -> None:
         if record.epoch == at_epoch:
-            os.kill(next(pid for pid, name in children_of().items() if "dsgd.cluster.server" in name), signal.SIGKILL)
+            os.kill(
+                next(pid for pid, name in children_of().items() if "dsgd.cluster.local.server" in name), signal.SIGKILL
+            )
 
     return callback
 
@@ -211,7 +213,7 @@ def test_a_process_has_to_say_something(tmp_path: Path, monkeypatch: pytest.Monk
 def test_nobody_is_waited_for_when_all_workers_are_lost(algorithm: Ssp) -> None:
     def kill(record: dsgd.Record, model: dsgd.LinearModel) -> None:
         for pid, name in children_of().items():
-            if "dsgd.cluster.worker" in name:
+            if "dsgd.cluster.local.worker" in name:
                 os.kill(pid, signal.SIGKILL)
 
     patient = {"heartbeat_deadline": 10_000.0, "stall_deadline": 10_000.0}  # no deadline ends the run before the test's
@@ -224,7 +226,7 @@ def test_nobody_is_waited_for_when_all_workers_are_lost(algorithm: Ssp) -> None:
 
 def test_a_lost_coordinator_is_missed() -> None:
     def kill(record: dsgd.Record, model: dsgd.LinearModel) -> None:
-        os.kill(min(pid for pid, name in children_of().items() if "dsgd.cluster.worker" in name), signal.SIGKILL)
+        os.kill(min(pid for pid, name in children_of().items() if "dsgd.cluster.local.worker" in name), signal.SIGKILL)
 
     with pytest.raises(WorkerLostError, match="coordinator was killed by SIGKILL"):
         local_fit(algo=Sync(batch_size=4), max_epochs=1000, callbacks=[kill])

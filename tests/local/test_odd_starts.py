@@ -16,10 +16,10 @@ import pytest
 from leftovers import runs
 from local.fits import local_fit, simulated_fit
 
+from dsgd._common.files import copied_descriptor
 from dsgd.algorithms import Ssp
-from dsgd.cluster.child import Child
+from dsgd.cluster.local.child import Child
 from dsgd.errors import ClusterError, ConfigError
-from dsgd.files import copied_descriptor
 
 BARRIER = Ssp(staleness=0)
 FIT = """
@@ -130,7 +130,7 @@ def test_a_process_that_is_stopped_while_it_imports_does_not_outlive_its_parent(
     parent = f"""
 import sys, time
 sys.path.append({str(tmp_path)!r})
-from dsgd.cluster.child import Child
+from dsgd.cluster.local.child import Child
 print(Child("stops", "worker 0", 1, [], None, {{}}).pid, flush=True)
 time.sleep(600)
 """

@@ -11,19 +11,20 @@ import pytest
 from local.fits import X, Y
 
 from dsgd.algorithms import DisSvrg
-from dsgd.cluster import packing
-from dsgd.cluster.assignment import Assignment
-from dsgd.cluster.packing import Nameless, load_job, load_kernels, pack_job, pack_part, path_of
+from dsgd.cluster.local import packing
+from dsgd.cluster.local.packing import Nameless, load_job, load_kernels, pack_job, pack_part, path_of
+from dsgd.cluster.program.partition import deal
+from dsgd.cluster.runtime.run_spec import RunSpec
 from dsgd.data.inputs import as_matrix
-from dsgd.data.partition import deal
+from dsgd.data.scale import measure
 from dsgd.losses import Huber
-from dsgd.problem import Problem, measure
+from dsgd.problems.problem import Problem
 from dsgd.schedules import InverseSqrt
 
 WEIGHTS = np.linspace(0.5, 1.5, len(Y))
 
 
-def assignment_of(data: Any, sample_weight: Any, workers: int) -> Assignment:
+def assignment_of(data: Any, sample_weight: Any, workers: int) -> RunSpec:
     matrix = as_matrix(data, 1)
     problem = Problem(
         matrix=matrix,
@@ -34,7 +35,7 @@ def assignment_of(data: Any, sample_weight: Any, workers: int) -> Assignment:
         fit_intercept=True,
         scale=measure(matrix, sample_weight, 1),
     )
-    return Assignment(
+    return RunSpec(
         algorithm=DisSvrg(staleness=2),
         problem=problem,
         rows=deal(len(Y), workers, 7),

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 from local.fits import local_fit
 
-from dsgd.cluster import crew
-from dsgd.cluster.crew import check_loopback
+from dsgd.cluster.local import crew
+from dsgd.cluster.local.crew import check_loopback
 from dsgd.errors import ClusterError
 
 FIT = """

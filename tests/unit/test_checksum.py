@@ -14,9 +14,9 @@ import safetensors.numpy
 from problems import make_problem
 
 import dsgd
-from dsgd.checksum import checked, with_checksum
+from dsgd._common.checksum import checked, with_checksum
 from dsgd.cluster import Simulation, Trace
-from dsgd.cluster.checkpoint import About, Checkpoint
+from dsgd.cluster.runtime.checkpoint import About, Checkpoint
 from dsgd.errors import DataError, DsgdError
 
 X, Y = make_problem(80, 12, seed=0)

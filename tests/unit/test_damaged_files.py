@@ -21,7 +21,7 @@ from commands import run_command
 
 import dsgd
 from dsgd.cluster import Trace
-from dsgd.cluster.description import load_simulation
+from dsgd.cluster.simulation.description import load_simulation
 from dsgd.data import Dataset, load, load_csv, load_idx, read_idx, save_libsvm
 from dsgd.errors import ConfigError, DataError, DsgdError
 

@@ -140,7 +140,7 @@ def test_a_model_that_only_a_rule_of_thumb_kept_is_warned_of() -> None:
 
 def test_a_column_that_dwarfs_all_others_does_not_set_the_pace_of_the_intercept() -> None:
     from dsgd.data.inputs import as_matrix
-    from dsgd.problem import measure
+    from dsgd.data.scale import measure
 
     beside = np.c_[X, np.full(500, 1e9)]
     assert measure(as_matrix(X, 1), None, 1).intercept_rate == pytest.approx(np.mean(X**2))

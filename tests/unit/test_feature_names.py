@@ -19,7 +19,7 @@ from problems import make_problem
 
 import dsgd
 from dsgd.cluster import Trace
-from dsgd.cluster.description import load_simulation
+from dsgd.cluster.simulation.description import load_simulation
 from dsgd.data import Dataset, load_csv, load_libsvm, save_libsvm
 from dsgd.errors import ConfigError, DataError
 from dsgd.losses import MLP, KMeans

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dsgd.files import check_replaceable, replacing
+from dsgd._common.files import check_replaceable, replacing
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ import scipy.sparse
 from problems import make_problem
 
 import dsgd
-from dsgd.algorithms import EpochEnd, Hogwild, Sgd, Task
+from dsgd.algorithms import Hogwild, Sgd
 from dsgd.data import save_libsvm
 from dsgd.errors import ConfigError, DivergedError
+from dsgd.problems.task import EpochEnd, LocalTask
 from dsgd.schedules import SCHEDULES, EpochDecay, InverseScaling, Linear
 
 X, Y = make_problem(300, 40, seed=0)
@@ -282,7 +283,7 @@ class Stumbling(Sgd):
 
     stumbled: list[int] = dataclasses.field(default_factory=list)
 
-    def epochs(self, task: Task) -> Iterator[EpochEnd]:
+    def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
         for end in super().epochs(task):
             if end.effective_passes == 3 and not self.stumbled:
                 self.stumbled.append(3)

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from dsgd.errors import DataError
-from dsgd.history import History, Record
-from dsgd.progress import ProgressReport
+from dsgd.results.history import History, Record
+from dsgd.results.progress import ProgressReport
 
 RECORDS = [
     Record(epoch=1, effective_passes=1.0, seconds=0.1, step_size=0.5),

@@ -10,10 +10,11 @@ from problems import make_problem
 
 import dsgd
 from dsgd import _core
-from dsgd.algorithms import EpochEnd, Hogwild, Task
+from dsgd.algorithms import Hogwild
 from dsgd.data.inputs import as_matrix
 from dsgd.errors import ConfigError
-from dsgd.layout import InPlace, Layout, Renumbered
+from dsgd.problems.memory_layout import InPlace, MemoryLayout, Renumbered
+from dsgd.problems.task import EpochEnd, LocalTask
 
 X, Y = make_problem(6000, 40, seed=3)
 TEXT, LABELS = dsgd.data.make_text_classification(3000, n_features=5000, random_state=0)
@@ -24,12 +25,12 @@ def fit(X: Any = X, y: Any = Y, **changes: Any) -> dsgd.FitResult:
     return dsgd.fit(X, y, **{**settings, **changes})
 
 
-def chosen(X: Any, max_epochs: int = 10, n_threads: int = 2, **options: Any) -> tuple[type[Layout], int]:
+def chosen(X: Any, max_epochs: int = 10, n_threads: int = 2, **options: Any) -> tuple[type[MemoryLayout], int]:
     """Return the layout and the visits between two merges that a fit uses."""
     seen = []
 
     class Watched(Hogwild):
-        def epochs(self, task: Task) -> Iterator[EpochEnd]:
+        def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
             layout = self._layout(task)
             seen.append((type(layout), self._merge_visits(task, layout)))
             yield from ()
@@ -85,7 +86,7 @@ def test_renumbering_puts_frequent_features_first_and_shares_the_values() -> Non
     tasks = []
 
     class Watched(Hogwild):
-        def epochs(self, task: Task) -> Iterator[EpochEnd]:
+        def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
             tasks.append(task)
             return super().epochs(task)
 
@@ -177,7 +178,7 @@ def test_losses_that_nobody_asked_for_are_not_summed(n_threads: int) -> None:
     losses = []
 
     class Watched(Hogwild):
-        def epochs(self, task: Task) -> Iterator[EpochEnd]:
+        def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
             for asked in (False, True):
                 task.sum_loss = asked
                 losses.append([end.loss for end in super().epochs(task)])
@@ -192,7 +193,7 @@ def test_renumbered_features_have_the_same_losses() -> None:
     losses = []
 
     class Watched(Hogwild):
-        def epochs(self, task: Task) -> Iterator[EpochEnd]:
+        def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
             task.sum_loss = True
             losses.append([end.loss for end in super().epochs(task)])
             yield from ()

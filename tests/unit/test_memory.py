@@ -13,10 +13,11 @@ import scipy.sparse
 from commands import run_command
 
 import dsgd
-from dsgd.data import load_libsvm, make_clusters, make_known_optimum, make_like, make_text_classification
+from dsgd._common.memory import memory_for_model, shown_bytes
+from dsgd.data import load_libsvm, make_clusters, make_like, make_text_classification
 from dsgd.errors import ConfigError, DataError
 from dsgd.losses import MLP, KMeans
-from dsgd.memory import memory_for_model, shown_bytes
+from dsgd.testing import make_known_optimum
 
 WIDE = scipy.sparse.csr_array((np.ones(4), ([0, 1, 2, 3], [0, 1, 2, 2**31 - 2])), shape=(4, 2**31 - 1))
 Y = np.array([0, 1, 0, 1])
@@ -26,7 +27,7 @@ FEATURES = r"no memory for a model of 2147483647 features: its \d+ weights take 
 @pytest.fixture(autouse=True)
 def _little_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let the machine have 16 GB of memory, of which this process is granted 8 GB."""
-    monkeypatch.setattr("dsgd.memory._machine_memory", lambda: 16e9)
+    monkeypatch.setattr("dsgd._common.memory._machine_memory", lambda: 16e9)
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (8 * 10**9, before[1]))
     yield

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import dsgd
+from dsgd._common.checks import one_of
 from dsgd.algorithms import REGISTRY, DistributedAlgorithm, on_clusters, on_one_machine
-from dsgd.checks import one_of
 from dsgd.errors import ConfigError
 
 X = np.random.default_rng(0).normal(size=(30, 3))

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 import dsgd
 from dsgd import _core, losses
+from dsgd.algorithms.momentum import Momentum
 from dsgd.data.inputs import as_matrix
+from dsgd.data.scale import measure
 from dsgd.errors import ConfigError, DataError
 from dsgd.models import MLPModel
-from dsgd.network import Layers, Momentum, NetworkObjective, Units, starting_weights
-from dsgd.problem import Problem, measure
+from dsgd.models.network import Layers, NetworkObjective, Units, starting_weights
+from dsgd.problems.problem import Problem
 from dsgd.testing import network_reference as reference
 
 N_ROWS, N_FEATURES = 90, 6
@@ -52,7 +54,13 @@ def units_of(X: Any, y: NDArray[np.float64] = CLASSES, *, classes: bool = True) 
     """Return the units of a problem."""
     loss = losses.MLP() if classes else losses.SquaredMLP()
     scale = measure(matrix := as_matrix(X, 1), None, 1)
-    given: dict[str, Any] = {"loss": loss, "alphas": (0.0, 0.0), "fit_intercept": True, "scale": scale, "n_classes": 3}
+    given: dict[str, Any] = {
+        "loss": loss,
+        "alphas": (0.0, 0.0),
+        "fit_intercept": True,
+        "scale": scale,
+        "n_classes": 3 if classes else 0,
+    }
     return Units.measure(Problem(matrix=matrix, target=y, sample_weight=None, **given))
 
 

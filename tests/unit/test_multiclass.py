@@ -12,7 +12,7 @@ import pytest
 from problems import make_problem
 
 import dsgd
-from dsgd.data.targets import OneVsAll
+from dsgd.fitting.targets import OneVsAll
 
 X, _ = make_problem(400, 20, seed=0)
 SCORES = X @ np.random.default_rng(1).standard_normal((20, 4))

@@ -15,9 +15,10 @@ import dsgd
 from dsgd import _core, losses, schedules
 from dsgd.algorithms.variance_reduction import gradient_norm
 from dsgd.data.inputs import as_matrix
+from dsgd.data.scale import mean_weight, measure
 from dsgd.errors import ConfigError, DataError, DivergedError
 from dsgd.models import KMeansModel
-from dsgd.problem import Problem, mean_weight, measure
+from dsgd.problems.problem import Problem
 
 X, Y = make_problem(60, 8, seed=0)
 DENSE = X.toarray()
@@ -117,7 +118,7 @@ def test_a_proximal_step_beyond_the_range_of_float32_ends_at_zero(alphas: tuple[
 
 
 def test_the_schedule_optimal_begins_at_its_step_however_large() -> None:
-    schedule = schedules.Optimal(alpha=1e300).core(1e300, schedules.Run(n_samples=10, max_epochs=1, alpha=1.0))
+    schedule = schedules.Optimal(alpha=1e300).to_core(1e300, schedules.Run(n_samples=10, max_epochs=1, alpha=1.0))
     assert schedule.at(1, 0) == 1e300
     assert 0 <= schedule.at(2, 0) < 1e-7
 
@@ -213,7 +214,7 @@ def test_the_core_takes_a_penalty_that_vanishes_in_float32_for_none() -> None:
             matrix,
             y,
             None,
-            loss=losses.Logistic().core(),
+            loss=losses.Logistic().to_core(),
             alpha_l1=0.0,
             alpha_l2=alpha,
             fit_intercept=False,

@@ -9,9 +9,10 @@ from problems import make_problem
 import dsgd
 from dsgd import _core
 from dsgd.data.inputs import as_matrix
+from dsgd.data.scale import Scale
 from dsgd.errors import ConfigError, DataError
 from dsgd.losses import Squared
-from dsgd.problem import Problem, Scale
+from dsgd.problems.problem import Problem
 
 RANDOM = np.random.default_rng(0)
 MIXED = np.where(RANDOM.random(20_000) < 0.1, 1.0, -1.0)

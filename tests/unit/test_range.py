@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import dsgd
+from dsgd.data.scale import measure
 from dsgd.errors import DivergedError, DsgdError
-from dsgd.history import History, Record
 from dsgd.losses import LOSSES
-from dsgd.problem import Problem, measure
+from dsgd.problems.problem import Problem
+from dsgd.results.history import History, Record
 
 X = np.random.default_rng(0).normal(size=(40, 3))
 Y = X[:, 0] + X[:, 1]

@@ -118,7 +118,7 @@ def test_steps_are_those_of_the_schedule(schedule: schedules.Schedule) -> None:
     objective = make_objective(X, loss="logistic", alpha_l1=0, alpha_l2=0.01, fit_intercept=False)
     weights = np.zeros(N_FEATURES)
     run = schedules.Run(n_samples=N_ROWS, max_epochs=N_EPOCHS, alpha=0.01)
-    order = train(objective, weights, schedule.core(0.1, run))
+    order = train(objective, weights, schedule.to_core(0.1, run))
     steps = reference.steps(schedule.name, 0.1, n_samples=N_ROWS, n_epochs=N_EPOCHS, alpha=0.01)
     w, _ = reference.sgd(DENSE, Y, order, steps, loss="logistic", alpha=0.01, fit_intercept=False, stored=DENSE != 0)
     np.testing.assert_allclose(weights, w, rtol=0, atol=1e-12)
@@ -154,7 +154,7 @@ def test_passive_aggressive_steps_equal_the_reference(
     objective = make_objective(X, loss=loss, sample_weight=sample_weight, alpha_l1=0, alpha_l2=0.01, **config)
     weights = np.zeros(N_FEATURES + 1)
     run = schedules.Run(n_samples=N_ROWS, max_epochs=N_EPOCHS, alpha=0.01)
-    order = train(objective, weights, schedule.core(0.1, run))
+    order = train(objective, weights, schedule.to_core(0.1, run))
     settings = {"loss": loss, "alpha": 0.01, "stored": DENSE != 0, "sample_weight": sample_weight, **config}
     steps = reference.steps(schedule.name, 0.1, n_samples=N_ROWS, n_epochs=N_EPOCHS, alpha=0.01)
     w, b = reference.sgd(DENSE, Y, order, steps, rule=schedule.share, **settings)

@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import dsgd
+from dsgd._common.files import replacing
 from dsgd.errors import DataError
-from dsgd.files import replacing
 
 X, Y = make_problem(80, 12, seed=0)
 

@@ -15,8 +15,9 @@ from sklearn.metrics import r2_score
 
 import dsgd
 from dsgd.losses import SquaredMLP
-from dsgd.models import LinearModel, MLPModel, Model
-from dsgd.progress import decimals
+from dsgd.models import LinearModel, MLPModel
+from dsgd.models.trained import Model
+from dsgd.results.progress import decimals
 
 Y = np.array([1.0, 2.0, 3.0, 4.0])
 REGRESSIONS = ["squared", "huber", "epsilon_insensitive", "squared_epsilon_insensitive"]

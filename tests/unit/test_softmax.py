@@ -212,7 +212,7 @@ def test_the_core_refuses_targets_that_are_no_classes() -> None:
         with pytest.raises(DataError, match="the classes are numbered from 0 to 3"):
             _core.LinearObjective(
                 as_matrix(X, 1), target, None,
-                loss=Softmax().core(4), alpha_l1=0, alpha_l2=0, fit_intercept=True, n_threads=1,
+                loss=Softmax().to_core(4), alpha_l1=0, alpha_l2=0, fit_intercept=True, n_threads=1,
             )  # fmt: skip
     with pytest.raises(ConfigError, match="loss 'hinge' is not one of 2 decision values"):
         _core.LinearObjective(

@@ -12,10 +12,10 @@ import pytest
 
 import dsgd
 from dsgd.algorithms import Minibatch
-from dsgd.data import Dataset, make_clusters, make_known_optimum, make_like, make_text_classification
+from dsgd.data import Dataset, make_clusters, make_like, make_text_classification
 from dsgd.errors import ConfigError, DataError
 from dsgd.losses import MLP, KMeans, Logistic
-from dsgd.testing import Proxy
+from dsgd.testing import Proxy, make_known_optimum
 
 X = np.random.default_rng(0).normal(size=(90, 4))
 TWO, THREE, REAL = X[:, 0] > 0, np.array(["a", "b", "c"])[np.digitize(X[:, 0], [-0.5, 0.5])], X @ np.arange(4.0)

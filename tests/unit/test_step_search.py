@@ -13,10 +13,11 @@ from problems import make_problem
 import dsgd
 from dsgd import _core
 from dsgd.data.inputs import as_matrix
+from dsgd.data.scale import measure
 from dsgd.errors import DataError
-from dsgd.problem import Problem, Sample, measure
+from dsgd.fitting.step_search import _minimise
+from dsgd.problems.problem import Problem, Sample
 from dsgd.schedules import Optimal
-from dsgd.step_search import _minimise
 
 X, Y = make_problem(3000, 40, seed=0)
 LOSSES = ["hinge", "logistic", "squared"]
@@ -99,7 +100,7 @@ def test_all_classes_are_tried_on_one_sample(layout: str, monkeypatch: pytest.Mo
         cuts.append(data.shape[0])
         return as_matrix(data, n_threads)
 
-    monkeypatch.setattr("dsgd.problem.as_matrix", cut)
+    monkeypatch.setattr("dsgd.problems.problem.as_matrix", cut)
     fit(X if layout == "sparse" else X.toarray(), np.arange(3000) % 5, max_epochs=1)
     assert cuts == [1000]
 
@@ -184,7 +185,7 @@ def test_a_sample_is_the_problem_of_its_rows(layout: str) -> None:
         as_matrix(data[rows], 1),
         Y[rows],
         weight[rows],
-        loss=problem.loss.core(),
+        loss=problem.loss.to_core(),
         alpha_l1=0,
         alpha_l2=0,
         fit_intercept=True,

@@ -7,9 +7,9 @@ import pytest
 from problems import make_problem
 
 import dsgd
-from dsgd.history import History, Record
+from dsgd.fitting.stopping import Standstill, Stopping
+from dsgd.results.history import History, Record
 from dsgd.schedules import Adaptive
-from dsgd.stopping import Standstill, Stopping
 
 X, Y = make_problem(300, 40, seed=0)
 

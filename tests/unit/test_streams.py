@@ -16,8 +16,8 @@ from commands import run_command
 from problems import make_problem
 
 import dsgd
+from dsgd._common.files import own_descriptor, replacing
 from dsgd.data import Dataset, save_libsvm
-from dsgd.files import own_descriptor, replacing
 
 X, Y = make_problem(200, 12, seed=0)
 WORDS = np.where(Y > 0, "grün", "blau")

@@ -11,18 +11,10 @@ import scipy.sparse
 from sklearn.linear_model import LinearRegression, SGDClassifier
 
 import dsgd
-from dsgd.data import (
-    available,
-    fetch,
-    make_clusters,
-    make_known_optimum,
-    make_like,
-    make_text_classification,
-    registry,
-    synthetic,
-)
+from dsgd.data import available, fetch, make_clusters, make_like, make_text_classification, registry, synthetic
 from dsgd.errors import ConfigError
 from dsgd.losses import Huber, resolve_loss
+from dsgd.testing import make_known_optimum
 
 
 def test_shape_and_frequencies_are_those_of_rcv1() -> None:

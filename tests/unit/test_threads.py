@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dsgd.threads import cgroup_limit, default_threads, resolve_threads
+from dsgd._common.threads import cgroup_limit, default_threads, resolve_threads
 
 CORES = len(os.sched_getaffinity(0))
 # What this process gets without OMP_NUM_THREADS: the machine that runs the tests may itself have a quota.
@@ -92,5 +92,5 @@ def test_without_proc_there_is_no_quota(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("quota", "expected"), [(0.5, 1), (1.0, 1), (1.5, min(2, CORES)), (1e6, CORES), (None, CORES)])
 def test_the_default_heeds_the_quota(monkeypatch: pytest.MonkeyPatch, quota: float | None, expected: int) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("dsgd.threads.cgroup_limit", lambda: quota)
+    monkeypatch.setattr("dsgd._common.threads.cgroup_limit", lambda: quota)
     assert default_threads() == expected

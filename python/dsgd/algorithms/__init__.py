@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+from dsgd._common.checks import one_of, shown, unknown_name
 from dsgd.algorithms.auto import Auto
-from dsgd.algorithms.base import Algorithm, Capabilities, Choice, EpochEnd, Facts, Task
+from dsgd.algorithms.base import Algorithm, Capabilities, Choice, Facts
 from dsgd.algorithms.batch import Batch
 from dsgd.algorithms.dissvrg import DisSvrg
 from dsgd.algorithms.distributed import DistributedAlgorithm
@@ -18,8 +19,8 @@ from dsgd.algorithms.sgd import Sgd
 from dsgd.algorithms.ssp import Ssp
 from dsgd.algorithms.svrg import Svrg
 from dsgd.algorithms.sync import Sync
-from dsgd.checks import one_of, shown, unknown_name
 from dsgd.errors import ConfigError
+from dsgd.problems.task import EpochEnd, LocalTask
 
 __all__ = [
     "REGISTRY",
@@ -33,13 +34,13 @@ __all__ = [
     "EpochEnd",
     "Facts",
     "Hogwild",
+    "LocalTask",
     "Minibatch",
     "Sdca",
     "Sgd",
     "Ssp",
     "Svrg",
     "Sync",
-    "Task",
     "on_clusters",
     "on_one_machine",
     "resolve_algorithm",

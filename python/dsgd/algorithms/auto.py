@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dsgd.algorithms.base import Algorithm, Capabilities, Choice, EpochEnd, Facts, Task
+from dsgd.algorithms.base import Algorithm, Capabilities, Choice, Facts
 from dsgd.algorithms.hogwild import Hogwild
 from dsgd.algorithms.sdca import Sdca
 from dsgd.algorithms.sgd import Sgd
 from dsgd.errors import ConfigError
+from dsgd.problems.task import EpochEnd, LocalTask
 
 __all__ = ["Auto"]
 
@@ -63,7 +64,7 @@ class Auto(Algorithm):
             return f"the average condition number, {condition:.3g}, is above {_CONDITION:g}"
         return None
 
-    def epochs(self, task: Task) -> Iterator[EpochEnd]:  # noqa: ARG002
+    def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:  # noqa: ARG002
         """Refuse to train: the estimators, which do not let it pick, have an ``algo="auto"`` of their own."""
         raise ConfigError("Auto() is for dsgd.fit; the estimators' algo='auto' is 'sgd', or 'hogwild' with n_jobs > 1")
 

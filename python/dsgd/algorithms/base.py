@@ -1,25 +1,19 @@
-"""What every algorithm of shared memory is, and what it is given."""
+"""What every algorithm of shared memory is."""
 
 from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+from dsgd._common.checks import check_integer
+from dsgd.models.base import Loss
+from dsgd.problems.problem import Problem
+from dsgd.problems.task import EpochEnd, LocalTask
 
-from dsgd import _core
-from dsgd.averaging import PolyakAverage
-from dsgd.checks import check_integer
-from dsgd.losses import Loss
-from dsgd.objective import Objective
-from dsgd.problem import Problem
-from dsgd.schedules import Run, Schedule
-
-__all__ = ["Algorithm", "Capabilities", "Choice", "EpochEnd", "Facts", "Task"]
+__all__ = ["Algorithm", "Capabilities", "Choice", "Facts", "check_block_size"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,186 +82,6 @@ class Facts:
     stepped: bool
 
 
-class EpochEnd(NamedTuple):
-    """What an algorithm says of an epoch that it finished.
-
-    Attributes
-    ----------
-    effective_passes : float
-        Gradients of single samples evaluated so far, divided by the number of samples.
-    step_size : float
-        At the first sample of the epoch.
-    loss : float or None
-        Mean loss of the samples as they were drawn, from an algorithm that sums it on `Task.sum_loss`.
-    delay : tuple of int or None
-        As in `dsgd.Record`.
-    gap : float or None
-        As in `dsgd.Record`.
-    """
-
-    effective_passes: float
-    step_size: float
-    loss: float | None = None
-    delay: tuple[int, ...] | None = None
-    gap: float | None = None
-
-
-@dataclass(kw_only=True)
-class Task:
-    """One fit, as its algorithm sees it.
-
-    Attributes
-    ----------
-    problem : dsgd.problem.Problem
-        Data, loss and penalty.
-    objective : dsgd.objective.Objective
-        The same for the core.
-    weights : ndarray
-        The flat parameter vector, as `problem.layout` says; the algorithm changes it in place.
-    schedule : dsgd.schedules.Schedule
-    step_size : float
-        Where the schedule starts.
-    seed : int
-        In [0, 2^64).
-    n_threads : int
-    max_epochs : int
-    start_epoch : int
-        Epochs finished before; not 0 when an epoch that diverged is begun anew, or when a run goes on.
-    offset : int
-        Samples drawn before epoch 0, as by earlier calls on other rows; a schedule counts them.
-    average : PolyakAverage or None
-        That of an algorithm that averages: kept here, so that a run can go on with it.
-    rule_of_thumb : bool
-        Whether `step_size` comes from a rule of thumb of the schedule: it may well be too long.
-    unseen : ndarray of int
-        Weights of features that no row holds, where a run does not begin at 0: no step of a sample regularises them.
-    sum_loss : bool
-        Whether an algorithm that can should sum the losses of the samples that it draws.
-    gap_tol : float or None
-        The relative duality gap that is good enough.
-    passes : float
-        Effective passes so far, of an algorithm whose epochs differ in them.
-    cuts : int
-        How often the step was cut so far, because an epoch diverged.
-    turn : callable
-        To be called before anything reads the targets: the problems of one-vs-all may share the memory of theirs.
-    """
-
-    problem: Problem
-    objective: Objective
-    weights: NDArray[Any]
-    schedule: Schedule
-    step_size: float
-    seed: int
-    n_threads: int
-    max_epochs: int
-    start_epoch: int = 0
-    offset: int = 0
-    average: PolyakAverage | None = None
-    rule_of_thumb: bool = False
-    unseen: NDArray[np.intp] = dataclasses.field(default_factory=lambda: np.empty(0, np.intp))
-    sum_loss: bool = False
-    gap_tol: float | None = None
-    passes: float = 0.0
-    cuts: int = 0
-    turn: Callable[[], object] = lambda: None
-
-    @property
-    def n_samples(self) -> int:
-        """Rows of the data."""
-        return self.problem.matrix.n_rows
-
-    @property
-    def run(self) -> Run:
-        """What the schedule may depend on."""
-        return Run(n_samples=self.n_samples, max_epochs=self.max_epochs, alpha=sum(self.problem.alphas))
-
-    @property
-    def core(self) -> _core.Objective:
-        """The objective, for solvers of the core."""
-        return cast(_core.Objective, self.objective)
-
-    @property
-    def linear(self) -> _core.LinearObjective:
-        """The objective, for who trains linear models only."""
-        return cast(_core.LinearObjective, self.objective)
-
-    @property
-    def quantisation(self) -> _core.QuantisationObjective:
-        """The objective, for who trains k-means only."""
-        return cast(_core.QuantisationObjective, self.objective)
-
-    def value(self) -> float:
-        """Return the objective at the weights as they are."""
-        return self.value_at(self.weights)
-
-    def value_at(self, weights: NDArray[Any]) -> float:
-        """Return the objective at other weights."""
-        self.turn()
-        return self.objective.value(weights, self.n_threads)
-
-    def penalty(self) -> float:
-        """Return the penalty of the weights as they are."""
-        return self.problem.penalty(self.problem.layout.regularised(self.weights))
-
-    def mean_loss(self) -> float:
-        """Return the mean loss, without the penalty, at the weights as they are."""
-        self.turn()
-        return self.objective.mean_loss(self.weights, self.n_threads)
-
-    def loss_gradient(self) -> NDArray[np.float64]:
-        """Return the gradient of the mean loss, without the penalty, at the weights as they are."""
-        self.turn()
-        gradient = np.empty(len(self.weights))
-        self.objective.loss_gradient(self.weights, gradient, self.n_threads)
-        return gradient
-
-    def prox(self, weights: NDArray[np.float64], step: float) -> NDArray[np.float64]:
-        """Return argmin_v ||v - w||^2 / (2 step) + alpha R(v); the intercept is not regularised."""
-        w = weights.copy()
-        self.problem.shrink(self.problem.layout.regularised(w), step)
-        return w
-
-    def shrink_unseen(self, index: int, batch_rows: int) -> None:
-        """Regularise after epoch `index` what no sample of it could, by all steps of the epoch at once."""
-        if len(self.unseen) == 0:
-            return
-        schedule, n = self.schedule.core(self.step_size, self.run), self.n_samples
-        first = self.offset + index * n + 1
-        some = np.linspace(first, first + n - 1, min(n, 64)).astype(int).tolist()  # a schedule is smooth
-        with np.errstate(over="ignore"):
-            mean = float(np.mean([schedule.at(t, index) for t in some]))
-        self.shrink_unseen_by(mean * n / min(batch_rows, n))
-
-    def shrink_unseen_by(self, total: float) -> None:
-        """Regularise what no sample could, by steps that add up to `total`."""
-        if len(self.unseen) == 0:
-            return
-        weights = self.weights if self.average is None else self.average.iterate
-        shrunk = weights[self.unseen]
-        self.problem.shrink(shrunk, total)
-        if self.average is None:
-            self.weights[self.unseen] = shrunk
-        else:
-            self.average.change(self.unseen, shrunk)
-
-    def averaging(self, begin: bool | int) -> PolyakAverage:
-        """Return the average to go on with, or a new one from sample `begin` of the run on."""
-        if self.average is None:
-            self.average = PolyakAverage(self.weights, begin, self.offset + self.start_epoch * self.n_samples)
-        return self.average
-
-    def step_size_at(self, index: int) -> float:
-        """Return the step size at the first sample of epoch `index`, counted from 0."""
-        return self.schedule.core(self.step_size, self.run).at(self.offset + index * self.n_samples + 1, index)
-
-    def epoch(self, index: int, block_size: int | None) -> _core.Epoch:
-        """Return what the core needs for epoch `index`, counted from 0."""
-        schedule = self.schedule.core(self.step_size, self.run)
-        block = self.problem.block_size if block_size is None else block_size
-        return _core.Epoch(index=index, schedule=schedule, block_size=block, seed=self.seed, offset=self.offset)
-
-
 def check_block_size(block_size: Any) -> int | None:
     """Return how many neighbouring rows are visited together, None for `Problem.block_size`; refuse anything else."""
     return None if block_size is None else check_integer("block_size", block_size, 1, 2**63 - 1)
@@ -302,7 +116,7 @@ class Algorithm(ABC):
         return self
 
     @abstractmethod
-    def epochs(self, task: Task) -> Iterator[EpochEnd]:
+    def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
 
     def to_dict(self) -> dict[str, Any]:

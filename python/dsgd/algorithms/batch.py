@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dsgd import _core
-from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task
+from dsgd.algorithms.base import Algorithm, Capabilities
+from dsgd.problems.task import EpochEnd, LocalTask
 
 __all__ = ["Batch"]
 
@@ -40,7 +41,7 @@ class Batch(Algorithm):
         threads=True, deterministic=True, stochastic=False, models=frozenset({"linear", "softmax", "kmeans", "mlp"})
     )
 
-    def epochs(self, task: Task) -> Iterator[EpochEnd]:
+    def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
         if task.problem.loss.model == "kmeans":
             yield from _lloyd(task)
@@ -63,7 +64,7 @@ class Batch(Algorithm):
             step *= 2
 
 
-def _lloyd(task: Task) -> Iterator[EpochEnd]:
+def _lloyd(task: LocalTask) -> Iterator[EpochEnd]:
     """Move every centre to the mean of its rows, the longest step of a batch of all rows: the error never grows."""
     for index in range(task.start_epoch, task.max_epochs):
         epoch = _core.Epoch(index=0, schedule=_core.Schedule(step_size=1e300), block_size=task.n_samples, seed=0)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from dsgd._common.checks import check_choice, check_flag, check_integer, check_real
 from dsgd.algorithms.base import Capabilities
 from dsgd.algorithms.distributed import Program, StaleSynchronousAlgorithm, Table
 from dsgd.algorithms.variance_reduction import WINDOW, gradient_norm, longest_safe_step, stands_still
-from dsgd.checks import check_choice, check_flag, check_integer, check_real
-from dsgd.cluster.commands import AllReduce, Clock, Clocks, Command, Pull, Push
-from dsgd.problem import Problem
-
-if TYPE_CHECKING:
-    from dsgd.cluster.worker_task import State, WorkerTask
+from dsgd.cluster.program.commands import AllReduce, Clock, Clocks, Command, Pull, Push
+from dsgd.cluster.program.task import State, WorkerTask
+from dsgd.problems.problem import Problem
 
 __all__ = ["DisSvrg"]
 

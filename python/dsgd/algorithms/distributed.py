@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
-from dsgd.algorithms.base import Algorithm, EpochEnd, Task
-from dsgd.checks import check_choice, check_integer
-from dsgd.cluster.commands import Command, Push
+from dsgd._common.checks import check_choice, check_integer
+from dsgd.algorithms.base import Algorithm
+from dsgd.cluster.program.commands import Program, Push
+from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import ConfigError
-from dsgd.problem import Problem
-
-if TYPE_CHECKING:
-    from dsgd.cluster.worker_task import WorkerTask
+from dsgd.problems.problem import Problem
+from dsgd.problems.task import EpochEnd, LocalTask
 
 __all__ = [
     "CoordinatedAlgorithm",
@@ -27,8 +26,6 @@ __all__ = [
     "StaleSynchronousAlgorithm",
     "Table",
 ]
-
-Program = Generator[Command, Any, None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +109,7 @@ class DistributedAlgorithm(Algorithm):
         """Return the step size where nobody chose one and none is tried."""
         return 1 / (problem.loss.curvature * problem.scale.largest)
 
-    def epochs(self, task: Task) -> Iterator[EpochEnd]:  # noqa: ARG002
+    def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:  # noqa: ARG002
         """Refuse to run without a cluster."""
         raise ConfigError(
             f"algo {self.name!r} is distributed: give dsgd.fit workers=4, or a cluster such as dsgd.Simulation(nodes=4)"

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dsgd import _core
-from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
-from dsgd.checks import check_choice, check_flag, check_integer
+from dsgd._common.checks import check_choice, check_flag, check_integer
+from dsgd.algorithms.base import Algorithm, Capabilities, check_block_size
 from dsgd.errors import ConfigError
-from dsgd.layout import InPlace, Layout, Renumbered
 from dsgd.losses import Loss
+from dsgd.problems.memory_layout import InPlace, MemoryLayout, Renumbered
+from dsgd.problems.task import EpochEnd, LocalTask
 
 __all__ = ["Hogwild"]
 
@@ -102,7 +103,7 @@ class Hogwild(Algorithm):
                 "and write='atomic'"
             )
 
-    def epochs(self, task: Task) -> Iterator[EpochEnd]:
+    def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
         layout = self._layout(task)
         solver = _core.Hogwild(
@@ -120,7 +121,7 @@ class Hogwild(Algorithm):
             delay = tuple(solver.delays.tolist()) if self.record_delay else None
             yield EpochEnd(index + 1, task.step_size_at(index), loss if task.sum_loss else None, delay)
 
-    def _layout(self, task: Task) -> Layout:
+    def _layout(self, task: LocalTask) -> MemoryLayout:
         if self.layout == "renumbered":
             if not task.problem.sparse:
                 raise ConfigError("layout='renumbered' needs sparse data: all features of dense X are equally frequent")
@@ -131,13 +132,13 @@ class Hogwild(Algorithm):
         needed = task.problem.sparse and self._copies_pay(task, _ENTRIES) and not self._copies_pay(task, _WHOLE)
         return Renumbered(task) if self.layout == "auto" and needed and long else InPlace(task)
 
-    def _merge_visits(self, task: Task, layout: Layout) -> int:
+    def _merge_visits(self, task: LocalTask, layout: MemoryLayout) -> int:
         if self.merge_every is not None:
             return self.merge_every
         whole = task.problem.sparse and isinstance(layout, InPlace)
         return _VISITS if self._copies_pay(task, _WHOLE if whole else _ENTRIES) else 0
 
-    def _copies_pay(self, task: Task, entries: int) -> bool:
+    def _copies_pay(self, task: LocalTask, entries: int) -> bool:
         """Return whether an epoch has so many entries for every weight of every thread, and threads may have copies."""
         free = self.write == "racy" and self.order == "free" and self.merge_every != 0
         weights = task.n_threads * len(task.weights) / task.problem.layout.per_feature  # one entry touches as many

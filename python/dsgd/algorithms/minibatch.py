@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dsgd import _core
-from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
-from dsgd.averaging import check_average
-from dsgd.checks import check_integer
+from dsgd._common.checks import check_integer
+from dsgd.algorithms.base import Algorithm, Capabilities, check_block_size
+from dsgd.algorithms.momentum import Momentum
 from dsgd.errors import ConfigError
 from dsgd.losses import MLP, Loss
-from dsgd.network import Momentum, NetworkObjective, Units
+from dsgd.models.network import NetworkObjective, Units
+from dsgd.problems.averaging import check_average
+from dsgd.problems.task import EpochEnd, LocalTask
 
 __all__ = ["Minibatch"]
 
@@ -65,7 +67,7 @@ class Minibatch(Algorithm):
         """Rows whose gradients make one step."""
         return self.batch_size
 
-    def epochs(self, task: Task) -> Iterator[EpochEnd]:
+    def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
         if isinstance(task.objective, NetworkObjective):
             yield from self._momentum(task, task.objective)
@@ -94,11 +96,11 @@ class Minibatch(Algorithm):
         if loss.model == "mlp" and alphas[0] > 0:
             raise ConfigError(f"loss {loss.name!r} knows penalty='l2' or 'none' with algo 'minibatch'")
 
-    def _momentum(self, task: Task, objective: NetworkObjective) -> Iterator[EpochEnd]:
+    def _momentum(self, task: LocalTask, objective: NetworkObjective) -> Iterator[EpochEnd]:
         loss = task.problem.loss
         momentum = loss.momentum if isinstance(loss, MLP) else 0.0
         descent = Momentum(objective, momentum, Units.measure(task.problem), task.weights.dtype)
-        n, schedule = task.n_samples, task.schedule.core(task.step_size, task.run)
+        n, schedule = task.n_samples, task.schedule.to_core(task.step_size, task.run)
         size = min(self.batch_size, n)
         block = task.problem.block_size if self.block_size is None else self.block_size
         for index in range(task.start_epoch, task.max_epochs):

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dsgd import _core
-from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
-from dsgd.checks import check_flag, check_integer, check_real
+from dsgd._common.checks import check_flag, check_integer, check_real
+from dsgd.algorithms.base import Algorithm, Capabilities, check_block_size
 from dsgd.errors import ConfigError
 from dsgd.losses import Loss
-from dsgd.problem import Problem
+from dsgd.problems.problem import Problem
+from dsgd.problems.task import EpochEnd, LocalTask
 
 __all__ = ["Sdca"]
 
@@ -86,7 +87,7 @@ class Sdca(Algorithm):
         if alpha_l1 > 0 or not alpha_l2 > 0:
             raise ConfigError("algo 'sdca' needs penalty='l2' and alpha above 0; use algo='sgd' or 'svrg' without")
 
-    def epochs(self, task: Task) -> Iterator[EpochEnd]:
+    def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
         damping = float(task.n_threads) if self.damping is None else self.damping
         solver = _core.Sdca(
@@ -121,7 +122,7 @@ class Sdca(Algorithm):
         return problem.loss.smooth or problem.scale.mean <= problem.alphas[1] * problem.matrix.n_rows
 
 
-def relative_gap(task: Task, solver: _core.Sdca) -> float:
+def relative_gap(task: LocalTask, solver: _core.Sdca) -> float:
     """Return (F - D) / D, how far F can be above the optimum at most, at weights without what rounding left."""
     dual = solver.rebuild(task.weights)
     value = task.value()

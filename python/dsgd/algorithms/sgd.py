@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dsgd import _core
-from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
-from dsgd.averaging import check_average
-from dsgd.problem import Problem
+from dsgd.algorithms.base import Algorithm, Capabilities, check_block_size
+from dsgd.problems.averaging import check_average
+from dsgd.problems.problem import Problem
+from dsgd.problems.task import EpochEnd, LocalTask
 
 __all__ = ["Sgd"]
 
@@ -56,7 +57,7 @@ class Sgd(Algorithm):
         """Return whether L2 is kept in a scale of all weights: without L1, and where there is one decision value."""
         return problem.alphas[0] == 0 and problem.layout.per_feature == 1
 
-    def epochs(self, task: Task) -> Iterator[EpochEnd]:
+    def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
         average = task.averaging(self.average)
         for index in range(task.start_epoch, task.max_epochs):

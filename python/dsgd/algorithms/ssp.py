@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from dsgd._common.checks import check_integer
 from dsgd.algorithms.base import Capabilities
 from dsgd.algorithms.distributed import Program, StaleSynchronousAlgorithm
 from dsgd.algorithms.minibatch import Minibatch
-from dsgd.checks import check_integer
-from dsgd.cluster.commands import Clock, Pull
-
-if TYPE_CHECKING:
-    from dsgd.cluster.worker_task import WorkerTask
+from dsgd.cluster.program.commands import Clock, Pull
+from dsgd.cluster.program.task import WorkerTask
 
 __all__ = ["Ssp"]
 

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.algorithms.base import Algorithm, Capabilities, EpochEnd, Task, check_block_size
+from dsgd._common.checks import check_choice, check_flag, check_integer, check_real
+from dsgd._common.warn import warn
+from dsgd.algorithms.base import Algorithm, Capabilities, check_block_size
 from dsgd.algorithms.variance_reduction import WINDOW, gradient_norm, longest_safe_step, stands_still
-from dsgd.checks import check_choice, check_flag, check_integer, check_real
 from dsgd.errors import ConfigError
-from dsgd.problem import Problem, Sample
-from dsgd.warn import warn
+from dsgd.problems.problem import Problem, Sample
+from dsgd.problems.task import EpochEnd, LocalTask
 
 __all__ = ["Svrg"]
 
@@ -112,7 +113,7 @@ class Svrg(Algorithm):
             return self
         return dataclasses.replace(self, inner_steps=max(1, round(share * self.inner_steps)))
 
-    def epochs(self, task: Task) -> Iterator[EpochEnd]:
+    def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
         if self.mean_gradient == "scalar" and task.problem.alphas[0] > 0:
             raise ConfigError("mean_gradient='scalar' needs penalty 'l2' or 'none': a soft threshold is no multiplier")
@@ -146,7 +147,7 @@ class Svrg(Algorithm):
             task.passes += taken / task.n_samples
             yield EpochEnd(task.passes, step)
 
-    def _descend(self, solver: _core.Svrg, task: Task, step: float, window: _Window | None) -> int:
+    def _descend(self, solver: _core.Svrg, task: LocalTask, step: float, window: _Window | None) -> int:
         """Run an inner loop, and return its number of steps."""
         n = task.n_samples
         most = self.inner_steps if isinstance(self.inner_steps, int) else 2 * n
@@ -169,7 +170,7 @@ class Svrg(Algorithm):
             task.weights[:] = total / taken
         return taken
 
-    def _longest_step(self, task: Task) -> float:
+    def _longest_step(self, task: LocalTask) -> float:
         """Return the longest step that the accelerated factor may make."""
         if self.accelerated is None:
             return math.inf
@@ -188,7 +189,7 @@ class Svrg(Algorithm):
 class _Window:
     """The last objectives of an inner loop, on some of the rows; the rule of DisSVRG's section 6 for m."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: LocalTask) -> None:
         rows = np.random.default_rng(task.seed).permutation(task.n_samples)[:_SEEN_ROWS]
         self._whole = task.problem
         self._sample = Sample.cut(task.problem.matrix, np.sort(rows))

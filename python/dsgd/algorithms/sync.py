@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dsgd._common.checks import check_integer, check_real
 from dsgd.algorithms.base import Capabilities
 from dsgd.algorithms.distributed import CoordinatedAlgorithm, Program, Table
 from dsgd.algorithms.minibatch import Minibatch
-from dsgd.checks import check_integer, check_real
-from dsgd.cluster.commands import AllReduce, Clock, Poll, Pull, Push, Signal
-
-if TYPE_CHECKING:
-    from dsgd.cluster.worker_task import WorkerTask
+from dsgd.cluster.program.commands import AllReduce, Clock, Poll, Pull, Push, Signal
+from dsgd.cluster.program.task import WorkerTask
 
 __all__ = ["Sync"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsgd.problem import Problem
+from dsgd.problems.problem import Problem
 
 __all__ = ["WINDOW", "gradient_norm", "longest_safe_step", "stands_still"]
 

@@ -9,12 +9,12 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from dsgd._common.files import check_replaceable, own_descriptor
 from dsgd.cli.options import summarise
 from dsgd.data import Dataset, load, save_libsvm
 from dsgd.data.cache import is_cache
 from dsgd.data.dataset import errors_of
 from dsgd.errors import ConfigError
-from dsgd.files import check_replaceable, own_descriptor
 
 __all__ = ["convert"]
 

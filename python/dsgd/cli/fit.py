@@ -18,7 +18,7 @@ from dsgd.data.libsvm import ReadOptions
 from dsgd.data.reading import load_alike
 from dsgd.errors import ConfigError
 from dsgd.losses import LOSSES, MLP, KMeans, Loss, SquaredMLP
-from dsgd.progress import decimals
+from dsgd.results.progress import decimals
 from dsgd.schedules import SCHEDULES
 
 __all__ = ["fit"]

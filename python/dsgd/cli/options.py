@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dsgd._common.files import check_replaceable, own_descriptor
 from dsgd.cli.streams import report, write_out
 from dsgd.errors import ConfigError
-from dsgd.files import check_replaceable, own_descriptor
-from dsgd.result import FitResult
+from dsgd.results.result import FitResult
 
 __all__ = ["check_outputs", "options_of", "save_outputs", "step_size_of", "summarise"]
 

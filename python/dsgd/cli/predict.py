@@ -9,15 +9,15 @@ import typer
 from numpy.typing import NDArray
 
 import dsgd
+from dsgd._common.files import replacing
 from dsgd.cli.labels import against_the_rest
 from dsgd.cli.options import check_outputs
 from dsgd.cli.streams import report, write_out
 from dsgd.data import load
 from dsgd.data.dataset import errors_of
 from dsgd.data.inputs import match_features
-from dsgd.files import replacing
-from dsgd.models import Model
-from dsgd.progress import decimals
+from dsgd.models.trained import Model
+from dsgd.results.progress import decimals
 
 __all__ = ["predict"]
 

@@ -12,9 +12,9 @@ import dsgd
 from dsgd.algorithms import resolve_algorithm
 from dsgd.cli.labels import against_the_rest
 from dsgd.cli.options import check_outputs, options_of, save_outputs, step_size_of, summarise
-from dsgd.cluster.description import load_simulation
+from dsgd.cluster.simulation.description import load_simulation
 from dsgd.data.reading import load
-from dsgd.progress import decimals
+from dsgd.results.progress import decimals
 
 __all__ = ["simulate"]
 
@@ -76,7 +76,7 @@ def simulate(
 
 
 def _draw(trace: dsgd.cluster.Trace, path: Path) -> None:
-    from dsgd.cluster.gantt import draw_gantt  # matplotlib takes its time
+    from dsgd.cluster.simulation.gantt import draw_gantt  # matplotlib takes its time
 
     draw_gantt(trace).figure.savefig(path, dpi=120)
 

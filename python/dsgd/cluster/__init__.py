@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dsgd.cluster.failures import SERVER, Crash, Delay, Duplication, Failure, Loss, Partition, Pause
-from dsgd.cluster.local import LocalCluster
-from dsgd.cluster.nodes import KernelCost
-from dsgd.cluster.simulation import Simulation
-from dsgd.cluster.trace import Kind, Trace
+from dsgd.cluster.local.config import LocalCluster
+from dsgd.cluster.runtime.trace import Kind, Trace
+from dsgd.cluster.simulation.config import Simulation
+from dsgd.cluster.simulation.failures import SERVER, Crash, Delay, Duplication, Failure, FrameLoss, NetworkSplit, Pause
+from dsgd.cluster.simulation.nodes import KernelCost
 
 __all__ = [
     "SERVER",
@@ -14,11 +14,11 @@ __all__ = [
     "Delay",
     "Duplication",
     "Failure",
+    "FrameLoss",
     "KernelCost",
     "Kind",
     "LocalCluster",
-    "Loss",
-    "Partition",
+    "NetworkSplit",
     "Pause",
     "Simulation",
     "Trace",

@@ -3,7 +3,6 @@
 from dsgd.data.dataset import Dataset
 from dsgd.data.idx import load_idx, read_idx
 from dsgd.data.libsvm import load_libsvm, save_libsvm
-from dsgd.data.optimum import make_known_optimum
 from dsgd.data.reading import load
 from dsgd.data.registry import available, fetch
 from dsgd.data.synthetic import make_clusters, make_like, make_text_classification
@@ -18,7 +17,6 @@ __all__ = [
     "load_idx",
     "load_libsvm",
     "make_clusters",
-    "make_known_optimum",
     "make_like",
     "make_text_classification",
     "read_idx",

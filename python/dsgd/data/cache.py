@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from dsgd._common.files import open_regular, replacing
 from dsgd.errors import DataError
-from dsgd.files import open_regular, replacing
 
 __all__ = ["is_cache", "map_arrays", "write_arrays", "write_arrays_to"]
 

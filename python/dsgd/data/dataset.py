@@ -12,13 +12,13 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from dsgd.checks import check_choice, shown
+from dsgd._common.checks import check_choice, shown
+from dsgd._common.threads import resolve_threads
 from dsgd.data.cache import map_arrays, write_arrays
 from dsgd.data.feature_names import column_names
 from dsgd.data.inputs import as_matrix, as_scipy, as_table, csr_in_place
-from dsgd.data.targets import as_labels
+from dsgd.data.labels import as_labels
 from dsgd.errors import DataError
-from dsgd.threads import resolve_threads
 
 __all__ = ["Dataset", "as_names", "errors_of"]
 

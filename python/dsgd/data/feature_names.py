@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from dsgd._common.warn import warn
 from dsgd.errors import DataError
-from dsgd.warn import warn
 
 __all__ = ["FeatureNames", "column_names"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dsgd.checks import check_real, check_real_dtype
+from dsgd._common.checks import check_real, check_real_dtype
 from dsgd.data.dataset import Dataset
 from dsgd.data.text import read_text
 from dsgd.errors import DataError

@@ -10,9 +10,9 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.checks import shown
+from dsgd._common.checks import shown
+from dsgd._common.threads import worth_waking
 from dsgd.errors import DataError
-from dsgd.threads import worth_waking
 
 __all__ = [
     "MAX_FEATURES",

@@ -12,13 +12,13 @@ import scipy.sparse
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from dsgd import _core
-from dsgd.checks import check_choice, check_integer, check_real_dtype
+from dsgd._common.checks import check_choice, check_integer, check_real_dtype
+from dsgd._common.files import as_path, replacing
+from dsgd._common.threads import resolve_threads
 from dsgd.data.inputs import as_matrix, csr_in_place, short_pointers
-from dsgd.data.targets import as_labels
+from dsgd.data.labels import as_labels
 from dsgd.data.text import read_text
 from dsgd.errors import DataError
-from dsgd.files import as_path, replacing
-from dsgd.threads import resolve_threads
 
 __all__ = ["ReadOptions", "load_libsvm", "read_libsvm_files", "save_libsvm", "too_narrow"]
 

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import DTypeLike
 
-from dsgd.checks import check_choice, check_real, check_real_dtype
+from dsgd._common.checks import check_choice, check_real, check_real_dtype
 from dsgd.data.dataset import Dataset
 from dsgd.data.idx import load_idx
 from dsgd.data.libsvm import ReadOptions, read_libsvm_files

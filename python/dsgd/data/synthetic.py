@@ -9,11 +9,11 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
-from dsgd.checks import Seed, check_choice, check_integer, check_real, check_real_dtype, check_seed
+from dsgd._common.checks import Seed, check_choice, check_integer, check_real, check_real_dtype, check_seed
+from dsgd._common.memory import naming_memory
 from dsgd.data.dataset import Dataset
 from dsgd.data.registry import available
 from dsgd.errors import ConfigError
-from dsgd.memory import naming_memory
 
 __all__ = ["Clusters", "make_clusters", "make_like", "make_text_classification"]
 

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
-from dsgd.checks import check_flag, check_real_dtype, unknown_name
+from dsgd._common.checks import check_flag, check_real_dtype, unknown_name
 from dsgd.data.dataset import Dataset
 from dsgd.data.text import read_text
 from dsgd.errors import ConfigError, DataError

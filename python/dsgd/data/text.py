@@ -11,8 +11,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from dsgd._common.files import as_path, open_regular
 from dsgd.errors import DataError
-from dsgd.files import as_path, open_regular
 
 __all__ = ["read_text"]
 

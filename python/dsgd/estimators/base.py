@@ -15,31 +15,32 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from dsgd.algorithms import Task
-from dsgd.averaging import PolyakAverage
+from dsgd._common.memory import memory_for_model
+from dsgd._common.warn import warn
 from dsgd.callbacks import Callback
 from dsgd.data.inputs import as_matrix, check_columns
-from dsgd.data.targets import OneVsAll, as_initial_weights, check_not_missing
+from dsgd.data.labels import check_not_missing
+from dsgd.data.scale import measure
 from dsgd.errors import ConfigError, DataError, DivergedError
 from dsgd.estimators.callbacks import CallbackSupportMixin, FitCallbacks
 from dsgd.estimators.on_threads import on_threads
 from dsgd.estimators.translate import (
     exact_steps,
-    job_of,
     loss_of,
     problems_at_once,
+    spec_of,
     takes_exact_steps,
     words_of_scikit_learn,
 )
-from dsgd.job import Job
-from dsgd.memory import memory_for_model
+from dsgd.fitting.loop import take_over_cuts, train
+from dsgd.fitting.spec import FitSpec
+from dsgd.fitting.stopping import Standstill
+from dsgd.fitting.targets import OneVsAll, as_initial_weights
 from dsgd.models import MODELS
-from dsgd.parameters import ParameterLayout
-from dsgd.problem import measure
-from dsgd.result import Evaluation
-from dsgd.stopping import Standstill
-from dsgd.training import take_over_cuts, train
-from dsgd.warn import warn
+from dsgd.models.base import ParameterLayout
+from dsgd.problems.averaging import PolyakAverage
+from dsgd.problems.task import LocalTask
+from dsgd.results.result import Evaluation
 
 __all__ = ["Rows", "SgdEstimator"]
 
@@ -122,8 +123,8 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
             if self._labels is None and mask.sum() < 2:
                 raise DataError("early_stopping holds out 1 row, and R2 needs two; use a larger validation_fraction")
             train_rows, held_out = rows.where(~mask), rows.where(mask)
-        job = job_of(self, train_rows.X.shape[0], max_epochs=self.max_iter)
-        self._train(job, train_rows, held_out, weights, fresh=fresh, calls=calls)
+        spec = spec_of(self, train_rows.X.shape[0], max_epochs=self.max_iter)
+        self._train(spec, train_rows, held_out, weights, fresh=fresh, calls=calls)
         self.t_ = 1.0 + self.n_iter_ * rows.X.shape[0]
         calls.end()
         if self.tol is not None and self.n_iter_ == self.max_iter:
@@ -164,9 +165,9 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         # As if every call before had brought as many rows: calls on the same rows are the epochs of one fit.
         n_rows = rows.X.shape[0]
         index, offset = divmod(int(t) - 1, n_rows)
-        job = job_of(self, n_rows, max_epochs=index + 1, start_epoch=index, offset=offset)
+        spec = spec_of(self, n_rows, max_epochs=index + 1, start_epoch=index, offset=offset)
         cuts = () if fresh else getattr(self, "_cuts", ())
-        self._train(job, rows, None, weights, fresh=fresh, averages=getattr(self, "_averages", ()), cuts=cuts)
+        self._train(spec, rows, None, weights, fresh=fresh, averages=getattr(self, "_averages", ()), cuts=cuts)
         self.t_ = t + n_rows
 
     def _start(self, rows: Rows, coef: Any, intercept: Any) -> NDArray[Any]:
@@ -202,7 +203,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
 
     def _train(
         self,
-        job: Job,
+        spec: FitSpec,
         rows: Rows,
         held_out: Rows | None,
         weights: NDArray[Any],
@@ -214,26 +215,26 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> None:
         """Train one problem after the other, as each ends by itself, and set the attributes."""
         begin = time.perf_counter()
-        job, makers = self._tasks(job, rows, weights, fresh=fresh)
-        average = getattr(job.algorithm, "average", False)
+        spec, makers = self._tasks(spec, rows, weights, fresh=fresh)
+        average = getattr(spec.algorithm, "average", False)
         after: list[tuple[int, PolyakAverage | None]] = [(0, None)] * len(makers)
         evaluate_every = int(calls is not None and (self.tol is not None or self.verbose > 0))
 
         def train_problem(k: int, ended: Sequence[Callback]) -> int:
             task = makers[k]()  # whose targets are made for as long as it is trained
-            job.choose_steps([task])
+            spec.choose_steps([task])
             take_over_cuts([task], cuts[k] if cuts else 0)
             task.average = averages[k].go_on(task.weights) if average and averages else None
-            description = {"fit_intercept": job.fit_intercept}
-            model = MODELS[job.loss.model].from_description(description, weights[k : k + 1], job.loss, self._labels)
+            description = {"fit_intercept": spec.fit_intercept}
+            model = MODELS[spec.loss.model].from_description(description, weights[k : k + 1], spec.loss, self._labels)
             stopping = Standstill(tol=self.tol, patience=self.n_iter_no_change, on_score=held_out is not None)
             evaluation = None
             if held_out is not None:
                 pair, n_features = (held_out.X, held_out.targets[k]), rows.X.shape[1]
-                evaluation = Evaluation(pair, n_features, self._labels, job.n_threads, held_out.sample_weight)
+                evaluation = Evaluation(pair, n_features, self._labels, spec.n_threads, held_out.sample_weight)
             with contextlib.nullcontext(()) if calls is None else calls.problem() as callbacks:
                 history, _ = train(
-                    job.algorithm,
+                    spec.algorithm,
                     [task],
                     model,
                     evaluation,
@@ -257,20 +258,20 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         self._averages = [each for _, each in after if each is not None] if average else []
 
     def _tasks(
-        self, job: Job, rows: Rows, weights: NDArray[Any], *, fresh: bool
-    ) -> tuple[Job, list[Callable[[], Task]]]:
-        """Return the job, with scikit-learn's steps where it has them, and for every problem what makes its task."""
-        matrix = as_matrix(rows.X, job.n_threads)
+        self, spec: FitSpec, rows: Rows, weights: NDArray[Any], *, fresh: bool
+    ) -> tuple[FitSpec, list[Callable[[], LocalTask]]]:
+        """Return the spec, with scikit-learn's steps where it has them, and for every problem what makes its task."""
+        matrix = as_matrix(rows.X, spec.n_threads)
         with words_of_scikit_learn(DataError, " at epoch #1"):
-            scale = measure(matrix, rows.sample_weight, job.n_threads)
-        if takes_exact_steps(job):
-            job, scale = exact_steps(job, scale, sparse=scipy.sparse.issparse(rows.X))
+            scale = measure(matrix, rows.sample_weight, spec.n_threads)
+        if takes_exact_steps(spec):
+            spec, scale = exact_steps(spec, scale, sparse=scipy.sparse.issparse(rows.X))
             fresh = False  # scikit-learn starts from zeros
         n_classes = 0 if self._labels is None else len(self.classes_)
-        makers = job.tasks(
+        makers = spec.tasks(
             matrix, rows.targets, rows.sample_weight, weights, n_classes=n_classes, scale=scale, fresh=fresh
         )
-        return job, makers
+        return spec, makers
 
     def _attributes(self, weights: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return coef_ and intercept_ in the shapes of scikit-learn, in memory of their own."""

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from dsgd.callbacks import Callback
-from dsgd.history import Record
-from dsgd.models import Model
+from dsgd.models.trained import Model
+from dsgd.results.history import Record
 
 __all__ = ["CallbackSupportMixin", "FitCallbacks"]
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd.errors import DataError
-from dsgd.history import Record
-from dsgd.models import Model
+from dsgd.models.trained import Model
+from dsgd.results.history import Record
 
 __all__ = ["Moved", "check_centres"]
 

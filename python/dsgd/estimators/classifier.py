@@ -15,10 +15,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 
 from dsgd.algorithms import REGISTRY, Algorithm
-from dsgd.data.targets import OneVsAll, as_sample_weight, numbers_of, warn_of_many_classes
 from dsgd.errors import ConfigError, DataError
 from dsgd.estimators.base import Rows, SgdEstimator
 from dsgd.estimators.translate import OWN_NAMES, loss_of
+from dsgd.fitting.targets import OneVsAll, as_sample_weight, numbers_of, warn_of_many_classes
 
 __all__ = ["SGDClassifier"]
 

@@ -22,18 +22,19 @@ from sklearn.utils.validation import (
 )
 
 from dsgd import _core, losses
-from dsgd.algorithms import REGISTRY, Algorithm, Minibatch, Task, resolve_algorithm
+from dsgd._common.memory import memory_for_rows
+from dsgd.algorithms import REGISTRY, Algorithm, Minibatch, resolve_algorithm
 from dsgd.data.inputs import as_matrix, real_dtype
+from dsgd.data.scale import Scale, mean_weight, measure
 from dsgd.errors import DataError
 from dsgd.estimators.centres import Moved, check_centres
 from dsgd.estimators.translate import threads_of_jobs
-from dsgd.job import Job, threads_of
-from dsgd.memory import memory_for_rows
+from dsgd.fitting.loop import train
+from dsgd.fitting.spec import FitSpec, threads_of
+from dsgd.fitting.stopping import Standstill
 from dsgd.models import KMeansModel
-from dsgd.problem import Scale, mean_weight, measure
+from dsgd.problems.task import LocalTask
 from dsgd.schedules import InverseTime, Linear
-from dsgd.stopping import Standstill
-from dsgd.training import train
 
 __all__ = ["KMeans"]
 
@@ -172,10 +173,10 @@ class KMeans(MiniBatchKMeans):
         with memory_for_rows(X, self.n_clusters):
             data = self._measured(X, weight)
             centres = self._best_start(X, weight, random)
-            job = self._job(random, self.max_iter, schedule=InverseTime() if open_ended else Linear())
-            self._train(job, data, weight, centres)
+            spec = self._job(random, self.max_iter, schedule=InverseTime() if open_ended else Linear())
+            self._train(spec, data, weight, centres)
         self.inertia_ *= unit
-        self.n_steps_ = self.n_iter_ * X.shape[0] // _rows_of_step(job, X.shape[0])
+        self.n_steps_ = self.n_iter_ * X.shape[0] // _rows_of_step(spec, X.shape[0])
         self.t_ = 1 + self.n_iter_ * X.shape[0]
         return self
 
@@ -202,9 +203,9 @@ class KMeans(MiniBatchKMeans):
         with memory_for_rows(X, self.n_clusters):
             data = self._measured(X, weight, first=first)
             centres = self._best_start(X, weight, random) if first else self.cluster_centers_
-            job = self._job(random, index + 1, schedule=InverseTime(), start_epoch=index, offset=offset)
-            self._train(job, data, weight, centres)
-        self.n_steps_ = getattr(self, "n_steps_", 0) + -(-n_rows // _rows_of_step(job, n_rows))
+            spec = self._job(random, index + 1, schedule=InverseTime(), start_epoch=index, offset=offset)
+            self._train(spec, data, weight, centres)
+        self.n_steps_ = getattr(self, "n_steps_", 0) + -(-n_rows // _rows_of_step(spec, n_rows))
         self.t_ = t + n_rows
         return self
 
@@ -320,11 +321,11 @@ class KMeans(MiniBatchKMeans):
         scores = [model.score_of(model.decide(matrix, 1), None, counted[rows]) for model in models]
         return starts[int(np.argmax(scores))]
 
-    def _job(self, random: np.random.RandomState, max_epochs: int, **options: Any) -> Job:
+    def _job(self, random: np.random.RandomState, max_epochs: int, **options: Any) -> FitSpec:
         algorithm = resolve_algorithm(self.algo, {})
         if self.algo == Minibatch.name:
             algorithm = Minibatch(batch_size=self.batch_size)
-        return Job(
+        return FitSpec(
             algorithm=algorithm,
             loss=losses.KMeans(self.n_clusters),
             alphas=(0.0, 0.0),
@@ -338,24 +339,24 @@ class KMeans(MiniBatchKMeans):
         )
 
     def _train(
-        self, job: Job, data: tuple[_core.Matrix, Scale], weight: NDArray[Any] | None, centres: NDArray[Any]
+        self, spec: FitSpec, data: tuple[_core.Matrix, Scale], weight: NDArray[Any] | None, centres: NDArray[Any]
     ) -> None:
         """Train from these centres, and set the attributes."""
         begin = time.perf_counter()
-        self._n_threads = job.n_threads
+        self._n_threads = spec.n_threads
         matrix, scale = data
         n_rows, dtype = matrix.n_rows, real_dtype(matrix)
         weights = centres.T.reshape(1, -1).astype(dtype)  # a copy, which is trained
         target = np.zeros((1, n_rows), dtype)
-        [make] = job.tasks(matrix, target, weight, weights, n_classes=0, scale=scale, fresh=False)
+        [make] = spec.tasks(matrix, target, weight, weights, n_classes=0, scale=scale, fresh=False)
         task = make()
-        job.choose_steps([task])
+        spec.choose_steps([task])
         model = KMeansModel(weights=weights, loss=losses.KMeans(self.n_clusters), classes=None)
-        patience, stochastic = self.max_no_improvement, job.algorithm.capabilities.stochastic
+        patience, stochastic = self.max_no_improvement, spec.algorithm.capabilities.stochastic
         steps = max(1.0, n_rows / self.batch_size) if stochastic else 1.0
         passes = 1 if patience is None else max(1, -(-patience * self.batch_size // n_rows))
         history, reason = train(
-            job.algorithm,
+            spec.algorithm,
             [task],
             model,
             None,
@@ -379,7 +380,7 @@ class KMeans(MiniBatchKMeans):
             print(f"Converged ({_REASONS[reason]}) at pass {self.n_iter_}/{self.max_iter}")  # noqa: T201
         self._set_labels(task, history[-1].loss)
 
-    def _set_labels(self, task: Task, loss: float | None) -> None:
+    def _set_labels(self, task: LocalTask, loss: float | None) -> None:
         """Set `labels_` and `inertia_`; without `compute_labels` the inertia from the loss of the last pass."""
         if self.compute_labels:
             self.labels_ = task.quantisation.assign(task.weights, task.n_threads)
@@ -395,5 +396,5 @@ _REASONS = {"tol": "lack of improvement in inertia", "callback": "small centers 
 """What ends a fit before its last pass, in the words of scikit-learn."""
 
 
-def _rows_of_step(job: Job, n_rows: int) -> int:
-    return min(job.algorithm.batch_rows, n_rows) if job.algorithm.capabilities.stochastic else n_rows
+def _rows_of_step(spec: FitSpec, n_rows: int) -> int:
+    return min(spec.algorithm.batch_rows, n_rows) if spec.algorithm.capabilities.stochastic else n_rows

@@ -17,7 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from dsgd import losses
 from dsgd.algorithms import Minibatch
 from dsgd.api import fit
-from dsgd.data.targets import check_not_missing
+from dsgd.data.labels import check_not_missing
 from dsgd.estimators.translate import threads_of_jobs
 from dsgd.models import MLPModel
 

@@ -7,8 +7,8 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import Event
 
 from dsgd.callbacks import Callback
-from dsgd.history import Record
-from dsgd.models import Model
+from dsgd.models.trained import Model
+from dsgd.results.history import Record
 
 __all__ = ["on_threads"]
 

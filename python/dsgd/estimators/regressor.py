@@ -13,8 +13,9 @@ from sklearn.utils._param_validation import StrOptions
 
 from dsgd.algorithms import REGISTRY, Algorithm
 from dsgd.data.inputs import as_real
-from dsgd.data.targets import as_sample_weight, cast
+from dsgd.data.labels import as_dtype
 from dsgd.estimators.base import Rows, SgdEstimator
+from dsgd.fitting.targets import as_sample_weight
 
 __all__ = ["SGDRegressor"]
 
@@ -186,4 +187,4 @@ class SGDRegressor(SgdEstimator, linear_model.SGDRegressor):
 
     def _rows(self, X: Any, y: NDArray[Any], sample_weight: Any) -> Rows:
         weight = as_sample_weight(sample_weight, None, y, None, X.shape[0], X.dtype)
-        return Rows(X, cast(as_real(y, "y"), X.dtype, "y")[None], weight)
+        return Rows(X, as_dtype(as_real(y, "y"), X.dtype, "y")[None], weight)

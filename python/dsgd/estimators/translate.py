@@ -10,11 +10,12 @@ from typing import Any
 
 from sklearn.utils import check_random_state
 
+from dsgd._common.threads import default_threads
 from dsgd.algorithms import Algorithm, Hogwild, Sgd, resolve_algorithm
+from dsgd.data.scale import Scale
 from dsgd.errors import ConfigError, DataError, DivergedError
-from dsgd.job import Job, penalty_strengths, threads_of
+from dsgd.fitting.spec import FitSpec, penalty_strengths, threads_of
 from dsgd.losses import LOSSES, SKLEARN_NAMES, Logistic, Loss, Softmax
-from dsgd.problem import Scale
 from dsgd.schedules import (
     Adaptive,
     Constant,
@@ -24,14 +25,13 @@ from dsgd.schedules import (
     PassiveAggressive2,
     Schedule,
 )
-from dsgd.threads import default_threads
 
 __all__ = [
     "OWN_NAMES",
     "exact_steps",
-    "job_of",
     "loss_of",
     "problems_at_once",
+    "spec_of",
     "takes_exact_steps",
     "threads_of_jobs",
     "words_of_scikit_learn",
@@ -41,7 +41,7 @@ OWN_NAMES = {theirs: ours for ours, theirs in SKLEARN_NAMES.items()}
 """What dsgd calls the losses that have another name in scikit-learn."""
 
 
-def job_of(estimator: Any, n_rows: int, *, max_epochs: int, start_epoch: int = 0, offset: int = 0) -> Job:
+def spec_of(estimator: Any, n_rows: int, *, max_epochs: int, start_epoch: int = 0, offset: int = 0) -> FitSpec:
     """Return what an estimator is asked for.
 
     Parameters
@@ -50,11 +50,11 @@ def job_of(estimator: Any, n_rows: int, *, max_epochs: int, start_epoch: int = 0
     n_rows : int
         Rows that are trained on.
     max_epochs, start_epoch, offset : int
-        As in `Job`.
+        As in `FitSpec`.
 
     Returns
     -------
-    Job
+    FitSpec
 
     Raises
     ------
@@ -64,7 +64,7 @@ def job_of(estimator: Any, n_rows: int, *, max_epochs: int, start_epoch: int = 0
     threads = 1 if problems_at_once(estimator) > 1 else threads_of_jobs(estimator.n_jobs)
     algorithm = _algorithm(estimator, threads, n_rows)
     own_step = estimator.learning_rate == "optimal" or not algorithm.capabilities.stochastic
-    return Job(
+    return FitSpec(
         algorithm=algorithm,
         loss=loss_of(estimator),
         # A ratio is asked for with the elastic net only.
@@ -113,26 +113,26 @@ class _Growing(InverseScaling):
         """Accept a power that `InverseScaling` refuses."""
 
 
-def takes_exact_steps(job: Job) -> bool:
+def takes_exact_steps(spec: FitSpec) -> bool:
     """Return whether steps are to be scikit-learn's: those of a user who names a constant step, on single samples."""
-    return type(job.schedule) is Constant and isinstance(job.algorithm, Sgd | Hogwild) and not job.loss.joint
+    return type(spec.schedule) is Constant and isinstance(spec.algorithm, Sgd | Hogwild) and not spec.loss.joint
 
 
-def exact_steps(job: Job, scale: Scale, *, sparse: bool) -> tuple[Job, Scale]:
-    """Return job and scale by which constant steps are scikit-learn's to rounding.
+def exact_steps(spec: FitSpec, scale: Scale, *, sparse: bool) -> tuple[FitSpec, Scale]:
+    """Return spec and scale by which constant steps are scikit-learn's to rounding.
 
     Those are explicit in L2, and the step of the intercept is that of the weights, or 0.01 of it for sparse data. The
     implicit step s of the core, (w - s g x) / (1 + s alpha), is the explicit step eta, (1 - eta alpha) w - eta g x,
     for s = eta / (1 - eta alpha); the rate of the intercept's step makes up for the difference. There is no such s
     where eta alpha is 1 or more, and L1 has no explicit form: there the penalty is dsgd's own.
     """
-    alpha_l1, alpha_l2 = job.alphas
-    step_size = job.step_size or 0.0  # a constant step is always named
+    alpha_l1, alpha_l2 = spec.alphas
+    step_size = spec.step_size or 0.0  # a constant step is always named
     shrinkage = 1 - step_size * alpha_l2
     if alpha_l1 > 0 or shrinkage <= 0:
         shrinkage = 1.0
-    job = dataclasses.replace(job, step_size=step_size / shrinkage)
-    return job, dataclasses.replace(scale, intercept_rate=shrinkage * (0.01 if sparse else 1.0))
+    spec = dataclasses.replace(spec, step_size=step_size / shrinkage)
+    return spec, dataclasses.replace(scale, intercept_rate=shrinkage * (0.01 if sparse else 1.0))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from dsgd.checks import check_real
+from dsgd._common.checks import check_real
 
 __all__ = ["ENDINGS", "EVENTS", "Event", "FaultyStream", "NetworkFaults"]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from dsgd.checks import Seed, as_seed, check_choice, check_integer
+from dsgd._common.checks import Seed, as_seed, check_choice, check_integer
 from dsgd.errors import ConfigError
 from dsgd.testing.faulty_stream import ENDINGS, EVENTS, Event, FaultyStream, NetworkFaults
 

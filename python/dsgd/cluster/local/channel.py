@@ -1,0 +1,149 @@
+"""Messages between the processes of a local cluster and the one that started them: JSON and arrays over a socket pair.
+
+The algorithm's own traffic goes over TCP; this is for what a run is told at its beginning and says of itself. A channel
+whose other end is gone says so, which is how the end of a process is noticed.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd.errors import DeadlineError
+
+__all__ = ["Channel", "ChannelMessage"]
+
+_LENGTH = 8
+_AT_ONCE = 1 << 20
+
+
+class ChannelMessage(NamedTuple):
+    """What was sent: a kind, what JSON holds, and arrays."""
+
+    kind: str
+    fields: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+
+class Channel:
+    """One end of a socket pair.
+
+    Parameters
+    ----------
+    connection : socket.socket
+        Owned from here on.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(True)  # a timeout of Python's would make `arrived` wait
+        self._socket = connection
+        self._arrived = bytearray()
+        self._whole: deque[ChannelMessage] = deque()
+
+    def fileno(self) -> int:
+        """Return the descriptor, to be waited for."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close this end."""
+        self._socket.close()
+
+    def send(self, kind: str, arrays: Mapping[str, NDArray[Any]] | None = None, **fields: Any) -> None:
+        """Send a message; `OSError` where the other end is gone. Waits where it is slow to read."""
+        contents = {name: np.asarray(array, order="C") for name, array in (arrays or {}).items()}
+        about = [[name, array.dtype.str, array.shape] for name, array in contents.items()]
+        text = json.dumps([kind, fields, about]).encode()
+        size = _LENGTH + len(text) + sum(array.nbytes for array in contents.values())
+        head = size.to_bytes(_LENGTH, "little") + len(text).to_bytes(_LENGTH, "little")
+        self._socket.sendall(head + text)
+        for array in contents.values():
+            if array.nbytes:
+                self._socket.sendall(array.reshape(-1).view(np.uint8).data)
+
+    def arrived(self) -> list[ChannelMessage]:
+        """Return the messages that are here, without waiting.
+
+        Raises
+        ------
+        EOFError
+            If there is none and the other end is gone.
+        """
+        ended = self._read()
+        messages = list(self._whole)
+        self._whole.clear()
+        if ended and not messages:
+            raise EOFError("the other end of the channel is closed")
+        return messages
+
+    def receive(self, seconds: float | None) -> ChannelMessage:
+        """Wait for the next message.
+
+        Parameters
+        ----------
+        seconds : float or None
+            None: until it comes, or the other end is gone.
+
+        Raises
+        ------
+        DeadlineError
+            If it does not come in time.
+        EOFError
+            If the other end is gone.
+        """
+        end = None if seconds is None else time.monotonic() + seconds
+        arrivals = select.poll()  # unlike `select.select`, of descriptors above 1023, too
+        arrivals.register(self, select.POLLIN)
+        while not self._whole:
+            left = None if end is None else 1000 * max(end - time.monotonic(), 0)
+            if not arrivals.poll(left):
+                raise DeadlineError(f"no message came within {seconds:g} s")
+            if self._read() and not self._whole:
+                raise EOFError("the other end of the channel is closed")
+        return self._whole.popleft()
+
+    def _read(self) -> bool:
+        """Take what is here; return whether the other end is gone."""
+        while True:
+            try:
+                data = self._socket.recv(_AT_ONCE, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            except ConnectionError:
+                data = b""
+            if not data:
+                self._cut()
+                return True
+            self._arrived += data
+        self._cut()
+        return False
+
+    def _cut(self) -> None:
+        """Take the whole messages out of what has arrived."""
+        begin = 0
+        while len(self._arrived) >= begin + _LENGTH:
+            size = int.from_bytes(self._arrived[begin : begin + _LENGTH], "little")
+            if len(self._arrived) < begin + _LENGTH + size:
+                break
+            self._whole.append(_decoded(bytes(self._arrived[begin + _LENGTH : begin + _LENGTH + size])))
+            begin += _LENGTH + size
+        del self._arrived[:begin]
+
+
+def _decoded(data: bytes) -> ChannelMessage:
+    end = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
+    kind, fields, about = json.loads(data[_LENGTH:end])
+    arrays = {}
+    for name, text, shape in about:
+        dtype = np.dtype(text)
+        count = int(np.prod(shape))
+        arrays[name] = np.frombuffer(data, dtype, count, end).reshape(shape)
+        end += count * dtype.itemsize
+    return ChannelMessage(kind, fields, arrays)

@@ -1,0 +1,168 @@
+"""A process that a local cluster has started: how it is started, heard, and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+from dsgd._common.files import copied_descriptor, let_owner
+from dsgd.cluster.local.channel import Channel, ChannelMessage
+from dsgd.errors import ClusterError, ConfigError
+
+__all__ = ["Child"]
+
+_LOG = logging.getLogger("dsgd")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_LINES = 12
+_START = str(Path(__file__).with_name("start.py"))
+
+
+class Child:
+    """One process, from its start until it has been waited for.
+
+    Parameters
+    ----------
+    module : str
+        Whose `main` it runs.
+    name : str
+        As log and errors call it.
+    n_threads : int
+        That it may use.
+    descriptors : iterable of int
+        Open files that it is given.
+    log : path-like or None
+        Where its log goes; None: nowhere, but for its last lines while it runs.
+    told : dict
+        Its first message.
+
+    Attributes
+    ----------
+    channel : Channel
+    heard : float
+        When it last said something, or was started, by `time.monotonic`.
+    spoke : bool
+        Whether it has said anything.
+    done : bool
+        Whether it has said that its work is done.
+    """
+
+    def __init__(
+        self, module: str, name: str, n_threads: int, descriptors: Iterable[int], log: Path | None, told: dict[str, Any]
+    ) -> None:
+        self.name = name
+        self.heard = time.monotonic()
+        self.spoke = False
+        self.done = False
+        if not sys.executable:
+            raise ConfigError(
+                f"sys.executable is {sys.executable!r}, as in a program that embeds Python, and says how processes are "
+                "started: set it to the path of a Python that has dsgd"
+            )
+        ours, theirs = _socket_pair()
+        self.channel = Channel(ours)
+        self._log = _open_log(log)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(_import_path()),
+            **dict.fromkeys(_THREADS, str(n_threads)),
+        }
+        try:
+            with theirs:
+                # Without the current folder on the path (-P), and out of reach of the Ctrl-C of a terminal.
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", _START, module, str(theirs.fileno()), str(os.getpid())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._log,
+                    stderr=self._log,
+                    env=environment,
+                    pass_fds=[theirs.fileno(), *descriptors],
+                    process_group=0,
+                )
+        except BaseException as error:
+            self.channel.close()
+            self._log.close()
+            if isinstance(error, OSError):
+                message = f"{name} could not be started by sys.executable, {sys.executable}: {error}"
+                raise ClusterError(message) from error
+            raise
+        self.tell("begin", name=name, **told)
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    def tell(self, kind: str, **fields: Any) -> None:
+        """Send it a message; that it has ended meanwhile is noticed by who listens."""
+        with contextlib.suppress(OSError):
+            self.channel.send(kind, **fields)
+
+    def arrived(self) -> list[ChannelMessage]:
+        """Return what it has said; `EOFError` where it has ended."""
+        messages = self.channel.arrived()
+        self.heard = time.monotonic()
+        self.spoke = True
+        return messages
+
+    def kill(self) -> None:
+        """Send it SIGKILL, if it still runs."""
+        self._process.kill()
+
+    def end(self) -> None:
+        """Kill it where it still runs, and wait for it."""
+        self.kill()
+        self.channel.close()
+        self._process.wait()
+        self._log.close()
+
+    def how_it_ended(self) -> str:
+        """Return what is known of the end of a process that was killed, or stopped with an error."""
+        try:
+            code = self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            return "closed its channel"
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").splitlines()[-_LINES:]
+        return "; the last lines of its log:\n  ".join([how, "\n  ".join(lines)]) if lines and code >= 0 else how
+
+
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    one, other = socket.socketpair()
+    with one, other:
+        return socket.socket(fileno=copied_descriptor(one)), socket.socket(fileno=copied_descriptor(other))
+
+
+def _open_log(path: Path | None) -> IO[bytes]:
+    """Open the log of a process; it lies in memory where it has no path, or can no longer be written there."""
+    if path is not None:
+        try:
+            with path.open("ab+") as file:
+                let_owner(file)
+                return os.fdopen(copied_descriptor(file), "ab+")
+        except OSError as error:
+            _LOG.warning("no log in %s: %s", path, error.strerror or error)
+    with os.fdopen(os.memfd_create("dsgd-log"), "ab+") as file:
+        return os.fdopen(copied_descriptor(file), "ab+")
+
+
+def _import_path() -> list[str]:
+    """Return where this process imports from: `sys.path` without what an import passes over.
+
+    That is what is no str, and the current folder where it has been deleted.
+    """
+    folders: list[str] = []
+    for path in sys.path:
+        with contextlib.suppress(FileNotFoundError):
+            if isinstance(path, str):
+                folders.append(path or str(Path.cwd()))
+    return folders

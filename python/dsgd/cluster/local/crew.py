@@ -1,0 +1,181 @@
+"""The processes of a local run and their files: started, started again, and ended."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dsgd.cluster.local.child import Child
+from dsgd.cluster.local.config import LocalCluster
+from dsgd.cluster.local.packing import Nameless, pack_job, pack_part, path_of
+from dsgd.cluster.runtime.checkpoint import Checkpoint
+from dsgd.cluster.runtime.run_spec import RunSpec
+from dsgd.errors import ClusterError
+
+__all__ = ["Crew", "check_loopback"]
+
+_HOST = "127.0.0.1"
+
+
+def check_loopback(seconds: float) -> None:
+    """Refuse a run whose processes could not reach each other over TCP; wait so many seconds for a connection."""
+    try:
+        with socket.create_server((_HOST, 0)) as server, socket.create_connection(server.getsockname(), seconds):
+            pass
+    except OSError as error:
+        raise ClusterError(
+            f"the processes of a run reach each other over the loopback interface, at {_HOST}, and no connection can "
+            f"be made there: {error.strerror or error}; bring it up, as by `ip link set lo up`"
+        ) from error
+
+
+class Crew:
+    """All processes of a run.
+
+    Parameters
+    ----------
+    config : LocalCluster
+    assignment : RunSpec
+    notices : sequence of int
+        Clocks, rising, that records are made of.
+
+    Attributes
+    ----------
+    servers : list of (Child or None)
+    workers : list of (Child or None)
+        By rank.
+    """
+
+    def __init__(self, config: LocalCluster, assignment: RunSpec, notices: Sequence[int]) -> None:
+        n = assignment.n_nodes
+        self.servers: list[Child | None] = [None] * config.servers
+        self.workers: list[Child | None] = [None] * n
+        self._config = config
+        self._assignment = assignment
+        self._coordinators = int(assignment.algorithm.has_coordinator)
+        self._speeds = [1.0] * self._coordinators + config.worker_speeds()
+        self._n_threads = max(1, assignment.n_threads // config.workers)
+        self._token = secrets.token_bytes(32).hex()
+        self._addresses: list[tuple[str, int] | None] = [None] * config.servers
+        self._parts: list[Nameless] = []
+        self._job = pack_job(assignment, self._options(notices))
+
+    def start_servers(self, checkpoint: Checkpoint | None, incarnation: int) -> None:
+        """Start all shards, on the ports they had before if they had."""
+        for shard, old in enumerate(self.servers):
+            if old is not None:
+                old.end()
+            saved = None if checkpoint is None else Nameless(checkpoint.shards[shard])
+            address = self._addresses[shard]
+            try:
+                self.servers[shard] = self._start(
+                    "server",
+                    shard,
+                    [] if saved is None else [saved.descriptor],
+                    shard=shard,
+                    port=0 if address is None else address[1],
+                    incarnation=incarnation,
+                    checkpoint=None if saved is None else path_of(saved.descriptor),
+                )
+            finally:
+                if saved is not None:
+                    saved.close()  # the child has it
+
+    def start_workers(self) -> None:
+        """Pack the rows of every node and start its process."""
+        for rank in range(len(self.workers)):
+            self._parts.append(pack_part(self._assignment, rank))
+            self.start_worker(rank)
+
+    def start_worker(self, rank: int) -> Child:
+        """Start the process of a node, in place of one that it had."""
+        old = self.workers[rank]
+        if old is not None:
+            old.end()
+        part = self._parts[rank].descriptor
+        child = self._start("worker", rank, [part], rank=rank, speed=self._speeds[rank], part=path_of(part))
+        self.workers[rank] = child
+        self._introduce(child)
+        return child
+
+    def listens(self, shard: int, host: str, port: int) -> None:
+        """Keep where a shard listens; once all do, the workers are told."""
+        known = all(self._addresses)
+        self._addresses[shard] = (host, port)
+        if not known:
+            for child in self.workers:
+                if child is not None:
+                    self._introduce(child)
+
+    def name(self, rank: int) -> str:
+        """Return what a node is called: workers are counted without a coordinator."""
+        return "coordinator" if rank < self._coordinators else f"worker {rank - self._coordinators}"
+
+    def children(self) -> Iterator[Child]:
+        """Yield all processes."""
+        yield from (child for child in [*self.servers, *self.workers] if child is not None)
+
+    def end(self) -> None:
+        """End all processes and let go of all files."""
+        for child in self.children():  # all of them first: a second Ctrl-C may cut the waiting short
+            child.kill()
+        for child in self.children():
+            child.end()
+        for file in [self._job, *self._parts]:
+            file.close()
+
+    def _introduce(self, child: Child) -> None:
+        if all(self._addresses):
+            child.tell("connect", shards=[self._front(*address) for address in self._addresses if address])
+
+    def _front(self, host: str, port: int) -> tuple[str, int]:
+        """Return where workers connect to reach a shard."""
+        proxy = self._config.proxy
+        return (host, port) if proxy is None else proxy.front(host, port)
+
+    def _start(self, kind: str, number: int, descriptors: list[int], **told: Any) -> Child:
+        folder = self._config.log_dir
+        name = self.name(number) if kind == "worker" else f"server {number}"
+        return Child(
+            f"dsgd.cluster.{kind}",
+            name,
+            self._n_threads if kind == "worker" else 1,
+            [self._job.descriptor, *descriptors],
+            None if folder is None else Path(folder, f"{name.replace(' ', '-')}.log"),
+            {"job": path_of(self._job.descriptor), "token": self._token, **told},
+        )
+
+    def _options(self, notices: Sequence[int]) -> dict[str, Any]:
+        """Return what all processes are told beside the algorithm."""
+        config = self._config
+        wire: dict[str, Any] = {"payload_checksum": config.payload_checksum}
+        if config.wire_dtype is not None:
+            wire["wire_dtype"] = config.wire_dtype
+        return {
+            "n_nodes": self._assignment.n_nodes,
+            "n_shards": config.servers,
+            "n_threads": self._n_threads,
+            "origin": time.monotonic(),
+            "notices": list(notices),
+            "trace": config.trace,
+            "record_answers": config.record_answers,
+            "join_deadline": config.join_deadline,
+            "tls": config.tls,
+            "server": {
+                "heartbeat_deadline": config.heartbeat_deadline,
+                # Who may start a worker again decides itself; a server that fails would leave it no time.
+                "on_lost": "continue" if config.restart_workers else config.on_lost,
+                "checkpoint_every": config.checkpoint_every,
+                **wire,
+            },
+            "client": {
+                "heartbeat_interval": config.heartbeat_deadline / 6,
+                # A server may stand still, be found out and be started again meanwhile.
+                "deadline": 2 * config.heartbeat_deadline + config.join_deadline,
+                **wire,
+            },
+        }

@@ -1,0 +1,217 @@
+"""The data of a run, packed once into files that have no name, and mapped by the processes that work on it.
+
+Each node has a file of its own rows, and all have one of what is common; the format is that of `dsgd.data.cache`. A
+file never has a name: it lives as long as a process holds it, and no crash leaves one behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd import _core
+from dsgd._common.files import copied_descriptor, let_owner
+from dsgd.algorithms import REGISTRY
+from dsgd.algorithms.distributed import DistributedAlgorithm
+from dsgd.cluster.program.kernels import Kernels
+from dsgd.cluster.runtime.references import described, restored
+from dsgd.cluster.runtime.run_spec import Plan, RunSpec
+from dsgd.data.cache import map_arrays, write_arrays_to
+from dsgd.data.inputs import as_matrix, csr_in_place
+from dsgd.data.scale import Scale
+from dsgd.errors import ClusterError
+from dsgd.losses import LOSSES, Loss
+from dsgd.problems.problem import Problem
+from dsgd.schedules import SCHEDULES, Schedule
+
+__all__ = ["Nameless", "PackedRun", "load_job", "load_kernels", "pack_job", "pack_part", "path_of"]
+
+_LOG = logging.getLogger("dsgd")
+_MEMORY = Path("/dev/shm")
+
+
+class Nameless:
+    """A file without a name.
+
+    Parameters
+    ----------
+    arrays, description
+        As of `dsgd.data.cache.write_arrays`.
+
+    Attributes
+    ----------
+    size : int
+
+    Raises
+    ------
+    ClusterError
+        If no folder for temporary files has room for it.
+    """
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], description: object = None) -> None:
+        self._file = _write_nameless(arrays, description)
+        self.size = os.fstat(self.descriptor).st_size
+
+    @property
+    def descriptor(self) -> int:
+        """Open to read; a child that it is passed to maps `path_of` it."""
+        return self._file.fileno()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+def path_of(descriptor: int) -> str:
+    """Return a path by which the process that holds a descriptor can open its file again."""
+    return f"/proc/self/fd/{descriptor}"
+
+
+def _write_nameless(arrays: Mapping[str, NDArray[Any]], description: object) -> BinaryIO:
+    """Return a new file of arrays, in the first folder that takes it."""
+    needed = sum(array.nbytes for array in arrays.values())
+    folders: list[Path | None] = [_MEMORY, None] if _has_room(needed) else [None, _MEMORY]
+    refusals = []
+    for folder in folders:  # None is that of TMPDIR
+        try:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                let_owner(file)
+                write_arrays_to(file, arrays, description)
+                file.flush()
+                return os.fdopen(copied_descriptor(file), "rb")
+        except OSError as error:
+            refusals.append(f"{folder or _temporary_folder()}: {error.strerror or error}")
+    raise ClusterError(
+        f"the data of a run take {needed} bytes more, and no folder for temporary files takes them "
+        f"({'; '.join(refusals)}): make room there, or set TMPDIR to a folder with room"
+    )
+
+
+def _has_room(size: int) -> bool:
+    """Return whether the folder in memory has room for twice so many bytes: others need memory, too."""
+    try:
+        return shutil.disk_usage(_MEMORY).free > 2 * size
+    except OSError:
+        return False
+
+
+def _temporary_folder() -> str:
+    """Return the folder of TMPDIR, or its name where none can be written to."""
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return "TMPDIR"
+
+
+class PackedRun:
+    """What all processes of a run have in common.
+
+    Attributes
+    ----------
+    plan : Plan
+    tables : list of _core.TableSpec
+    start : ndarray of shape (n_parameters,)
+    options : dict
+        Whatever else the processes were told.
+    """
+
+    def __init__(self, arrays: dict[str, NDArray[Any]], description: dict[str, Any]) -> None:
+        terms = dict(description["plan"])
+        terms["algorithm"] = restored(terms["algorithm"], REGISTRY, DistributedAlgorithm)
+        terms["schedule"] = restored(terms["schedule"], SCHEDULES, Schedule)
+        self.plan = Plan(**terms)
+        self.start = arrays["start"]
+        self.tables = [_core.TableSpec(name, len(self.start), **table) for name, table in description["tables"].items()]
+        self.options: dict[str, Any] = description["options"]
+        self.inverse_frequency = arrays.get("inverse_frequency")
+        self.problem = description["problem"]
+
+
+def pack_job(assignment: RunSpec, options: dict[str, Any]) -> Nameless:
+    """Pack what all processes have in common.
+
+    Parameters
+    ----------
+    assignment : RunSpec
+    options : dict
+        What JSON can hold.
+
+    Raises
+    ------
+    ConfigError
+        For an algorithm, a schedule or a loss that another process could not make again.
+    """
+    problem = assignment.problem
+    plan = {
+        "algorithm": described(assignment.algorithm, REGISTRY),
+        "schedule": described(assignment.schedule, SCHEDULES),
+        **{
+            name: getattr(assignment, name)
+            for name in ("max_clocks", "passes_per_clock", "step_size", "seed", "n_total")
+        },
+    }
+    description = {
+        "plan": plan,
+        "tables": {
+            table.name: {"dtype": str(assignment.start.dtype), "rule": table.rule}
+            for table in assignment.algorithm.tables
+        },
+        "problem": {
+            "loss": described(problem.loss, LOSSES),
+            "alphas": problem.alphas,
+            "fit_intercept": problem.fit_intercept,
+            "scale": asdict(problem.scale),
+            "n_features": problem.matrix.n_features,
+        },
+        "options": options,
+    }
+    arrays = {"start": assignment.start}
+    if assignment.inverse_frequency is not None:
+        arrays["inverse_frequency"] = np.asarray(assignment.inverse_frequency)
+    return Nameless(arrays, description)
+
+
+def pack_part(assignment: RunSpec, node: int) -> Nameless:
+    """Pack the rows of a node; the copy that was packed is let go of."""
+    problem = assignment.part(node)
+    stored = problem.matrix.arrays
+    arrays = dict(zip(("indptr", "indices", "data"), stored, strict=True)) if problem.sparse else {"X": stored}
+    arrays["target"] = problem.target
+    if problem.sample_weight is not None:
+        arrays["sample_weight"] = problem.sample_weight
+    file = Nameless(arrays)
+    _LOG.info("worker %d: %d rows packed, %.1f MB", node, problem.matrix.n_rows, file.size / 1e6)
+    return file
+
+
+def load_job(path: str) -> PackedRun:
+    """Map what `pack_job` packed."""
+    return PackedRun(*map_arrays(path))
+
+
+def load_kernels(path: str, job: PackedRun, n_threads: int) -> Kernels:
+    """Return the kernels of a node on the rows that `pack_part` packed, where they are mapped."""
+    arrays, _ = map_arrays(path)
+    about = job.problem
+    X = arrays.get("X")
+    if X is None:
+        X = csr_in_place(arrays["indptr"], arrays["indices"], arrays["data"], about["n_features"])
+    problem = Problem(
+        matrix=as_matrix(X, n_threads),
+        target=arrays["target"],
+        sample_weight=arrays.get("sample_weight"),
+        loss=restored(about["loss"], LOSSES, Loss),
+        alphas=tuple(about["alphas"]),
+        fit_intercept=about["fit_intercept"],
+        scale=Scale(**about["scale"]),
+    )
+    return Kernels(problem, job.inverse_frequency, n_threads)

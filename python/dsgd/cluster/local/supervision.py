@@ -1,0 +1,313 @@
+"""One run on a local cluster, as the process sees it that starts, hears and ends all others."""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import dsgd.errors
+from dsgd._common.warn import warn
+from dsgd.cluster.local.channel import ChannelMessage
+from dsgd.cluster.local.child import Child
+from dsgd.cluster.local.config import LocalCluster
+from dsgd.cluster.local.crew import Crew, check_loopback
+from dsgd.cluster.local.ledger import Ledger
+from dsgd.cluster.runtime.checkpoint import About, Checkpoint, check_same
+from dsgd.cluster.runtime.run_spec import OnClock, Outcome, RunSpec
+from dsgd.cluster.runtime.trace import Trace
+from dsgd.errors import ClusterError, DeadlineError, DsgdError, WorkerLostError
+
+__all__ = ["LocalRun"]
+
+_LOG = logging.getLogger("dsgd")
+_TICK = 0.25
+
+
+class LocalRun:
+    """A run on processes of this machine, from their start to their end.
+
+    Parameters
+    ----------
+    config : LocalCluster
+    assignment : RunSpec
+    on_clock : callable, optional
+        Called with the state of the cluster and the weights of the server as they were when the slowest worker had
+        finished one of `notices`; the others work on meanwhile. One that returns True ends the run.
+    notices : sequence of int
+        Clocks, rising.
+    """
+
+    def __init__(
+        self, config: LocalCluster, assignment: RunSpec, on_clock: OnClock | None = None, notices: Sequence[int] = ()
+    ) -> None:
+        n = assignment.n_nodes
+        self._config = config
+        self._start = assignment.start
+        self._on_clock = on_clock
+        self._coordinated = assignment.algorithm.has_coordinator
+        self._about = About.of(assignment, config.servers)
+        self._checkpoint = self._resumed()
+        self._incarnation = 1 if self._checkpoint is None else self._checkpoint.incarnation + 1
+        self._saving: dict[int, dict[int, dict[str, NDArray[Any]]]] = {}
+        self._trace = Trace(config.about(n, assignment.algorithm.clock_bound)) if config.trace else None
+        self._ledger = Ledger(n, config.servers, notices, self._trace)
+        self._crew = Crew(config, assignment, notices)
+        self._selector = selectors.DefaultSelector()
+        self._gone: set[int] = set()
+        self._restarts: Counter[str] = Counter()
+        self._stopped = False
+        self._unsaved = False  # a checkpoint, which a warning has told of
+        self._finished: float | None = None
+        self._looked = time.monotonic()
+        self._progress = (self._looked, self._ledger.members)
+        self._join_since: float | None = None  # since when a first worker may join; None: one has joined
+
+    def run(self) -> Outcome:
+        """Let the workers work until all have left.
+
+        Returns
+        -------
+        Outcome
+
+        Raises
+        ------
+        WorkerLostError, DeadlineError, ClusterError
+            As configured.
+        DsgdError
+            What the program of a worker raised.
+        """
+        try:
+            check_loopback(self._config.join_deadline)
+            self._start_servers()
+            self._crew.start_workers()
+            self._join_since = time.monotonic()
+            for rank in range(len(self._crew.workers)):
+                self._listen_to("worker", rank)
+            while not self._ended():
+                for key, _ in self._selector.select(_TICK):
+                    self._hear(*key.data)
+                self._check_deadlines()
+                self._show_records()
+            return self.outcome()
+        finally:
+            self._selector.close()
+            self._crew.end()
+
+    def outcome(self) -> Outcome:
+        """Return what there is now."""
+        ledger, tables = self._ledger, {}
+        if self._trace is not None:
+            self._trace.sort()
+        parts = [part for part in ledger.tables if part is not None]
+        if len(parts) == len(ledger.tables):
+            tables = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return Outcome(
+            weights=tables.get("weights", self._start),
+            tables=tables,
+            record=ledger.record(ledger.slowest, time.perf_counter(), tuple(clock for _, clock in ledger.members)),
+            reports=ledger.reports,
+            trace=self._trace,
+        )
+
+    def _ended(self) -> bool:
+        if self._stopped:
+            return True
+        if None in self._ledger.tables:
+            self._finished = None
+            return False
+        now = time.monotonic()
+        self._finished = self._finished or now
+        # One that stands still since it has left is not waited for.
+        if len(self._absent()) < len(self._crew.workers) and now < self._finished + self._config.heartbeat_deadline:
+            return False
+        if not any(child is not None and child.done for child in self._crew.workers):
+            raise WorkerLostError("all workers were lost, so that nobody could go on; see restart_workers")
+        return True
+
+    def _show_records(self) -> None:
+        for record, weights in self._ledger.due(self._absent()):
+            if self._on_clock is not None and not self._stopped:
+                self._stopped = self._on_clock(record, weights)
+
+    def _absent(self) -> set[int]:
+        """Return the ranks that will say no more."""
+        done = {rank for rank, child in enumerate(self._crew.workers) if child is not None and child.done}
+        return done | self._gone | {rank for rank, (status, _) in enumerate(self._ledger.members) if status == "lost"}
+
+    def _listen_to(self, kind: str, number: int) -> None:
+        child = (self._crew.servers if kind == "server" else self._crew.workers)[number]
+        assert child is not None
+        self._selector.register(child.channel, selectors.EVENT_READ, (kind, number, child))
+
+    def _hear(self, kind: str, number: int, child: Child) -> None:
+        """Take what a process says, or that it has ended."""
+        if all(child is not other for other in self._crew.children()):  # it was given up a moment ago
+            return
+        try:
+            messages = child.arrived()
+        except EOFError:
+            self._selector.unregister(child.channel)
+            if not child.done:
+                how = f"{child.name} {child.how_it_ended()}"
+                self._lose_server(how) if kind == "server" else self._lose_worker(number, how)
+            return
+        for message in messages:
+            if message.kind == "error":
+                raise _error_of(child.name, message)
+            if kind == "worker":
+                child.done = message.kind == "done"
+                if message.kind != "ready":
+                    self._ledger.hear_worker(number, message)
+            elif message.kind == "listening":
+                self._crew.listens(number, message.fields["host"], message.fields["port"])
+            elif message.kind == "checkpoint":
+                self._keep(number, message)
+            else:
+                child.done = message.kind == "finished"
+                self._ledger.hear_server(number, message)
+
+    def _check_deadlines(self) -> None:
+        now, config = time.monotonic(), self._config
+        away, self._looked = now - self._looked, now
+        if away > 4 * _TICK:  # in a callback, or the whole machine stood still: that is held against nobody
+            for child in self._crew.children():
+                child.heard = min(child.heard + away, now)
+            self._progress = (self._progress[0] + away, self._progress[1])
+            self._join_since = None if self._join_since is None else self._join_since + away
+        for server in self._crew.servers:
+            if server is not None and not server.done:
+                limit = config.heartbeat_deadline if server.spoke else config.join_deadline
+                if now > server.heard + limit:
+                    self._lose_server(f"{server.name} said nothing for {limit:g} s")
+                    break
+        self._check_joined(now)
+        lost = {rank for rank, (status, _) in enumerate(self._ledger.members) if status == "lost"}
+        for rank in sorted(lost - self._gone):
+            worker = self._crew.workers[rank]
+            # One that was started again may still be on its way; until it joins, its former life counts as lost.
+            limit = config.heartbeat_deadline if worker is None or worker.spoke else config.join_deadline
+            if worker is None or now > worker.heard + limit:
+                self._lose_worker(rank, f"the server has not heard of {self._crew.name(rank)} for too long")
+        if self._ledger.members != self._progress[1]:
+            self._progress = (now, self._ledger.members)
+        if now > self._progress[0] + config.stall_deadline:
+            raise DeadlineError(
+                f"no worker finished a clock for {config.stall_deadline:g} s; they are {self._ledger.members}"
+            )
+
+    def _check_joined(self, now: float) -> None:
+        """Give up where no worker at all has reached the servers in time: it is not the fault of one of them."""
+        if any(status not in ("expected", "lost") for status, _ in self._ledger.members):
+            self._join_since = None
+        if self._join_since is not None and now > self._join_since + self._config.join_deadline:
+            through = "" if self._config.proxy is None else " through the proxy"
+            raise ClusterError(
+                f"no worker has reached the servers{through} within {self._config.join_deadline:g} s; a larger "
+                "join_deadline gives a slow machine more time"
+            )
+
+    def _lose_worker(self, rank: int, how: str) -> None:
+        """Start a worker again, go on without it, or give up, as configured."""
+        config, name = self._config, self._crew.name(rank)
+        if self._restarts[name] < config.restart_workers:
+            self._restarts[name] += 1
+            _LOG.warning("%s; it is started again", how)
+            self._forget(self._crew.workers[rank])
+            self._crew.start_worker(rank)
+            self._listen_to("worker", rank)
+        elif config.on_lost == "fail" or (self._coordinated and rank == 0):
+            raise WorkerLostError(how, worker=rank)
+        else:
+            self._gone.add(rank)
+            if len(self._gone) == len(self._crew.workers):  # no deadline is needed to know that nothing comes any more
+                raise WorkerLostError(f"all workers were lost, the last one as {how}; see restart_workers")
+            message = f"{how}; the others go on without its rows"
+            warn(message)
+
+    def _lose_server(self, how: str) -> None:
+        """Start all shards again from one checkpoint, or give up."""
+        if self._restarts["server"] >= self._config.restart_servers:
+            raise ClusterError(f"{how}, and restart_servers={self._config.restart_servers} does not allow another")
+        self._restarts["server"] += 1
+        clock = 0 if self._checkpoint is None else self._checkpoint.clock
+        _LOG.warning("%s; the run goes on from clock %d", how, clock)
+        for child in self._crew.servers:
+            self._forget(child)
+        self._incarnation += 1
+        self._saving.clear()
+        if self._join_since is not None:  # nobody could join those that are gone
+            self._join_since = time.monotonic()
+        self._ledger.restart()
+        self._start_servers()
+        for rank, child in enumerate(self._crew.workers):
+            if child is not None and child.done:  # it has left a server that does not know that any longer
+                self._forget(child)
+                self._crew.start_worker(rank)
+                self._listen_to("worker", rank)
+
+    def _start_servers(self) -> None:
+        self._crew.start_servers(self._checkpoint, self._incarnation)
+        for shard in range(len(self._crew.servers)):
+            self._listen_to("server", shard)
+
+    def _forget(self, child: Child | None) -> None:
+        """Listen to a process no longer."""
+        if child is not None and child.channel in self._selector.get_map():
+            self._selector.unregister(child.channel)
+
+    def _keep(self, shard: int, message: ChannelMessage) -> None:
+        """Keep a checkpoint once all shards have taken it at the same clock."""
+        clock = message.fields["clock"]
+        parts = self._saving.setdefault(clock, {})
+        parts[shard] = message.arrays
+        if len(parts) < len(self._crew.servers):
+            return
+        self._checkpoint = Checkpoint(
+            clock=clock, incarnation=self._incarnation, shards=[parts[index] for index in range(len(parts))]
+        )
+        for old in [old for old in self._saving if old <= clock]:
+            del self._saving[old]
+        if self._config.checkpoint is not None:
+            self._save(self._checkpoint, self._config.checkpoint)
+
+    def _save(self, checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint; a run does not end because a copy of it cannot be kept."""
+        try:
+            checkpoint.save(path, self._about)
+        except OSError as error:
+            reason = error.strerror or error
+            if not self._unsaved:
+                warn(
+                    f"the checkpoint of clock {checkpoint.clock} cannot be written to {os.fspath(path)}: {reason}; the "
+                    "run goes on, and tries again at every later one",
+                )
+            self._unsaved = True
+            _LOG.info("checkpoint of clock %d not written: %s", checkpoint.clock, reason)
+
+    def _resumed(self) -> Checkpoint | None:
+        if self._config.resume is None:
+            return None
+        checkpoint, about = Checkpoint.load(self._config.resume)
+        check_same(about, self._about, self._config.resume)
+        return checkpoint.with_everybody()
+
+
+def _error_of(name: str, message: ChannelMessage) -> DsgdError:
+    """Return the error that a process has ended with: its own where it is one of dsgd."""
+    told = message.fields
+    _LOG.error("%s failed:\n%s", name, told["traceback"])
+    kind = getattr(dsgd.errors, told["error"], None)
+    if isinstance(kind, type) and issubclass(kind, DsgdError):
+        error = kind(told["message"])
+    else:
+        error = ClusterError(f"{name}: {told['error']}: {told['message']}")
+    error.add_note(f"in {name}:\n{told['traceback']}")
+    return error

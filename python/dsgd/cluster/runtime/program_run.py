@@ -1,0 +1,293 @@
+"""One life of a worker program: its commands become calls of the client state machines, their answers its own.
+
+No I/O and no clock: a driver gives `now`, moves the clients' frames, and says when answers have come. The simulator and
+the TCP worker run programs through this same class.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd import _core
+from dsgd._common.checks import shown
+from dsgd.cluster.program.commands import (
+    AllReduce,
+    Clock,
+    Clocks,
+    Command,
+    Message,
+    Poll,
+    Program,
+    Pull,
+    Push,
+    Receive,
+    Report,
+    Send,
+    Signal,
+    Signals,
+    Ticket,
+    Wait,
+)
+from dsgd.cluster.program.task import WorkerTask
+from dsgd.errors import AuthenticationError, ConfigError, DeadlineError, DsgdError, ProtocolError, WorkerLostError
+
+__all__ = ["Observer", "ProgramRun", "Status", "failure"]
+
+Observer = Callable[[Command, Any], None]
+
+
+_ERRORS: dict[str, type[DsgdError]] = {
+    "authentication": AuthenticationError,
+    "config": ConfigError,
+    "deadline": DeadlineError,
+    "worker_lost": WorkerLostError,
+}
+
+
+def failure(answer: _core.Answer, where: str) -> DsgdError:
+    """Return the error that a client's answer ``failed`` stands for."""
+    return _ERRORS.get(answer.name, ProtocolError)(f"{where}: {answer.message}")
+
+
+class Status(enum.Enum):
+    """Why a program stopped running.
+
+    WORKED: it has computed something and goes on when that is done. WAITING: for an answer, or until `wake_at`. ENDED:
+    it has returned.
+    """
+
+    WORKED = 1
+    WAITING = 2
+    ENDED = 3
+
+
+class ProgramRun:
+    """A program, run as far as its answers go.
+
+    Parameters
+    ----------
+    program : generator
+    task : WorkerTask
+    clients : mapping of str to _core.Client
+        One a group that the worker is a member of; all have joined.
+    send : callable
+        Carries a letter to its peer.
+    observer : callable, optional
+        Sees every command with its answer, in the order of the program.
+    slots : int, optional
+        Of the mailboxes; see `dsgd.algorithms.distributed.Mailbox`.
+    on_full : {"overwrite", "sum"}
+        With ``"sum"`` the driver must call `way_is_free` when the frames that it was given for a peer have left.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        task: WorkerTask,
+        clients: Mapping[str, _core.Client | _core.TcpClient],
+        send: Callable[[Send], None],
+        observer: Observer | None = None,
+        *,
+        slots: int | None = None,
+        on_full: str = "overwrite",
+    ) -> None:
+        self.command: Command | None = None
+        self.wake_at = math.inf
+        self.pull_delays: Counter[int] = Counter()
+        self._program = program
+        self._task = task
+        self._clients = clients
+        self._send = send
+        self._observer = observer
+        self._answer: Any = None
+        self._calls = task.kernels.work.calls
+        self._request: tuple[str, int] | None = None
+        self._ready: dict[tuple[str, int], Any] = {}
+        self._pulls: dict[tuple[str, int], int] = {}
+        self._signals: dict[tuple[str, str], Signals] = {}
+        self._mailboxes = {group: _core.Mailbox(slots=slots or 0, on_full=on_full) for group in clients}
+        # What waits for its way, by group, each slot that of one peer; and whom letters are on their way to.
+        adds_up = on_full == "sum"
+        self._outboxes = {group: _core.Mailbox(slots=2**31, on_full="sum") for group in clients if adds_up}
+        self._on_the_way: set[tuple[str, int]] = set()
+
+    def run(self, now: float) -> Status:
+        """Go on until there is work to be waited for, no answer, or the end."""
+        while True:
+            if self.command is None:
+                try:
+                    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the records are looked at
+                        self.command = self._program.send(self._answer)
+                except StopIteration:
+                    self._empty_outboxes()
+                    return Status.ENDED
+                calls = self._task.kernels.work.calls
+                if calls != self._calls:
+                    self._calls = calls
+                    return Status.WORKED
+            if not self._issue(now, self.command):
+                return Status.WAITING
+            if self._observer is not None:
+                self._observer(self.command, self._answer)
+            self.command = None
+
+    def take(self, group: str, answer: _core.Answer) -> int | None:
+        """Keep an answer of a client until the program asks for it; return the clock that a pull was asked at."""
+        kind = answer.kind
+        if kind == "pull":
+            key = (group, answer.request)
+            clock = self._pulls.pop(key)
+            self.pull_delays[max(clock - answer.slowest, 0)] += 1
+            self._ready[key] = answer.values
+            return clock
+        if kind == "clock":
+            self._ready[group, answer.request] = Clocks(answer.clock, answer.slowest, answer.fastest)
+        elif kind == "all_reduce":
+            self._ready[group, answer.request] = answer.values
+        elif kind == "signal":
+            self._signals[group, answer.name] = Signals(answer.count, answer.worker, answer.clock)
+        elif kind == "letter" and answer.values is not None:
+            self._mailboxes[group].put(answer.worker, answer.values, answer.keys, answer.name, answer.count)
+        return None
+
+    def way_is_free(self, group: str, peer: int) -> None:
+        """Send what was added up for a peer while earlier letters left."""
+        self._on_the_way.discard((group, peer))
+        for _, values, keys, name, _ in self._outboxes[group].take(peer):
+            self._dispatch(group, peer, values, keys, name)
+
+    def close(self) -> None:
+        """End the program where it stands."""
+        self._program.close()
+
+    def _empty_outboxes(self) -> None:
+        for group, outbox in self._outboxes.items():
+            for peer, values, keys, name, _ in outbox.drain():
+                self._dispatch(group, peer, values, keys, name)
+
+    def _issue(self, now: float, command: Command) -> bool:
+        """Give a command to its client, once; return whether there is an answer."""
+        handler = self._HANDLERS.get(type(command))
+        if handler is None:
+            raise ConfigError(
+                f"a worker program yielded {shown(command)}, which is no command of dsgd.cluster.program.commands"
+            )
+        return handler(self, now, command)
+
+    def _client(self, command: Any) -> _core.Client | _core.TcpClient:
+        try:
+            return self._clients[command.group]
+        except KeyError:
+            groups = ", ".join(sorted(self._clients))
+            raise ConfigError(
+                f"worker {self._task.rank} is not in group {command.group!r}; it is in: {groups}"
+            ) from None
+
+    def _await(self, group: str, request: int) -> bool:
+        """Whether the request has been answered; the program waits for it otherwise."""
+        key = (group, request)
+        if key not in self._ready:
+            self._request = key
+            return False
+        self._answer = self._ready.pop(key)
+        self._request = None
+        return True
+
+    def _pull(self, now: float, command: Pull) -> bool:
+        if self._request is not None:
+            return self._await(*self._request)
+        request = self._client(command).pull(now, command.clock, command.table, command.keys)
+        self._pulls[command.group, request] = command.clock
+        if command.ahead:
+            self._answer = Ticket(request, command.group)
+            return True
+        return self._await(command.group, request)
+
+    def _wait(self, now: float, command: Wait) -> bool:  # noqa: ARG002
+        key = (command.ticket.group, command.ticket.number)
+        if key not in self._pulls and key not in self._ready:
+            raise ConfigError(f"{command.ticket} was waited for before, or given in an earlier life of the worker")
+        return self._await(*key)
+
+    def _push(self, now: float, command: Push) -> bool:
+        self._client(command).push(now, command.table, command.delta, command.keys, command.weight)
+        self._answer = None
+        return True
+
+    def _clock(self, now: float, command: Clock) -> bool:
+        if self._request is not None:
+            return self._await(*self._request)
+        return self._await(command.group, self._client(command).clock(now, self._task.saved_state()))
+
+    def _all_reduce(self, now: float, command: AllReduce) -> bool:
+        if self._request is not None:
+            return self._await(*self._request)
+        client = self._client(command)
+        value = np.ascontiguousarray(command.value)
+        request = client.all_reduce(now, value.reshape(-1), mean=command.mean, weight=command.weight)
+        return self._await(command.group, request)
+
+    def _letter(self, now: float, command: Send) -> bool:  # noqa: ARG002
+        self._client(command)
+        group, peer = command.group, command.peer
+        members = self._task.groups[group]
+        if not 0 <= peer < len(members):
+            raise ConfigError(f"worker {self._task.rank} sends to rank {peer} of {len(members)} in group {group!r}")
+        if (group, peer) in self._on_the_way:
+            self._outboxes[group].put(peer, command.value, command.keys, command.name)
+        else:
+            self._dispatch(group, peer, command.value, command.keys, command.name)
+        self._answer = None
+        return True
+
+    def _dispatch(self, group: str, peer: int, values: NDArray[Any], keys: NDArray[Any] | None, name: str) -> None:
+        if group in self._outboxes:
+            self._on_the_way.add((group, peer))
+        self._send(Send(peer, values, keys, name, group=group))
+
+    def _receive(self, now: float, command: Receive) -> bool:
+        self._client(command)
+        mailbox = self._mailboxes[command.group]
+        if not mailbox.empty or not command.wait or now >= self.wake_at:
+            self._answer = [Message(*letter) for letter in mailbox.drain()]
+            self.wake_at = math.inf
+            return True
+        if command.deadline is not None and self.wake_at == math.inf:
+            self.wake_at = now + command.deadline
+        return False
+
+    def _signal(self, now: float, command: Signal) -> bool:
+        self._client(command).signal(now, command.name)
+        self._answer = None
+        return True
+
+    def _poll(self, now: float, command: Poll) -> bool:  # noqa: ARG002
+        self._client(command)
+        self._answer = self._signals.get((command.group, command.name), Signals())
+        return True
+
+    def _report(self, now: float, command: Report) -> bool:
+        self._client(command).report(now, json.dumps(command.metrics).encode())
+        self._answer = None
+        return True
+
+    _HANDLERS: dict[type, Callable[[ProgramRun, float, Any], bool]] = {  # noqa: RUF012
+        Pull: _pull,
+        Wait: _wait,
+        Push: _push,
+        Clock: _clock,
+        AllReduce: _all_reduce,
+        Send: _letter,
+        Receive: _receive,
+        Signal: _signal,
+        Poll: _poll,
+        Report: _report,
+    }

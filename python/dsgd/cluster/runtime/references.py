@@ -1,0 +1,59 @@
+"""Configuration objects as JSON can hold them: a name and options, nothing that could run."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from dsgd._common.checks import shown
+from dsgd.errors import ConfigError
+
+__all__ = ["described", "restored"]
+
+
+def described(value: Any, registry: Mapping[str, type[Any]]) -> dict[str, Any]:
+    """Return the name of a configuration's class, and its options.
+
+    Parameters
+    ----------
+    value : dataclass
+    registry : mapping of str to type
+        The classes that go by their name; another one goes by its module, from which another process must be able to
+        import it.
+
+    Raises
+    ------
+    ConfigError
+        For a class that another process cannot import, or an option that JSON cannot hold.
+    """
+    kind = type(value)
+    name = kind.name if registry.get(getattr(kind, "name", "")) is kind else f"{kind.__module__}:{kind.__qualname__}"
+    if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
+        raise ConfigError(
+            f"{kind.__qualname__} is defined in a script or a function, where worker processes cannot import it: move "
+            "the class to the top of a module of its own"
+        )
+    options = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    try:
+        json.dumps(options)
+    except TypeError as error:
+        raise ConfigError(f"worker processes cannot be told {shown(value)}: {error}") from error
+    return {"name": name, "options": options}
+
+
+def restored(description: Mapping[str, Any], registry: Mapping[str, type[Any]], base: type[Any]) -> Any:
+    """Return the object of `described`; `ConfigError` for what is no `base`."""
+    name, options = description["name"], description["options"]
+    kind = registry.get(name)
+    if kind is None:
+        module, _, path = name.partition(":")
+        found: Any = importlib.import_module(module)
+        for part in path.split("."):
+            found = getattr(found, part)
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise ConfigError(f"{name} is no {base.__name__}")
+        kind = found
+    return kind(**options)

@@ -1,0 +1,255 @@
+"""One run of a distributed algorithm in virtual time."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd.cluster.program.commands import EVERYONE, Command, Program
+from dsgd.cluster.program.task import WorkerTask
+from dsgd.cluster.runtime.program_run import Observer
+from dsgd.cluster.runtime.replay import start_of_life, summary_of
+from dsgd.cluster.runtime.run_spec import ClusterRecord, OnClock, Outcome, RunSpec
+from dsgd.cluster.runtime.trace import Trace
+from dsgd.cluster.simulation.config import Simulation
+from dsgd.cluster.simulation.events import EventQueue
+from dsgd.cluster.simulation.failures import SERVER, Crash, FailurePlan
+from dsgd.cluster.simulation.links import Links
+from dsgd.cluster.simulation.machine import Group, WorkerEnd
+from dsgd.cluster.simulation.nodes import SpeedProfile
+from dsgd.cluster.simulation.server import SimulatedServer
+from dsgd.cluster.simulation.worker import SimulatedWorker
+from dsgd.errors import DeadlineError
+
+__all__ = ["SimulatedRun"]
+
+
+class SimulatedRun:
+    """A cluster in virtual time, from the first connection to the last worker that leaves.
+
+    Parameters
+    ----------
+    config : Simulation
+    assignment : RunSpec
+    on_clock : callable, optional
+        Called with the state of the cluster and the weights of the server when the slowest worker has finished one of
+        `notices`; the virtual clock stands still meanwhile. One that returns True ends the run.
+    notices : sequence of int
+        Clocks, rising.
+    """
+
+    def __init__(
+        self, config: Simulation, assignment: RunSpec, on_clock: OnClock | None = None, notices: Sequence[int] = ()
+    ) -> None:
+        self.config = config
+        self.start = assignment.start
+        self.staleness = assignment.algorithm.clock_bound
+        self.mailbox = assignment.algorithm.mailbox
+        self.queue = EventQueue()
+        self.trace = Trace(config.about(self.staleness)) if config.trace else None
+        self.last_progress = 0.0
+        self._assignment = assignment
+        self._on_clock = on_clock
+        self._notices = deque(notices)
+        self._stopped = False
+        self._delays: Counter[int] = Counter()
+        self._reports: list[tuple[int, float, bytes]] = []
+        plan = FailurePlan(config.failures, config.nodes, config.seed)
+        # Sub-groups have their servers where the first shard is.
+        self.network = Links(
+            self.queue,
+            [
+                *config.of_nodes("bandwidth"),
+                *[config.server_bandwidth or max(config.of_nodes("bandwidth"))] * config.servers,
+            ],
+            [
+                *(value / 2 for value in config.of_nodes("latency")),
+                *[min(config.of_nodes("latency")) / 2] * config.servers,
+            ],
+            config.jitter,
+            plan,
+            config.seed,
+            self.trace,
+            config.nodes,
+        )
+        self._profiles = [SpeedProfile(speed, plan.stops.get(i, ())) for i, speed in enumerate(config.node_speeds())]
+        server_profile = SpeedProfile(1.0, plan.stops.get(SERVER, ()))
+        self._groups = self._make_groups()
+        self._servers: list[list[SimulatedServer]] = []  # of every group
+        for group in self._groups:
+            shards = range(self.shards_of(group))
+            own = [SimulatedServer(self, group, shard, config.nodes + shard, server_profile) for shard in shards]
+            group.servers = own
+            self._servers.append(own)
+        self.workers = [
+            SimulatedWorker(self, node, self._profiles[node], assignment.kernels(node)) for node in range(config.nodes)
+        ]
+        self._remaining = config.nodes
+        self._down_until: dict[int, float] = {}  # of the processes that have crashed
+        for crash in plan.crashes:
+            self.queue.at(crash.at, self._crash, crash)
+        if self.trace is not None:
+            for node, stops in sorted(plan.stops.items()):
+                for begin, end in stops:
+                    self.trace.down(node, begin, end)
+
+    def run(self) -> Outcome:
+        """Let the workers work until all have left.
+
+        Returns
+        -------
+        Outcome
+
+        Raises
+        ------
+        WorkerLostError, DeadlineError, ProtocolError
+            As the client of a worker says; `DeadlineError` also where no program goes on for `stall_deadline` seconds.
+        """
+        for worker in self.workers:
+            worker.start()
+        ended = self.queue.run(self._ended, self.config.max_seconds)
+        if not ended:
+            waiting = [worker.node for worker in self.workers if not worker.done]
+            raise DeadlineError(f"the workers {waiting} have not ended after {self.queue.now:.6g} virtual seconds")
+        servers = self._servers[0]
+        if any(server.core is None for server in servers):
+            raise DeadlineError("the server crashed for good before the run had ended; give its Crash a restart_after")
+        return self.outcome()
+
+    def outcome(self) -> Outcome:
+        """Return what there is now."""
+        tables = {spec.name: self._table(spec.name) for spec in self._groups[0].tables}
+        self._collect_reports()
+        return Outcome(
+            weights=tables.get("weights", self.start),
+            tables=tables,
+            record=self.record(),
+            reports=self._reports,
+            trace=self.trace,
+        )
+
+    def record(self) -> ClusterRecord:
+        """Return the state of the cluster now."""
+        n = self.config.nodes
+        core = self._servers[0][0].core
+        delays = self._delays + sum((worker.pull_delays() for worker in self.workers), Counter())
+        return ClusterRecord(
+            clock=0 if core is None else core.slowest,
+            virtual_seconds=self.queue.now,
+            clocks=tuple(worker.clock for worker in self.workers),
+            waiting=tuple(worker.waited for worker in self.workers),
+            staleness=tuple(delays[delay] for delay in range(max(delays, default=-1) + 1)),
+            bytes_sent=tuple(self.network.sent[:n]),
+            bytes_received=tuple(self.network.received[:n]),
+            samples=sum(worker.kernels.work.samples for worker in self.workers),
+        )
+
+    def shards_of(self, group: Group) -> int:
+        """Return how many shards the servers of a group have."""
+        return self.config.servers if group.name == EVERYONE else 1
+
+    def groups_of(self, node: int) -> dict[str, Group]:
+        """Return the groups that a node is a member of, that of all first."""
+        return {group.name: group for group in self._groups if node in group.members}
+
+    def task(self, worker: WorkerEnd, start_clock: int, saved: bytes, now: Callable[[], float]) -> WorkerTask:
+        """Return the task of a worker's life."""
+        return self._assignment.task(
+            worker.kernels,
+            worker.node,
+            start_clock=start_clock,
+            saved=saved,
+            now=now,
+            chunk_rows=self.config.chunk_rows,
+            groups={group.name: group.members for group in self.groups_of(worker.node).values()},
+        )
+
+    def program(self, node: int, task: WorkerTask) -> Program:
+        """Return the program of a node's life."""
+        if self.trace is not None and self.config.record_answers:
+            self.trace.answers.setdefault(node, []).append(start_of_life(task.start_clock, task.saved))
+        return self._assignment.program(task)
+
+    def observer(self, node: int) -> Observer | None:
+        """Return what keeps the answers of a node, where the trace is to be replayed."""
+        if self.trace is None or not self.config.record_answers:
+            return None
+        answers = self.trace.answers.setdefault(node, [])
+
+        def observe(command: Command, answer: Any) -> None:
+            answers.append(summary_of(command, answer))
+
+        return observe
+
+    def keep_delays(self, delays: Counter[int]) -> None:
+        """Add what a program that has ended observed."""
+        self._delays += delays
+
+    def worker_done(self) -> None:
+        """Count a worker that has left, or crashed for good."""
+        self._remaining -= 1
+
+    def notice_clock(self, slowest: int) -> None:
+        """Show the weights where the slowest worker has come far enough."""
+        if not self._notices or slowest < self._notices[0]:
+            return
+        while self._notices and self._notices[0] <= slowest:
+            self._notices.popleft()
+        self._collect_reports()
+        if self._on_clock is not None and self._on_clock(self.record(), self._table("weights")):
+            self._stopped = True
+
+    def _ended(self) -> bool:
+        if self.queue.now > self.last_progress + self.config.stall_deadline:
+            waiting = {worker.node: worker.waits_for() for worker in self.workers if not worker.done}
+            raise DeadlineError(
+                f"no program went on for {self.config.stall_deadline:g} virtual seconds; workers wait for {waiting}"
+            )
+        return self._remaining == 0 or self._stopped
+
+    def _table(self, name: str) -> NDArray[Any]:
+        parts = [server.core.snapshot(name) for server in self._servers[0] if server.core is not None]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _collect_reports(self) -> None:
+        core = self._servers[0][0].core
+        if core is not None:
+            self._reports += [(report.worker, report.time, report.metrics) for report in core.take_reports()]
+
+    def _make_groups(self) -> list[Group]:
+        everyone = (EVERYONE, tuple(range(self.config.nodes)))
+        named = [(name, tuple(members)) for name, parts in self.config.groups.items() for members in parts]
+        specs = self._assignment.table_specs()
+        return [Group(name, members, specs) for name, members in [everyone, *named]]
+
+    def _crash(self, crash: Crash) -> None:
+        now = self.queue.now
+        until = math.inf if crash.restart_after is None else now + crash.restart_after
+        if self.trace is not None:
+            self.trace.down(crash.node, now, until)
+        self._down_until[crash.node] = max(until, self._down_until.get(crash.node, until))
+        if crash.node == SERVER:
+            for server in itertools.chain(*self._servers):
+                if server.core is not None:
+                    server.crash()
+        elif not (worker := self.workers[crash.node]).done and (worker.up or until == math.inf):
+            worker.crash(for_good=until == math.inf)
+        if until < math.inf:
+            self.queue.at(until, self._start_again, crash.node)
+
+    def _start_again(self, node: int) -> None:
+        """End the time that a process is down, unless another crash has made it longer."""
+        if self.queue.now < self._down_until[node]:
+            return
+        if node == SERVER:
+            for server in itertools.chain(*self._servers):
+                if server.core is None:
+                    server.restart()
+        elif not (worker := self.workers[node]).done and not worker.up:
+            worker.start()

@@ -1,0 +1,257 @@
+"""The loop over epochs: what happens between an algorithm and its history."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import math
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd._common.warn import warn
+from dsgd.algorithms import Algorithm
+from dsgd.callbacks import Callback
+from dsgd.errors import DivergedError
+from dsgd.fitting.divergence import Watch, warn_if_useless
+from dsgd.fitting.stopping import STANDSTILLS, StoppingRule
+from dsgd.models.trained import Model
+from dsgd.problems.task import EpochEnd, LocalTask
+from dsgd.results.history import History, Record
+from dsgd.results.progress import ProgressReport
+from dsgd.results.result import Evaluation
+
+__all__ = ["take_over_cuts", "train"]
+
+_LOG = logging.getLogger("dsgd")
+
+# Ten cuts make the step a million times smaller.
+_STEP_CUT, _MAX_CUTS = 0.25, 10
+
+
+def train(
+    algorithm: Algorithm,
+    tasks: Sequence[LocalTask],
+    model: Model,
+    evaluation: Evaluation | None,
+    stopping: StoppingRule,
+    evaluate_every: int,
+    callbacks: Sequence[Callback],
+    progress: bool,
+    begin: float,
+    *,
+    keep_interrupted: bool = True,
+) -> tuple[History, str]:
+    """Train the binary problems of a model, or its regression, epoch by epoch and in step.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+    tasks : sequence of LocalTask
+        One a row of ``model.weights``, which they train from their `start_epoch` on.
+    model : Model
+    evaluation : Evaluation or None
+    stopping : StoppingRule
+    evaluate_every : int
+        Epochs between evaluations; 0: none.
+    callbacks : sequence of Callback
+    progress : bool
+    begin : float
+        The clock (`time.perf_counter`) when the work began, such as a search for the step size.
+    keep_interrupted : bool
+        Whether Ctrl-C ends the fit with the epochs that are finished, rather than the program.
+
+    Returns
+    -------
+    history : History
+        The weights are those of its last record, with early stopping those of the best score.
+    stop_reason : str
+        ``"max_epochs"``, ``"interrupted"`` (Ctrl-C), ``"callback"``, or the rule of `stopping`.
+
+    Raises
+    ------
+    DivergedError
+        If weights or objective are not finite, or explode, after every cut of the step.
+    KeyboardInterrupt
+        If no epoch was finished.
+    """
+    history = History()
+    reason: str | None = None
+    recorded = model.weights.copy()
+    best: NDArray[Any] | None = None
+    since = 0
+    with ProgressReport(tasks[0].max_epochs) if progress else contextlib.nullcontext() as report:
+        try:
+            for record in _records(algorithm, tasks, model, evaluation, evaluate_every, recorded, begin):
+                history.append(record)
+                np.copyto(recorded, model.weights)
+                if stopping.is_best(history):
+                    best = recorded.copy()
+                if report is not None:
+                    report.show(record)
+                reason = stopping.reason(history, time.perf_counter() - begin, since)
+                if reason in STANDSTILLS and _go_on_smaller(tasks):
+                    reason, since = None, len(history)
+                stop = [callback(record, model) for callback in callbacks]  # all of them, also when one stops
+                if reason is None and any(stop):
+                    reason = "callback"
+                if reason is not None:
+                    break
+        except KeyboardInterrupt:
+            if not history or not keep_interrupted:
+                raise
+            reason = "interrupted"
+            warn(
+                f"interrupted after {len(history)} of {tasks[0].max_epochs} epochs; the model so far is returned",
+            )
+    np.copyto(model.weights, recorded if best is None else best)
+    # The others were watched.
+    if best is None and history and (algorithm.capabilities.dual or tasks[0].cuts > _MAX_CUTS):
+        warn_if_useless(tasks, history[-1].objective)
+    return history, reason or "max_epochs"
+
+
+def _records(
+    algorithm: Algorithm,
+    tasks: Sequence[LocalTask],
+    model: Model,
+    evaluation: Evaluation | None,
+    evaluate_every: int,
+    recorded: NDArray[Any],
+    begin: float,
+) -> Iterator[Record]:
+    """Train, and describe every epoch; the clock stands still while objective and score are evaluated.
+
+    An epoch that diverges is taken back to the weights `recorded` and begun anew with a smaller step.
+    """
+    max_epochs = tasks[0].max_epochs
+    epoch, seconds = tasks[0].start_epoch, time.perf_counter() - begin
+    watch = Watch(tasks)
+    if algorithm.capabilities.dual or tasks[0].cuts > _MAX_CUTS:
+        watch.give_up()  # a dual method ascends however bad its primal weights are
+    diverged = True
+    while diverged:
+        diverged = False
+        for task in tasks:
+            task.start_epoch = epoch
+        start = time.perf_counter()
+        epochs = _in_turn(algorithm, tasks)
+        while (ends := _next_epoch(epochs)) is not None:
+            for task in tasks:
+                if not algorithm.regularises_unseen(task.problem):
+                    task.shrink_unseen(epoch, algorithm.batch_rows)
+            seconds += time.perf_counter() - start
+            evaluate = evaluate_every > 0 and ((epoch + 1) % evaluate_every == 0 or epoch + 1 == max_epochs)
+            loss, objective = _losses(tasks, ends) if evaluate or _summed(ends) else (None, None)
+            # A mean over the epoch may be infinite although its end is well: the watch looks.
+            lost = evaluate and not _summed(ends) and objective is not None and not math.isfinite(objective)
+            diverged = not np.isfinite(model.weights).all() or watch.exploded(objective, recorded) or lost
+            if diverged:
+                np.copyto(model.weights, recorded)
+                _cut_step(algorithm, tasks, epoch, ends[0].step_size, watch)
+                break
+            epoch += 1
+            yield Record(
+                epoch=epoch,
+                effective_passes=ends[0].effective_passes,
+                seconds=seconds,
+                step_size=ends[0].step_size,
+                objective=objective if evaluate else None,
+                loss=loss if evaluate else None,
+                score=evaluation.score(model) if evaluate and evaluation is not None else None,
+                gap=_gap(ends),
+                delay=ends[0].delay,
+            )
+            start = time.perf_counter()
+
+
+def _in_turn(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> Iterator[list[EpochEnd]]:
+    """Train all problems epoch by epoch, one after the other in each."""
+    runs = [algorithm.epochs(task) for task in tasks]
+    while True:
+        ends: list[EpochEnd] = []
+        for task, run in zip(tasks, runs, strict=True):
+            task.turn()
+            ends.extend(itertools.islice(run, 1))
+        if not ends:
+            return
+        yield ends
+
+
+def _next_epoch(epochs: Iterator[list[EpochEnd]]) -> list[EpochEnd] | None:
+    """Train for an epoch, None after the last; numbers may overflow in it, as it is looked at when it has ended."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return next(epochs, None)
+
+
+def _gap(ends: Sequence[EpochEnd]) -> float | None:
+    """Return the greatest relative duality gap, if that of every problem is known."""
+    gaps = [end.gap for end in ends if end.gap is not None]
+    return max(gaps) if len(gaps) == len(ends) else None
+
+
+def _summed(ends: Sequence[EpochEnd]) -> bool:
+    """Whether the losses of an epoch are known anyhow."""
+    return all(end.loss is not None for end in ends)
+
+
+def _losses(tasks: Sequence[LocalTask], ends: Sequence[EpochEnd]) -> tuple[float, float]:
+    """Return mean loss and objective of the problems, from the losses of an epoch where the algorithm summed them."""
+    losses = [task.mean_loss() if end.loss is None else end.loss for task, end in zip(tasks, ends, strict=True)]
+    loss = sum(losses) / len(tasks)
+    return loss, loss + sum(task.penalty() for task in tasks) / len(tasks)
+
+
+def _go_on_smaller(tasks: Sequence[LocalTask]) -> bool:
+    """Make the step smaller where the schedule has that answer to a standstill; return whether it has."""
+    steps = [task.schedule.after_standstill(task.step_size) for task in tasks]
+    for task, step in zip(tasks, steps, strict=True):
+        task.step_size = task.step_size if step is None else step
+    return any(step is not None for step in steps)
+
+
+def take_over_cuts(tasks: Sequence[LocalTask], cuts: int) -> None:
+    """Begin with the step that earlier epochs, of another call, were cut to."""
+    for task in tasks:
+        task.cuts = cuts
+        task.step_size *= _STEP_CUT**cuts if cuts <= _MAX_CUTS else 1.0
+
+
+def _cut_step(algorithm: Algorithm, tasks: Sequence[LocalTask], epoch: int, step_size: float, watch: Watch) -> None:
+    """Make the step smaller, and warn if somebody chose it; or give up, the watch or the fit."""
+    cuts, loss = tasks[0].cuts + 1, tasks[0].problem.loss
+    what = f"epoch {epoch + 1} diverged with step size {step_size:g}"
+    if algorithm.capabilities.dual and not algorithm.capabilities.stochastic:
+        raise DivergedError(
+            f"epoch {epoch + 1} of algo {algorithm.name!r} ended at weights, or an objective, that "
+            "are not finite: scale the data, or take a larger alpha"
+        )
+    for task in tasks:
+        task.cuts = cuts
+        task.average = None  # it begins anew
+    if cuts == _MAX_CUTS + 1 and tasks[0].rule_of_thumb and not loss.steep:
+        # The slope of such a loss is bounded: large weights are a matter of scale, and scikit-learn goes on as well.
+        for task in tasks:
+            task.step_size *= _STEP_CUT**-_MAX_CUTS
+        watch.give_up()
+        _LOG.info("%s, after %d cuts of the step; the schedule is kept as it is", what, _MAX_CUTS)
+        return
+    if cuts > _MAX_CUTS:
+        raise DivergedError(
+            f"{what}, after {_MAX_CUTS} cuts of the step: weights or objective are not finite or explode; "
+            "use a smaller step_size or scale the data"
+        )
+    for task in tasks:
+        task.step_size *= _STEP_CUT
+    message = (
+        f"{what}; taken back and begun anew with {step_size * _STEP_CUT:g}: a smaller step_size, or scaled data, would "
+        "save the time"
+    )
+    if tasks[0].rule_of_thumb:
+        _LOG.info("%s", message)
+    else:
+        warn(message)

@@ -1,0 +1,261 @@
+"""What a fit is asked for, checked: the one road from data that is ready to the tasks of an algorithm.
+
+`dsgd.fit` and the estimators differ in the names of what they take; from here on they are the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd import _core
+from dsgd._common.checks import check_choice, check_real
+from dsgd._common.threads import resolve_threads
+from dsgd.algorithms import Algorithm, DistributedAlgorithm, Facts, on_clusters, on_one_machine
+from dsgd.data.inputs import real_dtype
+from dsgd.data.scale import Scale
+from dsgd.errors import ConfigError
+from dsgd.fitting.step_search import choose_steps
+from dsgd.fitting.targets import OneVsAll
+from dsgd.losses import Loss
+from dsgd.problems.problem import Problem, on_target
+from dsgd.problems.task import LocalTask
+from dsgd.schedules import Schedule
+
+__all__ = ["FitSpec", "penalty_strengths", "threads_of"]
+
+_LOG = logging.getLogger("dsgd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSpec:
+    """Everything of a fit but its data.
+
+    Attributes
+    ----------
+    algorithm : Algorithm
+    loss : Loss
+    alphas : tuple of two floats
+        Strengths of ||w||_1 and of ||w||^2 / 2.
+    fit_intercept : bool
+    schedule : Schedule
+    step_size : float or None
+        None: the schedule's, or one found by trials.
+    n_threads : int
+    seed : int or None
+        None: from the system.
+    max_epochs : int
+    start_epoch, offset : int
+        Where a run goes on; see `LocalTask`.
+    sum_loss : bool
+        Whether the losses of an epoch's samples are as good as the objective at its end, which costs more.
+    gap_tol : float or None
+        The relative duality gap at which to stop.
+    named_schedule : bool
+        Whether somebody chose the schedule.
+
+    Raises
+    ------
+    ConfigError
+        For a schedule that does not go with the penalty, the loss or the algorithm, or an algorithm that does not go
+        with the others.
+    """
+
+    algorithm: Algorithm
+    loss: Loss
+    alphas: tuple[float, float]
+    fit_intercept: bool
+    schedule: Schedule
+    step_size: float | None
+    n_threads: int
+    seed: int | None
+    max_epochs: int
+    start_epoch: int = 0
+    offset: int = 0
+    sum_loss: bool = False
+    gap_tol: float | None = None
+    named_schedule: bool = False
+
+    def __post_init__(self) -> None:
+        if self.loss.model not in self.algorithm.capabilities.models:
+            raise ConfigError(
+                f"algo {self.algorithm.name!r} does not train loss {self.loss.name!r}; "
+                f"{_trainers(self.algorithm, self.loss.model)}"
+            )
+        self._check_penalty(self.alphas)
+        name, dual = self.algorithm.name, self.algorithm.capabilities.dual
+        if self.gap_tol is not None and not dual:
+            raise ConfigError(
+                f"gap_tol needs an algorithm with a duality gap, such as 'sdca'{_alone(self.algorithm)}, not {name!r}"
+            )
+        if dual and not self.algorithm.capabilities.stochastic and self._stepped:
+            raise ConfigError(f"algo {name!r} has no step size; leave step_size and schedule out")
+        if self.schedule.share != "whole" and not self.algorithm.capabilities.shares:
+            raise ConfigError(
+                f"schedule {self.schedule.name!r} needs algo 'sgd', on one thread{_alone(self.algorithm)}; algo is "
+                f"{self.algorithm.name!r}"
+            )
+
+    def _check_penalty(self, alphas: tuple[float, float]) -> None:
+        """Refuse strengths that algorithm or schedule cannot do with."""
+        self.algorithm.check(self.loss, alphas)
+        self.schedule.check(sum(alphas), self.loss)
+
+    @property
+    def _stepped(self) -> bool:
+        return self.step_size is not None or self.named_schedule
+
+    def settle(self, matrix: _core.Matrix, scale: Scale) -> FitSpec:
+        """Return the spec with the algorithm that is to train on this matrix, which `Auto` picks by its size."""
+        facts = Facts(
+            n_samples=matrix.n_rows,
+            n_features=matrix.n_features,
+            n_entries=round(scale.row_entries * matrix.n_rows),
+            mean_square=scale.mean,
+            loss=self.loss,
+            alphas=self.alphas,
+            n_threads=self.n_threads,
+            gap_tol=self.gap_tol,
+            stepped=self._stepped,
+        )
+        algorithm, n_threads, why = self.algorithm.pick(facts)
+        if algorithm is self.algorithm:
+            return self
+        _LOG.info("%s: picked %s: %s", self.algorithm.name, algorithm.name, why)
+        return dataclasses.replace(self, algorithm=algorithm, n_threads=n_threads)
+
+    def tasks(
+        self,
+        matrix: _core.Matrix,
+        targets: NDArray[Any] | OneVsAll,
+        sample_weight: NDArray[Any] | None,
+        weights: NDArray[Any],
+        *,
+        n_classes: int,
+        scale: Scale,
+        fresh: bool,
+    ) -> list[Callable[[], LocalTask]]:
+        """Return for every problem what makes its task, the first step not chosen yet where `step_size` is None.
+
+        Parameters
+        ----------
+        matrix : _core.Matrix
+        targets : ndarray of shape (n_problems, n_samples), or OneVsAll
+        sample_weight : ndarray of shape (n_samples,) or None
+        weights : ndarray of shape (n_problems, n_parameters)
+            To start from; the tasks train its rows in place.
+        n_classes : int
+            0 for regression.
+        scale : Scale
+            Of the matrix and the sample weights.
+        fresh : bool
+            Whether nobody gave the weights, so that the loss says where they start.
+
+        Returns
+        -------
+        list of callables
+            A task and its targets take memory from when it is made.
+        """
+        dtype = real_dtype(matrix)
+        # A strength that is 0 in the type of X is none, for the core as well.
+        least = float(np.finfo(dtype).smallest_subnormal)
+        alpha_l1, alpha_l2 = (alpha if alpha >= least else 0.0 for alpha in self.alphas)
+        self._check_penalty((alpha_l1, alpha_l2))
+        problem = Problem(
+            matrix=matrix,
+            target=targets[0],
+            sample_weight=sample_weight,
+            loss=self.loss,
+            alphas=(alpha_l1, alpha_l2),
+            fit_intercept=self.fit_intercept,
+            scale=scale,
+            n_classes=n_classes,
+        )
+        objective = problem.objective(self.n_threads)
+        task_of = functools.partial(
+            LocalTask,
+            schedule=self.schedule,
+            step_size=self.step_size or math.nan,
+            seed=int.from_bytes(os.urandom(8), "little") if self.seed is None else self.seed,
+            n_threads=self.n_threads,
+            max_epochs=self.max_epochs,
+            start_epoch=self.start_epoch,
+            offset=self.offset,
+            sum_loss=self.sum_loss,
+            gap_tol=self.gap_tol,
+            unseen=problem.layout.of_features(_unseen(matrix)) if weights.any() else np.empty(0, np.intp),
+        )
+        size = (matrix.n_rows, matrix.n_features, len(targets), dtype, self.n_threads)
+        _LOG.info("%s: %d rows, %d features, %d problem(s), %s, %d threads", self.algorithm.name, *size)
+
+        shared = isinstance(targets, OneVsAll) and targets.shared
+
+        def make(k: int) -> LocalTask:
+            target = problem.target if k == 0 and not shared else targets[k]
+            own = dataclasses.replace(problem, target=target)
+            task = task_of(problem=own, objective=on_target(objective, own.target), weights=weights[k])
+            if shared:
+                task.turn = functools.partial(targets.__getitem__, k)
+            if fresh:
+                self.loss.start(own, task.weights, task.seed)
+            return task
+
+        return [functools.partial(make, k) for k in range(len(targets))]
+
+    def choose_steps(self, tasks: list[LocalTask]) -> None:
+        """Set the first step of every task where it was not given."""
+        if self.step_size is None:
+            choose_steps(self.algorithm, tasks)
+
+
+def _trainers(algorithm: Algorithm, model: str) -> str:
+    """Return what to use for a kind of model instead: algorithms that run where this one does, if there are any."""
+    if not isinstance(algorithm, DistributedAlgorithm):
+        return f"use {on_one_machine(model)}"
+    if names := on_clusters(model):
+        return f"use {names}"
+    return f"use {on_one_machine(model)}, without cluster and workers: none that runs on a cluster does"
+
+
+def _alone(algorithm: Algorithm) -> str:
+    """Return what to leave out for an algorithm of one machine."""
+    return " (without cluster and workers)" if isinstance(algorithm, DistributedAlgorithm) else ""
+
+
+def _unseen(matrix: _core.Matrix) -> NDArray[np.intp]:
+    """Return the features that no row of a sparse matrix holds."""
+    if not isinstance(matrix.arrays, tuple):
+        return np.empty(0, np.intp)
+    seen = np.zeros(matrix.n_features, bool)
+    seen[matrix.arrays[1]] = True
+    return np.flatnonzero(~seen)
+
+
+def penalty_strengths(penalty: str, alpha: float, l1_ratio: float) -> tuple[float, float]:
+    """Return the strengths of ||w||_1 and of ||w||^2 / 2."""
+    check_choice("penalty", penalty, ("l2", "l1", "elasticnet", "none"))
+    alpha = check_real("alpha", alpha, 0)
+    l1_ratio = check_real("l1_ratio", l1_ratio, 0, 1)
+    share = {"l2": 0.0, "l1": 1.0, "elasticnet": l1_ratio}
+    return (0.0, 0.0) if penalty == "none" else (alpha * share[penalty], alpha * (1 - share[penalty]))
+
+
+def threads_of(algorithm: Algorithm, n_threads: int | None) -> int:
+    """Return the threads to use; `ConfigError` for several with an algorithm that runs on one."""
+    if algorithm.capabilities.threads:
+        return resolve_threads(n_threads)
+    threads = resolve_threads(1 if n_threads is None else n_threads)
+    if threads > 1:
+        raise ConfigError(
+            f"algo {algorithm.name!r} runs on one thread; n_threads={threads} needs another, such as 'hogwild'"
+        )
+    return threads

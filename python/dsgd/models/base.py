@@ -1,0 +1,292 @@
+"""What a model is made of: the layout of its parameters, its objective, and the loss that names them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dsgd import _core
+from dsgd.data.scale import Scale
+from dsgd.errors import ConfigError
+
+__all__ = ["FeatureMajor", "Loss", "Objective", "ParameterLayout", "Samples"]
+
+
+class Objective(Protocol):
+    """Value and gradient at a flat vector of weights, which the layout of the model explains."""
+
+    def value(self, weights: NDArray[Any], n_threads: int) -> float:
+        """Return mean loss and penalty."""
+
+    def mean_loss(self, weights: NDArray[Any], n_threads: int) -> float:
+        """Return the mean loss, without the penalty."""
+
+    def loss_gradient(self, weights: NDArray[Any], out: NDArray[np.float64], n_threads: int) -> None:
+        """Write the gradient of the mean loss into `out`."""
+
+
+class ParameterLayout(ABC):
+    """The layout of a flat parameter vector, which the objective of a model decides.
+
+    Attributes
+    ----------
+    n_features : int
+    """
+
+    n_features: int
+
+    @property
+    @abstractmethod
+    def per_feature(self) -> int:
+        """Parameters that one entry of a row touches."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the parameters as a user sees them, such as `init`."""
+
+    @property
+    def size(self) -> int:
+        """The number of parameters."""
+        return int(np.prod(self.shape))
+
+    @abstractmethod
+    def pack(self, parameters: NDArray[Any]) -> NDArray[Any]:
+        """Return the flat vector of parameters of `shape`, in memory of its own."""
+
+    @abstractmethod
+    def unpack(self, flat: NDArray[Any]) -> NDArray[Any]:
+        """Return the parameters of a flat vector, of `shape`; a view of it."""
+
+    @abstractmethod
+    def regularised(self, flat: NDArray[Any]) -> NDArray[Any]:
+        """Return a view of the parameters that the penalty is on."""
+
+    @abstractmethod
+    def of_features(self, features: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return where the parameters of some features lie."""
+
+    @abstractmethod
+    def on(self, features: NDArray[Any] | slice) -> NDArray[np.intp]:
+        """Return where the parameters lie that the same model has on these features only, in the layout of that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureMajor(ParameterLayout):
+    """Linear models: the weights of one feature are neighbours, one a decision value, and the intercepts come last.
+
+    Parameters
+    ----------
+    n_features : int
+    n_outputs : int
+        Decision values.
+    fit_intercept : bool
+    """
+
+    n_features: int
+    n_outputs: int = 1
+    fit_intercept: bool
+
+    @property
+    def per_feature(self) -> int:
+        """One a decision value."""
+        return self.n_outputs
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n_features,), or (n_outputs, n_features) for several decision values; with an intercept one more."""
+        width = self.n_features + int(self.fit_intercept)
+        return (width,) if self.n_outputs == 1 else (self.n_outputs, width)
+
+    def pack(self, parameters: NDArray[Any]) -> NDArray[Any]:
+        """Return the flat vector of parameters of `shape`, in memory of its own."""
+        return parameters.T.flatten()
+
+    def unpack(self, flat: NDArray[Any]) -> NDArray[Any]:
+        """Return the parameters of a flat vector, of `shape`; a view of it."""
+        return flat.reshape(self.shape[::-1]).T
+
+    def regularised(self, flat: NDArray[Any]) -> NDArray[Any]:
+        """Return a view of the weights of features."""
+        return flat[: self.n_features * self.n_outputs]
+
+    def of_features(self, features: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return where the parameters of some features lie."""
+        return np.asarray(features[:, None] * self.n_outputs + np.arange(self.n_outputs)).ravel()
+
+    def on(self, features: NDArray[Any] | slice) -> NDArray[np.intp]:
+        """Return where the parameters lie that the same model has on these features only, in the layout of that."""
+        rows = np.arange(self.n_features + int(self.fit_intercept))
+        return self.of_features(np.concatenate([rows[: self.n_features][features], rows[self.n_features :]]))
+
+
+class Samples(Protocol):
+    """The data of a problem, as its loss sees it; `dsgd.problems.Problem` is one."""
+
+    @property
+    def matrix(self) -> _core.Matrix:
+        """The rows."""
+
+    @property
+    def target(self) -> NDArray[Any]:
+        """The targets, shape (n_samples,)."""
+
+    @property
+    def sample_weight(self) -> NDArray[Any] | None:
+        """The weights of the samples."""
+
+    @property
+    def mean_weight(self) -> float:
+        """The mean of the sample weights; 1 without any."""
+
+    @property
+    def alphas(self) -> tuple[float, float]:
+        """Strengths of ||w||_1 and of ||w||^2 / 2."""
+
+    @property
+    def fit_intercept(self) -> bool:
+        """Whether there is an intercept."""
+
+    @property
+    def scale(self) -> Scale:
+        """How large the rows are."""
+
+    @property
+    def n_classes(self) -> int:
+        """0 for regression."""
+
+    @property
+    def layout(self) -> ParameterLayout:
+        """Where the parameters lie in the flat vector."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """A loss l(z, y) of the decision value z = w.x + b and the target y; or that of another model, which says how."""
+
+    name: ClassVar[str]
+    model: ClassVar[str] = "linear"
+    """The kind of model, by which algorithms say what they train, and which class of `dsgd.models.trained` it is."""
+    classification: ClassVar[bool]
+    """Whether targets are classes, coded -1 and +1, rather than real numbers."""
+    supervised: ClassVar[bool] = True
+    """Whether there are targets."""
+    penalised: ClassVar[bool] = True
+    """Whether there are a penalty and an intercept."""
+    joint: ClassVar[bool] = False
+    """Whether all classes make one problem, whose targets are their numbers, rather than one each."""
+    curvature: ClassVar[float] = 1.0
+    """The greatest second derivative in z; 1 by convention for a loss with a kink."""
+    smooth: ClassVar[bool] = True
+    """Whether the derivative in z has no jump."""
+    steep: ClassVar[bool] = False
+    """Whether the slope grows without bound, so that a step too long for one sample makes its error grow."""
+    scale_free: ClassVar[bool] = False
+    """Whether weights of any length are as good, so that no step is too long and a loss says nothing of the step."""
+    explodes: ClassVar[bool] = True
+    """Whether steps that are too long can make the objective grow without bound."""
+
+    def to_core(self, n_outputs: int = 1) -> _core.Loss:
+        """Return the loss for the core, of so many decision values."""
+        return _core.Loss(self.name, 0.0, n_outputs)
+
+    def layout(self, n_features: int, n_classes: int, fit_intercept: bool) -> ParameterLayout:  # noqa: ARG002
+        """Return where the parameters of one problem lie; `n_classes` is 0 for regression."""
+        return FeatureMajor(n_features=n_features, fit_intercept=fit_intercept)
+
+    def objective(self, problem: Samples, n_threads: int, inverse_frequency: NDArray[Any] | None) -> Objective:
+        """Return the objective for the core; parameters as for `Problem.objective`."""
+        return _core.LinearObjective(
+            problem.matrix,
+            problem.target,
+            problem.sample_weight,
+            loss=self.to_core(problem.layout.per_feature),
+            alpha_l1=problem.alphas[0],
+            alpha_l2=problem.alphas[1],
+            fit_intercept=problem.fit_intercept,
+            intercept_rate=problem.scale.intercept_rate,
+            n_threads=n_threads,
+            inverse_frequency=inverse_frequency,
+        )
+
+    def start(self, problem: Samples, weights: NDArray[Any], seed: int) -> None:  # noqa: ARG002
+        """Set the weights that a problem is trained from where nobody gave any; they are zeros before."""
+        if problem.fit_intercept:
+            weights[-1] = self.best_constant(problem.target, problem.sample_weight)
+
+    def first_step(self) -> float | None:
+        """Return the step to start from where nobody chose one; None: it is searched for."""
+        return None
+
+    def trivial_losses(self, problem: Samples) -> tuple[float, float]:
+        """Return the mean losses of the best model without any feature, and of one whose decision values are zeros."""
+        if self.classification:  # either class costs as much
+            even = problem.mean_weight * float(self.value(0.0, 1.0))
+            return even, even
+        importance = 1.0 if problem.sample_weight is None else problem.sample_weight
+        constant = self.best_constant(problem.target, problem.sample_weight) if problem.fit_intercept else 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            best, zero = (float(np.mean(importance * self.value(each, problem.target))) for each in (constant, 0.0))
+        return best, zero
+
+    def value(self, z: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+        """Return l(z, y).
+
+        Parameters
+        ----------
+        z, y : array-like of float
+            Decision values and targets; broadcast against each other.
+
+        Returns
+        -------
+        ndarray of float64
+        """
+        return np.asarray(self.to_core().value(z, y))
+
+    def derivative(self, z: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+        """Return dl/dz at (z, y), a subgradient at a kink; parameters as for `value`."""
+        return np.asarray(self.to_core().derivative(z, y))
+
+    def best_constant(self, y: NDArray[Any], sample_weight: NDArray[Any] | None) -> float:
+        """Return the decision value that predicts y best without any feature; 0 for a loss of classification.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,)
+        sample_weight : ndarray of shape (n_samples,) or None
+
+        Returns
+        -------
+        float
+            The weighted mean for losses that are steep (best for the squared loss, near it where small errors cost
+            nothing), the weighted median for the losses that are linear far out.
+        """
+        if self.classification:
+            return 0.0
+        if self.steep:
+            with np.errstate(over="ignore", invalid="ignore"):  # of a constant that is refused later
+                return float(np.average(y.astype(np.float64), weights=sample_weight))
+        order = np.argsort(y)
+        with np.errstate(over="ignore"):  # half of an infinite sum is reached where it becomes infinite
+            below = np.cumsum(np.ones(len(y)) if sample_weight is None else sample_weight[order], dtype=np.float64)
+        return float(y[order[np.searchsorted(below, below[-1] / 2)]])
+
+    def probability(self, z: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ARG002
+        """Return the probability of the positive class at decision values z; `ConfigError` if the loss has none."""
+        cure = "train with loss='logistic'" if self.classification else "predict gives what it has"
+        raise ConfigError(f"loss {self.name!r} has no probabilities; {cure}")
+
+    def probabilities(self, decision: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the probabilities of all classes, shape (n_samples, n_classes), at the decision values of a model.
+
+        For more than two classes those of each against all others, scaled to sum 1; `ConfigError` if there are none.
+        """
+        positive = self.probability(decision.astype(np.float64))
+        if positive.ndim == 1:
+            return np.stack([1 - positive, positive], axis=1)
+        total = positive.sum(axis=1, keepdims=True)
+        return np.asarray(np.where(total > 0, positive, 1) / np.where(total > 0, total, positive.shape[1]))

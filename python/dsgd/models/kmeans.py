@@ -1,0 +1,236 @@
+"""k-means: the loss, where the centres start, distances, and the trained model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dsgd import _core
+from dsgd._common.checks import check_choice, check_integer
+from dsgd.data.inputs import real_dtype, take_rows
+from dsgd.errors import DataError
+from dsgd.models.base import FeatureMajor, Loss, Objective, ParameterLayout, Samples
+from dsgd.models.trained import Model
+
+__all__ = ["Centres", "KMeans", "KMeansModel", "distances", "starting_centres"]
+
+
+# Rows that centres are drawn from, unless these are less than so many a centre.
+_ROWS, _ROWS_A_CENTRE = 3072, 3
+
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Centres(FeatureMajor):
+    """The centres of k-means, as the weights of so many decision values: also one is a row."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n_clusters, n_features)."""
+        return (self.n_outputs, self.n_features)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KMeans(Loss):
+    """min_c ||x - w_c||^2 / 2: k-means, which has no targets; the mean is the squared quantisation error.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Centres, at least 1.
+    init : {"k-means++", "random"}, default="k-means++"
+        Where they start: rows far from one another (Arthur, Vassilvitskii 2007), drawn from 3,072 rows, or from
+        three times as many as centres; or any rows.
+    """
+
+    name = "kmeans"
+    model = "kmeans"
+    classification = False
+    supervised = False
+    penalised = False
+    explodes = False  # a centre moves towards a mean of rows, at most to it
+    n_clusters: int = field(default=8, kw_only=False)
+    init: str = "k-means++"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_clusters", check_integer("n_clusters", self.n_clusters, 1, 2**31 - 1))
+        check_choice("init", self.init, ("k-means++", "random"))
+
+    def layout(self, n_features: int, n_classes: int, fit_intercept: bool) -> ParameterLayout:  # noqa: ARG002
+        """Return where the centres lie: feature by feature, one number a centre."""
+        return Centres(n_features=n_features, n_outputs=self.n_clusters, fit_intercept=False)
+
+    def objective(self, problem: Samples, n_threads: int, inverse_frequency: NDArray[Any] | None) -> Objective:  # noqa: ARG002
+        """Return the objective for the core."""
+        return _core.QuantisationObjective(problem.matrix, problem.sample_weight, n_clusters=self.n_clusters)
+
+    def start(self, problem: Samples, weights: NDArray[Any], seed: int) -> None:
+        """Set the centres to rows."""
+        from dsgd.models.kmeans import starting_centres  # which needs dsgd.data, and that needs the losses
+
+        centres = starting_centres(problem.matrix, self.n_clusters, self.init, seed, problem.sample_weight)
+        weights[:] = problem.layout.pack(centres)
+
+    def first_step(self) -> float:
+        """Return the number of clusters: a step in which a centre of average size moves to the mean of its rows."""
+        return float(self.n_clusters)
+
+    def trivial_losses(self, problem: Samples) -> tuple[float, float]:
+        """Return half the mean of s_i ||x_i||^2, the error of centres at the origin, twice."""
+        return problem.scale.mean / 2, problem.scale.mean / 2
+
+
+def starting_centres(
+    matrix: _core.Matrix,
+    n_clusters: int,
+    init: str,
+    seed: int,
+    sample_weight: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Return rows of a matrix to start k-means from.
+
+    Parameters
+    ----------
+    matrix : _core.Matrix
+    n_clusters : int
+    init : {"k-means++", "random"}
+    seed : int
+        In [0, 2^64).
+    sample_weight : ndarray of shape (n_samples,), optional
+
+    Returns
+    -------
+    ndarray of shape (n_clusters, n_features)
+
+    Raises
+    ------
+    DataError
+        If fewer rows have a weight than there are clusters.
+
+    References
+    ----------
+    Arthur, Vassilvitskii (2007), "k-means++: the advantages of careful seeding".
+    """
+    random = np.random.default_rng(seed)
+    rows = np.arange(matrix.n_rows) if sample_weight is None else np.flatnonzero(sample_weight)
+    if len(rows) < n_clusters:
+        raise DataError(f"{len(rows)} rows are fewer than n_clusters={n_clusters}; ask for fewer clusters")
+    wanted = max(_ROWS, _ROWS_A_CENTRE * n_clusters)  # without replacement, to draw from
+    rows = random.permutation(rows)[: n_clusters if init == "random" else wanted]
+    X = take_rows(matrix, rows)
+    if init == "k-means++":
+        # Importing scikit-learn takes longer than many a fit, so only who needs it waits for it.
+        from sklearn.cluster import kmeans_plusplus
+
+        # As parts of the largest, as their sum may be out of range.
+        weight = None if sample_weight is None else sample_weight[rows].astype(np.float64) / sample_weight.max()
+        state = int(random.integers(2**32))
+        # Distances are taken from the mean: far from 0, products of rows are differences of large numbers.
+        seen = X - X.mean(axis=0, dtype=np.float64) if isinstance(X, np.ndarray) else X
+        with np.errstate(over="ignore", invalid="ignore"):  # the largest squares may be infinite: any rows do then
+            X = X[kmeans_plusplus(seen, n_clusters, sample_weight=weight, random_state=state)[1]]
+    return np.asarray(X if isinstance(X, np.ndarray) else X.toarray())
+
+
+def distances(X: NDArray[Any], centres: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the Euclidean distance of every row from every centre.
+
+    They are taken from the mean of the centres: far from 0 the digits of distances cancel.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+    centres : ndarray of shape (n_centres, n_features)
+
+    Returns
+    -------
+    ndarray of float64, shape (n_rows, n_centres)
+    """
+    middle = centres.mean(axis=0, dtype=np.float64)
+    shifted = centres - middle
+    out = np.empty((len(X), len(centres)))
+    for begin in range(0, len(X), _ROWS_AT_ONCE):
+        out[begin : begin + _ROWS_AT_ONCE] = _of_some(X[begin : begin + _ROWS_AT_ONCE] - middle, shifted)
+    return out
+
+
+def _of_some(rows: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distances of rows from centres, each in a unit of its own where squares would overflow."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.square(rows).sum(axis=1)[:, None] + np.square(centres).sum(axis=1) - 2 * rows @ centres.T
+        out = np.sqrt(np.maximum(squares, 0))
+        for k in np.flatnonzero(~np.isfinite(squares).all(axis=1)):
+            away = np.nan_to_num(rows[k] - centres)
+            unit = np.maximum(np.abs(away).max(axis=1), 1.0)
+            out[k] = unit * np.sqrt(np.square(away / unit[:, None]).sum(axis=1))
+    return np.asarray(out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KMeansModel(Model):
+    """The centres of k-means; its decision values are the distances from them.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (1, n_parameters)
+        The centres, feature by feature.
+    loss : KMeans
+    classes : None
+    """
+
+    loss: KMeans
+
+    @property
+    def n_features(self) -> int:
+        """The features it was trained on."""
+        return int(self.weights.shape[1]) // self.loss.n_clusters
+
+    @property
+    def centres(self) -> NDArray[Any]:
+        """The centres, shape (n_clusters, n_features)."""
+        return np.asarray(self.weights.reshape(-1, self.loss.n_clusters).T)
+
+    def decide(self, matrix: _core.Matrix, threads: int) -> NDArray[Any]:
+        """Return the distances of every row from every centre, shape (n_rows, n_clusters)."""
+        if not isinstance(matrix.arrays, tuple):
+            return distances(matrix.arrays, self.centres)
+        weights = np.ascontiguousarray(self.weights[0], dtype=real_dtype(matrix))
+        objective = _core.QuantisationObjective(matrix, None, n_clusters=self.loss.n_clusters)
+        return objective.distances(weights, threads)
+
+    def labels(self, decision: NDArray[Any]) -> NDArray[Any]:
+        """Return the numbers of the nearest centres."""
+        return np.asarray(decision.argmin(axis=1))
+
+    def score_of(
+        self,
+        decision: NDArray[Any],
+        y: ArrayLike | None = None,  # noqa: ARG002
+        sample_weight: NDArray[Any] | None = None,
+    ) -> float:
+        """Return minus the inertia: the sum of squared distances from the nearest centres."""
+        squares = np.square(decision.min(axis=1), dtype=np.float64)
+        return -float(squares.sum() if sample_weight is None else squares @ sample_weight)
+
+    def description(self) -> dict[str, Any]:
+        """Return nothing: the loss has the number of clusters."""
+        return {}
+
+    @classmethod
+    def from_description(
+        cls,
+        description: dict[str, Any],  # noqa: ARG003
+        weights: NDArray[Any],
+        loss: Loss,
+        classes: NDArray[Any] | None,
+    ) -> KMeansModel:
+        """Return the model of a description."""
+        if not isinstance(loss, KMeans) or classes is not None or len(weights) != 1:
+            raise DataError("k-means has one set of centres and no classes")
+        if weights.shape[1] % loss.n_clusters:
+            raise DataError(f"its weights have shape {weights.shape}, with {loss.n_clusters} for every feature")
+        return cls(weights=weights, loss=loss, classes=None)

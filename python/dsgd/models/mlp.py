@@ -1,0 +1,190 @@
+"""Fully connected networks: the losses, and the trained model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd import _core
+from dsgd._common.checks import check_integer, check_real, shown
+from dsgd._common.threads import blas_threads
+from dsgd.data.inputs import real_dtype, take_rows
+from dsgd.errors import ConfigError, DataError
+from dsgd.models.base import Loss, Objective, Samples
+from dsgd.models.network import Layers, NetworkObjective, Units, forward, starting_weights
+from dsgd.models.trained import Model
+
+__all__ = ["MLP", "MLPModel", "SquaredMLP"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLP(Loss):
+    """The softmax loss of a fully connected network, max(0, z) after every layer but the last.
+
+    It is trained by ``algo="minibatch"`` with momentum, and by ``"batch"``; L2 is on the weights, and there are always
+    biases. Weights start at random (He, Zhang, Ren, Sun 2015), and steps from 0.1, in units of the features' means and
+    deviations: columns need not be scaled.
+
+    Parameters
+    ----------
+    hidden : tuple of int, default=(100,)
+        Units of each hidden layer; an empty tuple is multinomial logistic regression.
+    momentum : float, default=0.9
+        Part of a step that the next one repeats, in [0, 1).
+    """
+
+    name = "mlp"
+    model = "mlp"
+    classification = True
+    joint = True
+    hidden: tuple[int, ...] = field(default=(100,), kw_only=False)
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.hidden, tuple | list):
+            raise ConfigError(f"hidden must be a tuple of numbers of units, not {shown(self.hidden)}")
+        units = tuple(check_integer(f"hidden[{k}]", each, 1, 2**31 - 1) for k, each in enumerate(self.hidden))
+        object.__setattr__(self, "hidden", units)
+        object.__setattr__(self, "momentum", check_real("momentum", self.momentum, 0, 1))
+        if self.momentum == 1:
+            raise ConfigError("momentum must be below 1: a step would be repeated for ever")
+
+    def layout(self, n_features: int, n_classes: int, fit_intercept: bool) -> Layers:
+        """Return where the parameters lie: all matrices, then all biases."""
+        from dsgd.models.network import Layers  # which needs dsgd.data, and that needs the losses
+
+        if not fit_intercept:
+            raise ConfigError(f"loss {self.name!r} always has biases; leave fit_intercept=False out")
+        return Layers(n_features=n_features, hidden=self.hidden, n_outputs=n_classes or 1)
+
+    def objective(self, problem: Samples, n_threads: int, inverse_frequency: NDArray[Any] | None) -> Objective:  # noqa: ARG002
+        """Return the objective."""
+        return NetworkObjective(
+            problem.matrix,
+            problem.target,
+            problem.sample_weight,
+            layout=self.layout(problem.matrix.n_features, problem.n_classes, problem.fit_intercept),
+            alpha=problem.alphas[1],
+            classes=self.classification,
+        )
+
+    def start(self, problem: Samples, weights: NDArray[Any], seed: int) -> None:
+        """Draw the weights."""
+        layout = self.layout(problem.matrix.n_features, problem.n_classes, problem.fit_intercept)
+        weights[:] = starting_weights(layout, seed, weights.dtype, Units.measure(problem))
+
+    def first_step(self) -> float:
+        """Return 0.1."""
+        return 0.1
+
+    def trivial_losses(self, problem: Samples) -> tuple[float, float]:
+        """Return the mean loss where all classes are as likely, twice."""
+        even = problem.mean_weight * float(np.log(problem.n_classes))
+        return even, even
+
+    def probabilities(self, decision: NDArray[Any]) -> NDArray[np.float64]:
+        """Return exp(z_c) / sum_c exp(z_c)."""
+        from scipy.special import softmax  # slow to import
+
+        return np.asarray(softmax(decision.astype(np.float64), axis=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SquaredMLP(MLP):
+    """(z - y)^2 / 2 of the one output z of such a network: regression. Parameters as of `MLP`.
+
+    Steps start from 0.02, in units of the targets' deviation as well.
+    """
+
+    name = "squared_mlp"
+    classification = False
+    joint = False
+
+    def first_step(self) -> float:
+        """Return 0.02: the slope of this loss grows with the error, and 0.1 is too long for some starting weights."""
+        return 0.02
+
+    def start(self, problem: Samples, weights: NDArray[Any], seed: int) -> None:
+        """Draw the weights; the bias of the output starts at the mean of y."""
+        super().start(problem, weights, seed)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a mean that is refused later
+            weights[-1] += np.average(problem.target.astype(np.float64), weights=problem.sample_weight)
+
+    def trivial_losses(self, problem: Samples) -> tuple[float, float]:
+        """Return the mean losses of the mean of y, and of 0."""
+        y, weight = problem.target.astype(np.float64), problem.sample_weight
+        importance = 1.0 if weight is None else weight
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = float(np.average(y, weights=weight))
+            return float(np.mean(importance * (y - mean) ** 2) / 2), float(np.mean(importance * y**2) / 2)
+
+    def probabilities(self, decision: NDArray[Any]) -> NDArray[np.float64]:
+        """Raise `ConfigError`: there are none."""
+        return Loss.probabilities(self, decision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLPModel(Model):
+    """A fully connected network; its decision values are its outputs, one a class, or one for regression.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (1, n_parameters)
+        All matrices, then all biases; see `dsgd.models.network.Layers`.
+    loss : MLP
+    classes : ndarray of shape (n_classes,) or None
+    """
+
+    loss: MLP
+
+    @property
+    def _n_outputs(self) -> int:
+        return 1 if self.classes is None else len(self.classes)
+
+    @property
+    def n_features(self) -> int:
+        """The features it was trained on."""
+        return (int(self.weights.shape[1]) - self._behind) // (*self.loss.hidden, self._n_outputs)[0]
+
+    @property
+    def _behind(self) -> int:
+        """Parameters but the first matrix."""
+        return Layers(n_features=0, hidden=self.loss.hidden, n_outputs=self._n_outputs).size
+
+    @property
+    def layout(self) -> Layers:
+        """Where matrices and biases lie in the weights."""
+        return Layers(n_features=self.n_features, hidden=self.loss.hidden, n_outputs=self._n_outputs)
+
+    def decide(self, matrix: _core.Matrix, threads: int) -> NDArray[Any]:
+        """Return the outputs, shape (n_rows, n_classes), or (n_rows,) for regression."""
+        weights = self.weights[0].astype(real_dtype(matrix), copy=False)
+        outputs = np.empty((matrix.n_rows, self._n_outputs), weights.dtype)
+        with blas_threads(threads):
+            for begin in range(0, matrix.n_rows, 1024):
+                rows = np.arange(begin, min(begin + 1024, matrix.n_rows))
+                outputs[rows] = forward(take_rows(matrix, rows), self.layout, weights)[-1]
+        return outputs if self.classes is not None else outputs[:, 0]
+
+    def description(self) -> dict[str, Any]:
+        """Return nothing: the loss has the layers."""
+        return {}
+
+    @classmethod
+    def from_description(
+        cls,
+        description: dict[str, Any],  # noqa: ARG003
+        weights: NDArray[Any],
+        loss: Loss,
+        classes: NDArray[Any] | None,
+    ) -> MLPModel:
+        """Return the model of a description."""
+        if not isinstance(loss, MLP) or len(weights) != 1:
+            raise DataError("a network has one vector of weights")
+        model = cls(weights=weights, loss=loss, classes=classes)
+        if model.n_features < 1 or model.layout.size != weights.shape[1]:
+            raise DataError(f"its weights have shape {weights.shape}, which layers of {loss.hidden} units do not have")
+        return model

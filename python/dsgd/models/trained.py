@@ -1,0 +1,133 @@
+"""What every trained model offers: decision values, predictions and scores."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dsgd import _core
+from dsgd._common.threads import resolve_threads
+from dsgd.data.inputs import as_matrix, as_real, check_features
+from dsgd.data.labels import as_labels, check_same_kind
+from dsgd.errors import DataError
+from dsgd.models.base import Loss
+
+__all__ = ["Model"]
+
+
+_LARGE = 1e307
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(ABC):
+    """A trained model.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_problems, n_parameters)
+        A flat parameter vector for every problem that it was trained on; see `dsgd.models.parameter_layout`.
+    loss : Loss
+    classes : ndarray of shape (n_classes,) or None
+        Sorted; of two the first is the negative one. None for regression.
+    """
+
+    weights: NDArray[Any]
+    loss: Loss
+    classes: NDArray[Any] | None
+
+    @property
+    @abstractmethod
+    def n_features(self) -> int:
+        """The features it was trained on."""
+
+    @abstractmethod
+    def decide(self, matrix: _core.Matrix, threads: int) -> NDArray[Any]:
+        """Return the decision values of a matrix that is already checked."""
+
+    @abstractmethod
+    def description(self) -> dict[str, Any]:
+        """Return what `from_description` needs beside weights, loss and classes, as JSON can hold it."""
+
+    @classmethod
+    @abstractmethod
+    def from_description(
+        cls, description: dict[str, Any], weights: NDArray[Any], loss: Loss, classes: NDArray[Any] | None
+    ) -> Model:
+        """Return the model of a description; `DataError`, `KeyError` or `ConfigError` if there can be none."""
+
+    def decision_function(self, X: Any, *, n_threads: int | None = None) -> NDArray[Any]:
+        """Return the decision values of every row, w.x + b for a linear model.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        n_threads : int, optional
+            By default all that the process may use.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), or (n_samples, n_classes) for more than two classes and for a softmax
+            In the dtype of X.
+
+        Raises
+        ------
+        DataError
+            If X has another number of features.
+        """
+        threads = resolve_threads(n_threads)
+        matrix = as_matrix(X, threads)
+        check_features(matrix, self.n_features)
+        return self.decide(matrix, threads)
+
+    def labels(self, decision: NDArray[Any]) -> NDArray[Any]:
+        """Return the predictions that belong to decision values."""
+        if self.classes is None:
+            return decision
+        chosen = (decision > 0).astype(np.intp) if decision.ndim == 1 else decision.argmax(axis=1)
+        return np.asarray(self.classes[chosen])
+
+    def score_of(self, decision: NDArray[Any], y: ArrayLike | None, sample_weight: NDArray[Any] | None = None) -> float:
+        """Return the accuracy (classification) or R2 (regression) of decision values."""
+        if y is None:
+            raise DataError(f"y is missing: the score of a model with loss {self.loss.name!r} needs it")
+        labels = as_labels(y, len(decision))
+        if self.classes is not None:
+            check_same_kind(labels, self.classes)
+            return float(np.average(labels == self.labels(decision), weights=sample_weight))
+        if len(labels) < 2:
+            raise DataError("R2 needs at least two rows")
+        return _r2(as_real(labels, "y").astype(np.float64), decision.astype(np.float64), sample_weight)
+
+
+def _r2(target: NDArray[np.float64], decision: NDArray[np.float64], sample_weight: NDArray[Any] | None) -> float:
+    """Return R2 = 1 - sum s (y - z)^2 / sum s (y - mean)^2, always a finite number, as a history is written in JSON.
+
+    The two sums are taken in units of their own. In a common one, such as the largest prediction of an exploded model,
+    the targets would all be 0, and R2 that of a constant.
+    """
+    if not np.isfinite(decision).all():
+        raise DataError(f"the prediction of row {int(np.argmin(np.isfinite(decision)))} is not finite: scale the data")
+    weight = np.ones(len(target)) if sample_weight is None else sample_weight.astype(np.float64)
+    if max(np.abs(target).max(), np.abs(decision).max()) > _LARGE:  # differences would overflow
+        target, decision = target / 4, decision / 4
+    counted = target[weight > 0]
+    errors, error_unit = _in_unit(target - decision, weight)
+    if counted.min() == counted.max():  # by rounding its mean may be another number
+        return 1.0 if error_unit == 0 else 0.0
+    middle = counted[0] + np.average(target - counted[0], weights=weight)
+    spread, spread_unit = _in_unit(target - middle, weight)
+    with np.errstate(over="ignore"):
+        ratio = np.float64(error_unit) / spread_unit
+        r2 = 1 - (errors / spread) * ratio * ratio
+    return float(max(r2, -sys.float_info.max))
+
+
+def _in_unit(differences: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the weighted sum of squares in units of the largest, and the unit; 0 and 0 where all are 0."""
+    unit = float(np.abs(differences[weight > 0]).max())
+    return (float(weight @ np.square(differences / unit)), unit) if unit > 0 else (0.0, 0.0)

@@ -1,0 +1,162 @@
+"""One binary classification, or one regression: the data and what is minimised over it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from dsgd import _core
+from dsgd._common.threads import worth_waking
+from dsgd.data.inputs import as_matrix, stored_entries, take_rows
+from dsgd.data.scale import Scale, mean_weight
+from dsgd.models.base import Loss, Objective, ParameterLayout
+
+__all__ = ["Problem", "Sample", "on_target"]
+
+
+# So many blocks leave enough randomness; rows of so large a block are read as fast as all in memory order.
+_BLOCKS, _LARGEST_BLOCK, _SHORT_BLOCK = 1024, 256, 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Data, loss and penalty: F(w, b) = (1/n) sum_i s_i loss(w.x_i + b, y_i) + alpha R(w).
+
+    Attributes
+    ----------
+    matrix : _core.Matrix
+    target : ndarray of shape (n_samples,)
+    sample_weight : ndarray of shape (n_samples,) or None
+    loss : Loss
+    alphas : tuple of two floats
+        Strengths of ||w||_1 and of ||w||^2 / 2.
+    fit_intercept : bool
+    scale : Scale
+    n_classes : int
+        0 for regression.
+    """
+
+    matrix: _core.Matrix
+    target: NDArray[Any]
+    sample_weight: NDArray[Any] | None
+    loss: Loss
+    alphas: tuple[float, float]
+    fit_intercept: bool
+    scale: Scale
+    n_classes: int = 0
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the matrix is."""
+        return isinstance(self.matrix.arrays, tuple)
+
+    @property
+    def mean_weight(self) -> float:
+        """The mean of the sample weights; 1 without any."""
+        return 1.0 if self.sample_weight is None else mean_weight(self.sample_weight)
+
+    @functools.cached_property
+    def layout(self) -> ParameterLayout:
+        """Where the parameters lie in the flat vector."""
+        return self.loss.layout(self.matrix.n_features, self.n_classes, self.fit_intercept)
+
+    @functools.cached_property
+    def block_size(self) -> int:
+        """How many neighbouring rows may be visited together without harm to convergence.
+
+        1 where neighbours have like targets, as in sorted data: where their mean squared difference is less than half
+        of what it would be in random order (von Neumann's ratio). Else a thousandth of the rows, at most 256.
+        """
+        if not self.loss.supervised:  # nothing says whether rows are sorted: many short blocks in every batch
+            return int(np.clip(self.matrix.n_rows // _BLOCKS, 1, _SHORT_BLOCK))
+        y = self.target.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            alike = not float(np.mean(np.diff(y) ** 2)) > float(np.var(y)) if len(y) > 1 else True
+        return 1 if alike else int(np.clip(len(y) // _BLOCKS, 1, _LARGEST_BLOCK))
+
+    def penalty(self, coef: NDArray[Any]) -> float:
+        """Return alpha R(w)."""
+        alpha_l1, alpha_l2 = self.alphas
+        with np.errstate(over="ignore", under="ignore"):  # weights may have diverged, or have been shrunk to almost 0
+            # Not a dot product: a BLAS may wake threads for it, and wait for them.
+            value = alpha_l2 / 2 * float(np.square(coef, dtype=np.float64).sum()) if alpha_l2 else 0.0
+            if math.isinf(value) and np.isfinite(coef).all():  # of the squares, but perhaps not times a small alpha
+                largest = float(np.abs(coef).max())
+                value = alpha_l2 / 2 * largest * float(np.square(coef / largest, dtype=np.float64).sum()) * largest
+            return value + (alpha_l1 * float(np.abs(coef).sum(dtype=np.float64)) if alpha_l1 else 0.0)
+
+    def shrink(self, coef: NDArray[Any], step: float | NDArray[Any]) -> None:
+        """Make the proximal step of the penalty in place: argmin_v ||v - w||^2 / (2 step) + alpha R(v)."""
+        alpha_l1, alpha_l2 = self.alphas
+        with np.errstate(over="ignore"):  # a step beyond the range of the weights sets them to 0
+            if alpha_l1:
+                coef[:] = np.sign(coef) * np.maximum(0, np.abs(coef) - step * alpha_l1)
+            if alpha_l2:
+                coef /= 1 + step * alpha_l2
+
+    def objective(self, n_threads: int, inverse_frequency: NDArray[Any] | None = None) -> Objective:
+        """Return the objective for the core, its feature frequencies counted on `n_threads` threads unless given."""
+        threads = worth_waking(n_threads, stored_entries(self.matrix))
+        return self.loss.objective(self, threads, inverse_frequency)
+
+    def linear_objective(self, n_threads: int, inverse_frequency: NDArray[Any] | None = None) -> _core.LinearObjective:
+        """Return the same for who trains linear models only."""
+        return cast(_core.LinearObjective, self.objective(n_threads, inverse_frequency))
+
+
+def on_target(objective: Objective, target: NDArray[Any]) -> Objective:
+    """Return the objective with another target, sharing what was counted; itself where there is none."""
+    return objective.with_target(target) if isinstance(objective, _core.LinearObjective) else objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Some rows of a matrix, cut out once for all problems on it.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_rows,)
+    matrix : _core.Matrix
+        A sparse one keeps only the features that occur in the rows, so that its size does not depend on theirs.
+    features : ndarray or slice
+        The features that are kept.
+    """
+
+    rows: NDArray[np.intp]
+    matrix: _core.Matrix
+    features: NDArray[Any] | slice
+
+    @classmethod
+    def cut(cls, matrix: _core.Matrix, rows: NDArray[np.intp]) -> Sample:
+        """Return the sample of these rows."""
+        X = take_rows(matrix, rows)
+        features: NDArray[Any] | slice
+        if isinstance(X, np.ndarray):
+            features = slice(0, matrix.n_features)
+        else:
+            columns, renumbered = np.unique(X.indices, return_inverse=True)
+            shape = (len(rows), max(len(columns), 1))
+            X = scipy.sparse.csr_array((X.data, renumbered.astype(X.indptr.dtype), X.indptr), shape=shape)
+            features = columns if len(columns) else np.zeros(1, np.intp)
+        return cls(rows=rows, matrix=as_matrix(X, 1), features=features)
+
+    def problem(self, whole: Problem) -> Problem:
+        """Return a problem on these rows only."""
+        weight = whole.sample_weight
+        return dataclasses.replace(
+            whole,
+            matrix=self.matrix,
+            target=whole.target[self.rows],
+            sample_weight=None if weight is None else weight[self.rows],
+        )
+
+    def weights(self, whole: Problem, weights: NDArray[Any]) -> NDArray[Any]:
+        """Return a copy of the weights of these features, and of what belongs to none, such as an intercept."""
+        return weights.copy() if isinstance(self.features, slice) else weights[whole.layout.on(self.features)]

@@ -1,0 +1,215 @@
+"""What happened during a fit, one record an epoch."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, overload
+
+from dsgd._common.checks import check_integer, check_real, shown
+from dsgd._common.files import replacing
+from dsgd.errors import DataError, DivergedError
+
+__all__ = ["History", "Record"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """The state of a fit after one epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs finished.
+    effective_passes : float
+        Gradients of single samples evaluated, divided by the number of samples.
+    seconds : float
+        Wall time spent in the algorithm so far, the search for a step size included, evaluation left out (but on
+        processes of this machine, which do not wait for it).
+    step_size : float
+        The step size at the start of the epoch; with several classes that of the first.
+    objective : float or None
+        The regularised training objective; None where it was not evaluated.
+    loss : float or None
+        Its mean loss, without the penalty.
+    score : float or None
+        Accuracy (R2 for regression) on the evaluation set; None without one, or where it was not evaluated.
+    gap : float or None
+        The duality gap divided by the dual objective: how far the objective can be above the optimum at most, relative
+        to that; with several classes the greatest. Only with `gap_tol`, where it was worth computing.
+    delay : tuple of int or None
+        Element d: updates so far that others had overtaken d times, where the algorithm was told to count them; with
+        several classes those of the first.
+    virtual_seconds : float or None
+        Time of a simulated cluster; None elsewhere.
+    clocks, waiting, bytes_sent, bytes_received : tuple or None
+        Of every node of a cluster, by rank, so far: clocks finished, seconds waited for answers, bytes on the wire.
+    staleness : tuple of int or None
+        Element d: pulls of a cluster's workers so far that were answered while the slowest worker was d clocks behind
+        the one that pulled.
+    """
+
+    epoch: int
+    effective_passes: float
+    seconds: float
+    step_size: float
+    objective: float | None = None
+    loss: float | None = None
+    score: float | None = None
+    gap: float | None = None
+    delay: tuple[int, ...] | None = None
+    virtual_seconds: float | None = None
+    clocks: tuple[int, ...] | None = None
+    waiting: tuple[float, ...] | None = None
+    staleness: tuple[int, ...] | None = None
+    bytes_sent: tuple[int, ...] | None = None
+    bytes_received: tuple[int, ...] | None = None
+
+
+_OPTIONAL = ("objective", "loss", "score", "gap", "virtual_seconds")
+_NUMBERS = ("step_size", *_OPTIONAL)
+_COUNTS = ("delay", "clocks", "staleness", "bytes_sent", "bytes_received")
+
+
+class History(Sequence[Record]):
+    """The records of a fit, in order.
+
+    Parameters
+    ----------
+    records : iterable of Record, optional
+    """
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._records = list(records)
+
+    def append(self, record: Record) -> None:
+        """Add the next record; `DivergedError` for one with a number that is not finite, which no file could hold."""
+        for name in _NUMBERS:
+            value = getattr(record, name)
+            if value is not None and not math.isfinite(value):
+                raise DivergedError(
+                    f"{name} is {value} after epoch {record.epoch}, as numbers leave the range of their type: scale "
+                    "the data, or take another alpha"
+                )
+        self._records.append(record)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> History: ...
+    def __getitem__(self, index: int | slice) -> Record | History:
+        if isinstance(index, slice):
+            return History(self._records[index])
+        return self._records[index]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, History) and self._records == other._records
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __repr__(self) -> str:
+        return f"History({len(self)} records{f', last {self[-1]}' if self else ''})"
+
+    def passes_per_second(self) -> float:
+        """Return the effective passes a second, counted after the first epoch: its time includes the search for a step.
+
+        Returns
+        -------
+        float
+            Of the whole fit if it has one epoch.
+        """
+        first, last = self[0], self[-1]
+        if len(self) == 1:
+            first = Record(epoch=0, effective_passes=0.0, seconds=0.0, step_size=0.0)
+        return (last.effective_passes - first.effective_passes) / max(last.seconds - first.seconds, 1e-9)
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the records as a JSON array of objects, one a line.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            Also write the text to this file (written beside and renamed).
+
+        Returns
+        -------
+        str
+        """
+        lines = ",\n".join(json.dumps(asdict(record), allow_nan=False) for record in self)
+        text = f"[\n{lines}\n]\n" if self else "[]\n"
+        if path is not None:
+            with replacing(path) as beside:
+                beside.write_text(text, encoding="utf-8")
+        return text
+
+    def to_frame(self) -> Any:
+        """Return the records as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row a record, a column a field; what was not evaluated is NaN.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError("History.to_frame needs pandas: pip install pandas") from error
+        frame = pd.DataFrame([asdict(record) for record in self], columns=[field.name for field in fields(Record)])
+        return frame.astype(dict.fromkeys(_OPTIONAL, float))
+
+    @classmethod
+    def from_json(cls, source: str | bytes | os.PathLike[str]) -> History:
+        """Return the history that `to_json` wrote.
+
+        Parameters
+        ----------
+        source : str, bytes or path-like
+            The text; a `pathlib.Path` is the file that has it.
+
+        Raises
+        ------
+        DataError
+            If the text is not a history; of a file with its name.
+        OSError
+            If the file cannot be read.
+        """
+        file = os.fsdecode(source) if isinstance(source, os.PathLike) else None
+        text = Path(source).read_bytes() if isinstance(source, os.PathLike) else source
+        try:
+            return cls(_checked(Record(**record)) for record in json.loads(text))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise DataError(f"not a history of dsgd: {error}", file=file) from error
+
+
+def _checked(record: Record) -> Record:
+    """Return the record; `DataError` for a field that `to_json` would not have written."""
+    lists: dict[str, Any] = {}
+    for name in _COUNTS:
+        if (counts := getattr(record, name)) is not None:
+            lists[name] = tuple(check_integer(name, count, 0) for count in counts)
+    if record.waiting is not None:
+        lists["waiting"] = tuple(check_real("waiting", seconds, 0) for seconds in record.waiting)
+    for name, value in asdict(record).items():
+        if name in (*_COUNTS, "waiting"):
+            continue
+        absent = value is None and name in _OPTIONAL
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not absent and not (number and abs(value) <= sys.float_info.max):
+            raise DataError(f"{name} is {shown(value)}, not a finite number")
+    return replace(record, **lists)
