@@ -141,7 +141,7 @@ class Crew:
         folder = self._config.log_dir
         name = self.name(number) if kind == "worker" else f"server {number}"
         return Child(
-            f"dsgd.cluster.{kind}",
+            f"dsgd.cluster.local.{kind}",
             name,
             self._n_threads if kind == "worker" else 1,
             [self._job.descriptor, *descriptors],
