@@ -98,7 +98,7 @@ def distributed(rows: int) -> None:
         weights = []
         for name, cluster in (
             ("processes", dsgd.LocalCluster(workers=4, speeds=speeds)),
-            ("simulated", dsgd.Simulation(nodes=4, speeds=speeds, bandwidth=2e9, latency=5e-5, trace=False)),
+            ("simulated", dsgd.Simulation(workers=4, speeds=speeds, bandwidth=2e9, latency=5e-5, trace=False)),
         ):
             result = dsgd.fit(
                 X,

@@ -35,7 +35,7 @@ def run(workers: int, rounds: int, staleness: float) -> None:
         step_size=0.1,
         max_epochs=rounds,
         evaluate_every=0,
-        cluster=Simulation(nodes=workers),
+        cluster=Simulation(workers=workers),
         random_state=0,
     )
     took = time.perf_counter() - start

@@ -168,7 +168,7 @@ def _draw_algorithm(random: np.random.Generator, loss: str) -> dict[str, Any]:
         name = str(random.choice([name for name in ALGORITHM_OPTIONS if name not in without]))
     settings = {"algo": name, **_some_of(random, ALGORITHM_OPTIONS[name], 0.3)}
     if name in _ON_CLUSTERS:
-        settings["cluster"] = dsgd.Simulation(nodes=int(random.integers(2, 4)))
+        settings["cluster"] = dsgd.Simulation(workers=int(random.integers(2, 4)))
     elif name != "sgd" and maybe(random, 0.4):
         settings["n_threads"] = 2
     return {"n_threads": 1, **settings} if name not in _ON_CLUSTERS else settings

@@ -92,7 +92,7 @@ def train(data: YearData, algorithm: DistributedAlgorithm, nodes: int, speeds: s
         n_threads=1,
         random_state=0,
         cluster=dsgd.Simulation(
-            nodes=nodes, speeds=[1.0] * (nodes - 1) + [1.0 if speeds == "even" else 0.5], trace=False
+            workers=nodes, speeds=[1.0] * (nodes - 1) + [1.0 if speeds == "even" else 0.5], trace=False
         ),
     )
     last = result.history[-1]

@@ -92,7 +92,7 @@ def main(arguments: Sequence[str]) -> None:
     data = YearData.of(made.X, made.y)
     clusters = {
         "four processes of this machine": dsgd.LocalCluster(workers=4, speeds=SPEEDS),
-        "simulated": dsgd.Simulation(nodes=4, speeds=SPEEDS, bandwidth=2e9, latency=5e-5, trace=False),
+        "simulated": dsgd.Simulation(workers=4, speeds=SPEEDS, bandwidth=2e9, latency=5e-5, trace=False),
     }
     results: dict[str, dict[str, Any]] = {}
     for panel, cluster in clusters.items():

@@ -62,7 +62,8 @@ def assignment(algorithm: DistributedAlgorithm, workers: int, clocks: int, step_
 
 
 def simulate(work: RunSpec, **cluster: Any) -> np.ndarray[Any, Any]:
-    return SimulatedRun(Simulation(nodes=work.n_nodes, **cluster), work).run().weights
+    workers = work.n_nodes - int(work.algorithm.has_coordinator)
+    return SimulatedRun(Simulation(workers=workers, **cluster), work).run().weights
 
 
 def optimum() -> float:
@@ -75,7 +76,7 @@ def test_a_barrier_algorithm_gives_the_same_bits_on_every_cluster() -> None:
         simulate(assignment(Sync(batch_size=10), 4, 30, 0.2), **cluster)
         for cluster in (
             {},
-            {"speeds": [1, 0.1, 2, 1, 0.5], "jitter": 1e-3, "seed": 4},
+            {"speeds": [0.1, 2, 1, 0.5], "jitter": 1e-3, "seed": 4},
             {"failures": [Crash(2, 0.005, 0.01), dsgd.cluster.FrameLoss(0.2)], "resend_after": 0.01},
         )
     ]
@@ -103,7 +104,7 @@ def test_the_limit_is_the_optimum(algorithm: DistributedAlgorithm, epochs: int, 
         alpha=1e-2,
         max_epochs=epochs,
         evaluate_every=epochs,
-        cluster=Simulation(nodes=nodes, trace=False),
+        cluster=Simulation(workers=nodes, trace=False),
         random_state=0,
     )
     best = optimum()
@@ -121,7 +122,7 @@ def test_a_local_gradient_is_biased() -> None:
             alpha=1e-2,
             max_epochs=60,
             evaluate_every=60,
-            cluster=Simulation(nodes=16),
+            cluster=Simulation(workers=16),
             random_state=0,
         )
         runs[gradient] = result.history[-1].objective or math.nan
@@ -189,7 +190,7 @@ def test_sync_checks_as_often_as_it_is_told() -> None:
     clocks = []
     for every in (1, 7):
         work = assignment(Sync(stop_change=1.0, check_every=every), 2, 60, 0.1)
-        clocks.append(SimulatedRun(Simulation(nodes=3), work).run().record.clocks[0])
+        clocks.append(SimulatedRun(Simulation(workers=3), work).run().record.clocks[0])
     assert clocks == [3, 15]  # checks 0, 1, 2: the first has nothing to compare with
 
 
@@ -218,7 +219,7 @@ def test_pushing_only_what_moved_takes_fewer_bytes_to_the_same_weights(staleness
     outcomes = []
     for kind in (Ssp, WholePushes):
         work = assignment(kind(batch_size=4, staleness=staleness), 4, 20, 0.1, wide)
-        outcomes.append(SimulatedRun(Simulation(nodes=4, bandwidth=1e15), work).run())
+        outcomes.append(SimulatedRun(Simulation(workers=4, bandwidth=1e15), work).run())
     some, whole = outcomes
     assert np.array_equal(some.weights, whole.weights)
     assert np.count_nonzero(some.weights) > 100

@@ -73,7 +73,7 @@ def test_a_ticket_lets_a_program_work_while_values_travel() -> None:
 
         return body
 
-    cluster = Simulation(nodes=2, latency=1e-3)
+    cluster = Simulation(workers=2, latency=1e-3)
     for ahead in (False, True):
         run_toy(body_of(ahead), cluster, clocks=3, staleness=5)
     assert times[True] < times[False]
@@ -99,7 +99,7 @@ def test_all_reduce_adds_up_in_the_order_of_the_ranks(mean: bool, weighted: bool
         weight = task.rank + 1.0 if weighted else 1.0
         answers.append((yield AllReduce(np.full(3, task.rank + 1.0), mean=mean, weight=weight)))
 
-    run_toy(body, Simulation(nodes=3, speeds=[1, 0.5, 0.1]), clocks=1)
+    run_toy(body, Simulation(workers=3, speeds=[1, 0.5, 0.1]), clocks=1)
     assert [answer.tolist() for answer in answers] == [[pytest.approx(expected, rel=1e-15)] * 3] * 3
 
 
@@ -146,7 +146,7 @@ def test_a_program_that_waits_for_ever_is_given_up() -> None:
         yield Receive(wait=True)
 
     with pytest.raises(DeadlineError, match=r"wait for \{0: 'Receive'"):
-        run_toy(body, Simulation(nodes=2, stall_deadline=50), clocks=1)
+        run_toy(body, Simulation(workers=2, stall_deadline=50), clocks=1)
 
 
 def test_reports_reach_whoever_started_the_run() -> None:
@@ -169,7 +169,7 @@ def test_groups_have_servers_of_their_own() -> None:
         assert len(task.groups["host"]) == 2
         answers[task.rank] = (host[0], everyone[0])
 
-    run_toy(body, Simulation(nodes=4, groups={"host": [(0, 1), (2, 3)]}), clocks=1)
+    run_toy(body, Simulation(workers=4, groups={"host": [(0, 1), (2, 3)]}), clocks=1)
     assert answers == {0: (1.0, 6.0), 1: (1.0, 6.0), 2: (5.0, 6.0), 3: (5.0, 6.0)}
 
 
@@ -209,7 +209,7 @@ def counting_state(lives: list[tuple[int, int, int]]) -> Any:
 
 def test_the_state_survives_a_restart_of_the_worker() -> None:
     lives: list[tuple[int, int, int]] = []
-    cluster = Simulation(nodes=2, failures=[Crash(1, at=0.055, restart_after=0.02)])
+    cluster = Simulation(workers=2, failures=[Crash(1, at=0.055, restart_after=0.02)])
     outcome = run_toy(counting_state(lives), cluster, clocks=10)
     assert lives[:2] == [(0, 0, 0), (1, 0, 0)]
     (rank, start, done) = lives[2]
@@ -221,7 +221,7 @@ def test_the_state_survives_a_restart_of_the_worker() -> None:
 
 def test_a_restarted_server_rewinds_all_workers_to_its_checkpoint() -> None:
     lives: list[tuple[int, int, int]] = []
-    cluster = Simulation(nodes=2, checkpoint_every=2, failures=[Crash(-1, at=0.055, restart_after=0.02)])
+    cluster = Simulation(workers=2, checkpoint_every=2, failures=[Crash(-1, at=0.055, restart_after=0.02)])
     outcome = run_toy(counting_state(lives), cluster, clocks=10)
     assert len(lives) == 4
     assert all(done == start > 0 for _, start, done in lives[2:])
@@ -236,13 +236,13 @@ def test_a_lost_worker_ends_the_run_or_not_as_configured() -> None:
             yield Clock()
 
     failures = [Crash(1, at=2.5)]
-    outcome = run_toy(body, Simulation(nodes=3, failures=failures), clocks=10)
+    outcome = run_toy(body, Simulation(workers=3, failures=failures), clocks=10)
     assert outcome.record.clocks[0] == 10
     with pytest.raises(WorkerLostError, match="1"):
-        run_toy(body, Simulation(nodes=3, failures=failures, on_lost="fail"), clocks=10)
+        run_toy(body, Simulation(workers=3, failures=failures, on_lost="fail"), clocks=10)
 
 
 def test_a_server_that_is_gone_for_good_is_an_error() -> None:
     lives: list[tuple[int, int, int]] = []
     with pytest.raises(DeadlineError):
-        run_toy(counting_state(lives), Simulation(nodes=2, failures=[Crash(-1, at=0.05)]), clocks=10)
+        run_toy(counting_state(lives), Simulation(workers=2, failures=[Crash(-1, at=0.05)]), clocks=10)

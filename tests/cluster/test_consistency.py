@@ -45,7 +45,7 @@ def clusters(draw: st.DrawFn, servers: bool = True) -> Simulation:
     """Return a strategy for small clusters."""
     nodes = draw(st.integers(1, 4))
     return Simulation(
-        nodes=nodes,
+        workers=nodes,
         speeds=draw(st.lists(st.floats(0.2, 2), min_size=nodes, max_size=nodes)),
         jitter=draw(st.sampled_from([0.0, 1e-3])),
         failures=draw(failures(nodes, servers)),
@@ -71,12 +71,12 @@ def see_counts(cluster: Simulation, staleness: float, clocks: int) -> list[tuple
             yield Clock()
 
     run = SimulatedRun(
-        cluster, toy_assignment(body, nodes=cluster.nodes, clocks=clocks, size=cluster.nodes, staleness=staleness)
+        cluster, toy_assignment(body, nodes=cluster.workers, clocks=clocks, size=cluster.workers, staleness=staleness)
     )
     outcome = run.run()
     assert outcome.trace is not None
     outcome.trace.check()
-    assert outcome.record.clocks == (clocks,) * cluster.nodes
+    assert outcome.record.clocks == (clocks,) * cluster.workers
     return seen
 
 
@@ -105,18 +105,20 @@ def test_a_process_that_crashes_while_it_is_down_is_started_once(
 ) -> None:
     crashes = [Crash(node, at, after) for after in restarts]
     for seed in range(5):
-        cluster = Simulation(nodes=2, jitter=1e-3, failures=crashes, seed=seed, resend_after=0.01, reconnect_after=5e-3)
+        cluster = Simulation(
+            workers=2, jitter=1e-3, failures=crashes, seed=seed, resend_after=0.01, reconnect_after=5e-3
+        )
         check_counts(see_counts(cluster, 0, clocks=5), 0)
 
 
 def test_what_has_crashed_for_good_does_not_come_again() -> None:
-    cluster = Simulation(nodes=1, failures=[Crash(SERVER, 0.0, 3e-3), Crash(SERVER, 1e-3)])
+    cluster = Simulation(workers=1, failures=[Crash(SERVER, 0.0, 3e-3), Crash(SERVER, 1e-3)])
     with pytest.raises(DeadlineError):
         see_counts(cluster, 0, clocks=5)
 
 
 def test_a_broken_gate_is_caught_by_the_same_check() -> None:
-    cluster = Simulation(nodes=3, speeds=[1, 1, 0.1])
+    cluster = Simulation(workers=3, speeds=[1, 1, 0.1])
     seen = see_counts(cluster, staleness=4, clocks=12)  # a gate that lets workers four clocks ahead, not two
     check_counts(seen, 4)
     with pytest.raises(ClusterError, match=r"sees .* clocks of worker 2"):
@@ -130,7 +132,7 @@ def test_a_trace_with_a_broken_gate_is_refused() -> None:
             compute(task, 1e-3)
             yield Clock()
 
-    trace = run_toy(body, Simulation(nodes=2, speeds=[1, 0.1]), clocks=10, staleness=4).trace
+    trace = run_toy(body, Simulation(workers=2, speeds=[1, 0.1]), clocks=10, staleness=4).trace
     assert trace is not None
     trace.check()
     with pytest.raises(ClusterError, match="pull of worker 0 at clock"):
@@ -175,7 +177,7 @@ def test_after_a_restart_of_the_server_the_table_is_the_checkpoint_and_what_came
             compute(task, 5e-3)
             yield Clock()
 
-    run = SimulatedRun(cluster, toy_assignment(body, nodes=cluster.nodes, clocks=5, size=4, staleness=2))
+    run = SimulatedRun(cluster, toy_assignment(body, nodes=cluster.workers, clocks=5, size=4, staleness=2))
     server = run._servers[0][0]
     restart = server.restart
 

@@ -31,7 +31,7 @@ def to_rank_0(mailbox: Mailbox, *, size: int = 1, nodes: int = 3, **cluster: Any
         yield Clock()
         read.extend((yield Receive()) if task.rank == 0 else ())
 
-    outcome = run_toy(body, Simulation(nodes=nodes, **cluster), clocks=1, mailbox=mailbox)
+    outcome = run_toy(body, Simulation(workers=nodes, **cluster), clocks=1, mailbox=mailbox)
     return [(message.sender, message.value[0]) for message in read], outcome
 
 
@@ -76,7 +76,7 @@ def test_what_waits_for_its_way_when_a_program_ends_still_goes() -> None:
         while task.rank == 0 and total < 3:
             total += sum(message.value[0] for message in (yield Receive(wait=True)))
 
-    run_toy(body, Simulation(nodes=2, bandwidth=1e6), clocks=0, mailbox=Mailbox(on_full="sum"))
+    run_toy(body, Simulation(workers=2, bandwidth=1e6), clocks=0, mailbox=Mailbox(on_full="sum"))
     assert total == 3
 
 
@@ -91,7 +91,7 @@ def test_letters_of_different_names_have_different_places() -> None:
         yield Clock()
         read.extend((yield Receive()))
 
-    run_toy(body, Simulation(nodes=2), clocks=2, mailbox=Mailbox(slots=1, on_full="sum"))
+    run_toy(body, Simulation(workers=2), clocks=2, mailbox=Mailbox(slots=1, on_full="sum"))
     assert sorted((message.name, message.value[0]) for message in read) == [("a", 2.0)] * 2 + [("b", 1.0)] * 2
 
 
@@ -108,7 +108,7 @@ def test_what_a_crashed_receiver_had_not_read_is_gone_and_the_senders_go_on() ->
         yield Receive()
 
     failures = [Crash(1, at=2.5, restart_after=1.0)]
-    cluster = Simulation(nodes=2, failures=failures)
+    cluster = Simulation(workers=2, failures=failures)
     run_toy(body, cluster, clocks=5, staleness=9, mailbox=Mailbox(slots=1, on_full="sum"))
     assert sorted(lives) == [0, 1, 1]
 

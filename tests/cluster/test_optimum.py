@@ -66,7 +66,7 @@ def test_the_optimum_is_reached(
         alpha=ALPHA,
         max_epochs=epochs,
         evaluate_every=epochs,
-        cluster=dsgd.Simulation(nodes=nodes, trace=False),
+        cluster=dsgd.Simulation(workers=nodes, trace=False),
         random_state=0,
         n_threads=1,
     )

@@ -11,7 +11,7 @@ from problems import make_problem
 import dsgd
 
 X, Y = make_problem(240, 20, seed=3)
-BARRIER: dict[str, Any] = {"staleness": 0, "cluster": dsgd.Simulation(nodes=1, trace=False)}
+BARRIER: dict[str, Any] = {"staleness": 0, "cluster": dsgd.Simulation(workers=1, trace=False)}
 SINGLE_ROWS: dict[str, Any] = {"block_size": 1, "n_threads": 1}
 
 
@@ -71,12 +71,12 @@ def test_without_a_barrier_it_is_the_same_but_for_rounding(algo: str) -> None:
 def test_sync_with_one_worker_is_minibatch_but_for_rounding(schedule: str) -> None:
     """The coordinator adds gradients where `minibatch` makes a step on every row."""
     options: dict[str, Any] = {"batch_size": 16, "schedule": schedule, "penalty": "none"}
-    alone = train(X, "sync", cluster=dsgd.Simulation(nodes=2), **options)
+    alone = train(X, "sync", cluster=dsgd.Simulation(workers=1), **options)
     np.testing.assert_allclose(alone, train(X, "minibatch", **options, **SINGLE_ROWS), rtol=1e-12)
 
 
 def test_sync_with_one_worker_is_sgd_to_the_bit_where_nothing_is_rounded_otherwise(data: Any) -> None:
     """Steps of a power of two on one row each: the product of step, slope and entry is rounded once either way."""
     options: dict[str, Any] = {"step_size": 0.125, "schedule": "constant", "penalty": "none"}
-    alone = train(data, "sync", batch_size=1, cluster=dsgd.Simulation(nodes=2, trace=False), **options)
+    alone = train(data, "sync", batch_size=1, cluster=dsgd.Simulation(workers=1, trace=False), **options)
     assert np.array_equal(alone, train(data, "sgd", **options, **SINGLE_ROWS))

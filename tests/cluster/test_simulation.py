@@ -30,7 +30,7 @@ X, Y = make_problem(200, 10, seed=1)
 
 
 def fit(**options: Any) -> dsgd.FitResult:
-    given = {"algo": "ssp", "loss": "logistic", "max_epochs": 3, "random_state": 0, "cluster": Simulation(nodes=3)}
+    given = {"algo": "ssp", "loss": "logistic", "max_epochs": 3, "random_state": 0, "cluster": Simulation(workers=3)}
     return dsgd.fit(X, Y, **{**given, **options})
 
 
@@ -69,16 +69,16 @@ def pull_once(task: WorkerTask) -> Program:
 
 def test_a_large_table_takes_its_time_on_the_wire() -> None:
     """8 MB at 10 MB/s for each of three workers, whose copies leave the server one after the other."""
-    outcome = run_toy(pull_once, Simulation(nodes=3, bandwidth=1e7), clocks=1, size=1_000_000)
+    outcome = run_toy(pull_once, Simulation(workers=3, bandwidth=1e7), clocks=1, size=1_000_000)
     assert outcome.record.virtual_seconds == pytest.approx(2.4, rel=0.01)
-    fast = Simulation(nodes=3, bandwidth=1e7, server_bandwidth=1e9)
+    fast = Simulation(workers=3, bandwidth=1e7, server_bandwidth=1e9)
     assert run_toy(pull_once, fast, clocks=1, size=1_000_000).record.virtual_seconds == pytest.approx(0.824, rel=0.01)
-    sharded = Simulation(nodes=3, bandwidth=1e7, servers=3)
+    sharded = Simulation(workers=3, bandwidth=1e7, servers=3)
     assert (run_toy(pull_once, sharded, clocks=1, size=1_000_000).record.virtual_seconds or 9) < 1.4
 
 
 def test_bytes_sent_are_bytes_received() -> None:
-    outcome = run_toy(pull_once, Simulation(nodes=3), clocks=1, size=1000)
+    outcome = run_toy(pull_once, Simulation(workers=3), clocks=1, size=1000)
     assert outcome.trace is not None
     frames = outcome.trace.of(Kind.TRANSFER)
     for node in range(3):
@@ -89,7 +89,7 @@ def test_bytes_sent_are_bytes_received() -> None:
 
 def test_a_slow_node_makes_the_others_wait() -> None:
     waiting = (
-        fit(cluster=Simulation(nodes=3, speeds=[1, 1, 0.1], kernel_cost=KernelCost(call=0.01)), staleness=0)
+        fit(cluster=Simulation(workers=3, speeds=[1, 1, 0.1], kernel_cost=KernelCost(call=0.01)), staleness=0)
         .history[-1]
         .waiting
     )
@@ -100,7 +100,7 @@ def test_a_slow_node_makes_the_others_wait() -> None:
 @pytest.mark.parametrize("failure", [Pause(1, 0.001, 5.0), NetworkSplit([1], 0.001, 5.0), Crash(1, 0.001, 5.0)])
 def test_an_outage_is_waited_for_and_then_forgotten(failure: Any) -> None:
     even = fit(staleness=0)
-    late = fit(staleness=0, cluster=Simulation(nodes=3, failures=[failure]))
+    late = fit(staleness=0, cluster=Simulation(workers=3, failures=[failure]))
     assert (late.history[-1].virtual_seconds or 0) > 5 + (even.history[-1].virtual_seconds or 0) / 2
     assert np.array_equal(even.coef_, late.coef_)
 
@@ -108,7 +108,7 @@ def test_an_outage_is_waited_for_and_then_forgotten(failure: Any) -> None:
 @pytest.mark.parametrize("failure", [FrameLoss(0.1), Delay(0.2, 0.01), Duplication(0.3)])
 def test_a_bad_network_changes_times_but_no_weight_of_a_barrier_run(failure: Any) -> None:
     even = fit(staleness=0)
-    late = fit(staleness=0, cluster=Simulation(nodes=3, failures=[failure], resend_after=0.01))
+    late = fit(staleness=0, cluster=Simulation(workers=3, failures=[failure], resend_after=0.01))
     assert late.history[-1].virtual_seconds != even.history[-1].virtual_seconds
     assert np.array_equal(even.coef_, late.coef_)
 
@@ -116,7 +116,7 @@ def test_a_bad_network_changes_times_but_no_weight_of_a_barrier_run(failure: Any
 @pytest.mark.parametrize("algo", ["ssp", "sync", "dissvrg"])
 def test_the_same_seed_gives_the_same_trace_on_one_thread_and_on_two(algo: str) -> None:
     cluster = Simulation(
-        nodes=4,
+        workers=4,
         jitter=1e-4,
         failures=[FrameLoss(0.05), Crash(1, 0.002, 0.01), Crash(-1, 0.02, 0.01)],
         seed=3,
@@ -127,7 +127,7 @@ def test_the_same_seed_gives_the_same_trace_on_one_thread_and_on_two(algo: str) 
     traces = [run.trace.to_bytes() for run in runs if run.trace is not None]
     assert traces[0] == traces[1] == traces[2]
     assert np.array_equal(runs[0].coef_, runs[1].coef_)
-    other = fit(algo=algo, cluster=Simulation(nodes=4, jitter=1e-4, seed=4))
+    other = fit(algo=algo, cluster=Simulation(workers=4, jitter=1e-4, seed=4))
     assert other.trace is not None
     assert other.trace.to_bytes() != traces[0]
 
@@ -173,7 +173,7 @@ def test_ctrl_c_ends_a_run_with_the_model_so_far() -> None:
     assert result.stop_reason == "interrupted"
     assert len(result.history) == 2
     with pytest.raises(KeyboardInterrupt):
-        fit(cluster=Simulation(nodes=3), algo=Interrupted())
+        fit(cluster=Simulation(workers=3), algo=Interrupted())
 
 
 def test_a_divergence_is_an_error() -> None:
@@ -187,9 +187,8 @@ def test_a_divergence_is_an_error() -> None:
         ({"cluster": None}, "needs workers=4 .*, or a cluster such as dsgd.LocalCluster"),
         ({"cluster": 3}, "or a cluster .* not 3"),
         ({"algo": "sgd"}, "runs on one machine: leave out cluster"),
-        ({"workers": 2}, "workers=2, but the cluster has nodes for 3"),
-        ({"algo": "sync", "cluster": Simulation(nodes=1)}, "at least 2 nodes"),
-        ({"cluster": Simulation(nodes=201)}, "201 workers for 200 samples"),
+        ({"workers": 2}, "workers=2, but the cluster has 3"),
+        ({"cluster": Simulation(workers=201)}, "201 workers for 200 samples"),
     ],
 )
 def test_what_does_not_go_together_is_refused(options: dict[str, Any], message: str) -> None:
@@ -205,7 +204,7 @@ def test_more_than_two_classes_are_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"nodes": 0}, "nodes must be an integer from 1"),
+        ({"workers": 0}, "workers must be an integer from 1"),
         ({"speeds": [1, 2]}, "speeds has 2 elements for 4 nodes"),
         ({"speeds": 0.0}, "speed must be a finite number above 0"),
         ({"speeds": [1, 1, 1, [(1.0, 2.0)]]}, "times rising from 0"),
@@ -230,7 +229,7 @@ def test_impossible_failures_are_refused() -> None:
     with pytest.raises(ConfigError, match="ranks of nodes"):
         Crash(-2, 1.0)
     with pytest.raises(ConfigError, match="names node 7 of 3"):
-        fit(cluster=Simulation(nodes=3, failures=[Crash(7, 1.0)]))
+        fit(cluster=Simulation(workers=3, failures=[Crash(7, 1.0)]))
 
 
 def every_command(task: WorkerTask) -> Program:
@@ -250,7 +249,7 @@ def every_command(task: WorkerTask) -> Program:
 
 
 def test_programs_are_replayed_from_a_trace(tmp_path: Path) -> None:
-    cluster = Simulation(nodes=3, record_answers=True, checkpoint_every=2, failures=[Crash(-1, 0.003, 0.01)])
+    cluster = Simulation(workers=3, record_answers=True, checkpoint_every=2, failures=[Crash(-1, 0.003, 0.01)])
     work = toy_assignment(every_command, nodes=3, clocks=5, staleness=1)
     run = SimulatedRun(cluster, work)
     trace = run.run().trace
@@ -279,7 +278,7 @@ def test_a_trace_is_drawn() -> None:
     pytest.importorskip("matplotlib").use("Agg")
     from dsgd.cluster.simulation.gantt import draw_gantt
 
-    trace = fit(cluster=Simulation(nodes=3, failures=[Pause(1, 0.001, 0.002)])).trace
+    trace = fit(cluster=Simulation(workers=3, failures=[Pause(1, 0.001, 0.002)])).trace
     assert trace is not None
     axes = draw_gantt(trace)
     assert [text.get_text() for text in axes.get_yticklabels()] == ["worker 0", "worker 1", "worker 2", "server 0"]
@@ -289,7 +288,7 @@ def test_a_trace_is_drawn() -> None:
 
 
 TOML = """
-nodes = 3
+workers = 3
 speeds = [1.0, 1.0, 0.5]
 latency = 0.001
 [kernel_cost]
@@ -309,7 +308,7 @@ def test_a_cluster_is_described_in_toml(tmp_path: Path) -> None:
     path = tmp_path / "cluster.toml"
     path.write_text(TOML)
     assert load_simulation(path) == Simulation(
-        nodes=3,
+        workers=3,
         speeds=[1.0, 1.0, 0.5],
         latency=0.001,
         kernel_cost=KernelCost(entry=1e-8),
@@ -320,8 +319,8 @@ def test_a_cluster_is_described_in_toml(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nodes = ", "not TOML"),
-        ("node = 3", "did you mean 'nodes'"),
+        ("workers = ", "not TOML"),
+        ("worker = 3", "did you mean 'workers'"),
         ("[[failures]]\nkind = 'crush'", "did you mean 'crash'"),
         ("[[failures]]\nkind = 'crash'\nnode = 1", "missing"),
         ("[[failures]]\nkind = 'frame_loss'\nprobability = 0.1\nwhen = 3", "unknown key of a frame_loss 'when'"),

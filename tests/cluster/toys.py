@@ -100,5 +100,5 @@ def toy_assignment(
 
 def run_toy(body: Body, cluster: Simulation | None = None, **work: Any) -> Outcome:
     """Run `body` on every node of a cluster."""
-    cluster = Simulation(nodes=3) if cluster is None else cluster
-    return SimulatedRun(cluster, toy_assignment(body, nodes=cluster.nodes, **work)).run()
+    cluster = Simulation(workers=3) if cluster is None else cluster
+    return SimulatedRun(cluster, toy_assignment(body, nodes=cluster.workers, **work)).run()

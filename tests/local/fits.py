@@ -19,9 +19,9 @@ def local_fit(cluster: dict[str, Any] | None = None, **options: Any) -> dsgd.Fit
     return _fit(LocalCluster(**{"workers": 2, "stall_deadline": 100.0, **(cluster or {})}), options)
 
 
-def simulated_fit(nodes: int = 2, **options: Any) -> dsgd.FitResult:
+def simulated_fit(workers: int = 2, **options: Any) -> dsgd.FitResult:
     """Fit the same in virtual time."""
-    return _fit(Simulation(nodes=nodes), options)
+    return _fit(Simulation(workers=workers), options)
 
 
 def _fit(cluster: LocalCluster | Simulation, options: dict[str, Any]) -> dsgd.FitResult:

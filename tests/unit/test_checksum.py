@@ -60,7 +60,7 @@ def checkpoint_content(path: Path) -> Any:
 
 
 def write_trace(path: Path) -> None:
-    cluster = Simulation(nodes=2, seed=0, record_answers=True)
+    cluster = Simulation(workers=2, seed=0, record_answers=True)
     result = dsgd.fit(X, Y, algo="ssp", loss="logistic", max_epochs=1, step_size=0.1, random_state=0, cluster=cluster)
     assert result.trace is not None
     assert result.trace.answers

@@ -29,7 +29,7 @@ X = np.random.default_rng(0).normal(size=(40, 5))
 SPARSE = scipy.sparse.random(40, 30, 0.2, format="csr", random_state=0)
 Y = np.where(X[:, 0] > 0, 1.0, -1.0)
 CSV = "a,b,c,t\n" + "".join(f"{a},{b},w{round(c)},{t}\n" for (a, b, c, *_), t in zip(X, Y, strict=True))
-TOML = 'nodes = 4\nbandwidth = 1.25e8\n[[failures]]\nkind = "crash"\nnode = 1\nat = 0.5\nrestart_after = 0.2\n'
+TOML = 'workers = 4\nbandwidth = 1.25e8\n[[failures]]\nkind = "crash"\nnode = 1\nat = 0.5\nrestart_after = 0.2\n'
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "gz": gzip.compress,
     "bz2": bz2.compress,
@@ -109,7 +109,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "labels").write_bytes(idx(0x08, random_state.integers(0, 5, 40).astype("u1")))
     (place / "reals").write_bytes(idx(0x0D, X.astype(">f4")))
     (place / "doubles").write_bytes(idx(0x0E, X.astype(">f8")))
-    cluster = dsgd.Simulation(nodes=2, trace=True)
+    cluster = dsgd.Simulation(workers=2, trace=True)
     result = dsgd.fit(SPARSE, Y, algo="ssp", loss="logistic", max_epochs=2, cluster=cluster)
     result.save(place / "model")
     result.history.to_json(place / "history.json")

@@ -112,7 +112,7 @@ def test_clusters_are_watched(evaluate_every: int) -> None:
             loss="squared",
             step_size=1e-3,
             random_state=0,
-            cluster=dsgd.Simulation(nodes=2),
+            cluster=dsgd.Simulation(workers=2),
             evaluate_every=evaluate_every,
         )
 

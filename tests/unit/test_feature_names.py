@@ -42,7 +42,7 @@ MODELS: list[Any] = [
     pytest.param({"loss": "squared"}, id="regression"),
     pytest.param({"loss": KMeans(2)}, id="kmeans"),
     pytest.param({"loss": MLP((3,)), "algo": "minibatch"}, id="network"),
-    pytest.param({"loss": "logistic", "algo": "ssp", "cluster": dsgd.Simulation(nodes=2)}, id="cluster"),
+    pytest.param({"loss": "logistic", "algo": "ssp", "cluster": dsgd.Simulation(workers=2)}, id="cluster"),
 ]
 METHODS: list[Any] = [
     pytest.param(lambda result, data: result.predict(data), id="predict"),
@@ -214,10 +214,10 @@ def test_long_texts_do_not_cost_a_model(tmp_path: Path) -> None:
 
 
 def test_what_is_read_is_given_by_any_kind_of_path(tmp_path: Path) -> None:
-    options: Any = {"algo": "ssp", "loss": "logistic", "cluster": dsgd.Simulation(nodes=2)}
+    options: Any = {"algo": "ssp", "loss": "logistic", "cluster": dsgd.Simulation(workers=2)}
     result = train(X, **options)
     assert result.trace is not None
-    (tmp_path / "cluster.toml").write_text("nodes = 3\n")
+    (tmp_path / "cluster.toml").write_text("workers = 3\n")
     for kind in (str, os.fsencode, Path):
         paths: Any = [kind(tmp_path / name) for name in ("model", "trace", "cluster.toml")]
         result.save(paths[0])

@@ -40,7 +40,7 @@ def _little_memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         lambda X: dsgd.fit(X, Y, algo="sgd"),
         lambda X: dsgd.fit(X, Y, algo="hogwild", loss="softmax"),
         lambda X: dsgd.fit(X, [0, 1, 2, 3], algo="sdca"),
-        lambda X: dsgd.fit(X, Y, algo="ssp", loss="logistic", cluster=dsgd.Simulation(nodes=2)),
+        lambda X: dsgd.fit(X, Y, algo="ssp", loss="logistic", cluster=dsgd.Simulation(workers=2)),
         lambda X: dsgd.fit(X, algo="batch", loss=KMeans(2)),
         lambda X: dsgd.fit(X, Y, algo="minibatch", loss=MLP((2,))),
         lambda X: dsgd.SGDClassifier().fit(X, Y),

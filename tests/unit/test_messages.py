@@ -14,7 +14,7 @@ from dsgd.algorithms import REGISTRY, DistributedAlgorithm, on_clusters, on_one_
 from dsgd.errors import ConfigError
 
 X = np.random.default_rng(0).normal(size=(30, 3))
-CLUSTERS: list[dict[str, Any]] = [{"workers": 2}, {"cluster": dsgd.Simulation(nodes=2)}]
+CLUSTERS: list[dict[str, Any]] = [{"workers": 2}, {"cluster": dsgd.Simulation(workers=2)}]
 ALONE = [name for name, kind in REGISTRY.items() if not issubclass(kind, DistributedAlgorithm)]
 ON_CLUSTERS = [name for name in REGISTRY if name not in ALONE]
 

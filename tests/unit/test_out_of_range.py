@@ -63,7 +63,7 @@ def test_what_needs_a_penalty_refuses_one_that_vanishes() -> None:
 
 @pytest.mark.filterwarnings("ignore:epoch .* diverged:RuntimeWarning")
 @pytest.mark.parametrize(
-    "options", [{"algo": "batch", "n_threads": 1}, {"algo": "ssp", "cluster": dsgd.Simulation(nodes=2)}]
+    "options", [{"algo": "batch", "n_threads": 1}, {"algo": "ssp", "cluster": dsgd.Simulation(workers=2)}]
 )
 def test_finite_weights_with_an_infinite_objective_have_diverged(options: dict[str, Any]) -> None:
     """The perceptron does not explode, but a history cannot be saved with an infinite objective."""
@@ -103,7 +103,7 @@ def test_a_step_of_zero_has_no_norm_of_the_gradient() -> None:
         loss="squared_hinge",
         max_sigma=0.1,
         schedule=schedules.InverseScaling(power=300.0),
-        cluster=dsgd.Simulation(nodes=3),
+        cluster=dsgd.Simulation(workers=3),
         max_epochs=5,
         random_state=0,
     )

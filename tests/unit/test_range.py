@@ -79,7 +79,7 @@ def test_a_result_that_is_returned_can_be_saved(algo: str, tmp_path: Path) -> No
         if chance.random() < 0.3:
             options["sample_weight"] = np.full(40, 10.0 ** chance.choice(powers))
         if algo in ("ssp", "sync", "dissvrg"):
-            options["cluster"] = dsgd.Simulation(nodes=2)
+            options["cluster"] = dsgd.Simulation(workers=2)
         y = Y > 0 if LOSSES[loss]().classification else Y * of_targets
         if LOSSES[loss]().supervised and chance.random() < 0.5:
             options["eval_set"] = (X * scale, y)

@@ -186,7 +186,7 @@ def test_weights_that_do_not_go_with_the_classes_are_refused(tmp_path: Path, sha
         dsgd.load(tmp_path / "model")
 
 
-@pytest.mark.parametrize(("algo", "options"), [("sdca", {}), ("ssp", {"cluster": dsgd.Simulation(nodes=2)})])
+@pytest.mark.parametrize(("algo", "options"), [("sdca", {}), ("ssp", {"cluster": dsgd.Simulation(workers=2)})])
 def test_an_algorithm_that_does_not_train_it_is_refused_by_both_names(algo: str, options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"algo '{algo}' does not train loss 'softmax'; use 'auto', 'sgd'"):
         fit(algo=algo, **options)

@@ -33,7 +33,7 @@ SEEDED: dict[str, Callable[[Any], Any]] = {
     "clusters": lambda seed: make_clusters(20, random_state=seed).X,
     "optimum": lambda seed: make_known_optimum(20, 3, random_state=seed).X,
     "like": lambda seed: make_like("yearprediction", n_samples=20, random_state=seed).X,
-    "simulation": lambda seed: dsgd.Simulation(nodes=2, seed=seed).seed,
+    "simulation": lambda seed: dsgd.Simulation(workers=2, seed=seed).seed,
     "proxy": lambda seed: Proxy(seed=seed)._seed,
 }
 
@@ -62,7 +62,7 @@ STARTS: list[Any] = [
     pytest.param(REAL, {"loss": "squared", "fit_intercept": False}, id="regression"),
     pytest.param(None, {"loss": KMeans(3)}, id="k-means"),
     pytest.param(THREE, {"loss": MLP((3,)), "algo": "minibatch"}, id="network"),
-    pytest.param(TWO, {"loss": "logistic", "algo": "ssp", "cluster": dsgd.Simulation(nodes=2)}, id="cluster"),
+    pytest.param(TWO, {"loss": "logistic", "algo": "ssp", "cluster": dsgd.Simulation(workers=2)}, id="cluster"),
 ]
 
 

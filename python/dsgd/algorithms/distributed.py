@@ -112,7 +112,8 @@ class DistributedAlgorithm(Algorithm):
     def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:  # noqa: ARG002
         """Refuse to run without a cluster."""
         raise ConfigError(
-            f"algo {self.name!r} is distributed: give dsgd.fit workers=4, or a cluster such as dsgd.Simulation(nodes=4)"
+            f"algo {self.name!r} is distributed: give dsgd.fit workers=4, or a cluster such as "
+            "dsgd.Simulation(workers=4)"
         )
 
 

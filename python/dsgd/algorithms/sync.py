@@ -33,7 +33,7 @@ class Sync(CoordinatedAlgorithm):
 
     Notes
     -----
-    The coordinator has no rows: ``nodes=5`` are four workers. A round is a barrier, and the same run gives the same
+    The coordinator has no rows: ``workers=4`` are five nodes. A round is a barrier, and the same run gives the same
     weights on any cluster. The penalty is applied by the coordinator, in proximal form.
 
     References

@@ -56,24 +56,17 @@ def check_cluster(algorithm: Any, cluster: Any, workers: Any) -> Cluster | None:
         given = "" if cluster is None else f", not {shown(cluster)}"
         raise ConfigError(
             f"algo {algorithm.name!r} needs workers=4 (processes of this machine), or a cluster such as "
-            f"dsgd.LocalCluster(workers=4) or dsgd.Simulation(nodes=4){given}"
+            f"dsgd.LocalCluster(workers=4) or dsgd.Simulation(workers=4){given}"
         )
-    least = 1 + int(algorithm.has_coordinator)
-    if n_nodes(algorithm, cluster) < least:
-        raise ConfigError(f"algo {algorithm.name!r} has a coordinator on node 0 and needs at least {least} nodes")
-    if workers is not None:
-        have = n_nodes(algorithm, cluster) - int(algorithm.has_coordinator)
-        if check_integer("workers", workers, 1) != have:
-            raise ConfigError(f"workers={workers}, but the cluster has nodes for {have}; leave out workers")
+    if workers is not None and check_integer("workers", workers, 1) != cluster.workers:
+        raise ConfigError(f"workers={workers}, but the cluster has {cluster.workers}; leave out workers")
     if isinstance(cluster, LocalCluster):
         cluster.check_writable()
     return cluster
 
 
 def n_nodes(algorithm: DistributedAlgorithm, cluster: Cluster) -> int:
-    """Return how many nodes of a cluster have a program."""
-    if isinstance(cluster, Simulation):
-        return cluster.nodes
+    """Return how many nodes of a cluster have a program: those that train, and the coordinator."""
     return cluster.workers + int(algorithm.has_coordinator)
 
 

@@ -25,19 +25,20 @@ class Simulation:
 
     Parameters
     ----------
-    nodes : int, default=4
-        Nodes with a program. An algorithm with a coordinator runs it on node 0.
+    workers : int, default=4
+        Nodes that train. The coordinator of an algorithm that has one is a further node, with number 0; the workers
+        follow it. Without a coordinator the first worker is node 0.
     servers : int, default=1
         Shards of the parameter server, each on a machine of its own.
     speeds : float or sequence of float or of pairs, default=1.0
-        Of all nodes or of each: 1 is the speed that `kernel_cost` is for. A sequence of pairs (time, speed) for one
-        node is a speed that varies.
+        Of all workers or of each: 1 is the speed that `kernel_cost` is for. A sequence of pairs (time, speed) for one
+        worker is a speed that varies. A coordinator is as fast as the fastest worker.
     bandwidth : float or sequence of float, default=1.25e8
-        Of the link of every node, each way, bytes a second (1.25e8: 1 Gb/s).
+        Of the link of every worker, each way, bytes a second (1.25e8: 1 Gb/s); a coordinator has the best.
     server_bandwidth : float, optional
         Of the server's links; by default that of the fastest node.
     latency : float or sequence of float, default=1e-4
-        Seconds from a node to the server.
+        Seconds from a worker to the server; from a coordinator the least of these.
     jitter : float, default=0.0
         Mean of a random addition to the latency of every frame, seconds.
     failures : sequence of Failure, default=()
@@ -70,7 +71,7 @@ class Simulation:
         Keep what every command was answered, too, so that the programs can be replayed.
     """
 
-    nodes: int = 4
+    workers: int = 4
     servers: int = 1
     speeds: Speed | Sequence[Speed] = 1.0
     bandwidth: float | Sequence[float] = 1.25e8
@@ -95,14 +96,14 @@ class Simulation:
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", as_seed("seed", self.seed, 2**63 - 1))
         for name, low, high in (
-            ("nodes", 1, 100_000),
+            ("workers", 1, 100_000),
             ("servers", 1, 1024),
             ("chunk_rows", 1, None),
             ("checkpoint_every", 1, None),
         ):
             check_integer(name, getattr(self, name), low, high)
         for name in ("bandwidth", "latency"):
-            for value in self.of_nodes(name):
+            for value in self.of_nodes(name, self.workers):
                 check_real(name, value, 0, low_open=name == "bandwidth")
         if self.server_bandwidth is not None:
             check_real("server_bandwidth", self.server_bandwidth, 0, low_open=True)
@@ -114,37 +115,40 @@ class Simulation:
         check_choice("on_lost", self.on_lost, ("continue", "fail"))
         check_flag("trace", self.trace)
         check_flag("record_answers", self.record_answers)
-        for speed in self.node_speeds():
+        for speed in self.node_speeds(self.workers):
             SpeedProfile(speed)
         for failure in self.failures:
             if not isinstance(failure, Failure):
                 raise ConfigError(f"failures are objects such as dsgd.cluster.Crash, not {shown(failure)}")
         for name, parts in self.groups.items():
             members = [node for part in parts for node in part]
-            if len(set(members)) < len(members) or not all(0 <= node < self.nodes for node in members):
-                raise ConfigError(f"group {name!r} must be disjoint parts of the nodes 0 to {self.nodes - 1}")
+            if len(set(members)) < len(members) or not all(0 <= node <= self.workers for node in members):
+                raise ConfigError(f"group {name!r} must be disjoint parts of the nodes 0 to {self.workers}")
 
-    def of_nodes(self, name: str) -> list[float]:
-        """Return the bandwidth or latency of every node."""
+    def of_nodes(self, name: str, n_nodes: int) -> list[float]:
+        """Return the bandwidth or latency of every node, of a coordinator the best."""
+        values = self._of_workers(name)
+        best = max(values) if name == "bandwidth" else min(values)
+        return [best] * (n_nodes - self.workers) + values
+
+    def node_speeds(self, n_nodes: int) -> list[Speed]:
+        """Return the speed of every node, of a coordinator the greatest that does not vary, or 1."""
+        speeds = self._of_workers("speeds")
+        best = max((speed for speed in speeds if not isinstance(speed, Sequence)), default=1.0)
+        return [best] * (n_nodes - self.workers) + speeds
+
+    def _of_workers(self, name: str) -> list[Any]:
         value = getattr(self, name)
         if not isinstance(value, Sequence):
-            return [value] * self.nodes
-        if len(value) != self.nodes:
-            raise ConfigError(f"{name} has {len(value)} elements for {self.nodes} nodes")
+            return [value] * self.workers
+        if len(value) != self.workers:
+            raise ConfigError(f"{name} has {len(value)} elements for {self.workers} workers")
         return list(value)
 
-    def node_speeds(self) -> list[Speed]:
-        """Return the speed of every node."""
-        if not isinstance(self.speeds, Sequence):
-            return [self.speeds] * self.nodes
-        if len(self.speeds) != self.nodes:
-            raise ConfigError(f"speeds has {len(self.speeds)} elements for {self.nodes} nodes")
-        return list(self.speeds)  # type: ignore[arg-type]  # a sequence for all nodes, of numbers or of pairs
-
-    def about(self, staleness: float) -> dict[str, Any]:
+    def about(self, n_nodes: int, staleness: float) -> dict[str, Any]:
         """Return what a trace says of its run."""
         return {
-            "nodes": self.nodes,
+            "nodes": n_nodes,
             "servers": self.servers,
             "seed": self.seed,
             "staleness": None if staleness == math.inf else staleness,

@@ -49,9 +49,9 @@ def load_simulation(path: str | os.PathLike[str]) -> Simulation:
 
     Examples
     --------
-    A cluster of four nodes, one at half speed and one that crashes::
+    A cluster of four workers, one at half speed and one that crashes::
 
-        nodes = 4
+        workers = 4
         speeds = [1.0, 1.0, 1.0, 0.5]
         bandwidth = 1.25e8
 

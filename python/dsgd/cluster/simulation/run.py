@@ -52,7 +52,7 @@ class SimulatedRun:
         self.staleness = assignment.algorithm.clock_bound
         self.mailbox = assignment.algorithm.mailbox
         self.queue = EventQueue()
-        self.trace = Trace(config.about(self.staleness)) if config.trace else None
+        self.trace = Trace(config.about(assignment.n_nodes, self.staleness)) if config.trace else None
         self.last_progress = 0.0
         self._assignment = assignment
         self._on_clock = on_clock
@@ -60,37 +60,39 @@ class SimulatedRun:
         self._stopped = False
         self._delays: Counter[int] = Counter()
         self._reports: list[tuple[int, float, bytes]] = []
-        plan = FailurePlan(config.failures, config.nodes, config.seed)
+        self._n_nodes = n = assignment.n_nodes
+        plan = FailurePlan(config.failures, n, config.seed)
+        bandwidths, latencies = config.of_nodes("bandwidth", n), config.of_nodes("latency", n)
         # Sub-groups have their servers where the first shard is.
         self.network = Links(
             self.queue,
             [
-                *config.of_nodes("bandwidth"),
-                *[config.server_bandwidth or max(config.of_nodes("bandwidth"))] * config.servers,
+                *bandwidths,
+                *[config.server_bandwidth or max(bandwidths)] * config.servers,
             ],
             [
-                *(value / 2 for value in config.of_nodes("latency")),
-                *[min(config.of_nodes("latency")) / 2] * config.servers,
+                *(value / 2 for value in latencies),
+                *[min(latencies) / 2] * config.servers,
             ],
             config.jitter,
             plan,
             config.seed,
             self.trace,
-            config.nodes,
+            n,
         )
-        self._profiles = [SpeedProfile(speed, plan.stops.get(i, ())) for i, speed in enumerate(config.node_speeds())]
+        self._profiles = [SpeedProfile(speed, plan.stops.get(i, ())) for i, speed in enumerate(config.node_speeds(n))]
         server_profile = SpeedProfile(1.0, plan.stops.get(SERVER, ()))
         self._groups = self._make_groups()
         self._servers: list[list[SimulatedServer]] = []  # of every group
         for group in self._groups:
             shards = range(self.shards_of(group))
-            own = [SimulatedServer(self, group, shard, config.nodes + shard, server_profile) for shard in shards]
+            own = [SimulatedServer(self, group, shard, n + shard, server_profile) for shard in shards]
             group.servers = own
             self._servers.append(own)
         self.workers = [
-            SimulatedWorker(self, node, self._profiles[node], assignment.kernels(node)) for node in range(config.nodes)
+            SimulatedWorker(self, node, self._profiles[node], assignment.kernels(node)) for node in range(n)
         ]
-        self._remaining = config.nodes
+        self._remaining = n
         self._down_until: dict[int, float] = {}  # of the processes that have crashed
         for crash in plan.crashes:
             self.queue.at(crash.at, self._crash, crash)
@@ -136,7 +138,7 @@ class SimulatedRun:
 
     def record(self) -> ClusterRecord:
         """Return the state of the cluster now."""
-        n = self.config.nodes
+        n = self._n_nodes
         core = self._servers[0][0].core
         delays = self._delays + sum((worker.pull_delays() for worker in self.workers), Counter())
         return ClusterRecord(
@@ -223,7 +225,7 @@ class SimulatedRun:
             self._reports += [(report.worker, report.time, report.metrics) for report in core.take_reports()]
 
     def _make_groups(self) -> list[Group]:
-        everyone = (EVERYONE, tuple(range(self.config.nodes)))
+        everyone = (EVERYONE, tuple(range(self._n_nodes)))
         named = [(name, tuple(members)) for name, parts in self.config.groups.items() for members in parts]
         specs = self._assignment.table_specs()
         return [Group(name, members, specs) for name, members in [everyone, *named]]
