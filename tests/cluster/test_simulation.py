@@ -205,7 +205,7 @@ def test_more_than_two_classes_are_refused() -> None:
     ("options", "message"),
     [
         ({"workers": 0}, "workers must be an integer from 1"),
-        ({"speeds": [1, 2]}, "speeds has 2 elements for 4 nodes"),
+        ({"speeds": [1, 2]}, "speeds has 2 elements for 4 workers"),
         ({"speeds": 0.0}, "speed must be a finite number above 0"),
         ({"speeds": [1, 1, 1, [(1.0, 2.0)]]}, "times rising from 0"),
         ({"bandwidth": 0}, "bandwidth must be"),
@@ -376,3 +376,14 @@ def test_a_state_is_numbers_and_arrays() -> None:
         State(name="x").encode()
     with pytest.raises(DataError, match="not the state of a worker"):
         State.decode(b"nothing")
+
+
+def test_a_coordinator_is_a_node_beside_the_workers_and_as_good_as_the_best() -> None:
+    cluster = Simulation(workers=3, speeds=[1, 2, 0.5], bandwidth=[1e8, 2e8, 1e8], latency=[1e-3, 1e-4, 1e-3])
+    assert cluster.node_speeds(3) == [1, 2, 0.5]
+    assert cluster.node_speeds(4) == [2, 1, 2, 0.5]
+    assert cluster.of_nodes("bandwidth", 4) == [2e8, 1e8, 2e8, 1e8]
+    assert cluster.of_nodes("latency", 4) == [1e-4, 1e-3, 1e-4, 1e-3]
+    assert Simulation(workers=1, speeds=[[(0.0, 3.0)]]).node_speeds(2) == [1.0, [(0.0, 3.0)]]
+    assert len(fit(algo="sync", cluster=Simulation(workers=3)).history[-1].clocks or ()) == 4
+    assert len(fit(algo="ssp", cluster=Simulation(workers=3)).history[-1].clocks or ()) == 3

@@ -224,4 +224,4 @@ def test_what_is_read_is_given_by_any_kind_of_path(tmp_path: Path) -> None:
         result.trace.save(paths[1])
         assert dsgd.load(paths[0]).history == result.history
         assert len(Trace.load(paths[1])) == len(result.trace)
-        assert load_simulation(paths[2]).nodes == 3
+        assert load_simulation(paths[2]).workers == 3

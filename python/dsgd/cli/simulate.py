@@ -21,7 +21,7 @@ __all__ = ["simulate"]
 
 def simulate(
     train: Annotated[Path, typer.Argument(metavar="TRAIN", help="libsvm text or cache file to train on")],
-    cluster: Annotated[Path | None, typer.Option(help="TOML file of a cluster; default: four even nodes")] = None,
+    cluster: Annotated[Path | None, typer.Option(help="TOML file of a cluster; default: four even workers")] = None,
     algo: Annotated[str, typer.Option(help="a distributed one of `dsgd algorithms`")] = "dissvrg",
     loss: Annotated[str, typer.Option(help="as for `dsgd fit`")] = "logistic",
     penalty: Annotated[str, typer.Option(help="l2, l1, elasticnet or none")] = "l2",
