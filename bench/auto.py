@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import ROOT, command, machine, save
 from matplotlib.figure import Figure
-from real_sets import SETS
-from rounds import positive
-from workloads import Workload, mean_square
 
 import dsgd
+from common.machine import ROOT, command, machine, save
+from common.real_sets import SETS
+from common.rounds import positive
+from common.workloads import Workload, mean_square
 from dsgd._common.files import check_replaceable, replacing
 from dsgd.algorithms.auto import _CONDITION
 

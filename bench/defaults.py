@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from real_sets import FOLDER, SETS, Parts, present
 from rich.console import Console
 from rich.table import Table
 from sklearn.linear_model import SGDClassifier, SGDRegressor
-from workloads import mean_square
 
 import dsgd
+from common.real_sets import FOLDER, SETS, Parts, present
+from common.workloads import mean_square
 
 ALPHA, PASSES = 1e-4, 10
 STEP_BOUND, SCORE_BOUND = 1.02, 0.003

@@ -16,12 +16,12 @@ import warnings
 from typing import Any
 
 import numpy as np
-from real_sets import SETS, Parts
 from rich.console import Console
 from rich.table import Table
 from sklearn import linear_model
 
 import dsgd
+from common.real_sets import SETS, Parts
 
 BOUND = 0.005
 RUNS: list[tuple[str, dict[str, Any]]] = [

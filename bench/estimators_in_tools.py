@@ -18,10 +18,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from real_sets import SETS, Parts
 from rich.console import Console
 from rich.table import Table
-from rounds import positive
 from sklearn import linear_model
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -31,6 +29,8 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 
 import dsgd
+from common.real_sets import SETS, Parts
+from common.rounds import positive
 
 BOUND = 0.005
 KINDS = (linear_model.SGDClassifier, dsgd.SGDClassifier)

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from ceiling import read
-from machine import command, machine, save
-from peers.passes import Solver, ours, scikit_learn, snap_ml
 from rich.console import Console
 from rich.table import Table
-from rounds import interleaved, positive
-from workloads import WORKLOADS, Workload
 
+from common.ceiling import read
+from common.machine import command, machine, save
+from common.passes import Solver, ours, scikit_learn, snap_ml
+from common.rounds import interleaved, positive
+from common.workloads import WORKLOADS, Workload
 from dsgd._common.files import check_replaceable
 
 PASSES = 10

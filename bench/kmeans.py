@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import ROOT, command, machine, save
 from numpy.typing import NDArray
-from real_sets import SETS
-from rounds import positive
 from sklearn.cluster import MiniBatchKMeans, kmeans_plusplus
 from threadpoolctl import threadpool_limits
 
 import dsgd
+from common.machine import ROOT, command, machine, save
+from common.real_sets import SETS
+from common.rounds import positive
 from dsgd._common.files import check_replaceable
 
 NAMES = ("skin", "mnist")

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import ROOT, command, machine, save
 from matplotlib.figure import Figure
-from real_sets import SETS, Parts
-from rounds import interleaved, positive
 
 import dsgd
+from common.machine import ROOT, command, machine, save
+from common.real_sets import SETS, Parts
+from common.rounds import interleaved, positive
 from dsgd._common.files import check_replaceable, replacing
 
 NAMES = ("mnist", "20news")

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import ROOT, command, machine, save
 from matplotlib.figure import Figure
-from real_sets import SETS
 
 import dsgd
+from common.machine import ROOT, command, machine, save
+from common.real_sets import SETS
 from dsgd._common.files import check_replaceable, replacing
 
 ALPHAS = (1e-4, 1e-5)

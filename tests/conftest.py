@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from real_sets import FOLDER, SETS, Parts
+from common.real_sets import FOLDER, SETS, Parts
 
 # Examples write files and fit models; a machine may be slow, and busy with other tests.
 settings.register_profile("dsgd", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -20,14 +20,14 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
 
 import numpy as np
-from machine import command, machine, save
 from matplotlib.figure import Figure
-from papers.year import ALPHA, YearData, generated, log_gaps, options
 from rich.console import Console
 
 import dsgd
+from common.machine import command, machine, save
 from dsgd._common.files import replacing
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp
+from papers.year import ALPHA, YearData, generated, log_gaps, options
 
 ROWS = 46_371
 NODES = (4, 8, 16, 32, 64)

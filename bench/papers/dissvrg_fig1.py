@@ -19,10 +19,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
 
 import numpy as np
-from papers.year import Curve, data_sets, finish, options, svrg
 from rich.console import Console
 
 from dsgd.algorithms import Svrg
+from papers.year import Curve, data_sets, finish, options, svrg
 
 STEPS = {0.001: "-", 0.01: ":"}
 FACTORS = {None: "tab:blue", "anchor": "tab:red", "sample": "tab:orange"}

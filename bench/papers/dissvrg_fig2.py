@@ -17,10 +17,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
 
 import numpy as np
-from papers.year import Curve, data_sets, finish, options, svrg
 from rich.console import Console
 
 from dsgd.algorithms import Svrg
+from papers.year import Curve, data_sets, finish, options, svrg
 
 STEP = 1e-5
 INNER = {0.25: "tab:blue", 0.5: "tab:cyan", 1.0: "tab:green", 2.0: "tab:orange", 5.0: "tab:red"}

@@ -18,16 +18,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
 
 import numpy as np
-from machine import ROOT, command, machine, save
 from matplotlib.figure import Figure
-from papers.year import ALPHA, YearData
 from rich.console import Console
-from rounds import positive
 
 import dsgd
+from common.machine import ROOT, command, machine, save
+from common.rounds import positive
 from dsgd._common.files import check_replaceable, replacing
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp
 from dsgd.data import make_like
+from papers.year import ALPHA, YearData
 
 SPEEDS = (1.0, 1.0, 1.0, 0.5)
 ALGORITHMS: dict[str, tuple[DistributedAlgorithm, float, int, str]] = {

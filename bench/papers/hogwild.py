@@ -21,15 +21,15 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
 
 import numpy as np
-from machine import ROOT, command, machine, save
 from matplotlib.figure import Figure
-from peers.passes import Solver, ours
 from rich.console import Console
 from rich.table import Table
-from rounds import interleaved, positive, thread_counts
-from workloads import WORKLOADS, Workload
 
 import dsgd
+from common.machine import ROOT, command, machine, save
+from common.passes import Solver, ours
+from common.rounds import interleaved, positive, thread_counts
+from common.workloads import WORKLOADS, Workload
 from dsgd._common.files import check_replaceable, replacing
 from dsgd._common.threads import default_threads
 from dsgd.schedules import EpochDecay

@@ -18,12 +18,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
 
 import numpy as np
-from machine import ROOT, command, machine, save
 from matplotlib.figure import Figure
-from peers.optimum import optimum
-from peers.problems import SETS, Problem
-from rounds import positive
 
+from common.machine import ROOT, command, machine, save
+from common.optimum import optimum
+from common.problems import SETS, Problem
+from common.rounds import positive
 from dsgd import _core
 from dsgd._common.files import check_replaceable, replacing
 from dsgd.data.inputs import as_matrix

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from machine import ROOT, command, machine, save
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from real_sets import SETS
 from rich.console import Console
-from rounds import positive
 from sklearn.preprocessing import StandardScaler
 
 import dsgd
+from common.machine import ROOT, command, machine, save
+from common.real_sets import SETS
+from common.rounds import positive
 from dsgd._common.files import check_replaceable, replacing
 from dsgd.algorithms import Svrg
 from dsgd.data import make_like

@@ -11,10 +11,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from peers.optimum import Optimum
-from peers.problems import Problem
+
+from common.optimum import Optimum
+from common.problems import Problem
+from common.rounds import Seconds, interleaved
 from peers.solvers import PEERS, Candidate, Fit
-from rounds import Seconds, interleaved
 
 __all__ = ["fastest", "measure", "silent"]
 

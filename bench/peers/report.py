@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
-from peers.measure import fastest
 from rich.console import Console
 from rich.table import Table
 
 from dsgd._common.files import replacing
+from peers.measure import fastest
 
 __all__ = ["Cell", "cells", "draw", "show"]
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from peers.problems import LOSSES, Problem
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 
 import dsgd
+from common.problems import LOSSES, Problem
 
 __all__ = ["OURS", "PEERS", "Candidate", "Fit"]
 

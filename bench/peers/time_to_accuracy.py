@@ -26,16 +26,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
 
-from machine import ROOT, command, machine, save
+from rich.console import Console
+
+from common.machine import ROOT, command, machine, save
+from common.optimum import Optimum, optimum
+from common.problems import ALPHAS, LOSSES, SETS, Problem
+from common.rounds import positive
+from dsgd._common.files import check_replaceable
 from peers.measure import measure, silent
-from peers.optimum import Optimum, optimum
-from peers.problems import ALPHAS, LOSSES, SETS, Problem
 from peers.report import cells, draw, show
 from peers.solvers import OURS, PEERS, Candidate
-from rich.console import Console
-from rounds import positive
-
-from dsgd._common.files import check_replaceable
 
 RESULTS = ROOT / "docs/results"
 TARGETS = (0.01, 0.001)

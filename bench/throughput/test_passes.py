@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 
 import pytest
-from ceiling import read
-from peers.passes import Solver, ours, scikit_learn, snap_ml, xgboost
 from pytest_benchmark.fixture import BenchmarkFixture
-from rounds import thread_counts
-from workloads import WORKLOADS, Workload
+
+from common.ceiling import read
+from common.passes import Solver, ours, scikit_learn, snap_ml, xgboost
+from common.rounds import thread_counts
+from common.workloads import WORKLOADS, Workload
 
 PASSES, ROUNDS = 10, 5
 ROWS = int(os.environ.get("DSGD_BENCH_ROWS", "300000"))

@@ -6,22 +6,22 @@ import json
 from pathlib import Path
 from typing import Any
 
-import auto
-import hogwild_checks
-import kmeans
 import numpy as np
 import pytest
+
+import auto
+import dsgd
+import hogwild_checks
+import kmeans
 import softmax
+from common.optimum import optimum
+from common.passes import Solver, snap_ml, xgboost
+from common.problems import SETS
+from common.real_sets import present
+from common.workloads import Workload
 from papers import hogwild, sdca
 from peers import time_to_accuracy
-from peers.optimum import optimum
-from peers.passes import Solver, snap_ml, xgboost
-from peers.problems import SETS
 from peers.solvers import PEERS
-from real_sets import present
-from workloads import Workload
-
-import dsgd
 
 
 def needs(*solvers: Solver) -> None:

@@ -7,10 +7,10 @@ from functools import cache
 
 import numpy as np
 import pytest
-from real_sets import SETS, Parts
 from sklearn.linear_model import LogisticRegression
 
 import dsgd
+from common.real_sets import SETS, Parts
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp, Sync
 
 ALPHA = 1e-4

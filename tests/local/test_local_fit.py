@@ -24,9 +24,9 @@ from leftovers import children_of, runs
 from local.fits import X, Y, local_fit, simulated_fit
 from local.programs import AllCommands, Measured
 from perfect_links import Cluster
-from real_sets import Parts
 
 import dsgd
+from common.real_sets import Parts
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp, Sync
 from dsgd.cluster import Kind, LocalCluster, Simulation, Trace, training
 from dsgd.cluster.local.supervision import LocalRun
@@ -64,7 +64,7 @@ def test_a_barrier_run_equals_the_simulated_one_to_the_last_bit(
 
 @functools.cache
 def simulated_objective(name: str, algorithm: DistributedAlgorithm, epochs: int, workers: int) -> float:
-    from real_sets import SETS
+    from common.real_sets import SETS
 
     data = SETS[name]().binary()
     cluster = Simulation(workers=workers, trace=False)

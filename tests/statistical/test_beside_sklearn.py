@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from problems import make_problem
-from real_sets import Parts
 from sklearn import linear_model
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -22,6 +21,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 
 import dsgd
+from common.real_sets import Parts
 from dsgd import SGDClassifier, SGDRegressor
 
 POINTS = 0.005

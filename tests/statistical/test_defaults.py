@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
+from common.real_sets import Parts
 from defaults import SCORE_BOUND, STEP_BOUND, scores, step_rows
-from real_sets import Parts
 
 NAMES = ("reuters", "20news", "a9a", "phishing", "casp", "year")
 

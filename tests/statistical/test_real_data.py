@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from common.real_sets import Parts
 from defaults import ALPHA, PASSES, peer_scores
-from real_sets import Parts
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from real_sets import Parts
 from sklearn.cluster import MiniBatchKMeans, kmeans_plusplus
 
 import dsgd
+from common.real_sets import Parts
 
 
 @pytest.mark.parametrize("name", ["mnist", "skin"])

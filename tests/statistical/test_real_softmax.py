@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from real_sets import Parts
 
 import dsgd
+from common.real_sets import Parts
 
 SETTINGS: dict[str, Any] = {"loss": "softmax", "random_state": 0, "max_epochs": 10, "evaluate_every": 10}
 

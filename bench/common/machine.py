@@ -15,7 +15,7 @@ from dsgd._common.threads import default_threads
 
 __all__ = ["ROOT", "command", "machine", "save"]
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = (
     "dsgd",
     "numpy",

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
-from workloads import Workload
+
+from common.workloads import Workload
 
 __all__ = ["read"]
 

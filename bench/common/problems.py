@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
-from real_sets import SETS as REAL
-from workloads import Workload
 
 import dsgd
+from common.real_sets import SETS as REAL
+from common.workloads import Workload
 
 __all__ = ["ALPHAS", "LOSSES", "SETS", "Problem"]
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import SGDClassifier
-from workloads import Workload
 
 import dsgd
+from common.workloads import Workload
 
 __all__ = ["Fit", "Solver", "ours", "scikit_learn", "snap_ml", "xgboost"]
 

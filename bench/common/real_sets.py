@@ -17,7 +17,7 @@ from dsgd.data.libsvm import ReadOptions, read_libsvm_files
 
 __all__ = ["FOLDER", "SETS", "Parts", "present"]
 
-FOLDER = Path(os.environ.get("DSGD_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+FOLDER = Path(os.environ.get("DSGD_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
 
 class Parts(NamedTuple):

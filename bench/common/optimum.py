@@ -18,9 +18,10 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse
 import scipy.special
-from machine import save
 from numpy.typing import NDArray
-from peers.problems import Problem
+
+from common.machine import save
+from common.problems import Problem
 
 __all__ = ["GAP", "Optimum", "optimum"]
 

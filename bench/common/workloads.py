@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
-from real_sets import SETS
 
 import dsgd
+from common.real_sets import SETS
 
 __all__ = ["WORKLOADS", "Workload", "mean_square"]
 
