@@ -25,7 +25,7 @@ test: $(VENV)/.installed $(VENV)/.test
 
 bench: $(VENV)/.installed $(VENV)/.bench
 	python -m pytest bench/throughput
-	python bench/memory.py
+	python bench/studies/memory.py
 
 lint: $(VENV)/.installed $(VENV)/.test $(VENV)/.lint $(VENV)/.bench
 	.ci/lint

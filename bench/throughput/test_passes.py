@@ -2,7 +2,7 @@
 
 Hinge loss, l2 with alpha 1e-5, float32, the whole `fit`, history evaluation off, medians of 5 rounds; XGBoost's linear
 booster minimises the logistic loss. The objective after the passes is reported beside the time (``extra_info``). Run by
-`make bench`; DSGD_BENCH_ROWS sets the most rows of a set. Ratios of one run: `bench/hogwild_checks.py`.
+`make bench`; DSGD_BENCH_ROWS sets the most rows of a set. Ratios of one run: `bench/studies/hogwild_checks.py`.
 """
 
 from __future__ import annotations

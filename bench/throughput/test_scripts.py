@@ -9,19 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-import auto
 import dsgd
-import hogwild_checks
-import kmeans
-import softmax
 from common.optimum import optimum
 from common.passes import Solver, snap_ml, xgboost
 from common.problems import SETS
 from common.real_sets import present
 from common.workloads import Workload
 from papers import hogwild, sdca
-from peers import time_to_accuracy
+from peers import kmeans, time_to_accuracy
 from peers.solvers import PEERS
+from studies import auto, hogwild_checks, softmax
 
 
 def needs(*solvers: Solver) -> None:
@@ -39,7 +36,7 @@ def test_every_check_of_hogwild_has_a_figure(tmp_path: Path) -> None:
     measured = {"documents": {1, 2, 3, 4}, "first-20000": {2}, "20news": {1}, "mnist": {5}, "contention": {6}}
     expected = set.union(*(measured[name] for name in written["seconds"]))
     assert {figure["check"] for figure in written["figures"] if figure["bound"]} == expected
-    assert written["command"].startswith("python bench/hogwild_checks.py --rows 2000")
+    assert written["command"].startswith("python bench/studies/hogwild_checks.py --rows 2000")
     assert written["machine"]["cores"] > 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from common.real_sets import Parts
-from defaults import SCORE_BOUND, STEP_BOUND, scores, step_rows
+from studies.defaults import SCORE_BOUND, STEP_BOUND, scores, step_rows
 
 NAMES = ("reuters", "20news", "a9a", "phishing", "casp", "year")
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from common.real_sets import Parts
-from defaults import ALPHA, PASSES, peer_scores
+from studies.defaults import ALPHA, PASSES, peer_scores
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ _CACHE, _LINE = 22e6, 64
 
 # Lines that are waited for although rows come in the order of memory, in those where they do not; what a step on an
 # entry of a sparse row costs (a dot product, then a weight that is read, changed, and written), in entries of a full
-# gradient, which bench/kernel_cost.py measures likewise.
+# gradient, which bench/studies/kernel_cost.py measures likewise.
 _FETCHED_LATE, _STEP = 0.15, 1.85
 
 # Of a key on the wire: its difference from the one before, seven bits a byte.

@@ -1,6 +1,6 @@
 """Time the simulation of many workers: 1,024 for 100 rounds, 100 features, 100 rows each.
 
-    python bench/many_workers.py [--workers 1024] [--rounds 100] [--profile]
+    python bench/studies/many_workers.py [--workers 1024] [--rounds 100] [--profile]
 
 Prints seconds, events and microseconds an event; the exit status is 1 if the whole takes 60 s or more.
 """

@@ -1,6 +1,6 @@
 """Multinomial logistic regression on MNIST and 20news: objective and test error of ten passes, and their seconds.
 
-    python bench/softmax.py
+    python bench/studies/softmax.py
 
 float32, alpha 1e-4, every setting at its default but the step size, which is searched once for each algorithm before;
 fits are timed in turn, round by round, without evaluations: wall seconds, and seconds of a processor for each thread,
@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
 
 import numpy as np
 from matplotlib.figure import Figure

@@ -1,6 +1,6 @@
 """Measure what kernels cost on one core, and compare with what `dsgd.cluster.KernelCost` says.
 
-    python bench/kernel_cost.py
+    python bench/studies/kernel_cost.py
 
 Four kernels on four sizes of sparse data and two of dense; a line each with the shortest measured and the virtual time
 of a pass over the rows. Rows come in random order, as programs draw them, and every batch is another one. Sizes take

@@ -1,6 +1,6 @@
 """When dual coordinate ascent is faster than SGD: their times to 1 % above the optimum, by the condition of the data.
 
-    python bench/auto.py
+    python bench/studies/auto.py
 
 The threshold of ``algo="auto"`` rests on this: mean ||x||^2 / (alpha d), the average condition number. The real sets,
 binary, in float32, with an intercept, on one thread. SGD as it is by default, with the fewest of so many epochs that
@@ -18,6 +18,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
 
 import numpy as np
 from matplotlib.figure import Figure

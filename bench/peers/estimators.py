@@ -1,6 +1,6 @@
 """The table of docs/from-scikit-learn.md: dsgd's estimators beside scikit-learn's, same parameters, all defaults.
 
-    python bench/estimators.py [--repeats 5] [--sets 20news rcv1 ...]
+    python bench/peers/estimators.py [--repeats 5] [--sets 20news rcv1 ...]
 
 Seconds are medians of whole `fit` calls, the estimators taking turns; the score is that of the test part (accuracy,
 R2), a mean over the seeds 0, 1, ... of the repeats. Exits with 1 if a score is 0.005 below scikit-learn's. Needs the
@@ -13,7 +13,10 @@ import argparse
 import sys
 import time
 import warnings
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
 
 import numpy as np
 from rich.console import Console

@@ -1,6 +1,6 @@
 """scikit-learn's tools on 20 Newsgroups, with dsgd's SGDClassifier in them and with scikit-learn's: time and accuracy.
 
-    python bench/estimators_in_tools.py [--repeats 5] [--rows 4000]
+    python bench/peers/estimators_in_tools.py [--repeats 5] [--rows 4000]
 
 Seconds are medians of whole calls, the estimators taking turns, all defaults, one thread a fit; accuracy is that of the
 test rows (the cross validation's own where it has one), a mean over the seeds 0, 1, ... of the repeats. Exits with 1 if
@@ -14,7 +14,10 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,7 +1,9 @@
 """What the defaults are worth on real data: ``step_size="auto"`` beside a search, and the whole beside scikit-learn.
 
-    python bench/defaults.py steps      the objective after 10 passes over that of the best constant step of a grid
-    python bench/defaults.py scores     test accuracy (R2 for regression) beside SGDClassifier (SGDRegressor), untuned
+    python bench/studies/defaults.py steps
+        the objective after 10 passes over that of the best constant step of a grid
+    python bench/studies/defaults.py scores
+        test accuracy (R2 for regression) beside SGDClassifier (SGDRegressor), untuned
 
 Medians of 5 seeds, alpha 1e-4, one thread. Exits with 1 if a bound is missed: 2 % of the best objective, 0.3 points of
 accuracy or 0.003 of R2. Needs the real data in $DSGD_DATA or ../shared/data.
@@ -13,7 +15,10 @@ import argparse
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
 
 import numpy as np
 from rich.console import Console

@@ -1,9 +1,11 @@
 """Peak memory of training on data much larger than a cache: one pass over 2 million rows of 20 million features.
 
-`python bench/memory.py` draws the data (36 non-zeros a row, float32) in one process, writes it to a cache file in a
-temporary folder, and trains in fresh processes: once on the mapped file, once on arrays in memory. It prints the peak
-of the whole process while it trains (VmHWM: the interpreter, the libraries and, of the mapped file, what is in memory)
-as a multiple of the bytes of the CSR arrays, and ends with status 1 from 3 on. DSGD_BENCH_ROWS sets the rows.
+    python bench/studies/memory.py
+
+Draws the data (36 non-zeros a row, float32) in one process, writes it to a cache file in a temporary folder, and trains
+in fresh processes: once on the mapped file, once on arrays in memory. It prints the peak of the whole process while it
+trains (VmHWM: the interpreter, the libraries and, of the mapped file, what is in memory) as a multiple of the bytes of
+the CSR arrays, and ends with status 1 from 3 on. DSGD_BENCH_ROWS sets the rows.
 """
 
 from __future__ import annotations

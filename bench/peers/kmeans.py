@@ -1,6 +1,6 @@
 """k-means beside scikit-learn's MiniBatchKMeans on skin and MNIST, and its Hogwild! threads beside one.
 
-    python bench/kmeans.py
+    python bench/peers/kmeans.py
 
 float32, ten clusters, the same starts, the same number of passes, batches of 1,024 rows, no early end. Both libraries
 have one thread; fits take turns, and what is compared is seconds of the processor, which other work on the machine
@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,6 +1,6 @@
 """What Hogwild! must reach on two cores, measured: a line for each figure, with its bound where it has one.
 
-    python bench/hogwild_checks.py --output docs/results/hogwild_checks.json
+    python bench/studies/hogwild_checks.py --output docs/results/hogwild_checks.json
 
 Hinge loss, l2 with alpha 1e-5, float32, the whole `fit` with validation and packing, history evaluation off. What is
 compared on a data set is timed in turn, round by round, and a figure is a ratio of medians. A marginal pass is a tenth
@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
 
 import numpy as np
 from rich.console import Console

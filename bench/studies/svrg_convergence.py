@@ -1,6 +1,6 @@
 """Suboptimality against effective passes on 20news, classes 2 to 6 against the rest: sgd, svrg, svrg on two threads.
 
-    python bench/svrg_convergence.py
+    python bench/studies/svrg_convergence.py
 
 Logistic loss in float64, no intercept, every setting at its default but the number of epochs. The minimum is what svrg
 reaches in 200 epochs. Draws --output, and writes the same as JSON beside it.
@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
 
 import numpy as np
 from matplotlib.figure import Figure

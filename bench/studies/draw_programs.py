@@ -1,13 +1,13 @@
 """Draw docs/figures/programs.svg: one worker program, and what runs it.
 
-python bench/draw_programs.py
+python bench/studies/draw_programs.py
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-TARGET = Path(__file__).resolve().parents[1] / "docs" / "figures" / "programs.svg"
+TARGET = Path(__file__).resolve().parents[2] / "docs" / "figures" / "programs.svg"
 
 # Left, top, width, height, title, lines.
 BOXES = (
