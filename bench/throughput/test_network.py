@@ -1,8 +1,9 @@
 """The network beside a loop over plain sockets, in one run: the same bytes, loopback, a process at each end.
 
-Bounds (docs/design.md): a dense pull of 4 MB reaches 0.9 of the plain loop's throughput, a dense push 0.6 (with payload
-checksums 0.75 and 0.5), a round trip takes at most 1.3 of its time; a sparse push of 100,000 keys into 20 million rows
-takes less than 8.5 bytes a key and 10 million keys a second go through; four workers get 0.8 of what one gets.
+Bounds (docs/design/network.md): a dense pull of 4 MB reaches 0.9 of the plain loop's throughput, a dense push 0.6
+(with payload checksums 0.75 and 0.5), a round trip takes at most 1.3 of its time; a sparse push of 100,000 keys into
+20 million rows takes less than 8.5 bytes a key and 10 million keys a second go through; four workers get 0.8 of what
+one gets.
 """
 
 from __future__ import annotations

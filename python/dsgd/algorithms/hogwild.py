@@ -15,9 +15,10 @@ from dsgd.problems.task import EpochEnd, LocalTask
 
 __all__ = ["Hogwild"]
 
-# Visits of a weight between two merges, and what decides whether copies pay (docs/design.md): entries an epoch for each
-# weight of every thread; so many more where features are in any order and a merge takes in all weights; and epochs in
-# which a renumbered copy of the indices is earned back.
+# The measurements are in docs/design/throughput.md, "Copies of the weights". A weight of a copy is merged after _VISITS
+# of its visits. Copies pay from _ENTRIES entries an epoch on, for each weight of every thread, where features are
+# numbered by falling frequency. In any other order a merge takes in all weights, and copies pay from _WHOLE entries on.
+# A renumbered copy of the indices is earned back in _EPOCHS epochs.
 _VISITS, _ENTRIES, _WHOLE, _EPOCHS = 2, 8, 128, 4
 
 

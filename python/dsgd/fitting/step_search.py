@@ -1,7 +1,7 @@
 """``step_size="auto"``: the first step size, found by short trials on a sample of the rows.
 
 The idea is that of Bottou's programs (determineEta0): train on a few rows with steps on a grid of powers of two and
-take the best. docs/design.md has the measurements behind the numbers here.
+take the best. docs/design/step-sizes.md has the measurements behind the numbers here.
 """
 
 from __future__ import annotations

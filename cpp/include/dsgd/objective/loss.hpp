@@ -164,7 +164,7 @@ decltype(auto) visit_loss(const LossConfig& config, F&& f) {
 }
 
 /// Any of them, chosen at every sample: a branch that is always the same. Sample loops are compiled for it, and for
-/// those losses alone where that is slower by more than a few percent (docs/design.md).
+/// those losses alone where that is slower by more than a few percent (docs/design/compilation.md).
 class AnyScalar {
  public:
   explicit AnyScalar(ScalarLoss loss) : loss_(loss) {}

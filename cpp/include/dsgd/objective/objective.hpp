@@ -1,5 +1,5 @@
-// What an objective is, whatever its model: the one interface behind which models meet solvers (docs/design.md,
-// "Objectives").
+// What an objective is, whatever its model: the one interface behind which models meet solvers
+// (docs/design/objectives.md).
 //
 // Its parameters are one flat vector, whose layout is the objective's own affair. Every one is a
 // GradientObjective: value and exact gradients, which is all that gradient descent over all rows needs. Stochastic

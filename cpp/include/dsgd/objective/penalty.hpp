@@ -7,8 +7,8 @@
 // L2 is thinned out as well: a sample brings it on every eighth visit only, eight times in a row, which is the same on
 // average and leaves nothing to write for the other visits of a sample that has no loss. Which visits these are depends
 // on a hash of the row, so that neither blocks of rows nor threads have more of them than others. More often where a
-// step shrinks the average entry's weight by more: weights would swing (docs/design.md). And not L1: a weight that the
-// loss moved since its last visit would not be zero.
+// step shrinks the average entry's weight by more: weights would swing (docs/design/penalties.md). And not L1: a weight
+// that the loss moved since its last visit would not be zero.
 #pragma once
 
 #include <algorithm>  // for max

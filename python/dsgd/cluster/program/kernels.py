@@ -173,7 +173,7 @@ class Kernels:
         batch_size : int
             What the sum of the gradients is divided by.
         index : int
-            Passes before this one: the rows bring the penalty in turn (docs/design.md).
+            Passes before this one: the rows bring the penalty in turn (docs/design/penalties.md).
 
         Returns
         -------

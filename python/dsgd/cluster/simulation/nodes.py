@@ -19,7 +19,8 @@ __all__ = ["KernelCost", "SpeedProfile"]
 class KernelCost:
     """Seconds that a kernel takes on a node of speed 1, from the work that it counted.
 
-    The defaults are those of one core of the machine of docs/design.md, measured by ``bench/studies/kernel_cost.py``.
+    The defaults are those of one core of the machine of docs/design/index.md (``bench/studies/kernel_cost.py`` measures
+    them; docs/design/simulation.md has the figures).
 
     Parameters
     ----------
