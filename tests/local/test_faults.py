@@ -170,7 +170,7 @@ class Striker:
 @functools.cache
 def undisturbed(name: str) -> bytes:
     algorithm, epochs = ALGORITHMS[name]
-    result = simulated_fit(2 + int(algorithm.has_coordinator), algo=algorithm, max_epochs=epochs, evaluate_every=0)
+    result = simulated_fit(2, algo=algorithm, max_epochs=epochs, evaluate_every=0)
     return result.model.weights.tobytes()
 
 

@@ -28,7 +28,8 @@ from perfect_links import Cluster
 import dsgd
 from common.real_sets import Parts
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp, Sync
-from dsgd.cluster import Kind, LocalCluster, Simulation, Trace, training
+from dsgd.cluster import Kind, LocalCluster, Simulation, Trace
+from dsgd.cluster import fit as on_cluster
 from dsgd.cluster.local.supervision import LocalRun
 from dsgd.cluster.program.commands import EVERYONE, Clock, Program, Push
 from dsgd.cluster.runtime.replay import replay
@@ -139,7 +140,7 @@ def test_a_trace_keeps_the_rules_and_replays_to_the_same_weights(
             given.append(assignment)
             super().__init__(config, assignment, *more)
 
-    monkeypatch.setattr(training, "LocalRun", Watched)
+    monkeypatch.setattr(on_cluster, "LocalRun", Watched)
     result = local_fit({"trace": True, "record_answers": True}, algo=Ssp(staleness=3))
     assert result.trace is not None
     result.trace.save(tmp_path / "trace")
@@ -238,7 +239,7 @@ def memory_of_workers(n_rows: int, monkeypatch: pytest.MonkeyPatch) -> dict[str,
             reports.extend(json.loads(text) for _, _, text in outcome.reports)
             return outcome
 
-    monkeypatch.setattr(training, "LocalRun", Watched)
+    monkeypatch.setattr(on_cluster, "LocalRun", Watched)
     rows = np.random.default_rng(0).standard_normal((n_rows, 500))
     local_fit(data=(rows, np.where(rows[:, 0] > 0, 1.0, -1.0)), algo=Measured())
     assert [report["samples"] for report in reports] == [n_rows / 2] * 2

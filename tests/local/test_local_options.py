@@ -16,7 +16,8 @@ from local.programs import Failing, Mortal
 
 import dsgd
 from dsgd.algorithms import DisSvrg, Ssp, Sync
-from dsgd.cluster import Kind, LocalCluster, training
+from dsgd.cluster import Kind, LocalCluster
+from dsgd.cluster import fit as on_cluster
 from dsgd.cluster.local.supervision import LocalRun
 from dsgd.cluster.runtime.checkpoint import Checkpoint
 from dsgd.errors import ClusterError, ConfigError, DataError, DeadlineError, WorkerLostError
@@ -60,7 +61,7 @@ class Local(Ssp):
     [
         ({"algo": "sgd", "cluster": None, "workers": 2}, ConfigError, "leave out cluster and workers"),
         ({"algo": "ssp", "cluster": None}, ConfigError, "needs workers=4"),
-        ({"algo": "ssp", "cluster": LocalCluster(workers=2), "workers": 3}, ConfigError, "has nodes for 2"),
+        ({"algo": "ssp", "cluster": LocalCluster(workers=2), "workers": 3}, ConfigError, "but the cluster has 2"),
         ({"algo": "ssp", "cluster": None, "workers": 0}, ConfigError, "workers must be"),
         ({"algo": "ssp", "cluster": None, "workers": 241}, ConfigError, "241 workers for 240 samples"),
         ({"algo": "ssp", "cluster": LocalCluster(resume="/no/such")}, FileNotFoundError, "no/such"),
@@ -172,7 +173,7 @@ def test_what_a_process_said_before_it_was_replaced_is_not_listened_to(monkeypat
             self._hear("worker", rank, former)
             late.append(former.name)
 
-    monkeypatch.setattr(training, "LocalRun", Late)
+    monkeypatch.setattr(on_cluster, "LocalRun", Late)
     local_fit({"restart_workers": 1}, algo=Mortal(staleness=0))
     assert late == ["worker 1"]
 

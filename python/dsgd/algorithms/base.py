@@ -112,7 +112,7 @@ class Algorithm(ABC):
         return Choice(self, facts.n_threads, "named")
 
     def on_share(self, share: float) -> Algorithm:  # noqa: ARG002
-        """Return what does on that share of the rows as this does on all."""
+        """Return the algorithm for a share of the rows: numbers of samples among its options shrink with it."""
         return self
 
     @abstractmethod

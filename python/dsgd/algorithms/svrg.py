@@ -108,7 +108,7 @@ class Svrg(Algorithm):
         return True
 
     def on_share(self, share: float) -> Svrg:
-        """Return what does on that share of the rows as this does on all."""
+        """Return the algorithm for a share of the rows: numbers of samples among its options shrink with it."""
         if not isinstance(self.inner_steps, int):
             return self
         return dataclasses.replace(self, inner_steps=max(1, round(share * self.inner_steps)))

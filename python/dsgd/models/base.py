@@ -72,7 +72,7 @@ class ParameterLayout(ABC):
 
     @abstractmethod
     def on(self, features: NDArray[Any] | slice) -> NDArray[np.intp]:
-        """Return where the parameters lie that the same model has on these features only, in the layout of that."""
+        """Return the indices of the parameters that a model of these features only would have, in its order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class FeatureMajor(ParameterLayout):
         return np.asarray(features[:, None] * self.n_outputs + np.arange(self.n_outputs)).ravel()
 
     def on(self, features: NDArray[Any] | slice) -> NDArray[np.intp]:
-        """Return where the parameters lie that the same model has on these features only, in the layout of that."""
+        """Return the indices of the parameters that a model of these features only would have, in its order."""
         rows = np.arange(self.n_features + int(self.fit_intercept))
         return self.of_features(np.concatenate([rows[: self.n_features][features], rows[self.n_features :]]))
 
@@ -166,7 +166,10 @@ class Samples(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """A loss l(z, y) of the decision value z = w.x + b and the target y; or that of another model, which says how."""
+    """A loss, whose mean a fit minimises; of a linear model l(z, y) of the decision value z = w.x + b and the target y.
+
+    A loss knows its model: where the parameters lie, where they start, and which objective they have.
+    """
 
     name: ClassVar[str]
     model: ClassVar[str] = "linear"

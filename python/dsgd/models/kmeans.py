@@ -70,8 +70,6 @@ class KMeans(Loss):
 
     def start(self, problem: Samples, weights: NDArray[Any], seed: int) -> None:
         """Set the centres to rows."""
-        from dsgd.models.kmeans import starting_centres  # which needs dsgd.data, and that needs the losses
-
         centres = starting_centres(problem.matrix, self.n_clusters, self.init, seed, problem.sample_weight)
         weights[:] = problem.layout.pack(centres)
 

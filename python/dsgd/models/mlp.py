@@ -54,8 +54,6 @@ class MLP(Loss):
 
     def layout(self, n_features: int, n_classes: int, fit_intercept: bool) -> Layers:
         """Return where the parameters lie: all matrices, then all biases."""
-        from dsgd.models.network import Layers  # which needs dsgd.data, and that needs the losses
-
         if not fit_intercept:
             raise ConfigError(f"loss {self.name!r} always has biases; leave fit_intercept=False out")
         return Layers(n_features=n_features, hidden=self.hidden, n_outputs=n_classes or 1)

@@ -85,7 +85,7 @@ class Ledger:
         self._shots = [deque() for _ in self._shots]
 
     def due(self, gone: Collection[int]) -> list[tuple[ClusterRecord, NDArray[Any]]]:
-        """Return the records that are complete, with their weights: all have told how they came so far but the gone."""
+        """Return the complete records and their weights: every worker that is still there has reported for them."""
         records = []
         while self._pending and all(
             rank in gone or tally["clock"] >= self._pending[0].clock for rank, tally in enumerate(self._tallies)

@@ -20,14 +20,16 @@ Rows = NDArray[np.int64]
 
 _SAMPLE_ROWS = 1000
 
-# Bytes of data of which a cache that others use too holds half, when rows come in random order; of s times as many it
-# lacks s^3 / (1 + s^3). And the bytes that it fetches at a time.
-_CACHE, _LINE = 22e6, 64
-
-# Lines that are waited for although rows come in the order of memory, in those where they do not; what a step on an
-# entry of a sparse row costs (a dot product, then a weight that is read, changed, and written), in entries of a full
-# gradient, which bench/studies/kernel_cost.py measures likewise.
-_FETCHED_LATE, _STEP = 0.15, 1.85
+# Bytes of the processor's cache, which other programs use as well. Of data of this size it holds half when rows come in
+# random order; of data s times as large it lacks the share s^3 / (1 + s^3).
+_CACHE = 22e6
+# Bytes of a cache line.
+_LINE = 64
+# Share of the cache lines that a kernel still waits for when rows come in the order of memory.
+_FETCHED_LATE = 0.15
+# Cost of a step on an entry of a sparse row (a dot product, then a weight that is read, changed and written), in units
+# of the cost of an entry in a full gradient. bench/studies/kernel_cost.py measured these two numbers.
+_STEP = 1.85
 
 # Of a key on the wire: its difference from the one before, seven bits a byte.
 _KEY_BYTES = 2

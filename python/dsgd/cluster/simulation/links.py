@@ -62,7 +62,7 @@ class Links:
         self._last_first_byte: dict[tuple[int, int], float] = {}
 
     def latency(self, source: int, target: int) -> float:
-        """Return how long nothing but light takes, seconds."""
+        """Return the time that a frame of no bytes takes, in seconds."""
         return self._latencies[source] + self._latencies[target]
 
     def send(self, source: int, target: int, size: int, deliver: Callable[..., None], *arguments: Any) -> float:
