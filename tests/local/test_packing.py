@@ -12,7 +12,7 @@ from local.fits import X, Y
 
 from dsgd.algorithms import DisSvrg
 from dsgd.cluster.local import packing
-from dsgd.cluster.local.packing import Nameless, load_job, load_kernels, pack_job, pack_part, path_of
+from dsgd.cluster.local.packing import Nameless, load_kernels, load_run, pack_part, pack_run, path_of
 from dsgd.cluster.program.partition import deal
 from dsgd.cluster.runtime.run_spec import RunSpec
 from dsgd.data.inputs import as_matrix
@@ -56,8 +56,8 @@ def assignment_of(data: Any, sample_weight: Any, workers: int) -> RunSpec:
 @pytest.mark.parametrize("data", [X, X.toarray().astype(np.float32)], ids=["sparse", "dense"])
 def test_what_is_mapped_is_what_was_packed(data: Any, sample_weight: Any, workers: int) -> None:
     work = assignment_of(data, sample_weight, workers)
-    files = [pack_job(work, {"notices": [1, 5]}), pack_part(work, workers - 1)]
-    job = load_job(path_of(files[0].descriptor))
+    files = [pack_run(work, {"notices": [1, 5]}), pack_part(work, workers - 1)]
+    job = load_run(path_of(files[0].descriptor))
     mapped = load_kernels(path_of(files[1].descriptor), job, 1)
     for file in files:
         file.close()  # what is mapped stays

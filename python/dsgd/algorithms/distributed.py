@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dsgd._common.checks import check_choice, check_integer
 from dsgd.algorithms.base import Algorithm
+from dsgd.algorithms.minibatch import Minibatch
 from dsgd.cluster.program.commands import Program, Push
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import ConfigError
@@ -19,6 +20,7 @@ from dsgd.problems.problem import Problem
 from dsgd.problems.task import EpochEnd, LocalTask
 
 __all__ = [
+    "BatchPerClock",
     "CoordinatedAlgorithm",
     "DistributedAlgorithm",
     "Mailbox",
@@ -169,3 +171,17 @@ def _check_staleness(staleness: Any) -> float:
     if not number or not (staleness == math.inf or (staleness >= 0 and staleness == int(staleness))):
         raise ConfigError(f"staleness must be an integer of at least 0, or math.inf, not {staleness!r}")
     return float(staleness)
+
+
+class BatchPerClock:
+    """What algorithms share whose clock is a step on `batch_size` rows of every worker."""
+
+    batch_size: int
+
+    def clocks(self, max_epochs: int, n_rows: int) -> int:
+        """Return how many clocks a run of `max_epochs` has, where a worker has at most `n_rows`."""
+        return -(-max_epochs * n_rows // self.batch_size)
+
+    def step_trial(self, n_workers: int) -> Minibatch:
+        """Return the algorithm of one machine that a step size is tried with: the same rows make a step."""
+        return Minibatch(batch_size=self.batch_size * n_workers)

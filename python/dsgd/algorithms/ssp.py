@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from dsgd._common.checks import check_integer
 from dsgd.algorithms.base import Capabilities
-from dsgd.algorithms.distributed import Program, StaleSynchronousAlgorithm
-from dsgd.algorithms.minibatch import Minibatch
+from dsgd.algorithms.distributed import BatchPerClock, Program, StaleSynchronousAlgorithm
 from dsgd.cluster.program.commands import Clock, Pull
 from dsgd.cluster.program.task import WorkerTask
 
@@ -15,7 +14,7 @@ __all__ = ["Ssp"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ssp(StaleSynchronousAlgorithm):
+class Ssp(BatchPerClock, StaleSynchronousAlgorithm):
     """Mini-batch SGD on a parameter server whose workers may be `staleness` clocks apart; a clock is one mini-batch.
 
     Parameters
@@ -56,11 +55,3 @@ class Ssp(StaleSynchronousAlgorithm):
             moved = task.minibatch_step(weights, rows, task.step_size_at(clock), self.batch_size, index)
             yield self.push(task, weights, moved)
             yield Clock()
-
-    def clocks(self, max_epochs: int, n_rows: int) -> int:
-        """Return how many clocks a run of `max_epochs` has, where a worker has at most `n_rows`."""
-        return -(-max_epochs * n_rows // self.batch_size)
-
-    def step_trial(self, n_workers: int) -> Minibatch:
-        """Return the algorithm of one machine that a step size is tried with."""
-        return Minibatch(batch_size=self.batch_size * n_workers)

@@ -9,8 +9,7 @@ import numpy as np
 
 from dsgd._common.checks import check_integer, check_real
 from dsgd.algorithms.base import Capabilities
-from dsgd.algorithms.distributed import CoordinatedAlgorithm, Program, Table
-from dsgd.algorithms.minibatch import Minibatch
+from dsgd.algorithms.distributed import BatchPerClock, CoordinatedAlgorithm, Program, Table
 from dsgd.cluster.program.commands import AllReduce, Clock, Poll, Pull, Push, Signal
 from dsgd.cluster.program.task import WorkerTask
 
@@ -18,7 +17,7 @@ __all__ = ["Sync"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sync(CoordinatedAlgorithm):
+class Sync(BatchPerClock, CoordinatedAlgorithm):
     """A coordinator on rank 0 averages the stochastic gradients of all workers and makes the step; then the next round.
 
     Parameters
@@ -90,14 +89,6 @@ class Sync(CoordinatedAlgorithm):
                     yield Clock()
                     return
             yield Clock()
-
-    def clocks(self, max_epochs: int, n_rows: int) -> int:
-        """Return how many clocks a run of `max_epochs` has, where a worker has at most `n_rows`."""
-        return -(-max_epochs * n_rows // self.batch_size)
-
-    def step_trial(self, n_workers: int) -> Minibatch:
-        """Return the algorithm of one machine that a step size is tried with."""
-        return Minibatch(batch_size=self.batch_size * n_workers)
 
     def _checks(self, clock: int) -> bool:
         return self.stop_change is not None and clock % self.check_every == 0

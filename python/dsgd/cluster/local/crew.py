@@ -11,7 +11,7 @@ from typing import Any
 
 from dsgd.cluster.local.child import Child
 from dsgd.cluster.local.config import LocalCluster
-from dsgd.cluster.local.packing import Nameless, pack_job, pack_part, path_of
+from dsgd.cluster.local.packing import Nameless, pack_part, pack_run, path_of
 from dsgd.cluster.runtime.checkpoint import Checkpoint
 from dsgd.cluster.runtime.run_spec import RunSpec
 from dsgd.errors import ClusterError
@@ -62,7 +62,7 @@ class Crew:
         self._token = secrets.token_bytes(32).hex()
         self._addresses: list[tuple[str, int] | None] = [None] * config.servers
         self._parts: list[Nameless] = []
-        self._job = pack_job(assignment, self._options(notices))
+        self._run = pack_run(assignment, self._options(notices))
 
     def start_servers(self, checkpoint: Checkpoint | None, incarnation: int) -> None:
         """Start all shards, on the ports they had before if they had."""
@@ -125,7 +125,7 @@ class Crew:
             child.kill()
         for child in self.children():
             child.end()
-        for file in [self._job, *self._parts]:
+        for file in [self._run, *self._parts]:
             file.close()
 
     def _introduce(self, child: Child) -> None:
@@ -144,9 +144,9 @@ class Crew:
             f"dsgd.cluster.local.{kind}",
             name,
             self._n_threads if kind == "worker" else 1,
-            [self._job.descriptor, *descriptors],
+            [self._run.descriptor, *descriptors],
             None if folder is None else Path(folder, f"{name.replace(' ', '-')}.log"),
-            {"job": path_of(self._job.descriptor), "token": self._token, **told},
+            {"run": path_of(self._run.descriptor), "token": self._token, **told},
         )
 
     def _options(self, notices: Sequence[int]) -> dict[str, Any]:

@@ -18,13 +18,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from dsgd import _core
 from dsgd._common.files import copied_descriptor, let_owner
 from dsgd.algorithms import REGISTRY
 from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.cluster.program.kernels import Kernels
 from dsgd.cluster.runtime.references import described, restored
-from dsgd.cluster.runtime.run_spec import Plan, RunSpec
+from dsgd.cluster.runtime.run_spec import Plan, RunSpec, table_specs
 from dsgd.data.cache import map_arrays, write_arrays_to
 from dsgd.data.inputs import as_matrix, csr_in_place
 from dsgd.data.scale import Scale
@@ -33,7 +32,7 @@ from dsgd.losses import LOSSES, Loss
 from dsgd.problems.problem import Problem
 from dsgd.schedules import SCHEDULES, Schedule
 
-__all__ = ["Nameless", "PackedRun", "load_job", "load_kernels", "pack_job", "pack_part", "path_of"]
+__all__ = ["Nameless", "PackedRun", "load_kernels", "load_run", "pack_part", "pack_run", "path_of"]
 
 _LOG = logging.getLogger("dsgd")
 _MEMORY = Path("/dev/shm")
@@ -130,13 +129,13 @@ class PackedRun:
         terms["schedule"] = restored(terms["schedule"], SCHEDULES, Schedule)
         self.plan = Plan(**terms)
         self.start = arrays["start"]
-        self.tables = [_core.TableSpec(name, len(self.start), **table) for name, table in description["tables"].items()]
+        self.tables = table_specs(self.plan.algorithm, len(self.start), self.start.dtype)
         self.options: dict[str, Any] = description["options"]
         self.inverse_frequency = arrays.get("inverse_frequency")
         self.problem = description["problem"]
 
 
-def pack_job(assignment: RunSpec, options: dict[str, Any]) -> Nameless:
+def pack_run(assignment: RunSpec, options: dict[str, Any]) -> Nameless:
     """Pack what all processes have in common.
 
     Parameters
@@ -161,10 +160,6 @@ def pack_job(assignment: RunSpec, options: dict[str, Any]) -> Nameless:
     }
     description = {
         "plan": plan,
-        "tables": {
-            table.name: {"dtype": str(assignment.start.dtype), "rule": table.rule}
-            for table in assignment.algorithm.tables
-        },
         "problem": {
             "loss": described(problem.loss, LOSSES),
             "alphas": problem.alphas,
@@ -193,15 +188,15 @@ def pack_part(assignment: RunSpec, node: int) -> Nameless:
     return file
 
 
-def load_job(path: str) -> PackedRun:
-    """Map what `pack_job` packed."""
+def load_run(path: str) -> PackedRun:
+    """Map what `pack_run` packed."""
     return PackedRun(*map_arrays(path))
 
 
-def load_kernels(path: str, job: PackedRun, n_threads: int) -> Kernels:
+def load_kernels(path: str, packed: PackedRun, n_threads: int) -> Kernels:
     """Return the kernels of a node on the rows that `pack_part` packed, where they are mapped."""
     arrays, _ = map_arrays(path)
-    about = job.problem
+    about = packed.problem
     X = arrays.get("X")
     if X is None:
         X = csr_in_place(arrays["indptr"], arrays["indices"], arrays["data"], about["n_features"])
@@ -214,4 +209,4 @@ def load_kernels(path: str, job: PackedRun, n_threads: int) -> Kernels:
         fit_intercept=about["fit_intercept"],
         scale=Scale(**about["scale"]),
     )
-    return Kernels(problem, job.inverse_frequency, n_threads)
+    return Kernels(problem, packed.inverse_frequency, n_threads)

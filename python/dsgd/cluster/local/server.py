@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd.cluster.local.channel import Channel, ChannelMessage
-from dsgd.cluster.local.packing import load_job
+from dsgd.cluster.local.packing import load_run
 from dsgd.cluster.local.process import run_process
 from dsgd.data.cache import map_arrays
 from dsgd.errors import WorkerLostError
@@ -29,15 +29,15 @@ def main() -> None:
 
 def _serve(channel: Channel, first: ChannelMessage) -> None:
     told = first.fields
-    job = load_job(told["job"])
-    options = job.options
+    packed = load_run(told["run"])
+    options = packed.options
     saved = None if told["checkpoint"] is None else map_arrays(told["checkpoint"])[0]
     server = _core.TcpServer(
-        job.tables,
+        packed.tables,
         n_workers=options["n_nodes"],
         token=bytes.fromhex(told["token"]),
         port=told["port"],
-        staleness=job.plan.algorithm.clock_bound,
+        staleness=packed.plan.algorithm.clock_bound,
         shard=told["shard"],
         n_shards=options["n_shards"],
         incarnation=told["incarnation"],
@@ -50,14 +50,14 @@ def _serve(channel: Channel, first: ChannelMessage) -> None:
     )
     try:
         if saved is None:
-            for table in job.tables:
+            for table in packed.tables:
                 if table.name == "weights":
                     begin, end = server.range(table.name)
-                    server.assign(table.name, np.ascontiguousarray(job.start[begin:end]))
+                    server.assign(table.name, np.ascontiguousarray(packed.start[begin:end]))
         channel.send("listening", host=server.host, port=server.port)
         server.start()
         _LOG.info("shard %d listens on port %d", told["shard"], server.port)
-        _tell(channel, server, [table.name for table in job.tables])
+        _tell(channel, server, [table.name for table in packed.tables])
         channel.receive(None)  # the parent closes it when nobody needs the server any longer
     finally:
         server.stop()

@@ -8,7 +8,7 @@ import numpy as np
 
 from dsgd import _core
 from dsgd.cluster.local.channel import Channel, ChannelMessage
-from dsgd.cluster.local.packing import load_job, load_kernels
+from dsgd.cluster.local.packing import load_kernels, load_run
 from dsgd.cluster.local.process import run_process
 from dsgd.cluster.tcp.network import NetworkWorker, Tally
 
@@ -24,9 +24,9 @@ def main() -> None:
 
 def _work(channel: Channel, first: ChannelMessage) -> None:
     told = first.fields
-    job = load_job(told["job"])
-    options = job.options
-    kernels = load_kernels(told["part"], job, options["n_threads"])
+    packed = load_run(told["run"])
+    options = packed.options
+    kernels = load_kernels(told["part"], packed, options["n_threads"])
     _LOG.info("%d rows on %d thread(s)", kernels.n_samples, options["n_threads"])
     shards = channel.receive(options["join_deadline"]).fields["shards"]
     channel.send("ready")
@@ -36,7 +36,7 @@ def _work(channel: Channel, first: ChannelMessage) -> None:
 
     client = _core.TcpClient(
         told["rank"],
-        job.tables,
+        packed.tables,
         shards=[(host, port) for host, port in shards],
         token=bytes.fromhex(told["token"]),
         listen="127.0.0.1",
@@ -45,7 +45,7 @@ def _work(channel: Channel, first: ChannelMessage) -> None:
     )
     try:
         worker = NetworkWorker(
-            job.plan,
+            packed.plan,
             told["rank"],
             options["n_nodes"],
             kernels,

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd.cluster.program.commands import Clock, Clocks, Command, Message, Poll, Program, Pull, Receive, Signals, Ticket
+from dsgd.cluster.runtime.program_run import Observer
 from dsgd.cluster.runtime.trace import Trace
 from dsgd.errors import ClusterError
 
-__all__ = ["answer_of", "replay", "start_of_life", "summary_of"]
+__all__ = ["answer_of", "recorder_of_answers", "replay", "start_of_life", "summary_of"]
 
 Start = Callable[[int, int, bytes], Program]
 
@@ -40,6 +41,16 @@ def summary_of(command: Command, answer: Any) -> tuple[str, NDArray[Any]]:
     if isinstance(answer, Ticket):
         return name, np.array([answer.number])
     return name, np.empty(0) if answer is None else np.array(answer, np.int64)
+
+
+def recorder_of_answers(trace: Trace, node: int) -> Observer:
+    """Return what adds every command of a node, and its answer, to a trace."""
+    kept = trace.answers.setdefault(node, [])
+
+    def observe(command: Command, answer: Any) -> None:
+        kept.append(summary_of(command, answer))
+
+    return observe
 
 
 def answer_of(command: Command, name: str, numbers: NDArray[Any]) -> Any:

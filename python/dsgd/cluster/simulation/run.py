@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsgd.cluster.program.commands import EVERYONE, Command, Program
+from dsgd.cluster.program.commands import EVERYONE, Program
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.cluster.runtime.program_run import Observer
-from dsgd.cluster.runtime.replay import start_of_life, summary_of
+from dsgd.cluster.runtime.replay import recorder_of_answers, start_of_life
 from dsgd.cluster.runtime.run_spec import ClusterRecord, OnClock, Outcome, RunSpec
 from dsgd.cluster.runtime.trace import Trace
 from dsgd.cluster.simulation.config import Simulation
@@ -182,12 +182,7 @@ class SimulatedRun:
         """Return what keeps the answers of a node, where the trace is to be replayed."""
         if self.trace is None or not self.config.record_answers:
             return None
-        answers = self.trace.answers.setdefault(node, [])
-
-        def observe(command: Command, answer: Any) -> None:
-            answers.append(summary_of(command, answer))
-
-        return observe
+        return recorder_of_answers(self.trace, node)
 
     def keep_delays(self, delays: Counter[int]) -> None:
         """Add what a program that has ended observed."""

@@ -8,13 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from dsgd import _core
 from dsgd.cluster.program.commands import EVERYONE, Command, Send
 from dsgd.cluster.program.kernels import Kernels, Work
 from dsgd.cluster.runtime.program_run import Observer, ProgramRun, Status, failure
-from dsgd.cluster.runtime.replay import start_of_life, summary_of
+from dsgd.cluster.runtime.replay import recorder_of_answers, start_of_life
 from dsgd.cluster.runtime.run_spec import Plan
 from dsgd.cluster.runtime.trace import Trace
 
@@ -206,13 +205,8 @@ class NetworkWorker:
     def _observer(self, start_clock: int, saved: bytes) -> Observer | None:
         if self.tally.trace is None or not self._record_answers:
             return None
-        kept = self.tally.trace.answers
-        kept.setdefault(self._rank, []).append(start_of_life(start_clock, saved))
-
-        def observe(command: Command, answer: Any) -> None:
-            kept.setdefault(self._rank, []).append(summary_of(command, answer))
-
-        return observe
+        self.tally.trace.answers.setdefault(self._rank, []).append(start_of_life(start_clock, saved))
+        return recorder_of_answers(self.tally.trace, self._rank)
 
     def _send(self, command: Send) -> None:
         self._client.send(command.peer, command.value, command.keys, command.name)
