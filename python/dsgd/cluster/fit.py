@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dsgd._common.checks import check_integer, shown
 from dsgd._common.warn import warn
-from dsgd.algorithms import on_clusters, on_one_machine
+from dsgd.algorithms import on_one_machine
 from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.callbacks import Callback
 from dsgd.cluster.local.config import LocalCluster
@@ -41,15 +41,8 @@ __all__ = ["assignment", "check_cluster", "choose_step", "train_on_cluster"]
 Cluster = Simulation | LocalCluster
 
 
-def check_cluster(algorithm: Any, cluster: Any, workers: Any) -> Cluster | None:
-    """Return the cluster that an algorithm runs on, None for one machine; refuse what does not go together."""
-    if not isinstance(algorithm, DistributedAlgorithm):
-        if cluster is not None or workers is not None:
-            raise ConfigError(
-                f"algo {algorithm.name!r} runs on one machine: leave out cluster and workers, or use {on_clusters()}, "
-                "which run on several"
-            )
-        return None
+def check_cluster(algorithm: DistributedAlgorithm, cluster: Any, workers: Any) -> Cluster:
+    """Return the cluster that an algorithm runs on; refuse what does not go together."""
     if cluster is None and workers is not None:
         return LocalCluster(workers=workers)
     if not isinstance(cluster, Cluster):
