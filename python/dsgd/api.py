@@ -200,7 +200,7 @@ def fit(
     alphas = penalty_strengths(_penalty_of(resolved_loss, penalty), alpha, l1_ratio)
     fit_intercept = check_flag("fit_intercept", fit_intercept) and resolved_loss.penalised
     first_step = _first_step(step_size)
-    max_epochs = check_integer("max_epochs", _default_epochs(gap_tol) if max_epochs is None else max_epochs, 1)
+    max_epochs = check_integer("max_epochs", (20 if gap_tol is None else 1000) if max_epochs is None else max_epochs, 1)
     evaluate_every = check_integer("evaluate_every", evaluate_every, 0)
     stopping = Stopping(
         tol=tol, patience=patience, early_stopping=early_stopping, max_seconds=max_seconds, gap_tol=gap_tol
@@ -210,8 +210,8 @@ def fit(
         cluster = check_cluster(algorithm, cluster, workers)
     elif cluster is not None or workers is not None:
         raise ConfigError(
-            f"algo {algorithm.name!r} runs on one machine: leave out cluster and workers, or use {on_clusters()}, which "
-            "run on several"
+            f"algo {algorithm.name!r} runs on one machine: leave out cluster and workers, or use {on_clusters()}, "
+            "which run on several"
         )
     named_schedule = not (isinstance(schedule, str) and schedule == "auto")
     if not named_schedule:
@@ -333,10 +333,6 @@ def _targets_named(targets: NDArray[Any] | None) -> Iterator[None]:
 @functools.cache
 def _parameters() -> tuple[str, ...]:
     return tuple(inspect.signature(fit).parameters)
-
-
-def _default_epochs(gap_tol: float | None) -> int:
-    return 20 if gap_tol is None else 1000
 
 
 def _warn_of_gap(gap: float | None, gap_tol: float, max_epochs: int) -> None:
