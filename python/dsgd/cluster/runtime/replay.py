@@ -44,11 +44,10 @@ def summary_of(command: Command, answer: Any) -> tuple[str, NDArray[Any]]:
 
 
 def recorder_of_answers(trace: Trace, node: int) -> Observer:
-    """Return what adds every command of a node, and its answer, to a trace."""
-    kept = trace.answers.setdefault(node, [])
+    """Return what adds every command of a node, and its answer, to a trace; parts of that may be taken meanwhile."""
 
     def observe(command: Command, answer: Any) -> None:
-        kept.append(summary_of(command, answer))
+        trace.answers.setdefault(node, []).append(summary_of(command, answer))
 
     return observe
 
