@@ -223,7 +223,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         def train_problem(k: int, ended: Sequence[Callback]) -> int:
             task = makers[k]()  # whose targets are made for as long as it is trained
             spec.choose_steps([task])
-            take_over_cuts([task], cuts[k] if cuts else 0)
+            take_over_cuts(task, cuts[k] if cuts else 0)
             task.average = averages[k].go_on(task.weights) if average and averages else None
             description = {"fit_intercept": spec.fit_intercept}
             model = MODELS[spec.loss.model].from_description(description, weights[k : k + 1], spec.loss, self._labels)

@@ -173,7 +173,7 @@ class KMeans(MiniBatchKMeans):
         with memory_for_rows(X, self.n_clusters):
             data = self._measured(X, weight)
             centres = self._best_start(X, weight, random)
-            spec = self._job(random, self.max_iter, schedule=InverseTime() if open_ended else Linear())
+            spec = self._spec(random, self.max_iter, schedule=InverseTime() if open_ended else Linear())
             self._train(spec, data, weight, centres)
         self.inertia_ *= unit
         self.n_steps_ = self.n_iter_ * X.shape[0] // _rows_of_step(spec, X.shape[0])
@@ -203,7 +203,7 @@ class KMeans(MiniBatchKMeans):
         with memory_for_rows(X, self.n_clusters):
             data = self._measured(X, weight, first=first)
             centres = self._best_start(X, weight, random) if first else self.cluster_centers_
-            spec = self._job(random, index + 1, schedule=InverseTime(), start_epoch=index, offset=offset)
+            spec = self._spec(random, index + 1, schedule=InverseTime(), start_epoch=index, offset=offset)
             self._train(spec, data, weight, centres)
         self.n_steps_ = getattr(self, "n_steps_", 0) + -(-n_rows // _rows_of_step(spec, n_rows))
         self.t_ = t + n_rows
@@ -321,7 +321,7 @@ class KMeans(MiniBatchKMeans):
         scores = [model.score_of(model.decide(matrix, 1), None, counted[rows]) for model in models]
         return starts[int(np.argmax(scores))]
 
-    def _job(self, random: np.random.RandomState, max_epochs: int, **options: Any) -> FitSpec:
+    def _spec(self, random: np.random.RandomState, max_epochs: int, **options: Any) -> FitSpec:
         algorithm = resolve_algorithm(self.algo, {})
         if self.algo == Minibatch.name:
             algorithm = Minibatch(batch_size=self.batch_size)

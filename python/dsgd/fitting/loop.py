@@ -109,8 +109,7 @@ def train(
                 f"interrupted after {len(history)} of {tasks[0].max_epochs} epochs; the model so far is returned",
             )
     np.copyto(model.weights, recorded if best is None else best)
-    # The others were watched.
-    if best is None and history and (algorithm.capabilities.dual or tasks[0].cuts > _MAX_CUTS):
+    if best is None and history and _unwatched(algorithm, tasks):
         warn_if_useless(tasks, history[-1].objective)
     return history, reason or "max_epochs"
 
@@ -131,8 +130,8 @@ def _records(
     max_epochs = tasks[0].max_epochs
     epoch, seconds = tasks[0].start_epoch, time.perf_counter() - begin
     watch = Watch(tasks)
-    if algorithm.capabilities.dual or tasks[0].cuts > _MAX_CUTS:
-        watch.give_up()  # a dual method ascends however bad its primal weights are
+    if _unwatched(algorithm, tasks):
+        watch.give_up()
     diverged = True
     while diverged:
         diverged = False
@@ -214,18 +213,22 @@ def _go_on_smaller(tasks: Sequence[LocalTask]) -> bool:
     return any(step is not None for step in steps)
 
 
-def take_over_cuts(tasks: Sequence[LocalTask], cuts: int) -> None:
+def take_over_cuts(task: LocalTask, cuts: int) -> None:
     """Begin with the step that earlier epochs, of another call, were cut to."""
-    for task in tasks:
-        task.cuts = cuts
-        task.step_size *= _STEP_CUT**cuts if cuts <= _MAX_CUTS else 1.0
+    task.cuts = cuts
+    task.step_size *= _STEP_CUT**cuts if cuts <= _MAX_CUTS else 1.0
+
+
+def _unwatched(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> bool:
+    """Whether no epoch is taken for an explosion: a dual method ascends however bad its primal weights are."""
+    return algorithm.capabilities.dual or tasks[0].cuts > _MAX_CUTS
 
 
 def _cut_step(algorithm: Algorithm, tasks: Sequence[LocalTask], epoch: int, step_size: float, watch: Watch) -> None:
     """Make the step smaller, and warn if somebody chose it; or give up, the watch or the fit."""
     cuts, loss = tasks[0].cuts + 1, tasks[0].problem.loss
     what = f"epoch {epoch + 1} diverged with step size {step_size:g}"
-    if algorithm.capabilities.dual and not algorithm.capabilities.stochastic:
+    if algorithm.capabilities.dual:  # there is no step to cut
         raise DivergedError(
             f"epoch {epoch + 1} of algo {algorithm.name!r} ended at weights, or an objective, that "
             "are not finite: scale the data, or take a larger alpha"

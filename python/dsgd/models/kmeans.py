@@ -214,10 +214,6 @@ class KMeansModel(Model):
         squares = np.square(decision.min(axis=1), dtype=np.float64)
         return -float(squares.sum() if sample_weight is None else squares @ sample_weight)
 
-    def description(self) -> dict[str, Any]:
-        """Return nothing: the loss has the number of clusters."""
-        return {}
-
     @classmethod
     def from_description(
         cls,

@@ -167,10 +167,6 @@ class MLPModel(Model):
                 outputs[rows] = forward(take_rows(matrix, rows), self.layout, weights)[-1]
         return outputs if self.classes is not None else outputs[:, 0]
 
-    def description(self) -> dict[str, Any]:
-        """Return nothing: the loss has the layers."""
-        return {}
-
     @classmethod
     def from_description(
         cls,

@@ -49,9 +49,9 @@ class Model(ABC):
     def decide(self, matrix: _core.Matrix, threads: int) -> NDArray[Any]:
         """Return the decision values of a matrix that is already checked."""
 
-    @abstractmethod
     def description(self) -> dict[str, Any]:
         """Return what `from_description` needs beside weights, loss and classes, as JSON can hold it."""
+        return {}
 
     @classmethod
     @abstractmethod
