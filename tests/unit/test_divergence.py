@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse
+from problems import make_problem
 from sklearn.datasets import load_wine
+from sklearn.exceptions import ConvergenceWarning
 
 import dsgd
 from dsgd.errors import ConfigError, DivergedError
@@ -168,3 +170,26 @@ def test_the_cure_for_coordinate_ascent_is_no_step_size() -> None:
     with pytest.raises((DivergedError, ConfigError)) as caught:
         dsgd.fit(X * 1e150, T * 1e155, algo="sdca", loss="squared", random_state=0, n_threads=1)
     assert "step" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_steps_that_a_rule_of_thumb_chose_are_cut_without_a_warning() -> None:
+    """Warnings are errors here; step sizes that somebody chose are another matter."""
+    rows, sides = make_problem(300, 20, seed=2)
+    spread = rows.toarray()
+    assert dsgd.SGDClassifier(random_state=0).fit(spread * 1000, sides).score(spread * 1000, sides) > 0.9
+    with pytest.warns(RuntimeWarning, match="epoch 1 diverged"):
+        dsgd.SGDClassifier(random_state=0, max_iter=5, learning_rate="constant", eta0=1e6, tol=1e-3).fit(spread, sides)
+
+
+@pytest.mark.parametrize("algo", ["sgd", "hogwild"])
+def test_a_rough_start_on_few_rows_is_no_divergence(algo: str) -> None:
+    # The first steps of "optimal" on six rows of norm 1 to 3 throw the objective about near the bound of an explosion.
+    few = np.array([[3, 0], [0, 1], [0, 2], [1, 1], [1, 2], [2, 1.0]])
+    labels = [1, 1, 1, 2, 2, 2]
+    for seed in range(40):
+        model = dsgd.SGDClassifier(algo=algo, loss="log_loss", max_iter=20, tol=1e-3, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(few, labels)
+        assert np.isfinite(model.coef_).all()
