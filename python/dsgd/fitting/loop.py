@@ -145,9 +145,10 @@ def _records(
                     task.shrink_unseen(epoch, algorithm.batch_rows)
             seconds += time.perf_counter() - start
             evaluate = evaluate_every > 0 and ((epoch + 1) % evaluate_every == 0 or epoch + 1 == max_epochs)
-            loss, objective = _losses(tasks, ends) if evaluate or _summed(ends) else (None, None)
+            summed = all(end.loss is not None for end in ends)  # the losses are known anyhow
+            loss, objective = _losses(tasks, ends) if evaluate or summed else (None, None)
             # A mean over the epoch may be infinite although its end is well: the watch looks.
-            lost = evaluate and not _summed(ends) and objective is not None and not math.isfinite(objective)
+            lost = not summed and objective is not None and not math.isfinite(objective)
             diverged = not np.isfinite(model.weights).all() or watch.exploded(objective, recorded) or lost
             if diverged:
                 np.copyto(model.weights, recorded)
@@ -191,11 +192,6 @@ def _gap(ends: Sequence[EpochEnd]) -> float | None:
     """Return the greatest relative duality gap, if that of every problem is known."""
     gaps = [end.gap for end in ends if end.gap is not None]
     return max(gaps) if len(gaps) == len(ends) else None
-
-
-def _summed(ends: Sequence[EpochEnd]) -> bool:
-    """Whether the losses of an epoch are known anyhow."""
-    return all(end.loss is not None for end in ends)
 
 
 def _losses(tasks: Sequence[LocalTask], ends: Sequence[EpochEnd]) -> tuple[float, float]:
