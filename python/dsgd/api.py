@@ -29,6 +29,7 @@ from dsgd.data.reading import common_base
 from dsgd.data.scale import measure
 from dsgd.errors import ConfigError, DataError, DivergedError
 from dsgd.fitting.loop import train
+from dsgd.fitting.recorder import Recorder
 from dsgd.fitting.spec import FitSpec, penalty_strengths, threads_of
 from dsgd.fitting.start import start_from
 from dsgd.fitting.stopping import Stopping
@@ -295,15 +296,13 @@ def _fit_data(
         fresh = given.init is None
         makers = spec.tasks(matrix, targets, importance, weights, n_classes=n_classes, scale=scale, fresh=fresh)
         tasks = [make() for make in makers]
-        trace = None
+        recorder, trace = Recorder(model, evaluation, stopping, *look, begin), None
         with _targets_named(None if classes is not None or isinstance(targets, OneVsAll) else targets):
             if cluster is not None and isinstance(spec.algorithm, DistributedAlgorithm):
-                history, reason, trace = train_on_cluster(
-                    spec.algorithm, cluster, tasks, model, evaluation, stopping, *look, begin
-                )
+                history, reason, trace = train_on_cluster(spec.algorithm, cluster, tasks, recorder)
             else:
                 spec.choose_steps(tasks)
-                history, reason = train(spec.algorithm, tasks, model, evaluation, stopping, *look, begin)
+                history, reason = train(spec.algorithm, tasks, recorder)
     return FitResult(
         model=model,
         history=history,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import time
@@ -16,7 +15,6 @@ from dsgd._common.checks import check_integer, shown
 from dsgd._common.warn import warn
 from dsgd.algorithms import on_one_machine
 from dsgd.algorithms.distributed import DistributedAlgorithm
-from dsgd.callbacks import Callback
 from dsgd.cluster.local.config import LocalCluster
 from dsgd.cluster.local.supervision import LocalRun
 from dsgd.cluster.program.partition import deal
@@ -27,13 +25,10 @@ from dsgd.cluster.simulation.config import Simulation
 from dsgd.cluster.simulation.run import SimulatedRun
 from dsgd.errors import ConfigError, DivergedError
 from dsgd.fitting.divergence import Watch
+from dsgd.fitting.recorder import Recorder
 from dsgd.fitting.step_search import choose_steps
-from dsgd.fitting.stopping import Stopping
-from dsgd.models.trained import Model
 from dsgd.problems.task import LocalTask
 from dsgd.results.history import History, Record
-from dsgd.results.progress import ProgressReport
-from dsgd.results.result import Evaluation
 
 __all__ = ["assignment", "check_cluster", "choose_step", "train_on_cluster"]
 
@@ -108,64 +103,36 @@ def assignment(algorithm: DistributedAlgorithm, task: LocalTask, n_nodes: int) -
     )
 
 
-class _Recorder:
-    """Makes a record of what the server held, and asks whether to go on; a virtual clock stands still meanwhile."""
+class _Observer:
+    """Makes a record of what the server held; a virtual clock stands still while it is evaluated."""
 
-    def __init__(
-        self,
-        work: RunSpec,
-        task: LocalTask,
-        model: Model,
-        evaluation: Evaluation | None,
-        stopping: Stopping,
-        callbacks: Sequence[Callback],
-        report: ProgressReport | None,
-        evaluates: bool,
-        begin: float,
-    ) -> None:
-        self.history = History()
-        self.reason: str | None = None
-        self.best: NDArray[Any] | None = None
+    def __init__(self, work: RunSpec, task: LocalTask, recorder: Recorder) -> None:
         self._work = work
         self._task = task
-        self._model = model
-        self._evaluation = evaluation
-        self._stopping = stopping
-        self._callbacks = callbacks
-        self._report = report
-        self._evaluates = evaluates
-        self._begin = begin
+        self._recorder = recorder
         self._evaluating = 0.0
         self._watch = Watch([task])
-        self._before = task.weights[None].copy()
-
-    @property
-    def weights(self) -> NDArray[Any]:
-        """Those of the last record."""
-        mine: NDArray[Any] = self._model.weights[0]
-        return mine
 
     def __call__(self, state: ClusterRecord, weights: NDArray[Any]) -> bool:
         """Add a record; return whether the run is to end."""
-        now = time.perf_counter()
+        now, recorder, task = time.perf_counter(), self._recorder, self._task
         if not np.isfinite(weights).all():
             raise DivergedError(self._diverged(state, "the weights are not finite"))
-        np.copyto(self._model.weights[0], weights)
-        objective = self._task.value() if self._evaluates else None
+        np.copyto(task.weights, weights)
+        evaluates = recorder.evaluate_every > 0
+        objective = task.value() if evaluates else None
         finite = objective is None or math.isfinite(objective)
-        if not finite or self._watch.exploded(objective, self._before):
-            raise DivergedError(self._diverged(state, f"the objective is {self._task.value():g}"))
-        np.copyto(self._before, weights)
-        score = self._evaluation.score(self._model) if self._evaluates and self._evaluation is not None else None
+        if not finite or self._watch.exploded(objective, recorder.weights):
+            raise DivergedError(self._diverged(state, f"the objective is {task.value():g}"))
         epochs = state.clock * self._work.passes_per_clock
-        self.history.append(
+        ends = recorder.add(
             Record(
                 epoch=max(1, round(epochs)),
                 effective_passes=state.samples / self._work.n_total,
-                seconds=(now - self._evaluating if state.moment is None else state.moment) - self._begin,
-                step_size=self._task.step_size_at(max(round(epochs) - 1, 0)),
+                seconds=(now - self._evaluating if state.moment is None else state.moment) - recorder.begin,
+                step_size=task.step_size_at(max(round(epochs) - 1, 0)),
                 objective=objective,
-                score=score,
+                score=recorder.score() if evaluates else None,
                 virtual_seconds=state.virtual_seconds,
                 clocks=state.clocks,
                 waiting=state.waiting,
@@ -174,16 +141,8 @@ class _Recorder:
                 bytes_received=state.bytes_received,
             )
         )
-        if self._stopping.is_best(self.history):
-            self.best = self._model.weights.copy()
-        if self._report is not None:
-            self._report.show(self.history[-1])
-        self.reason = self._stopping.reason(self.history, time.perf_counter() - self._begin)
-        stop = [callback(self.history[-1], self._model) for callback in self._callbacks]
-        if self.reason is None and any(stop):
-            self.reason = "callback"
         self._evaluating += time.perf_counter() - now
-        return self.reason is not None
+        return ends
 
     def _diverged(self, state: ClusterRecord, what: str) -> str:
         return (
@@ -193,16 +152,7 @@ class _Recorder:
 
 
 def train_on_cluster(
-    algorithm: DistributedAlgorithm,
-    cluster: Cluster,
-    tasks: Sequence[LocalTask],
-    model: Model,
-    evaluation: Evaluation | None,
-    stopping: Stopping,
-    evaluate_every: int,
-    callbacks: Sequence[Callback],
-    progress: bool,
-    begin: float,
+    algorithm: DistributedAlgorithm, cluster: Cluster, tasks: Sequence[LocalTask], recorder: Recorder
 ) -> tuple[History, str, Trace | None]:
     """Train the binary problem, or the regression, of a model on a cluster.
 
@@ -211,18 +161,9 @@ def train_on_cluster(
     algorithm : DistributedAlgorithm
     cluster : Simulation or LocalCluster
     tasks : sequence of LocalTask
-        One, which is trained in place.
-    model : Model
-        Whose only row of weights the task trains.
-    evaluation : Evaluation or None
-    stopping : Stopping
-    evaluate_every : int
-        Epochs between records; 0: one at the end, not evaluated.
-    callbacks : sequence of Callback
-    progress : bool
-        Whether to show every record.
-    begin : float
-        The clock (`time.perf_counter`) when the work began.
+        One, which trains the only row of the model's weights in place.
+    recorder : Recorder
+        Its `evaluate_every` is the number of epochs between records; 0: one at the end, not evaluated.
 
     Returns
     -------
@@ -251,11 +192,9 @@ def train_on_cluster(
         _go_on(tasks[0], cluster.resume)
     choose_step(algorithm, tasks[0], nodes - int(algorithm.has_coordinator))
     work = assignment(algorithm, tasks[0], nodes)
-    with ProgressReport(tasks[0].max_epochs) if progress else contextlib.nullcontext() as report:
-        recorder = _Recorder(work, tasks[0], model, evaluation, stopping, callbacks, report, evaluate_every > 0, begin)
-        outcome = _run(cluster, work, recorder, evaluate_every)
-    if recorder.best is not None:
-        np.copyto(model.weights, recorder.best)
+    with recorder.showing(tasks[0].max_epochs):
+        outcome = _run(cluster, work, tasks[0], recorder)
+    recorder.finish()
     return recorder.history, recorder.reason or "max_epochs", outcome.trace
 
 
@@ -267,13 +206,14 @@ def _go_on(task: LocalTask, path: str | os.PathLike[str]) -> None:
         task.step_size = about.step_size
 
 
-def _run(cluster: Cluster, work: RunSpec, recorder: _Recorder, evaluate_every: int) -> Outcome:
+def _run(cluster: Cluster, work: RunSpec, task: LocalTask, recorder: Recorder) -> Outcome:
     """Let the workers work; the last record is that of the weights that are left."""
     clocks = work.max_clocks
-    every = evaluate_every / work.passes_per_clock  # clocks between two records
+    every = recorder.evaluate_every / work.passes_per_clock  # clocks between two records
     notices = [math.ceil(k * every - 1e-9) for k in range(1, math.ceil(clocks / every - 1e-9))] if every else []
+    observer = _Observer(work, task, recorder)
     kind: Any = SimulatedRun if isinstance(cluster, Simulation) else LocalRun
-    run: SimulatedRun | LocalRun = kind(cluster, work, recorder, [*notices, clocks])
+    run: SimulatedRun | LocalRun = kind(cluster, work, observer, [*notices, clocks])
     history = recorder.history
     try:
         outcome = run.run()
@@ -283,6 +223,6 @@ def _run(cluster: Cluster, work: RunSpec, recorder: _Recorder, evaluate_every: i
         recorder.reason = "interrupted"
         outcome = run.outcome()
         warn(f"interrupted in epoch {history[-1].epoch + 1}; the model so far is returned")
-    if recorder.reason is None and (not history or not np.array_equal(recorder.weights, outcome.weights)):
-        recorder(outcome.record, outcome.weights)
+    if recorder.reason is None and (not history or not np.array_equal(recorder.weights[0], outcome.weights)):
+        observer(outcome.record, outcome.weights)
     return outcome

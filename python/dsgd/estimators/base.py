@@ -33,6 +33,7 @@ from dsgd.estimators.translate import (
     words_of_scikit_learn,
 )
 from dsgd.fitting.loop import take_over_cuts, train
+from dsgd.fitting.recorder import Recorder
 from dsgd.fitting.spec import FitSpec
 from dsgd.fitting.stopping import Standstill
 from dsgd.fitting.targets import OneVsAll, as_initial_weights
@@ -233,18 +234,9 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
                 pair, n_features = (held_out.X, held_out.targets[k]), rows.X.shape[1]
                 evaluation = Evaluation(pair, n_features, self._labels, spec.n_threads, held_out.sample_weight)
             with contextlib.nullcontext(()) if calls is None else calls.problem() as callbacks:
-                history, _ = train(
-                    spec.algorithm,
-                    [task],
-                    model,
-                    evaluation,
-                    stopping,
-                    evaluate_every,
-                    [*callbacks, *ended],
-                    bool(self.verbose),
-                    begin,
-                    keep_interrupted=False,
-                )
+                watchers, shown = [*callbacks, *ended], bool(self.verbose)
+                recorder = Recorder(model, evaluation, stopping, evaluate_every, watchers, shown, begin)
+                history, _ = train(spec.algorithm, [task], recorder, keep_interrupted=False)
             after[k] = task.cuts, task.average
             return len(history)
 

@@ -30,6 +30,7 @@ from dsgd.errors import DataError
 from dsgd.estimators.centres import Moved, check_centres
 from dsgd.estimators.translate import threads_of_jobs
 from dsgd.fitting.loop import train
+from dsgd.fitting.recorder import Recorder
 from dsgd.fitting.spec import FitSpec, threads_of
 from dsgd.fitting.stopping import Standstill
 from dsgd.models import KMeansModel
@@ -355,23 +356,16 @@ class KMeans(MiniBatchKMeans):
         patience, stochastic = self.max_no_improvement, spec.algorithm.capabilities.stochastic
         steps = max(1.0, n_rows / self.batch_size) if stochastic else 1.0
         passes = 1 if patience is None else max(1, -(-patience * self.batch_size // n_rows))
-        history, reason = train(
-            spec.algorithm,
-            [task],
-            model,
-            None,
-            Standstill(
-                tol=None if patience is None else 0.0,
-                share=_LEAST_GAIN if stochastic else 0.0,
-                patience=passes,
-                on_score=False,
-            ),
-            int(self._looks_at_losses),
-            [Moved(getattr(self, "_tol", 0.0) * steps, weights.copy())],
-            bool(self.verbose),
-            begin,
-            keep_interrupted=False,
+        stopping = Standstill(
+            tol=None if patience is None else 0.0,
+            share=_LEAST_GAIN if stochastic else 0.0,
+            patience=passes,
+            on_score=False,
         )
+        moved = Moved(getattr(self, "_tol", 0.0) * steps, weights.copy())
+        every, shown = int(self._looks_at_losses), bool(self.verbose)
+        recorder = Recorder(model, None, stopping, every, [moved], shown, begin)
+        history, reason = train(spec.algorithm, [task], recorder, keep_interrupted=False)
         self.cluster_centers_ = np.ascontiguousarray(model.centres)
         self._n_features_out = self.n_clusters
         self.n_iter_ = len(history)

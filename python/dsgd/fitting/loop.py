@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dsgd._common.warn import warn
 from dsgd.algorithms import Algorithm
-from dsgd.callbacks import Callback
 from dsgd.errors import DivergedError
 from dsgd.fitting.divergence import Watch, warn_if_useless
-from dsgd.fitting.stopping import STANDSTILLS, StoppingRule
-from dsgd.models.trained import Model
+from dsgd.fitting.recorder import Recorder
 from dsgd.problems.task import EpochEnd, LocalTask
 from dsgd.results.history import History, Record
-from dsgd.results.progress import ProgressReport
-from dsgd.results.result import Evaluation
 
 __all__ = ["take_over_cuts", "train"]
 
@@ -34,17 +27,7 @@ _STEP_CUT, _MAX_CUTS = 0.25, 10
 
 
 def train(
-    algorithm: Algorithm,
-    tasks: Sequence[LocalTask],
-    model: Model,
-    evaluation: Evaluation | None,
-    stopping: StoppingRule,
-    evaluate_every: int,
-    callbacks: Sequence[Callback],
-    progress: bool,
-    begin: float,
-    *,
-    keep_interrupted: bool = True,
+    algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorder, *, keep_interrupted: bool = True
 ) -> tuple[History, str]:
     """Train the binary problems of a model, or its regression, epoch by epoch and in step.
 
@@ -52,16 +35,8 @@ def train(
     ----------
     algorithm : Algorithm
     tasks : sequence of LocalTask
-        One a row of ``model.weights``, which they train from their `start_epoch` on.
-    model : Model
-    evaluation : Evaluation or None
-    stopping : StoppingRule
-    evaluate_every : int
-        Epochs between evaluations; 0: none.
-    callbacks : sequence of Callback
-    progress : bool
-    begin : float
-        The clock (`time.perf_counter`) when the work began, such as a search for the step size.
+        One a row of ``recorder.model.weights``, which they train from their `start_epoch` on.
+    recorder : Recorder
     keep_interrupted : bool
         Whether Ctrl-C ends the fit with the epochs that are finished, rather than the program.
 
@@ -70,7 +45,7 @@ def train(
     history : History
         The weights are those of its last record, with early stopping those of the best score.
     stop_reason : str
-        ``"max_epochs"``, ``"interrupted"`` (Ctrl-C), ``"callback"``, or the rule of `stopping`.
+        ``"max_epochs"``, ``"interrupted"`` (Ctrl-C), ``"callback"``, or the name of a stopping rule.
 
     Raises
     ------
@@ -79,56 +54,32 @@ def train(
     KeyboardInterrupt
         If no epoch was finished.
     """
-    history = History()
-    reason: str | None = None
-    recorded = model.weights.copy()
-    best: NDArray[Any] | None = None
-    since = 0
-    with ProgressReport(tasks[0].max_epochs) if progress else contextlib.nullcontext() as report:
+    history = recorder.history
+    with recorder.showing(tasks[0].max_epochs):
         try:
-            for record in _records(algorithm, tasks, model, evaluation, evaluate_every, recorded, begin):
-                history.append(record)
-                np.copyto(recorded, model.weights)
-                if stopping.is_best(history):
-                    best = recorded.copy()
-                if report is not None:
-                    report.show(record)
-                reason = stopping.reason(history, time.perf_counter() - begin, since)
-                if reason in STANDSTILLS and _go_on_smaller(tasks):
-                    reason, since = None, len(history)
-                stop = [callback(record, model) for callback in callbacks]  # all of them, also when one stops
-                if reason is None and any(stop):
-                    reason = "callback"
-                if reason is not None:
+            for record in _records(algorithm, tasks, recorder):
+                if recorder.add(record, lambda: _go_on_smaller(tasks)):
                     break
         except KeyboardInterrupt:
             if not history or not keep_interrupted:
                 raise
-            reason = "interrupted"
+            recorder.reason = "interrupted"
             warn(
                 f"interrupted after {len(history)} of {tasks[0].max_epochs} epochs; the model so far is returned",
             )
-    np.copyto(model.weights, recorded if best is None else best)
-    if best is None and history and _unwatched(algorithm, tasks):
+    recorder.finish()
+    if not recorder.kept_best and history and _unwatched(algorithm, tasks):
         warn_if_useless(tasks, history[-1].objective)
-    return history, reason or "max_epochs"
+    return history, recorder.reason or "max_epochs"
 
 
-def _records(
-    algorithm: Algorithm,
-    tasks: Sequence[LocalTask],
-    model: Model,
-    evaluation: Evaluation | None,
-    evaluate_every: int,
-    recorded: NDArray[Any],
-    begin: float,
-) -> Iterator[Record]:
+def _records(algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorder) -> Iterator[Record]:
     """Train, and describe every epoch; the clock stands still while objective and score are evaluated.
 
-    An epoch that diverges is taken back to the weights `recorded` and begun anew with a smaller step.
+    An epoch that diverges is taken back to the weights of the last record and begun anew with a smaller step.
     """
-    max_epochs = tasks[0].max_epochs
-    epoch, seconds = tasks[0].start_epoch, time.perf_counter() - begin
+    weights, every, max_epochs = recorder.model.weights, recorder.evaluate_every, tasks[0].max_epochs
+    epoch, seconds = tasks[0].start_epoch, time.perf_counter() - recorder.begin
     watch = Watch(tasks)
     if _unwatched(algorithm, tasks):
         watch.give_up()
@@ -144,14 +95,14 @@ def _records(
                 if not algorithm.regularises_unseen(task.problem):
                     task.shrink_unseen(epoch, algorithm.batch_rows)
             seconds += time.perf_counter() - start
-            evaluate = evaluate_every > 0 and ((epoch + 1) % evaluate_every == 0 or epoch + 1 == max_epochs)
+            evaluate = every > 0 and ((epoch + 1) % every == 0 or epoch + 1 == max_epochs)
             summed = all(end.loss is not None for end in ends)  # the losses are known anyhow
             loss, objective = _losses(tasks, ends) if evaluate or summed else (None, None)
             # A mean over the epoch may be infinite although its end is well: the watch looks.
             lost = not summed and objective is not None and not math.isfinite(objective)
-            diverged = not np.isfinite(model.weights).all() or watch.exploded(objective, recorded) or lost
+            diverged = not np.isfinite(weights).all() or watch.exploded(objective, recorder.weights) or lost
             if diverged:
-                np.copyto(model.weights, recorded)
+                np.copyto(weights, recorder.weights)
                 _cut_step(algorithm, tasks, epoch, ends[0].step_size, watch)
                 break
             epoch += 1
@@ -162,7 +113,7 @@ def _records(
                 step_size=ends[0].step_size,
                 objective=objective if evaluate else None,
                 loss=loss if evaluate else None,
-                score=evaluation.score(model) if evaluate and evaluation is not None else None,
+                score=recorder.score() if evaluate else None,
                 gap=_gap(ends),
                 delay=ends[0].delay,
             )

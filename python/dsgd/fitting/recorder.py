@@ -1,0 +1,117 @@
+"""What happens after every epoch, on one machine and on a cluster: the history, the best model, and when to end."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd.callbacks import Callback
+from dsgd.fitting.stopping import STANDSTILLS, StoppingRule
+from dsgd.models.trained import Model
+from dsgd.results.history import History, Record
+from dsgd.results.progress import ProgressReport
+from dsgd.results.result import Evaluation
+
+__all__ = ["Recorder"]
+
+
+class Recorder:
+    """Writes the history of a fit, keeps its best model, and decides when it ends.
+
+    Parameters
+    ----------
+    model : Model
+        The model that is trained in place.
+    evaluation : Evaluation or None
+        The samples to score the model on.
+    stopping : StoppingRule
+    evaluate_every : int
+        Epochs between evaluations; 0: none.
+    callbacks : sequence of Callback
+    progress : bool
+        Whether each record is shown on standard error.
+    begin : float
+        The clock (`time.perf_counter`) when the work began, such as a search for the step size.
+
+    Attributes
+    ----------
+    history : History
+    reason : str or None
+        Why the fit ends; None while it goes on.
+    weights : ndarray of shape (n_problems, n_parameters)
+        The model's weights at the last record, before the first one those to start from.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        evaluation: Evaluation | None,
+        stopping: StoppingRule,
+        evaluate_every: int,
+        callbacks: Sequence[Callback],
+        progress: bool,
+        begin: float,
+    ) -> None:
+        self.model = model
+        self.evaluate_every = evaluate_every
+        self.begin = begin
+        self.history = History()
+        self.reason: str | None = None
+        self.weights = model.weights.copy()
+        self._evaluation = evaluation
+        self._stopping = stopping
+        self._callbacks = callbacks
+        self._progress = progress
+        self._report: ProgressReport | None = None
+        self._best: NDArray[Any] | None = None
+        self._since = 0  # the record before which a standstill has been answered
+
+    @contextlib.contextmanager
+    def showing(self, max_epochs: int) -> Iterator[None]:
+        """Show the records that are added meanwhile."""
+        if not self._progress:
+            yield
+            return
+        with ProgressReport(max_epochs) as self._report:
+            yield
+
+    def score(self) -> float | None:
+        """Return the score of the model as it is; None without samples to score on."""
+        return None if self._evaluation is None else self._evaluation.score(self.model)
+
+    def add(self, record: Record, go_on_smaller: Callable[[], bool] = lambda: False) -> bool:
+        """Add a record of the model as it is; return whether the fit is to end.
+
+        Parameters
+        ----------
+        record : Record
+        go_on_smaller : callable
+            Asked at a standstill: makes the steps smaller and returns True where the schedule has that answer.
+        """
+        self.history.append(record)
+        np.copyto(self.weights, self.model.weights)
+        if self._stopping.is_best(self.history):
+            self._best = self.weights.copy()
+        if self._report is not None:
+            self._report.show(record)
+        self.reason = self._stopping.reason(self.history, time.perf_counter() - self.begin, self._since)
+        if self.reason in STANDSTILLS and go_on_smaller():
+            self.reason, self._since = None, len(self.history)
+        stop = [callback(record, self.model) for callback in self._callbacks]  # all of them, also when one stops
+        if self.reason is None and any(stop):
+            self.reason = "callback"
+        return self.reason is not None
+
+    @property
+    def kept_best(self) -> bool:
+        """Whether `finish` returns to an earlier, better model."""
+        return self._best is not None
+
+    def finish(self) -> None:
+        """Leave the model with the weights of its best record, or of its last where no rule asks for the best."""
+        np.copyto(self.model.weights, self.weights if self._best is None else self._best)
