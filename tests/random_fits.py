@@ -149,7 +149,7 @@ def _draw_loss(random: np.random.Generator, name: str) -> Any:
     if name in ("mlp", "squared_mlp"):
         network = losses.MLP if name == "mlp" else losses.SquaredMLP
         hidden = tuple(int(units) for units in random.integers(1, 6, int(random.integers(0, 3))))
-        return network(hidden, momentum=float(random.choice([0.0, 0.5, 0.9, 0.99])))
+        return network(hidden)
     if name in ("huber", "epsilon_insensitive", "squared_epsilon_insensitive") and maybe(random, 0.5):
         return LOSSES[name](epsilon=one_of(random, _EPSILONS))  # type: ignore[call-arg]
     return name
@@ -167,6 +167,8 @@ def _draw_algorithm(random: np.random.Generator, loss: str) -> dict[str, Any]:
         without = _ON_CLUSTERS if loss not in ("softmax", "perceptron") else (*_ON_CLUSTERS, "sdca")
         name = str(random.choice([name for name in ALGORITHM_OPTIONS if name not in without]))
     settings = {"algo": name, **_some_of(random, ALGORITHM_OPTIONS[name], 0.3)}
+    if name == "minibatch" and loss in ("mlp", "squared_mlp") and maybe(random, 0.3):
+        settings["momentum"] = float(random.choice([0.0, 0.5, 0.99]))
     if name in _ON_CLUSTERS:
         settings["cluster"] = dsgd.Simulation(workers=int(random.integers(2, 4)))
     elif name != "sgd" and maybe(random, 0.4):

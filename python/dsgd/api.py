@@ -286,7 +286,7 @@ def _fit_data(
     with memory_for_model(matrix.n_features, len(targets) * layout.size, dtype):
         start = None if isinstance(given.init, FitResult) else given.init
         weights = as_initial_weights(start, len(targets), layout, dtype)
-        model = MODELS[loss.model].from_description({"fit_intercept": spec.fit_intercept}, weights, loss, classes)
+        model = MODELS[loss.model].untrained(weights, loss, classes, spec.fit_intercept)
         if isinstance(given.init, FitResult):
             start_from(given.init, model, data.names, data.index_base)
         begin = time.perf_counter()

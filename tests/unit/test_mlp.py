@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import dsgd
 from dsgd import _core, losses
+from dsgd.algorithms import Minibatch
 from dsgd.algorithms.momentum import Momentum
 from dsgd.data.inputs import as_matrix
 from dsgd.data.scale import measure
@@ -152,12 +153,12 @@ def test_fit_makes_these_steps_and_repeats_bit_for_bit() -> None:
     assert (one.model.weights == again.model.weights).all()
     model = one.model
     assert isinstance(model, MLPModel)
-    layers, settings = model.layout, losses.MLP((5,))
+    layers = model.layout
     units = units_of(DENSE)
     flat = starting_weights(layers, 0, np.dtype(np.float64), units)
     matrix = as_matrix(DENSE, 1)
     objective = NetworkObjective(matrix, CLASSES, None, layout=layers, alpha=1e-4, classes=True)
-    descent = Momentum(objective, settings.momentum, units, flat.dtype)
+    descent = Momentum(objective, 0.9, units, flat.dtype)
     schedule = _core.Schedule(step_size=0.1, rate=1.0, power=0.0, horizon=float("inf"))
     result = fit(schedule="constant")
     for index in range(5):
@@ -215,7 +216,7 @@ def test_defaults_train_on_raw_targets() -> None:
     [
         {"loss": losses.MLP((6,))},
         {"loss": losses.MLP((5, 5))},
-        {"loss": losses.MLP((5,), momentum=0.5)},
+        {"momentum": 0.5},
         {"batch_size": 30},
         {"block_size": 10},
         {"alpha": 0.1},
@@ -274,6 +275,8 @@ def test_a_model_predicts_scores_and_survives_its_file(X: Any, classes: int, tmp
         ({"average": True}, "keeps no average"),
         ({"penalty": "l1"}, "penalty='l2' or 'none'"),
         ({"fit_intercept": False}, "always has biases"),
+        ({"loss": "softmax", "momentum": 0.5}, "momentum for networks only, not for loss 'softmax'"),
+        ({"loss": "kmeans", "momentum": 0.5}, "momentum for networks only, not for loss 'kmeans'"),
     ],
     ids=str,
 )
@@ -289,8 +292,8 @@ def test_what_a_network_has_not_is_refused(change: dict[str, Any], message: str)
     [
         (lambda: losses.MLP((0,)), "hidden"),
         (lambda: losses.MLP("5"), "hidden must be a tuple"),  # type: ignore[arg-type]
-        (lambda: losses.MLP((5,), momentum=1.0), "momentum must be below 1"),
-        (lambda: losses.MLP((5,), momentum=-0.1), "momentum"),
+        (lambda: Minibatch(momentum=1.0), "momentum must be below 1"),
+        (lambda: Minibatch(momentum=-0.1), "momentum must be"),
     ],
 )
 def test_impossible_networks_are_refused(make: Any, message: str) -> None:

@@ -3,51 +3,47 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
 from dsgd._common.checks import one_of, shown, unknown_name
-from dsgd.algorithms.auto import Auto
+from dsgd.algorithms.auto import Auto as Auto
 from dsgd.algorithms.base import Algorithm, Capabilities, Choice, Facts
-from dsgd.algorithms.batch import Batch
-from dsgd.algorithms.dissvrg import DisSvrg
+from dsgd.algorithms.batch import Batch as Batch
+from dsgd.algorithms.dissvrg import DisSvrg as DisSvrg
 from dsgd.algorithms.distributed import DistributedAlgorithm
-from dsgd.algorithms.hogwild import Hogwild
-from dsgd.algorithms.minibatch import Minibatch
-from dsgd.algorithms.sdca import Sdca
-from dsgd.algorithms.sgd import Sgd
-from dsgd.algorithms.ssp import Ssp
-from dsgd.algorithms.svrg import Svrg
-from dsgd.algorithms.sync import Sync
+from dsgd.algorithms.hogwild import Hogwild as Hogwild
+from dsgd.algorithms.minibatch import Minibatch as Minibatch
+from dsgd.algorithms.sdca import Sdca as Sdca
+from dsgd.algorithms.sgd import Sgd as Sgd
+from dsgd.algorithms.ssp import Ssp as Ssp
+from dsgd.algorithms.svrg import Svrg as Svrg
+from dsgd.algorithms.sync import Sync as Sync
 from dsgd.errors import ConfigError
 from dsgd.problems.task import EpochEnd, LocalTask
+
+REGISTRY: dict[str, type[Algorithm]] = {
+    kind.name: kind
+    for kind in list(globals().values())
+    if isinstance(kind, type) and issubclass(kind, Algorithm) and not inspect.isabstract(kind)
+}
+"""Every algorithm that is imported above, by its name: that import is all that makes it known."""
 
 __all__ = [
     "REGISTRY",
     "Algorithm",
-    "Auto",
-    "Batch",
     "Capabilities",
     "Choice",
-    "DisSvrg",
     "DistributedAlgorithm",
     "EpochEnd",
     "Facts",
-    "Hogwild",
     "LocalTask",
-    "Minibatch",
-    "Sdca",
-    "Sgd",
-    "Ssp",
-    "Svrg",
-    "Sync",
     "on_clusters",
     "on_one_machine",
     "resolve_algorithm",
+    *(kind.__name__ for kind in REGISTRY.values()),
 ]
-
-_ALGORITHMS: tuple[type[Algorithm], ...] = (Auto, Sgd, Hogwild, Minibatch, Batch, Svrg, Sdca, Ssp, DisSvrg, Sync)
-REGISTRY: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in _ALGORITHMS}
 
 
 def on_clusters(model: str | None = None) -> str:

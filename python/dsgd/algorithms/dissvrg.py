@@ -11,7 +11,7 @@ import numpy as np
 from dsgd._common.checks import check_choice, check_flag, check_integer, check_real
 from dsgd.algorithms.base import Capabilities
 from dsgd.algorithms.distributed import Program, StaleSynchronousAlgorithm, Table
-from dsgd.algorithms.variance_reduction import WINDOW, gradient_norm, longest_safe_step, stands_still
+from dsgd.algorithms.variance_reduction import WINDOW, AcceleratedFactor, gradient_norm, longest_safe_step, stands_still
 from dsgd.cluster.program.commands import AllReduce, Clock, Clocks, Command, Pull, Push
 from dsgd.cluster.program.task import State, WorkerTask
 from dsgd.problems.problem import Problem
@@ -123,9 +123,9 @@ class DisSvrg(StaleSynchronousAlgorithm):
         """Return the step size of a clock, with the accelerated factor."""
         step = task.step_size_at(clock)
         if self.max_sigma > 0:
-            norm = gradient_norm(task.kernels.problem, anchor, mean, step)
-            state.first_norm = state.first_norm or norm
-            step *= 1 + (min(self.max_sigma, norm / state.first_norm) if norm > 0 else 0.0)
+            factor = AcceleratedFactor(self.max_sigma, state.first_norm)
+            step *= factor.at(gradient_norm(task.kernels.problem, anchor, mean, step))
+            state.first_norm = factor.first_norm
         return min(step, longest_safe_step(task.kernels.problem)) if self.safe else step
 
     def _inner_loop(

@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dsgd import _core
-from dsgd._common.checks import check_integer
+from dsgd._common.checks import check_integer, check_real
 from dsgd.algorithms.base import Algorithm, Capabilities, check_block_size
-from dsgd.algorithms.momentum import Momentum
+from dsgd.algorithms.momentum import momentum_epochs
 from dsgd.errors import ConfigError
-from dsgd.losses import MLP, Loss
-from dsgd.models.network import NetworkObjective, Units
+from dsgd.models.base import Loss
+from dsgd.models.network import NetworkObjective
 from dsgd.problems.averaging import check_average
 from dsgd.problems.task import EpochEnd, LocalTask
 
 __all__ = ["Minibatch"]
+
+# The momentum of networks where nobody chose one.
+_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,8 @@ class Minibatch(Algorithm):
         of the rows, at most 256; 1 where neighbouring rows have like targets.
     average : bool or int, default=False
         Return the mean of the weights after every step, from that sample on, as for `Sgd`.
+    momentum : float, optional
+        The part of a step that the next step repeats, in [0, 1). By default 0.9. Networks only.
 
     Notes
     -----
@@ -56,11 +61,16 @@ class Minibatch(Algorithm):
     batch_size: int = 64
     block_size: int | None = None
     average: bool | int = False
+    momentum: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "batch_size", check_integer("batch_size", self.batch_size, 1, 2**63 - 1))
         object.__setattr__(self, "block_size", check_block_size(self.block_size))
         object.__setattr__(self, "average", check_average(self.average))
+        if self.momentum is not None:
+            object.__setattr__(self, "momentum", check_real("momentum", self.momentum, 0, 1))
+        if self.momentum == 1:
+            raise ConfigError("momentum must be below 1: a step would be repeated for ever")
 
     @property
     def batch_rows(self) -> int:
@@ -70,7 +80,9 @@ class Minibatch(Algorithm):
     def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
         if isinstance(task.objective, NetworkObjective):
-            yield from self._momentum(task, task.objective)
+            block_size = task.problem.block_size if self.block_size is None else self.block_size
+            momentum = _MOMENTUM if self.momentum is None else self.momentum
+            yield from momentum_epochs(task, task.objective, self.batch_size, block_size, momentum)
             return
         average = task.averaging(self.average)
         sum_loss = task.sum_loss and task.problem.loss.model == "kmeans"
@@ -90,22 +102,12 @@ class Minibatch(Algorithm):
             yield EpochEnd(index + 1, task.step_size_at(index), loss if sum_loss else None)
 
     def check(self, loss: Loss, alphas: tuple[float, float]) -> None:
-        """Refuse what networks are not trained with: an average, and L1."""
+        """Refuse momentum but for networks, and for them an average and L1."""
+        if loss.model != "mlp" and self.momentum is not None:
+            raise ConfigError(
+                f"algo 'minibatch' has momentum for networks only, not for loss {loss.name!r}; leave it out"
+            )
         if loss.model == "mlp" and self.average:
             raise ConfigError(f"algo 'minibatch' keeps no average with loss {loss.name!r}; leave average out")
         if loss.model == "mlp" and alphas[0] > 0:
             raise ConfigError(f"loss {loss.name!r} knows penalty='l2' or 'none' with algo 'minibatch'")
-
-    def _momentum(self, task: LocalTask, objective: NetworkObjective) -> Iterator[EpochEnd]:
-        loss = task.problem.loss
-        momentum = loss.momentum if isinstance(loss, MLP) else 0.0
-        descent = Momentum(objective, momentum, Units.measure(task.problem), task.weights.dtype)
-        n, schedule = task.n_samples, task.schedule.to_core(task.step_size, task.run)
-        size = min(self.batch_size, n)
-        block = task.problem.block_size if self.block_size is None else self.block_size
-        for index in range(task.start_epoch, task.max_epochs):
-            order = _core.draw_rows(n, n, block_size=block, seed=task.seed, index=index, stream=0)
-            first = task.offset + index * n + 1
-            steps = [schedule.at(first + begin, index) for begin in range(0, n, size)]
-            descent.epoch(task.weights, order, steps, size, task.n_threads)
-            yield EpochEnd(index + 1, task.step_size_at(index))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dsgd import _core
 from dsgd._common.threads import blas_threads
 from dsgd.models.network import NetworkObjective, Units
+from dsgd.problems.task import EpochEnd, LocalTask
 
-__all__ = ["Momentum"]
+__all__ = ["Momentum", "momentum_epochs"]
 
 
 # Units that the first layer is taken to have: rows that are longer make shorter steps.
@@ -67,3 +69,18 @@ class Momentum:
                 v *= self._momentum
                 v -= np.multiply(gradient, real(step), out=change)
                 weights += v
+
+
+def momentum_epochs(
+    task: LocalTask, objective: NetworkObjective, batch_size: int, block_size: int, momentum: float
+) -> Iterator[EpochEnd]:
+    """Train a network, and yield after every epoch; see `Minibatch` for the parameters."""
+    descent = Momentum(objective, momentum, Units.measure(task.problem), task.weights.dtype)
+    n, schedule = task.n_samples, task.schedule.to_core(task.step_size, task.run)
+    size = min(batch_size, n)
+    for index in range(task.start_epoch, task.max_epochs):
+        order = _core.draw_rows(n, n, block_size=block_size, seed=task.seed, index=index, stream=0)
+        first = task.offset + index * n + 1
+        steps = [schedule.at(first + begin, index) for begin in range(0, n, size)]
+        descent.epoch(task.weights, order, steps, size, task.n_threads)
+        yield EpochEnd(index + 1, task.step_size_at(index))

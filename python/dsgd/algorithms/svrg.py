@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd._common.checks import check_choice, check_flag, check_integer, check_real
 from dsgd._common.warn import warn
 from dsgd.algorithms.base import Algorithm, Capabilities, check_block_size
-from dsgd.algorithms.variance_reduction import WINDOW, gradient_norm, longest_safe_step, stands_still
+from dsgd.algorithms.inner_loop import average_of_ends, equal_parts, last_end, parts_until_standstill
+from dsgd.algorithms.variance_reduction import AcceleratedFactor, gradient_norm, longest_safe_step
 from dsgd.errors import ConfigError
-from dsgd.problems.problem import Problem, Sample
+from dsgd.problems.problem import Problem
 from dsgd.problems.task import EpochEnd, LocalTask
 
 __all__ = ["Svrg"]
-
-# Parts of an inner loop: an average is that of their ends, a window looks at the objective there.
-_PARTS = 10
-# inner_steps="window": rows that are looked at, part of a pass between two looks, and most passes.
-_SEEN_ROWS, _LOOKS_A_PASS, _MOST_PASSES = 1000, 10, 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +108,7 @@ class Svrg(Algorithm):
         return dataclasses.replace(self, inner_steps=max(1, round(share * self.inner_steps)))
 
     def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
-        """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
+        """Train `task.weights` from `task.start_epoch` on, and yield after every epoch (Algorithm 1)."""
         if self.mean_gradient == "scalar" and task.problem.alphas[0] > 0:
             raise ConfigError("mean_gradient='scalar' needs penalty 'l2' or 'none': a soft threshold is no multiplier")
         longest = self._longest_step(task)
@@ -125,8 +119,7 @@ class Svrg(Algorithm):
             max_sigma=self.max_sigma if self.accelerated == "sample" else 0.0,
             longest_step=longest,
         )
-        window = _Window(task) if self.inner_steps == "window" else None
-        first_norm = math.nan
+        factor = AcceleratedFactor(self.max_sigma) if self.accelerated == "anchor" else None
         for index in range(task.start_epoch, task.max_epochs):
             step = task.step_size_at(index)
             solver.begin(task.epoch(index, self.block_size))
@@ -136,39 +129,24 @@ class Svrg(Algorithm):
             else:
                 solver.take_anchor(task.weights)
                 task.passes += 1
-                if self.accelerated == "anchor":
+                if factor is not None:
                     norm = gradient_norm(task.problem, task.weights, solver.mean_gradient, step)
-                    first_norm = norm if math.isnan(first_norm) else first_norm
-                    sigma = min(self.max_sigma, norm / first_norm) if first_norm > 0 else 0.0
-                    step = min(step * (1 + sigma), longest)
-                taken = self._descend(solver, task, step, window)
+                    step = min(step * factor.at(norm), longest)
+                taken = self._inner_loop(task, functools.partial(solver.descend, task.weights, step))
             if self.mean_gradient == "reweighted":
                 task.shrink_unseen_by(taken * step)
             task.passes += taken / task.n_samples
             yield EpochEnd(task.passes, step)
 
-    def _descend(self, solver: _core.Svrg, task: LocalTask, step: float, window: _Window | None) -> int:
-        """Run an inner loop, and return its number of steps."""
-        n = task.n_samples
-        most = self.inner_steps if isinstance(self.inner_steps, int) else 2 * n
-        part = most
-        if window is not None:
-            window.open(task.weights)
-            most, part = _MOST_PASSES * n, -(-n // _LOOKS_A_PASS)
-        elif self.anchor == "average":
-            part = -(-most // _PARTS)
-        taken, total = 0, np.zeros(len(task.weights))
-        while taken < most:
-            count = min(part, most - taken)
-            solver.descend(task.weights, step, count)
-            taken += count
-            if self.anchor == "average":
-                total += count * task.weights
-            if window is not None and window.stands_still(task.weights):
-                break
-        if self.anchor == "average":
-            task.weights[:] = total / taken
-        return taken
+    def _inner_loop(self, task: LocalTask, descend: Callable[[int], None]) -> int:
+        """Run an inner loop, and return its number of steps, m."""
+        steps = self.inner_steps if isinstance(self.inner_steps, int) else 2 * task.n_samples
+        if self.inner_steps == "window":
+            parts = parts_until_standstill(task)
+        else:
+            parts = equal_parts(steps) if self.anchor == "average" else iter([steps])
+        run = average_of_ends if self.anchor == "average" else last_end
+        return run(descend, parts, task.weights)
 
     def _longest_step(self, task: LocalTask) -> float:
         """Return the longest step that the accelerated factor may make."""
@@ -184,29 +162,6 @@ class Svrg(Algorithm):
                 "is proved; use a smaller step_size, or safe=True",
             )
         return math.inf
-
-
-class _Window:
-    """The last objectives of an inner loop, on some of the rows; the rule of DisSVRG's section 6 for m."""
-
-    def __init__(self, task: LocalTask) -> None:
-        rows = np.random.default_rng(task.seed).permutation(task.n_samples)[:_SEEN_ROWS]
-        self._whole = task.problem
-        self._sample = Sample.cut(task.problem.matrix, np.sort(rows))
-        self._objective = self._sample.problem(task.problem).linear_objective(1)
-        self._values: list[float] = []
-
-    def open(self, weights: NDArray[Any]) -> None:
-        """Begin an inner loop."""
-        self._values = [self._value(weights)]
-
-    def stands_still(self, weights: NDArray[Any]) -> bool:
-        """Look once more; return whether ten looks say that it is enough."""
-        self._values = [*self._values, self._value(weights)][-WINDOW:]
-        return stands_still(self._values)
-
-    def _value(self, weights: NDArray[Any]) -> float:
-        return self._objective.value(self._sample.weights(self._whole, weights), 1)
 
 
 def _check_inner_steps(value: Any) -> int | Literal["window"] | None:

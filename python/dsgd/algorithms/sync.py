@@ -68,6 +68,8 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
                 return
             gradient = task.gradient(weights, task.draw(clock, self.batch_size))
             loss = task.sample_loss(weights) if self._checks(clock) else 0.0
+            # The loss travels with the gradient: a worker that is started again repeats its clock, and the server keeps
+            # the result of one all-reduce only.
             yield AllReduce(np.append(gradient, gradient.dtype.type(loss)), mean=True)
             yield Clock()
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dsgd.problems.problem import Problem
 
-__all__ = ["WINDOW", "gradient_norm", "longest_safe_step", "stands_still"]
+__all__ = ["WINDOW", "AcceleratedFactor", "gradient_norm", "longest_safe_step", "stands_still"]
 
 WINDOW = 10
 """Looks at the loss that the rule for the number of inner steps goes by."""
@@ -25,6 +25,26 @@ _SAFETY = 0.9
 def longest_safe_step(problem: Problem) -> float:
     """Return 0.9 / (4 L), where L is the largest curvature of one sample's loss and L2."""
     return _SAFETY / (4 * (problem.loss.curvature * problem.scale.largest + problem.alphas[1]))
+
+
+class AcceleratedFactor:
+    """The accelerated factor of DisSVRG: 1 + sigma, sigma = min(max_sigma, ||g|| / ||g of the first anchor||).
+
+    Parameters
+    ----------
+    max_sigma : float
+    first_norm : float
+        The norm at the first anchor; 0: none was seen yet.
+    """
+
+    def __init__(self, max_sigma: float, first_norm: float = 0.0) -> None:
+        self._max_sigma = max_sigma
+        self.first_norm = first_norm
+
+    def at(self, norm: float) -> float:
+        """Return the factor at an anchor whose gradient has this norm."""
+        self.first_norm = self.first_norm or norm
+        return 1 + (min(self._max_sigma, norm / self.first_norm) if norm > 0 else 0.0)
 
 
 def gradient_norm(problem: Problem, weights: NDArray[Any], mean_gradient: NDArray[np.float64], step: float) -> float:

@@ -226,8 +226,8 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
             spec.choose_steps([task])
             take_over_cuts(task, cuts[k] if cuts else 0)
             task.average = averages[k].go_on(task.weights) if average and averages else None
-            description = {"fit_intercept": spec.fit_intercept}
-            model = MODELS[spec.loss.model].from_description(description, weights[k : k + 1], spec.loss, self._labels)
+            kind, own = MODELS[spec.loss.model], weights[k : k + 1]
+            model = kind.untrained(own, spec.loss, self._labels, spec.fit_intercept)
             stopping = Standstill(tol=self.tol, patience=self.n_iter_no_change, on_score=held_out is not None)
             evaluation = None
             if held_out is not None:

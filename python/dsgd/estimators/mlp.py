@@ -139,8 +139,10 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         self.result_ = fit(
             X,
             y,
-            algo=Minibatch(batch_size=64 if isinstance(self.batch_size, str) else self.batch_size),
-            loss=losses.MLP(self._hidden(), momentum=float(self.momentum)),
+            algo=Minibatch(
+                batch_size=64 if isinstance(self.batch_size, str) else self.batch_size, momentum=float(self.momentum)
+            ),
+            loss=losses.MLP(self._hidden()),
             alpha=float(self.alpha),
             step_size=float(self.learning_rate_init),
             max_epochs=self.max_iter,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,6 +191,11 @@ class LinearModel(Model):
         for w, z in zip(weights, out, strict=True):
             matrix.decision_function(w, self.fit_intercept, z, threads)
         return out[0] if len(out) == 1 else out.T
+
+    @classmethod
+    def untrained(cls, weights: NDArray[Any], loss: Loss, classes: NDArray[Any] | None, fit_intercept: bool) -> Self:
+        """Return the model that a fit trains in place; `weights` are those to start from."""
+        return cls(weights=weights, fit_intercept=fit_intercept, loss=loss, classes=classes)
 
     def description(self) -> dict[str, Any]:
         """Return what `from_description` needs beside weights, loss and classes."""

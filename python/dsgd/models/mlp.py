@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd._common.checks import check_integer, check_real, shown
+from dsgd._common.checks import check_integer, shown
 from dsgd._common.threads import blas_threads
 from dsgd.data.inputs import real_dtype, take_rows
 from dsgd.errors import ConfigError, DataError
@@ -32,8 +32,6 @@ class MLP(Loss):
     ----------
     hidden : tuple of int, default=(100,)
         Units of each hidden layer; an empty tuple is multinomial logistic regression.
-    momentum : float, default=0.9
-        Part of a step that the next one repeats, in [0, 1).
     """
 
     name = "mlp"
@@ -41,16 +39,12 @@ class MLP(Loss):
     classification = True
     joint = True
     hidden: tuple[int, ...] = field(default=(100,), kw_only=False)
-    momentum: float = 0.9
 
     def __post_init__(self) -> None:
         if not isinstance(self.hidden, tuple | list):
             raise ConfigError(f"hidden must be a tuple of numbers of units, not {shown(self.hidden)}")
         units = tuple(check_integer(f"hidden[{k}]", each, 1, 2**31 - 1) for k, each in enumerate(self.hidden))
         object.__setattr__(self, "hidden", units)
-        object.__setattr__(self, "momentum", check_real("momentum", self.momentum, 0, 1))
-        if self.momentum == 1:
-            raise ConfigError("momentum must be below 1: a step would be repeated for ever")
 
     def layout(self, n_features: int, n_classes: int, fit_intercept: bool) -> Layers:
         """Return where the parameters lie: all matrices, then all biases."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,6 +48,11 @@ class Model(ABC):
     @abstractmethod
     def decide(self, matrix: _core.Matrix, threads: int) -> NDArray[Any]:
         """Return the decision values of a matrix that is already checked."""
+
+    @classmethod
+    def untrained(cls, weights: NDArray[Any], loss: Loss, classes: NDArray[Any] | None, fit_intercept: bool) -> Self:  # noqa: ARG003
+        """Return the model that a fit trains in place; `weights` are those to start from."""
+        return cls(weights=weights, loss=loss, classes=classes)
 
     def description(self) -> dict[str, Any]:
         """Return what `from_description` needs beside weights, loss and classes, as JSON can hold it."""

@@ -1,0 +1,85 @@
+"""The inner loop of SVRG on one machine: how many steps it makes, and what it results in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd.algorithms.variance_reduction import WINDOW, stands_still
+from dsgd.problems.problem import Sample
+from dsgd.problems.task import LocalTask
+
+__all__ = ["average_of_ends", "equal_parts", "last_end", "parts_until_standstill"]
+
+# Equal parts of an inner loop whose ends are averaged.
+_PARTS = 10
+# Rows that the window looks at.
+_SEEN_ROWS = 1000
+# Looks of the window in a pass over the data.
+_LOOKS_A_PASS = 10
+# Passes after which an inner loop ends although the window still sees progress.
+_MOST_PASSES = 5
+
+
+def equal_parts(n_steps: int) -> Iterator[int]:
+    """Cut an inner loop of `n_steps` into ten parts, the last one shorter; yield the steps of each."""
+    part = -(-n_steps // _PARTS)
+    for begin in range(0, n_steps, part):
+        yield min(part, n_steps - begin)
+
+
+def parts_until_standstill(task: LocalTask) -> Iterator[int]:
+    """Yield parts of a tenth of a pass until the objective on a thousand rows stands still, for five passes at most.
+
+    The rule of DisSVRG's section 6 for the number of inner steps, m.
+    """
+    rows = np.random.default_rng(task.seed).permutation(task.n_samples)[:_SEEN_ROWS]
+    sample = Sample.cut(task.problem.matrix, np.sort(rows))
+    objective = sample.problem(task.problem).linear_objective(1)
+
+    def look() -> float:
+        return objective.value(sample.weights(task.problem, task.weights), 1)
+
+    values = [look()]
+    left, part = _MOST_PASSES * task.n_samples, -(-task.n_samples // _LOOKS_A_PASS)
+    while left > 0 and not stands_still(values):
+        yield min(part, left)
+        left -= part
+        values = [*values, look()][-WINDOW:]
+
+
+def last_end(descend: Callable[[int], None], parts: Iterable[int], weights: NDArray[Any]) -> int:  # noqa: ARG001
+    """Run an inner loop, which ends at its last weights; return its number of steps."""
+    taken = 0
+    for count in parts:
+        descend(count)
+        taken += count
+    return taken
+
+
+def average_of_ends(descend: Callable[[int], None], parts: Iterable[int], weights: NDArray[Any]) -> int:
+    """Run an inner loop, and set `weights` to the mean of the weights at the ends of its parts, each by its steps.
+
+    Parameters
+    ----------
+    descend : callable
+        Makes a number of steps from `weights`, in place.
+    parts : iterable of int
+        The steps of each part.
+    weights : ndarray of shape (n_parameters,)
+
+    Returns
+    -------
+    int
+        The number of steps.
+    """
+    taken, total = 0, np.zeros(len(weights))
+    for count in parts:
+        descend(count)
+        taken += count
+        total += count * weights
+    weights[:] = total / taken
+    return taken
