@@ -75,4 +75,4 @@ def test_names_are_listed_as_a_choice() -> None:
     assert one_of(["a"]) == "'a'"
     assert on_clusters() == on_clusters("linear") == "'dissvrg', 'ssp' or 'sync'"
     assert on_clusters("mlp") == ""
-    assert on_one_machine("mlp") == "'minibatch' or 'batch'"
+    assert on_one_machine("mlp") == "'batch' or 'minibatch'"
