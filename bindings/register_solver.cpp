@@ -91,16 +91,18 @@ Share share_of(const std::string& name) {
   throw Error(ErrorCode::config, "unknown share '" + name + "'");
 }
 
-void gradient_of_rows(const Linear& objective, const py::array& weights, const py::array& rows,
+void gradient_of_rows(const Objective& self, const py::array& weights, const py::array& rows,
                       const py::array& gradient) {
-  visit_linear(objective, [&](const auto& f) {
-    using Real = typename std::remove_cvref_t<decltype(f)>::Real;
-    const auto w = array_span<const Real>(weights, "weights");
-    const auto which = array_span<const std::int64_t>(rows, "rows");
-    const auto sum = array_span<double>(gradient, "gradient");
-    const py::gil_scoped_release release;
-    rows_gradient(f, w, which, sum);
-  });
+  std::visit(
+      [&](const auto& objective) {
+        using Real = typename std::remove_cvref_t<decltype(objective)>::Real;
+        const auto w = array_span<const Real>(weights, "weights");
+        const auto which = array_span<const std::int64_t>(rows, "rows");
+        const auto sum = array_span<double>(gradient, "gradient");
+        const py::gil_scoped_release release;
+        rows_gradient(objective, w, which, sum);
+      },
+      self.objective);
 }
 
 py::array_t<std::int64_t> draw_rows(std::size_t n_rows, std::size_t count, std::size_t block_size, std::uint64_t seed,
@@ -171,15 +173,11 @@ void register_solver(py::module_& m) {
 
   m.def(
       "minibatch_step",
-      [](const Linear& objective, const py::array& weights, const py::array& rows, double step, std::size_t batch_size,
-         std::size_t index, std::size_t n_threads) {
+      [](const Objective& objective, const py::array& weights, const py::array& rows, double step,
+         std::size_t batch_size, std::size_t index, std::size_t n_threads) {
         const auto which = array_span<const std::int64_t>(rows, "rows");
-        visit_linear(objective, [&](const auto& f) {
-          using Real = typename std::remove_cvref_t<decltype(f)>::Real;
-          const auto w = array_span<Real>(weights, "weights");
-          const py::gil_scoped_release release;
-          minibatch_step(f, w, which, step, batch_size, index, n_threads);
-        });
+        with_weights(objective, weights,
+                     [&](const auto& f, auto w) { minibatch_step(f, w, which, step, batch_size, index, n_threads); });
       },
       py::arg("objective"), py::arg("weights"), py::arg("rows"), py::arg("step"), py::arg("batch_size"),
       py::arg("index"), py::arg("n_threads"));

@@ -121,13 +121,13 @@ def minibatch_epoch(
     sum_loss: bool = False,
 ) -> float: ...
 def rows_gradient(
-    objective: LinearObjective,
+    objective: Objective,
     weights: NDArray[Any],
     rows: NDArray[np.int64],
     gradient: NDArray[np.float64],
 ) -> None: ...
 def minibatch_step(
-    objective: LinearObjective,
+    objective: Objective,
     weights: NDArray[Any],
     rows: NDArray[np.int64],
     step: float,

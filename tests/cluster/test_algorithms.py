@@ -49,7 +49,7 @@ def assignment(algorithm: DistributedAlgorithm, workers: int, clocks: int, step_
         algorithm=algorithm,
         problem=problem,
         rows=coordinators + deal(240, workers, 5),
-        inverse_frequency=problem.linear_objective(1).inverse_frequency,
+        of_whole=problem.loss.of_whole(problem, problem.objective(1)),
         n_threads=1,
         start=np.zeros(problem.matrix.n_features + 1),
         max_clocks=clocks,
@@ -200,7 +200,7 @@ def test_frequencies_of_the_whole_data_reach_the_parts() -> None:
     whole = problem_of(X).linear_objective(1).inverse_frequency
     assert whole is not None
     for kernels in map(work.kernels, range(4)):
-        assert np.array_equal(kernels._objective.inverse_frequency, whole)  # type: ignore[arg-type]
+        assert np.array_equal(kernels._linear.inverse_frequency, whole)  # type: ignore[arg-type]
         own = kernels._local_frequencies
         assert own is not None
         assert not np.array_equal(own, whole)
@@ -228,16 +228,16 @@ def test_pushing_only_what_moved_takes_fewer_bytes_to_the_same_weights(staleness
 
 
 def test_where_nearly_all_weights_move_all_are_pushed() -> None:
-    kernels = Kernels(problem_of(X), None, 1)
+    kernels = Kernels(problem_of(X), {}, 1)
     before = np.zeros(21)
     assert kernels.differing(before, np.where(np.arange(21) < 16, 1.0, 0.0)) is not None
     assert kernels.differing(before, np.where(np.arange(21) < 17, 1.0, 0.0)) is None
 
 
 def test_plain_steps_on_rows_that_are_named_are_those_of_sgd() -> None:
-    kernels = Kernels(replace(problem_of(X), alphas=(0.0, 0.0)), None, 1)
+    kernels = Kernels(replace(problem_of(X), alphas=(0.0, 0.0)), {}, 1)
     epoch = _core.Epoch(index=1, schedule=_core.Schedule(step_size=0.1), block_size=1, seed=7)
     expected = np.full(21, 0.1)
     moved = kernels.sgd_steps(expected, _core.draw_rows(240, 240, block_size=1, seed=7, index=1, stream=0), 0.1)
-    _core.sgd_epoch(kernels._objective, expected, epoch)
+    _core.sgd_epoch(kernels._linear, expected, epoch)
     np.testing.assert_allclose(moved, expected, rtol=1e-12)

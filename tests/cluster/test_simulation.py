@@ -196,11 +196,6 @@ def test_what_does_not_go_together_is_refused(options: dict[str, Any], message: 
         fit(**options)
 
 
-def test_more_than_two_classes_are_refused() -> None:
-    with pytest.raises(ConfigError, match="not 3 classes"):
-        dsgd.fit(X, np.arange(200) % 3, algo="ssp", cluster=Simulation())
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -86,7 +86,7 @@ def toy_assignment(
         algorithm=Toy(body=body, staleness=staleness, rules=rules or {"weights": "add"}, letters=mailbox or Mailbox()),
         problem=problem,
         rows=[np.arange(4)] * nodes,
-        inverse_frequency=None,
+        of_whole={},
         n_threads=1,
         start=np.zeros(size),
         max_clocks=clocks,

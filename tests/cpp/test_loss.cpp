@@ -187,7 +187,7 @@ TEST_CASE_TEMPLATE("the logistic loss keeps its relative accuracy in both tails"
 }
 
 TEST_CASE("a loss is found by its name") {
-  CHECK(visit_loss({"logistic", 0}, [](auto loss) { return loss.kName; }) == "logistic");
+  visit_scalar({"logistic", 0}, [](auto loss) { CHECK(loss.kName == "logistic"); });
   CHECK_THROWS_AS(visit_loss({"hinges", 0}, [](auto) {}), Error);
 }
 
@@ -205,6 +205,29 @@ TEST_CASE("the gradient of softmax equals fourth-order differences, and its loss
       return value(moved);
     };
     CHECK(gradient[c] == doctest::Approx(fourth_order(along, at[c], 1e-3)).epsilon(2e-11));
+  }
+}
+
+TEST_CASE("one class against all others is the sum of the binary losses, whose gradient is theirs") {
+  const std::vector<double> at{0.3, -1.2, 0.8, 2.1};
+  for (const char* name : {"hinge", "squared_hinge", "perceptron", "logistic", "modified_huber"}) {
+    const LossConfig config{name, 0, at.size()};
+    const AnyScalar binary(scalar_loss(config));
+    visit_loss(config, [&]<typename Loss>(const Loss& loss) {
+      if constexpr (VectorLoss<Loss>) {
+        std::vector<double> z = at;
+        double sum = 0;
+        const double value = loss.descend(std::span(z), 2.0, true);
+        for (std::size_t c = 0; c < at.size(); ++c) {
+          const double sign = c == 2 ? 1 : -1;
+          sum += binary.value(at[c], sign);
+          CHECK(z[c] == binary.derivative(at[c], sign));
+        }
+        CHECK(value == sum);
+      } else {
+        FAIL("not a loss of several decision values");
+      }
+    });
   }
 }
 

@@ -39,7 +39,7 @@ def assignment_of(data: Any, sample_weight: Any, workers: int) -> RunSpec:
         algorithm=DisSvrg(staleness=2),
         problem=problem,
         rows=deal(len(Y), workers, 7),
-        inverse_frequency=problem.linear_objective(1).inverse_frequency,
+        of_whole=problem.loss.of_whole(problem, problem.objective(1)),
         n_threads=1,
         start=np.arange(21, dtype=data.dtype),
         max_clocks=5,

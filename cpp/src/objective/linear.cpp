@@ -57,7 +57,7 @@ std::vector<typename Data::Real> inverse_frequencies(const Data& X, std::size_t 
 template <typename Loss>
 double loss_at(const Loss& loss, std::span<double> z, double y) {
   if constexpr (VectorLoss<Loss>) {
-    return loss.descend(z, y);
+    return loss.descend(z, y, true);
   } else {
     return loss.value(z[0], y);
   }
@@ -70,12 +70,10 @@ LinearObjective<Data>::LinearObjective(Data X, std::span<const Real> y, std::spa
                                        LinearConfig config, std::size_t n_threads,
                                        std::span<const Real> inverse_frequency)
     : X_(X), y_(y), sample_weight_(sample_weight), config_(std::move(config)), n_threads_(n_threads) {
-  visit_outputs(config_.loss, [&]<typename Loss>(const Loss& /*loss*/) {
-    if (config_.loss.n_outputs < 1 || (!VectorLoss<Loss> && config_.loss.n_outputs > 1)) {
-      throw Error(ErrorCode::config, "loss '" + config_.loss.name + "' is not one of " +
-                                         std::to_string(config_.loss.n_outputs) + " decision values");
-    }
-  });
+  if (config_.loss.n_outputs < 1) {
+    throw Error(ErrorCode::config, "loss '" + config_.loss.name + "' needs a decision value at least");
+  }
+  visit_outputs(config_.loss, [](const auto& /*loss*/) {});  // refuses an unknown name
   check_target();
   if (!sample_weight_.empty()) check_length("sample_weight", sample_weight_.size());
   if (inverse_frequency.empty()) return;
@@ -107,7 +105,7 @@ LinearObjective<Data> LinearObjective<Data>::with_target(std::span<const Real> y
 template <typename Data>
 void LinearObjective<Data>::check_target() const {
   check_length("y", y_.size());
-  if (config_.loss.name != Softmax::kName) return;
+  if (!config_.loss.of_classes()) return;
   const auto n_classes = static_cast<Real>(config_.loss.n_outputs);
   for (const Real y : y_) {
     if (!(y >= 0 && y < n_classes) || y != std::floor(y)) {

@@ -13,9 +13,11 @@
 #include <utility>    // for move
 
 #include "dsgd/core/atomic.hpp"
+#include "dsgd/core/check_size.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
 #include "dsgd/data/matrix.hpp"
+#include "dsgd/solver/rows.hpp"
 
 namespace dsgd {
 namespace {
@@ -166,6 +168,14 @@ std::size_t useful_threads(const QuantisationObjective<Data>& objective, std::si
   return std::clamp<std::size_t>(batch_size * row / kThreadProducts, 1, n_threads);
 }
 
+/// Throws Error(data) unless the columns of sparse rows are sorted and distinct.
+template <typename Data>
+void check_columns(const Data& X) {
+  if constexpr (Data::kSparse) {
+    if (!X.canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
+  }
+}
+
 /// One pass in steps of `batch_size` rows. Returns the mean loss of the rows as they were drawn, if `sum_loss`.
 template <typename Data>
 double pass_of(const QuantisationObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
@@ -178,9 +188,7 @@ double pass_of(const QuantisationObjective<Data>& objective, std::span<typename 
   average.check(weights.size());
   batch_size = std::clamp<std::size_t>(batch_size, 1, X.rows());
   const std::size_t threads = useful_threads(objective, batch_size, n_threads);
-  if constexpr (Data::kSparse) {
-    if (!X.canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
-  }
+  check_columns(X);
   Batch<Data> batch(objective, threads, sum_loss);
   std::size_t done = 0;
   const auto run = [&](auto policy) {
@@ -219,6 +227,44 @@ double minibatch_epoch(const QuantisationObjective<Data>& objective, std::span<t
                        const Epoch& epoch, std::size_t batch_size, std::size_t n_threads,
                        std::span<std::int64_t> visited, const Average& average, bool sum_loss) {
   return pass_of(objective, weights, epoch, batch_size, n_threads, visited, average, sum_loss);
+}
+
+template <typename Data>
+void minibatch_step(const QuantisationObjective<Data>& objective, std::span<typename Data::Real> weights,
+                    std::span<const std::int64_t> rows, double step, std::size_t batch_size, std::size_t /*index*/,
+                    std::size_t n_threads) {
+  using Real = typename Data::Real;
+  objective.check_weights(weights);
+  check_rows(rows, objective.X().rows());
+  check_columns(objective.X());
+  Batch<Data> batch(objective, useful_threads(objective, rows.size(), n_threads), false);
+  for (const std::int64_t row : rows) {
+    batch.take(static_cast<std::size_t>(row), [&] { return std::span<const Real>(weights); });
+  }
+  Exclusive policy;
+  if (!rows.empty()) batch.step(weights, step / static_cast<double>(batch_size), policy);
+}
+
+template <typename Data>
+void rows_gradient(const QuantisationObjective<Data>& objective, std::span<const typename Data::Real> weights,
+                   std::span<const std::int64_t> rows, std::span<double> gradient) {
+  using Real = typename Data::Real;
+  objective.check_weights(weights);
+  check_rows(rows, objective.X().rows());
+  const std::size_t m = objective.n_clusters();
+  check_size("gradient", gradient.size(), weights.size() + m);
+  Centres<Real> look(weights, m);
+  std::vector<double> held(m);
+  for (const std::int64_t row : rows) {
+    const auto i = static_cast<std::size_t>(row);
+    const auto x = objective.X().row(i);
+    const std::size_t c = look.nearest(x);
+    const auto factor = static_cast<double>(objective.sample_weight(i));
+    held[c] += factor;
+    for (std::size_t k = 0; k < x.size(); ++k) gradient[x.index(k) * m + c] -= factor * static_cast<double>(x.value(k));
+  }
+  for (std::size_t w = 0; w < weights.size(); ++w) gradient[w] += held[w % m] * static_cast<double>(weights[w]);
+  for (std::size_t c = 0; c < m; ++c) gradient[weights.size() + c] += held[c];
 }
 
 template <typename Data>
@@ -272,11 +318,15 @@ double KMeansHogwild<Data>::epoch(std::span<Real> weights, const Epoch& epoch) {
   return sum / static_cast<double>(std::max<std::size_t>(objective_.X().rows(), 1));
 }
 
-#define DSGD_INSTANTIATE(Data)                                                                              \
-  template double sgd_epoch(const QuantisationObjective<Data>&, std::span<Data::Real>, const Epoch&,        \
-                            std::span<std::int64_t>, const Average&, bool);                                 \
-  template double minibatch_epoch(const QuantisationObjective<Data>&, std::span<Data::Real>, const Epoch&,  \
-                                  std::size_t, std::size_t, std::span<std::int64_t>, const Average&, bool); \
+#define DSGD_INSTANTIATE(Data)                                                                                \
+  template double sgd_epoch(const QuantisationObjective<Data>&, std::span<Data::Real>, const Epoch&,          \
+                            std::span<std::int64_t>, const Average&, bool);                                   \
+  template double minibatch_epoch(const QuantisationObjective<Data>&, std::span<Data::Real>, const Epoch&,    \
+                                  std::size_t, std::size_t, std::span<std::int64_t>, const Average&, bool);   \
+  template void minibatch_step(const QuantisationObjective<Data>&, std::span<Data::Real>,                     \
+                               std::span<const std::int64_t>, double, std::size_t, std::size_t, std::size_t); \
+  template void rows_gradient(const QuantisationObjective<Data>&, std::span<const Data::Real>,                \
+                              std::span<const std::int64_t>, std::span<double>);                              \
   template class KMeansHogwild<Data>;
 DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE

@@ -60,7 +60,13 @@ class DisSvrg(StaleSynchronousAlgorithm):
 
     name = "dissvrg"
     summary = "variance-reduced SGD on a parameter server, workers a few clocks apart"
-    capabilities = Capabilities(threads=True, deterministic=True, distributed=True, schedule="constant")
+    capabilities = Capabilities(
+        threads=True,
+        deterministic=True,
+        distributed=True,
+        schedule="constant",
+        models=frozenset({"linear", "softmax"}),
+    )
 
     staleness: float = 3
     gradient: str = "global"

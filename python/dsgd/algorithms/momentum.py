@@ -11,21 +11,16 @@ from numpy.typing import NDArray
 from dsgd import _core
 from dsgd._common.threads import blas_threads
 from dsgd.models.network import NetworkObjective, Units
+from dsgd.models.unit_steps import UnitSteps
 from dsgd.problems.task import EpochEnd, LocalTask
 
 __all__ = ["Momentum", "momentum_epochs"]
 
 
-# Units that the first layer is taken to have: rows that are longer make shorter steps.
-_UNITS = 100
-
-
 class Momentum:
-    """Mini-batch descent with the momentum of Polyak (1964): v <- momentum v - step P g, w <- w + v.
+    """Mini-batch descent with the momentum of Polyak (1964): v <- momentum v - step P (g + alpha w), w <- w + v.
 
-    P makes the step that of plain descent in the units of the features and targets (`Units`), where their means are 0
-    and their deviations 1: with w = T u, and F(T u) to descend in u, P = T T'. It is a factor for every weight, and the
-    biases of the first layer go along with its weights, so that the layer turns about the mean of the features.
+    P makes the step that of plain descent in the units of the features and targets; see `UnitSteps`.
 
     Parameters
     ----------
@@ -39,33 +34,20 @@ class Momentum:
     def __init__(self, objective: NetworkObjective, momentum: float, units: Units, dtype: np.dtype[Any]) -> None:
         self._objective = objective
         self._momentum = dtype.type(momentum)
-        self._mean = units.mean.astype(dtype)
-        self._rates = np.ones(objective.layout.size, dtype)
-        self._velocity = np.zeros_like(self._rates)
-        matrices, biases = objective.layout.split(self._rates)
-        # A target of large deviation makes gradients large, but for the last layer.
-        squares = units.target**2 if len(matrices) > 1 else 1.0
-        for each in (*matrices[1:-1], *biases[:-1]):
-            each[:] = 1 / (squares + objective.alpha)
-        # The penalty knows no units; its share keeps a step from being too long for it.
-        share = min(1.0, _UNITS / units.length) if units.length > 0 else 1.0
-        matrices[0][:] = (share / (squares * units.scale**2 + share * objective.alpha))[:, None]
+        self._steps = UnitSteps(objective, units, dtype)
+        self._velocity = np.zeros(objective.layout.size, dtype)
 
     def epoch(
         self, weights: NDArray[Any], order: NDArray[np.int64], steps: Sequence[float], batch_size: int, n_threads: int
     ) -> None:
         """Make a step for every batch of `order`, in place; the same bits on the same BLAS with one thread."""
         v, objective, real = self._velocity, self._objective, weights.dtype.type
-        regularised, change = objective.layout.regularised, np.empty_like(weights)
+        change = np.empty_like(weights)
         with blas_threads(n_threads), np.errstate(over="ignore", invalid="ignore"):
             for begin, step in zip(range(0, len(order), batch_size), steps, strict=True):
                 rows = order[begin : begin + batch_size]
-                gradient = objective.gradient(weights, rows, batch_size, self._mean)
-                penalty = np.multiply(regularised(weights), real(objective.alpha), out=regularised(change))
-                regularised(gradient)[:] += penalty
-                gradient *= self._rates
-                matrices, biases = objective.layout.split(gradient)
-                biases[0] -= self._mean @ matrices[0]
+                gradient = objective.gradient(weights, rows, batch_size, self._steps.mean)
+                self._steps.turn(weights, gradient)
                 v *= self._momentum
                 v -= np.multiply(gradient, real(step), out=change)
                 weights += v

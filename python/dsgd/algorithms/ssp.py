@@ -38,7 +38,13 @@ class Ssp(BatchPerClock, StaleSynchronousAlgorithm):
 
     name = "ssp"
     summary = "mini-batch SGD on a parameter server, workers a few clocks apart"
-    capabilities = Capabilities(threads=True, deterministic=True, distributed=True, schedule="inverse-sqrt")
+    capabilities = Capabilities(
+        threads=True,
+        deterministic=True,
+        distributed=True,
+        schedule="inverse-sqrt",
+        models=frozenset({"linear", "softmax", "kmeans", "mlp"}),
+    )
 
     staleness: float = 3
     batch_size: int = 16

@@ -43,7 +43,13 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
 
     name = "sync"
     summary = "synchronous SGD: a coordinator averages the workers' gradients"
-    capabilities = Capabilities(threads=True, deterministic=True, distributed=True, schedule="inverse-sqrt")
+    capabilities = Capabilities(
+        threads=True,
+        deterministic=True,
+        distributed=True,
+        schedule="inverse-sqrt",
+        models=frozenset({"linear", "softmax", "kmeans", "mlp"}),
+    )
 
     batch_size: int = 100
     stop_change: float | None = None
@@ -79,7 +85,7 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
         for clock in range(task.start_clock, task.max_clocks):
             weights = yield Pull(clock)
             # It counts nothing in the mean.
-            mean = yield AllReduce(np.zeros(len(weights) + 1, weights.dtype), mean=True, weight=0.0)
+            mean = yield AllReduce(np.zeros(task.gradient_size + 1, weights.dtype), mean=True, weight=0.0)
             yield Push(task.proximal_step(weights, mean[:-1], task.step_size_at(clock)))
             if self._checks(clock):
                 objective = float(mean[-1]) + task.penalty(weights)

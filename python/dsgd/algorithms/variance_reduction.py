@@ -61,7 +61,7 @@ def gradient_norm(problem: Problem, weights: NDArray[Any], mean_gradient: NDArra
     """
     w = weights.astype(np.float64)
     moved = w - step * mean_gradient.astype(weights.dtype)
-    problem.shrink(moved[: problem.matrix.n_features], step)
+    problem.shrink(problem.layout.regularised(moved), step)
     return float(np.linalg.norm(w - moved)) / step if step > 0 else 0.0
 
 

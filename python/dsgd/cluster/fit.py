@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import time
@@ -13,7 +14,6 @@ from numpy.typing import NDArray
 
 from dsgd._common.checks import check_integer, shown
 from dsgd._common.warn import warn
-from dsgd.algorithms import on_one_machine
 from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.cluster.local.config import LocalCluster
 from dsgd.cluster.local.supervision import LocalRun
@@ -60,10 +60,12 @@ def n_nodes(algorithm: DistributedAlgorithm, cluster: Cluster) -> int:
 
 def choose_step(algorithm: DistributedAlgorithm, task: LocalTask, n_workers: int) -> None:
     """Set the first step of a task where it was not given."""
-    trial = algorithm.step_trial(n_workers)
     if not math.isnan(task.step_size):
         return
-    if trial is None:
+    trial, first = algorithm.step_trial(n_workers), task.problem.loss.first_step(momentum=0.0)
+    if first is not None:
+        task.step_size = first
+    elif trial is None:
         task.step_size = algorithm.natural_step(task.problem)
     else:
         choose_steps(trial, [task])
@@ -91,7 +93,7 @@ def assignment(algorithm: DistributedAlgorithm, task: LocalTask, n_nodes: int) -
         algorithm=algorithm,
         problem=problem,
         rows=[np.zeros(1, np.intp)] * has_coordinator + rows,
-        inverse_frequency=task.linear.inverse_frequency,  # counted once, of the whole data
+        of_whole=problem.loss.of_whole(problem, task.objective),
         n_threads=task.n_threads,
         start=task.weights.copy(),
         max_clocks=max_clocks,
@@ -100,6 +102,32 @@ def assignment(algorithm: DistributedAlgorithm, task: LocalTask, n_nodes: int) -
         step_size=task.step_size,
         seed=task.seed,
         n_total=problem.matrix.n_rows,
+    )
+
+
+def together(tasks: Sequence[LocalTask], weights: NDArray[Any]) -> LocalTask:
+    """Return the problems of one-vs-all as one, whose table has a column for every class.
+
+    Parameters
+    ----------
+    tasks : sequence of LocalTask
+        One a class.
+    weights : ndarray of shape (n_classes, n_parameters)
+        The weights of the classes, to start from.
+    """
+    first, target = tasks[0], np.empty_like(tasks[0].problem.target)
+    for number, task in enumerate(tasks):
+        task.turn()
+        target[task.problem.target > 0] = number
+    problem = dataclasses.replace(first.problem, target=target, n_together=len(tasks))
+    inverse = first.linear.inverse_frequency
+    return dataclasses.replace(
+        first,
+        problem=problem,
+        objective=problem.objective(first.n_threads, inverse),
+        weights=problem.layout.pack(weights),
+        unseen=problem.layout.of_features(first.unseen),
+        turn=lambda: None,
     )
 
 
@@ -112,6 +140,7 @@ class _Observer:
         self._recorder = recorder
         self._evaluating = 0.0
         self._watch = Watch([task])
+        self._before = task.weights.copy()
 
     def __call__(self, state: ClusterRecord, weights: NDArray[Any]) -> bool:
         """Add a record; return whether the run is to end."""
@@ -119,11 +148,14 @@ class _Observer:
         if not np.isfinite(weights).all():
             raise DivergedError(self._diverged(state, "the weights are not finite"))
         np.copyto(task.weights, weights)
+        if task.problem.n_together:
+            np.copyto(recorder.model.weights, task.problem.layout.unpack(weights))
         evaluates = recorder.evaluate_every > 0
         objective = task.value() if evaluates else None
         finite = objective is None or math.isfinite(objective)
-        if not finite or self._watch.exploded(objective, recorder.weights):
+        if not finite or self._watch.exploded(objective, self._before[None]):
             raise DivergedError(self._diverged(state, f"the objective is {task.value():g}"))
+        np.copyto(self._before, weights)
         epochs = state.clock * self._work.passes_per_clock
         ends = recorder.add(
             Record(
@@ -131,7 +163,7 @@ class _Observer:
                 effective_passes=state.samples / self._work.n_total,
                 seconds=(now - self._evaluating if state.moment is None else state.moment) - recorder.begin,
                 step_size=task.step_size_at(max(round(epochs) - 1, 0)),
-                objective=objective,
+                objective=None if objective is None else objective / max(task.problem.n_together, 1),
                 score=recorder.score() if evaluates else None,
                 virtual_seconds=state.virtual_seconds,
                 clocks=state.clocks,
@@ -154,14 +186,14 @@ class _Observer:
 def train_on_cluster(
     algorithm: DistributedAlgorithm, cluster: Cluster, tasks: Sequence[LocalTask], recorder: Recorder
 ) -> tuple[History, str, Trace | None]:
-    """Train the binary problem, or the regression, of a model on a cluster.
+    """Train a model on a cluster.
 
     Parameters
     ----------
     algorithm : DistributedAlgorithm
     cluster : Simulation or LocalCluster
     tasks : sequence of LocalTask
-        One, which trains the only row of the model's weights in place.
+        One a row of the model's weights, which are trained in place. Several are trained together.
     recorder : Recorder
         Its `evaluate_every` is the number of epochs between records; 0: one at the end, not evaluated.
 
@@ -174,7 +206,7 @@ def train_on_cluster(
     Raises
     ------
     ConfigError
-        If there is more than one task, or what the cluster goes on from is of another run.
+        If the checkpoint that the cluster goes on from is of another run.
     ClusterError
         If the run could not go on, as with a worker lost and ``on_lost="fail"``.
     DivergedError
@@ -182,18 +214,14 @@ def train_on_cluster(
     KeyboardInterrupt
         If there is no record yet.
     """
-    if len(tasks) > 1:
-        raise ConfigError(
-            f"algo {algorithm.name!r} trains two classes or a regression, not {len(tasks)} classes, like all that run "
-            f"on a cluster: train one against the rest, or use {on_one_machine('linear')}, without cluster and workers"
-        )
     nodes = n_nodes(algorithm, cluster)
+    task = tasks[0] if len(tasks) == 1 else together(tasks, recorder.model.weights)
     if isinstance(cluster, LocalCluster) and cluster.resume is not None:
-        _go_on(tasks[0], cluster.resume)
-    choose_step(algorithm, tasks[0], nodes - int(algorithm.has_coordinator))
-    work = assignment(algorithm, tasks[0], nodes)
-    with recorder.showing(tasks[0].max_epochs):
-        outcome = _run(cluster, work, tasks[0], recorder)
+        _go_on(task, cluster.resume)
+    choose_step(algorithm, task, nodes - int(algorithm.has_coordinator))
+    work = assignment(algorithm, task, nodes)
+    with recorder.showing(task.max_epochs):
+        outcome = _run(cluster, work, task, recorder)
     recorder.finish()
     return recorder.history, recorder.reason or "max_epochs", outcome.trace
 
@@ -223,6 +251,6 @@ def _run(cluster: Cluster, work: RunSpec, task: LocalTask, recorder: Recorder) -
         recorder.reason = "interrupted"
         outcome = run.outcome()
         warn(f"interrupted in epoch {history[-1].epoch + 1}; the model so far is returned")
-    if recorder.reason is None and (not history or not np.array_equal(recorder.weights[0], outcome.weights)):
+    if recorder.reason is None and (not history or not np.array_equal(task.weights, outcome.weights)):
         observer(outcome.record, outcome.weights)
     return outcome

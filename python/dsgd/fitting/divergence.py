@@ -124,7 +124,7 @@ def _mean_objective(tasks: Sequence[LocalTask], weights: Sequence[NDArray[Any]] 
 
 def trivial_objective(tasks: Sequence[LocalTask]) -> float:
     """Return the mean objective of the best models without a feature; `DivergedError` if it is not finite."""
-    losses = [task.problem.loss.trivial_losses(task.problem) for task in tasks]
+    losses = [task.problem.trivial_losses() for task in tasks]
     constant, zero = np.mean(losses, axis=0)
     trivial = float(max(constant, 1e-6 * zero))  # the constant may be perfect; rounding is no explosion
     if not math.isfinite(_EXPLOSION * trivial):

@@ -219,11 +219,8 @@ class FitSpec:
 
 def _trainers(algorithm: Algorithm, model: str) -> str:
     """Return what to use for a kind of model instead: algorithms that run where this one does, if there are any."""
-    if not isinstance(algorithm, DistributedAlgorithm):
-        return f"use {on_one_machine(model)}"
-    if names := on_clusters(model):
-        return f"use {names}"
-    return f"use {on_one_machine(model)}, without cluster and workers: none that runs on a cluster does"
+    names = on_clusters(model) if isinstance(algorithm, DistributedAlgorithm) else on_one_machine(model)
+    return f"use {names}"
 
 
 def _alone(algorithm: Algorithm) -> str:

@@ -48,7 +48,9 @@ def choose_steps(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> None:
     first = tasks[0]
     natural = 1 / (first.problem.loss.curvature * first.problem.scale.mean)
     given = first.schedule.start(first.run)
-    chosen = first.problem.loss.first_step()
+    momentum = getattr(algorithm, "momentum", None)
+    loss = first.problem.loss
+    chosen = loss.first_step() if momentum is None else loss.first_step(momentum)
     if chosen is not None:
         for task in tasks:
             task.step_size = chosen

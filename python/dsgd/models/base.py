@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +14,7 @@ from dsgd import _core
 from dsgd.data.scale import Scale
 from dsgd.errors import ConfigError
 
-__all__ = ["FeatureMajor", "Loss", "Objective", "ParameterLayout", "Samples"]
+__all__ = ["WEIGHTS_OF_AN_ENTRY", "FeatureMajor", "Loss", "Objective", "ParameterLayout", "RowSteps", "Samples"]
 
 
 class Objective(Protocol):
@@ -27,6 +28,35 @@ class Objective(Protocol):
 
     def loss_gradient(self, weights: NDArray[Any], out: NDArray[np.float64], n_threads: int) -> None:
         """Write the gradient of the mean loss into `out`."""
+
+
+class RowSteps(Protocol):
+    """Gradients and steps on named rows of a problem: what a worker of a distributed algorithm computes with.
+
+    Attributes
+    ----------
+    objective : Objective
+        Of all rows of the problem.
+    gradient_size : int
+        Elements of a gradient: one a parameter, and behind them whatever else `step` needs of the rows.
+    """
+
+    objective: Objective
+    gradient_size: int
+
+    def gradient(self, weights: NDArray[Any], rows: NDArray[np.int64], out: NDArray[np.float64]) -> None:
+        """Write the sum over `rows` of the gradients of the loss into `out`; no penalty."""
+
+    def step(self, weights: NDArray[Any], gradient: NDArray[Any], step: float) -> NDArray[Any]:
+        """Return the weights after a step along a mean of such gradients, the penalty included."""
+
+    def minibatch_step(
+        self, weights: NDArray[Any], rows: NDArray[np.int64], step: float, batch_size: int, index: int
+    ) -> None:
+        """Make the step that `minibatch` makes of `rows` in its epoch `index`, in place."""
+
+    def work(self, entries: int, n_rows: int) -> float:
+        """Return how many steps on one sparse entry cost as much as a gradient of `n_rows` rows with these entries."""
 
 
 class ParameterLayout(ABC):
@@ -163,6 +193,61 @@ class Samples(Protocol):
     def layout(self) -> ParameterLayout:
         """Where the parameters lie in the flat vector."""
 
+    def objective(self, n_threads: int, inverse_frequency: NDArray[Any] | None = None) -> Objective:
+        """Return the objective; see `Loss.objective`."""
+
+    def shrink(self, coef: NDArray[Any], step: float | NDArray[Any]) -> None:
+        """Make the proximal step of the penalty in place."""
+
+
+# Weights side by side, such as those of an entry for all classes, that cost as much as one apart: a cache line brings
+# several, and vector instructions change several.
+WEIGHTS_OF_AN_ENTRY = 4
+
+
+class LinearSteps:
+    """The `RowSteps` of a linear model, with one decision value or several.
+
+    Parameters
+    ----------
+    problem : Samples
+    inverse_frequency : ndarray of shape (n_features,) or None
+        n / d_j of all rows. With those of its own rows a worker would regularise rare features too little, and the
+        limit would be wrong. None for dense data.
+    n_threads : int
+    """
+
+    def __init__(self, problem: Samples, inverse_frequency: NDArray[Any] | None, n_threads: int) -> None:
+        self.objective: Objective = problem.objective(n_threads, inverse_frequency)
+        self.gradient_size = problem.layout.size
+        self._core = cast(_core.LinearObjective, self.objective)
+        self._problem = problem
+        self._n_threads = n_threads
+
+    def gradient(self, weights: NDArray[Any], rows: NDArray[np.int64], out: NDArray[np.float64]) -> None:
+        """Write the sum over `rows` of the gradients of the loss into `out`; no penalty."""
+        out.fill(0)
+        _core.rows_gradient(self._core, weights, rows, out)
+
+    def step(self, weights: NDArray[Any], gradient: NDArray[Any], step: float) -> NDArray[Any]:
+        """Return prox(w - step gradient), the step of the intercept multiplied by its rate."""
+        move = step * gradient
+        if self._problem.fit_intercept:
+            move[-self._problem.layout.per_feature :] *= self._problem.scale.intercept_rate
+        moved = (weights - move).astype(weights.dtype, copy=False)
+        self._problem.shrink(self._problem.layout.regularised(moved), step)
+        return moved
+
+    def minibatch_step(
+        self, weights: NDArray[Any], rows: NDArray[np.int64], step: float, batch_size: int, index: int
+    ) -> None:
+        """Make the step that `minibatch` makes of `rows` in its epoch `index`, in place."""
+        _core.minibatch_step(self._core, weights, rows, step, batch_size, index, self._n_threads)
+
+    def work(self, entries: int, n_rows: int) -> float:  # noqa: ARG002
+        """Return the entries, each as often as the weights beside one another ask for."""
+        return entries * max(1.0, self._problem.layout.per_feature / WEIGHTS_OF_AN_ENTRY)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
@@ -216,12 +301,30 @@ class Loss:
             inverse_frequency=inverse_frequency,
         )
 
+    def of_whole(self, problem: Samples, objective: Objective) -> dict[str, NDArray[Any]]:  # noqa: ARG002
+        """Return the arrays that `row_steps` on a part of the rows needs to know of all rows."""
+        inverse = objective.inverse_frequency if isinstance(objective, _core.LinearObjective) else None
+        return {} if inverse is None else {"inverse_frequency": inverse}
+
+    def row_steps(self, problem: Samples, of_whole: Mapping[str, NDArray[Any]], n_threads: int) -> RowSteps:
+        """Return the gradients and steps on named rows.
+
+        Parameters
+        ----------
+        problem : Samples
+            The rows of one worker, with the `scale` of all rows.
+        of_whole : mapping of str to ndarray
+            What `of_whole` returned for all rows.
+        n_threads : int
+        """
+        return LinearSteps(problem, of_whole.get("inverse_frequency"), n_threads)
+
     def start(self, problem: Samples, weights: NDArray[Any], seed: int) -> None:  # noqa: ARG002
         """Set the weights that a problem is trained from where nobody gave any; they are zeros before."""
         if problem.fit_intercept:
             weights[-1] = self.best_constant(problem.target, problem.sample_weight)
 
-    def first_step(self) -> float | None:
+    def first_step(self, momentum: float = 0.9) -> float | None:  # noqa: ARG002
         """Return the step to start from where nobody chose one; None: it is searched for."""
         return None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +13,7 @@ from dsgd import _core
 from dsgd._common.checks import check_choice, check_integer
 from dsgd.data.inputs import real_dtype, take_rows
 from dsgd.errors import DataError
-from dsgd.models.base import FeatureMajor, Loss, Objective, ParameterLayout, Samples
+from dsgd.models.base import WEIGHTS_OF_AN_ENTRY, FeatureMajor, Loss, Objective, ParameterLayout, RowSteps, Samples
 from dsgd.models.trained import Model
 
 __all__ = ["Centres", "KMeans", "KMeansModel", "distances", "starting_centres"]
@@ -68,18 +69,66 @@ class KMeans(Loss):
         """Return the objective for the core."""
         return _core.QuantisationObjective(problem.matrix, problem.sample_weight, n_clusters=self.n_clusters)
 
+    def of_whole(self, problem: Samples, objective: Objective) -> dict[str, NDArray[Any]]:  # noqa: ARG002
+        """Return nothing."""
+        return {}
+
+    def row_steps(self, problem: Samples, of_whole: Mapping[str, NDArray[Any]], n_threads: int) -> RowSteps:  # noqa: ARG002
+        """Return the gradients and steps on named rows."""
+        return CentreSteps(problem, self.n_clusters, n_threads)
+
     def start(self, problem: Samples, weights: NDArray[Any], seed: int) -> None:
         """Set the centres to rows."""
         centres = starting_centres(problem.matrix, self.n_clusters, self.init, seed, problem.sample_weight)
         weights[:] = problem.layout.pack(centres)
 
-    def first_step(self) -> float:
+    def first_step(self, momentum: float = 0.9) -> float:  # noqa: ARG002
         """Return the number of clusters: a step in which a centre of average size moves to the mean of its rows."""
         return float(self.n_clusters)
 
     def trivial_losses(self, problem: Samples) -> tuple[float, float]:
         """Return half the mean of s_i ||x_i||^2, the error of centres at the origin, twice."""
         return problem.scale.mean / 2, problem.scale.mean / 2
+
+
+class CentreSteps:
+    """The `RowSteps` of k-means. A gradient has, behind the parameters, the weight of the rows of every centre.
+
+    Parameters
+    ----------
+    problem : Samples
+    n_clusters : int
+    n_threads : int
+    """
+
+    def __init__(self, problem: Samples, n_clusters: int, n_threads: int) -> None:
+        self.objective: Objective = problem.objective(n_threads)
+        self.gradient_size = problem.layout.size + n_clusters
+        self._core = cast(_core.QuantisationObjective, self.objective)
+        self._n_clusters = n_clusters
+        self._n_threads = n_threads
+
+    def gradient(self, weights: NDArray[Any], rows: NDArray[np.int64], out: NDArray[np.float64]) -> None:
+        """Write the sums over `rows` of s_i (w_c - x_i), c the nearest centre, and of s_i, by centre, into `out`."""
+        out.fill(0)
+        _core.rows_gradient(self._core, weights, rows, out)
+
+    def step(self, weights: NDArray[Any], gradient: NDArray[Any], step: float) -> NDArray[Any]:
+        """Return the centres after a step, each moved to the mean of its rows at most."""
+        moves, held = gradient[: len(weights)].reshape(-1, self._n_clusters), gradient[len(weights) :]
+        part = np.minimum(1.0, step * held)  # of the way to the mean
+        away = moves / np.where(held > 0, held, 1)
+        return np.asarray(weights - (part * away).ravel()).astype(weights.dtype, copy=False)
+
+    def minibatch_step(
+        self, weights: NDArray[Any], rows: NDArray[np.int64], step: float, batch_size: int, index: int
+    ) -> None:
+        """Make the step that `minibatch` makes of `rows`, in place."""
+        _core.minibatch_step(self._core, weights, rows, step, batch_size, index, self._n_threads)
+
+    def work(self, entries: int, n_rows: int) -> float:  # noqa: ARG002
+        """Return the entries, each as often as the centres beside one another ask for."""
+        return entries * max(1.0, self._n_clusters / WEIGHTS_OF_AN_ENTRY)
 
 
 def starting_centres(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +14,10 @@ from dsgd._common.checks import check_integer, shown
 from dsgd._common.threads import blas_threads
 from dsgd.data.inputs import real_dtype, take_rows
 from dsgd.errors import ConfigError, DataError
-from dsgd.models.base import Loss, Objective, Samples
+from dsgd.models.base import Loss, Objective, RowSteps, Samples
 from dsgd.models.network import Layers, NetworkObjective, Units, forward, starting_weights
 from dsgd.models.trained import Model
+from dsgd.models.unit_steps import NetworkSteps
 
 __all__ = ["MLP", "MLPModel", "SquaredMLP"]
 
@@ -25,7 +27,8 @@ class MLP(Loss):
     """The softmax loss of a fully connected network, max(0, z) after every layer but the last.
 
     It is trained by ``algo="minibatch"`` with momentum, and by ``"batch"``; L2 is on the weights, and there are always
-    biases. Weights start at random (He, Zhang, Ren, Sun 2015), and steps from 0.1, in units of the features' means and
+    biases. Weights start at random (He, Zhang, Ren, Sun 2015), and with a momentum
+    of 0.9 steps from 0.1, in units of the features' means and
     deviations: columns need not be scaled.
 
     Parameters
@@ -63,14 +66,22 @@ class MLP(Loss):
             classes=self.classification,
         )
 
+    def of_whole(self, problem: Samples, objective: Objective) -> dict[str, NDArray[Any]]:  # noqa: ARG002
+        """Return the units of features and targets."""
+        return Units.measure(problem).arrays()
+
+    def row_steps(self, problem: Samples, of_whole: Mapping[str, NDArray[Any]], n_threads: int) -> RowSteps:
+        """Return the gradients and steps on named rows."""
+        return NetworkSteps(problem, of_whole, n_threads)
+
     def start(self, problem: Samples, weights: NDArray[Any], seed: int) -> None:
         """Draw the weights."""
         layout = self.layout(problem.matrix.n_features, problem.n_classes, problem.fit_intercept)
         weights[:] = starting_weights(layout, seed, weights.dtype, Units.measure(problem))
 
-    def first_step(self) -> float:
-        """Return 0.1."""
-        return 0.1
+    def first_step(self, momentum: float = 0.9) -> float:
+        """Return 1 - momentum: with momentum the steps of a batch go on for 1 / (1 - momentum) batches."""
+        return (10 - 10 * momentum) / 10  # of 0.9 this is 0.1 to the bit
 
     def trivial_losses(self, problem: Samples) -> tuple[float, float]:
         """Return the mean loss where all classes are as likely, twice."""
@@ -88,16 +99,19 @@ class MLP(Loss):
 class SquaredMLP(MLP):
     """(z - y)^2 / 2 of the one output z of such a network: regression. Parameters as of `MLP`.
 
-    Steps start from 0.02, in units of the targets' deviation as well.
+    With a momentum of 0.9 steps start from 0.02, in units of the targets' deviation as well.
     """
 
     name = "squared_mlp"
     classification = False
     joint = False
 
-    def first_step(self) -> float:
-        """Return 0.02: the slope of this loss grows with the error, and 0.1 is too long for some starting weights."""
-        return 0.02
+    def first_step(self, momentum: float = 0.9) -> float:
+        """Return a fifth of that of `MLP`: the slope of this loss grows with the error.
+
+        The whole is too long for some starting weights.
+        """
+        return (10 - 10 * momentum) / 50
 
     def start(self, problem: Samples, weights: NDArray[Any], seed: int) -> None:
         """Draw the weights; the bias of the output starts at the mean of y."""

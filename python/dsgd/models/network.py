@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,17 @@ class Units:
     scale: NDArray[np.float64]
     length: float
     target: float
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """Return the fields as arrays."""
+        return {name: np.asarray(value, np.float64) for name, value in vars(self).items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Units:
+        """Return the units of `arrays`."""
+        return cls(
+            mean=arrays["mean"], scale=arrays["scale"], length=float(arrays["length"]), target=float(arrays["target"])
+        )
 
     @classmethod
     def measure(cls, problem: Samples) -> Units:

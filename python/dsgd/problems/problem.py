@@ -16,7 +16,7 @@ from dsgd import _core
 from dsgd._common.threads import worth_waking
 from dsgd.data.inputs import as_matrix, stored_entries, take_rows
 from dsgd.data.scale import Scale, mean_weight
-from dsgd.models.base import Loss, Objective, ParameterLayout
+from dsgd.models.base import FeatureMajor, Loss, Objective, ParameterLayout
 
 __all__ = ["Problem", "Sample", "on_target"]
 
@@ -41,6 +41,9 @@ class Problem:
     scale : Scale
     n_classes : int
         0 for regression.
+    n_together : int
+        Classes whose binary problems, of each against all others, are one problem, the sum of theirs: its target is the
+        number of the class, and its parameters have a decision value a class. 0: the problem is what its loss says.
     """
 
     matrix: _core.Matrix
@@ -51,6 +54,7 @@ class Problem:
     fit_intercept: bool
     scale: Scale
     n_classes: int = 0
+    n_together: int = 0
 
     @property
     def sparse(self) -> bool:
@@ -65,7 +69,16 @@ class Problem:
     @functools.cached_property
     def layout(self) -> ParameterLayout:
         """Where the parameters lie in the flat vector."""
+        if self.n_together:
+            n_features, together = self.matrix.n_features, self.n_together
+            return FeatureMajor(n_features=n_features, n_outputs=together, fit_intercept=self.fit_intercept)
         return self.loss.layout(self.matrix.n_features, self.n_classes, self.fit_intercept)
+
+    def trivial_losses(self) -> tuple[float, float]:
+        """Return the mean losses of the best model without any feature, and of decision values of 0."""
+        constant, zero = self.loss.trivial_losses(self)
+        times = max(self.n_together, 1)
+        return times * constant, times * zero
 
     @functools.cached_property
     def block_size(self) -> int:

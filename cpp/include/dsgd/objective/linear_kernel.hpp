@@ -24,7 +24,7 @@ class LinearObjective;
 template <typename Loss, RealType Real>
 Real differentiate(const Loss& loss, std::span<Real> z, Real y, bool with_loss) {
   if constexpr (VectorLoss<Loss>) {
-    return loss.descend(z, y);
+    return loss.descend(z, y, with_loss);
   } else {
     const Real value = with_loss ? loss.value(z[0], y) : Real{0};
     z[0] = loss.derivative(z[0], y);

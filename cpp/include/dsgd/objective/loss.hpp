@@ -4,7 +4,10 @@
 
 #include <algorithm>    // for clamp, max
 #include <cmath>        // for abs, exp, log1p
+#include <concepts>     // for same_as
 #include <cstddef>      // for size_t
+#include <optional>     // for optional
+#include <span>         // for span
 #include <string>       // for string
 #include <string_view>  // for string_view
 #include <variant>      // for variant, visit
@@ -143,10 +146,14 @@ struct SquaredEpsilonInsensitive {
 };
 
 /// A loss by its name; `epsilon` is the width of those that have one, `n_outputs` how many decision values it is of.
+/// A loss of one decision value with several outputs is that of one class against all others, summed over the classes.
 struct LossConfig {
   std::string name;
   double epsilon;
   std::size_t n_outputs = 1;
+
+  /// Whether the target is the number of a class, and every class has a decision value.
+  [[nodiscard]] bool of_classes() const { return name == Softmax::kName || n_outputs > 1; }
 };
 
 /// Every loss of one decision value.
@@ -155,13 +162,6 @@ using ScalarLoss = std::variant<Hinge, SquaredHinge, Perceptron, Logistic, Modif
 
 /// The loss of that name; throws Error(config) where it is none of these.
 [[nodiscard]] ScalarLoss scalar_loss(const LossConfig& config);
-
-/// Calls `f` with the loss of that name as a static type.
-template <typename F>
-decltype(auto) visit_loss(const LossConfig& config, F&& f) {
-  if (config.name == Softmax::kName) return f(Softmax{config.n_outputs});
-  return std::visit([&](const auto& loss) -> decltype(auto) { return f(loss); }, scalar_loss(config));
-}
 
 /// Any of them, chosen at every sample: a branch that is always the same. Sample loops are compiled for it, and for
 /// those losses alone where that is slower by more than a few percent (docs/design/compilation.md).
@@ -182,10 +182,57 @@ class AnyScalar {
   ScalarLoss loss_;
 };
 
+/// sum_c loss(z_c, +1 where c is the target, else -1): a binary problem for every class, all in one sample.
+struct OneVsAll {
+  AnyScalar loss;
+
+  /// Returns the loss at the decision values `z`, which become its gradient; 0 unless `with_loss`.
+  template <RealType Real>
+  Real descend(std::span<Real> z, Real y, bool with_loss) const {
+    const auto target = static_cast<std::size_t>(y);
+    Real sum = 0;
+    for (std::size_t c = 0; c < z.size(); ++c) {
+      const Real sign = c == target ? Real{1} : Real{-1};
+      if (with_loss) sum += loss.value(z[c], sign);
+      z[c] = loss.derivative(z[c], sign);
+    }
+    return sum;
+  }
+};
+
+/// A loss of several decision values, chosen at every sample: softmax, or one class against all others.
+class ManyOutputs {
+ public:
+  explicit ManyOutputs(const LossConfig& config) : n_classes(config.n_outputs) {
+    if (config.name != Softmax::kName) one_vs_all_.emplace(OneVsAll{AnyScalar(scalar_loss(config))});
+  }
+
+  template <RealType Real>
+  Real descend(std::span<Real> z, Real y, bool with_loss) const {
+    return one_vs_all_ ? one_vs_all_->descend(z, y, with_loss) : Softmax::descend(z, y);
+  }
+
+  std::size_t n_classes;
+
+ private:
+  std::optional<OneVsAll> one_vs_all_;
+};
+
+/// Losses of one decision value have `value` and `derivative`; a loss of several has `descend` and n_classes of them.
+template <typename Loss>
+concept VectorLoss = std::same_as<Loss, ManyOutputs>;
+
+/// Calls `f` with the loss of that name as a static type.
+template <typename F>
+decltype(auto) visit_loss(const LossConfig& config, F&& f) {
+  if (config.of_classes()) return f(ManyOutputs(config));
+  return std::visit([&](const auto& loss) -> decltype(auto) { return f(loss); }, scalar_loss(config));
+}
+
 /// Calls `f` with the loss of that name as one of the types that sample loops are compiled for.
 template <typename F>
 decltype(auto) visit_compiled(const LossConfig& config, F&& f) {
-  if (config.name == Softmax::kName) return f(Softmax{config.n_outputs});
+  if (config.of_classes()) return f(ManyOutputs(config));
 #ifndef DSGD_FEW_KINDS
   if (config.name == Hinge::kName) return f(Hinge{});
   if (config.name == Logistic::kName) return f(Logistic{});
@@ -196,7 +243,7 @@ decltype(auto) visit_compiled(const LossConfig& config, F&& f) {
 /// The same where a step costs so much that the choice does not count.
 template <typename F>
 decltype(auto) visit_outputs(const LossConfig& config, F&& f) {
-  if (config.name == Softmax::kName) return f(Softmax{config.n_outputs});
+  if (config.of_classes()) return f(ManyOutputs(config));
   return f(AnyScalar(scalar_loss(config)));
 }
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>    // for max
 #include <cmath>        // for exp, log
-#include <concepts>     // for same_as
 #include <cstddef>      // for size_t
 #include <span>         // for span
 #include <string_view>  // for string_view
@@ -15,7 +14,6 @@ namespace dsgd {
 /// -log softmax(z)_y = log(sum_c exp(z_c)) - z_y, where the target y is the number of a class.
 struct Softmax {
   static constexpr std::string_view kName = "softmax";
-  std::size_t n_classes;
 
   /// Returns the loss at the decision values `z`, which become its gradient, softmax(z) - e_y. The largest z is taken
   /// off all of them first, so that no exponential overflows and one at least is 1.
@@ -33,9 +31,5 @@ struct Softmax {
     return std::log(sum) - of_target;
   }
 };
-
-/// Losses of one decision value have `value` and `derivative`; a loss of several has `descend` and n_classes of them.
-template <typename Loss>
-concept VectorLoss = std::same_as<Loss, Softmax>;
 
 }  // namespace dsgd

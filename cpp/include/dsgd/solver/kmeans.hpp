@@ -25,6 +25,22 @@ double minibatch_epoch(const QuantisationObjective<Data>& objective, std::span<t
                        const Epoch& epoch, std::size_t batch_size, std::size_t n_threads,
                        std::span<std::int64_t> visited, const Average& average, bool sum_loss);
 
+/// One step on `rows`, of a batch of `batch_size`: the step that `minibatch_epoch` makes of them; without a penalty
+/// the `index` of the epoch does not matter. Throws Error(config) for a row that is not there, Error(data) for columns
+/// that are not sorted and distinct.
+template <typename Data>
+void minibatch_step(const QuantisationObjective<Data>& objective, std::span<typename Data::Real> weights,
+                    std::span<const std::int64_t> rows, double step, std::size_t batch_size, std::size_t index,
+                    std::size_t n_threads);
+
+/// Adds the sum over `rows` of the gradients s_i (w_c - x_i), c the nearest centre, to the first n_parameters()
+/// elements of `gradient`, and the sum of the weights s_i of the rows of every centre to the n_clusters() elements
+/// behind: by these a step can end at the mean of the rows. Throws Error(config) for wrong sizes and a row that is not
+/// there.
+template <typename Data>
+void rows_gradient(const QuantisationObjective<Data>& objective, std::span<const typename Data::Real> weights,
+                   std::span<const std::int64_t> rows, std::span<double> gradient);
+
 /// Hogwild!, of threads that share the centres and nothing else: each makes steps of rows of its own, `kBatchRows` of
 /// them or all that there are, and writes them into the centres as they then are.
 template <typename Data>

@@ -36,6 +36,8 @@ __all__ = ["Nameless", "PackedRun", "load_kernels", "load_run", "pack_part", "pa
 
 _LOG = logging.getLogger("dsgd")
 _MEMORY = Path("/dev/shm")
+# What the arrays of `Kernels.of_whole` are called in a file begins with this.
+_OF_WHOLE = "whole/"
 
 
 class Nameless:
@@ -131,7 +133,7 @@ class PackedRun:
         self.start = arrays["start"]
         self.tables = table_specs(self.plan.algorithm, len(self.start), self.start.dtype)
         self.options: dict[str, Any] = description["options"]
-        self.inverse_frequency = arrays.get("inverse_frequency")
+        self.of_whole = {name.removeprefix(_OF_WHOLE): each for name, each in arrays.items() if name != "start"}
         self.problem = description["problem"]
 
 
@@ -166,12 +168,13 @@ def pack_run(assignment: RunSpec, options: dict[str, Any]) -> Nameless:
             "fit_intercept": problem.fit_intercept,
             "scale": asdict(problem.scale),
             "n_features": problem.matrix.n_features,
+            "n_classes": problem.n_classes,
+            "n_together": problem.n_together,
         },
         "options": options,
     }
-    arrays = {"start": assignment.start}
-    if assignment.inverse_frequency is not None:
-        arrays["inverse_frequency"] = np.asarray(assignment.inverse_frequency)
+    of_whole = {_OF_WHOLE + name: np.asarray(array) for name, array in assignment.of_whole.items()}
+    arrays = {"start": assignment.start, **of_whole}
     return Nameless(arrays, description)
 
 
@@ -208,5 +211,7 @@ def load_kernels(path: str, packed: PackedRun, n_threads: int) -> Kernels:
         alphas=tuple(about["alphas"]),
         fit_intercept=about["fit_intercept"],
         scale=Scale(**about["scale"]),
+        n_classes=about["n_classes"],
+        n_together=about["n_together"],
     )
-    return Kernels(problem, packed.inverse_frequency, n_threads)
+    return Kernels(problem, packed.of_whole, n_threads)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from dsgd import _core
 from dsgd.cluster.program.partition import part
 from dsgd.data.inputs import stored_entries
+from dsgd.models.base import Objective
 from dsgd.problems.problem import Problem
 
 __all__ = ["Kernels", "Work"]
@@ -80,20 +82,20 @@ class Kernels:
     ----------
     problem : Problem
         The worker's rows, with the `scale` of the whole.
-    inverse_frequency : ndarray of shape (n_features,) or None
-        n / d_j of the whole data, counted once: with those of its own rows only, a worker would regularise rare
-        features too little, and the limit would be wrong. None for dense data.
+    of_whole : mapping of str to ndarray
+        What the steps on these rows need to know of all rows; see `Loss.of_whole`.
     n_threads : int
     """
 
-    def __init__(self, problem: Problem, inverse_frequency: NDArray[Any] | None, n_threads: int) -> None:
+    def __init__(self, problem: Problem, of_whole: Mapping[str, NDArray[Any]], n_threads: int) -> None:
         self.problem = problem
         self.work = Work()
         self._threads = n_threads
-        self._objective = problem.linear_objective(n_threads, inverse_frequency)
-        self._n_parameters = problem.matrix.n_features + int(problem.fit_intercept)
-        self._scratch = np.empty(self._n_parameters)  # new pages from the system would cost more than the work
-        self._sample: tuple[_core.LinearObjective, int, int] | None = None
+        self._row_steps = problem.loss.row_steps(problem, of_whole, n_threads)
+        self._n_parameters = problem.layout.size
+        # New pages from the system would cost more than the work.
+        self._scratch = np.empty(self._row_steps.gradient_size)
+        self._sample: tuple[Objective, int, int] | None = None
         self._entries = stored_entries(problem.matrix)
         self._sparse = problem.sparse
         arrays = problem.matrix.arrays
@@ -112,8 +114,24 @@ class Kernels:
         """Length of the parameter vector."""
         return self._n_parameters
 
+    @property
+    def gradient_size(self) -> int:
+        """Length of a `gradient`: that of the parameter vector, and of what else `proximal_step` needs."""
+        return self._row_steps.gradient_size
+
+    @property
+    def _linear(self) -> _core.LinearObjective:
+        """The objective, for the kernels of linear models."""
+        return cast(_core.LinearObjective, self._row_steps.objective)
+
     def count(
-        self, *, entries: int = 0, cost: float = 1.0, elements: int = 0, samples: int = 0, in_order: bool = False
+        self,
+        *,
+        entries: int = 0,
+        cost: float = 1.0,
+        elements: int = 0,
+        samples: int = 0,
+        in_order: bool = False,
     ) -> None:
         """Count one call of a kernel, or of anything else that a program computes.
 
@@ -131,10 +149,12 @@ class Kernels:
             Whether rows are visited in their order in memory, where most are fetched ahead.
         """
         work = self.work
+        # How many times as much as of a linear model with one decision value.
+        width = self._row_steps.work(entries, samples) / max(entries, 1)
         if self._sparse:
-            work.entries += int(cost * entries)
+            work.entries += int(cost * width * entries)
         else:
-            elements += 2 * entries
+            elements += int(2 * width * entries)
         work.far_lines += entries * self._far_lines * (_FETCHED_LATE if in_order else 1.0)
         work.elements += elements
         work.calls += 1
@@ -143,16 +163,15 @@ class Kernels:
     def gradient(self, weights: NDArray[Any], rows: Rows) -> NDArray[Any]:
         """Return the mean over `rows` of the gradient of the loss, without the penalty."""
         total: NDArray[Any] = self._scratch
-        total.fill(0)
-        _core.rows_gradient(self._objective, weights, rows, total)
-        self.count(entries=self._entries_of(rows), cost=_STEP, elements=self._n_parameters, samples=len(rows))
+        self._row_steps.gradient(weights, rows, total)
+        self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(total), samples=len(rows))
         total /= len(rows)
         return total.astype(weights.dtype)
 
     def full_gradient(self, weights: NDArray[Any]) -> NDArray[Any]:
         """Return the mean over all rows of this worker of the gradient of the loss, without the penalty."""
-        mean: NDArray[Any] = self._scratch
-        self._objective.loss_gradient(weights, mean, self._threads)
+        mean: NDArray[Any] = self._scratch[: self._n_parameters]
+        self._row_steps.objective.loss_gradient(weights, mean, self._threads)
         self.count(entries=self._entries, elements=self._n_parameters, samples=self.n_samples, in_order=True)
         return mean.astype(weights.dtype)
 
@@ -183,7 +202,7 @@ class Kernels:
             Changed on the features of the rows only.
         """
         moved = weights.copy()
-        _core.minibatch_step(self._objective, moved, rows, step, batch_size, index, self._threads)
+        self._row_steps.minibatch_step(moved, rows, step, batch_size, index)
         self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(moved), samples=len(rows))
         return moved
 
@@ -233,30 +252,31 @@ class Kernels:
     def prox(self, weights: NDArray[Any], step: float) -> NDArray[Any]:
         """Return argmin_v ||v - w||^2 / (2 step) + alpha R(v); the intercept is not regularised."""
         moved = weights.copy()
-        self.problem.shrink(moved[: self.problem.matrix.n_features], step)
+        self.problem.shrink(self.problem.layout.regularised(moved), step)
         self.count(elements=2 * len(moved))
         return moved
 
     def proximal_step(self, weights: NDArray[Any], gradient: NDArray[Any], step: float) -> NDArray[Any]:
-        """Return prox(w - step gradient), the step of the intercept multiplied by its rate."""
-        move = step * gradient
-        if self.problem.fit_intercept:
-            move[-1] *= self.problem.scale.intercept_rate
-        return self.prox((weights - move).astype(weights.dtype, copy=False), step)
+        """Return the weights after a step along a mean of `gradient`, with the penalty, as the model makes it.
+
+        Of a linear model prox(w - step gradient), the step of the intercept multiplied by its rate.
+        """
+        self.count(elements=2 * len(weights))
+        return self._row_steps.step(weights, gradient, step)
 
     def sample_loss(self, weights: NDArray[Any]) -> float:
         """Return the mean loss, without the penalty, of some rows of this worker: always the same, at most 1,000."""
         if self._sample is None:
             rows = np.linspace(0, self.n_samples - 1, min(self.n_samples, _SAMPLE_ROWS)).astype(np.intp)
             problem = part(self.problem, rows)
-            self._sample = (problem.linear_objective(1), stored_entries(problem.matrix), len(rows))
+            self._sample = (problem.objective(1), stored_entries(problem.matrix), len(rows))
         objective, entries, n_rows = self._sample
         self.count(entries=entries, samples=n_rows)
         return objective.mean_loss(weights, 1)
 
     def penalty(self, weights: NDArray[Any]) -> float:
         """Return the penalty."""
-        coef = weights[: self.problem.matrix.n_features]
+        coef = self.problem.layout.regularised(weights)
         self.count(elements=len(coef))
         return self.problem.penalty(coef)
 
@@ -270,12 +290,12 @@ class Kernels:
     @functools.cached_property
     def _svrg(self) -> _core.Svrg:
         """The solver with its anchor; `svrg_steps` has the step of that of one machine."""
-        return _core.Svrg(self._objective, n_threads=self._threads, mean_gradient="reweighted")
+        return _core.Svrg(self._linear, n_threads=self._threads, mean_gradient="reweighted")
 
     @functools.cached_property
     def _plain(self) -> _core.Svrg:
         """One that never takes an anchor, whose steps are those of plain stochastic gradient descent."""
-        return _core.Svrg(self._objective, n_threads=1, mean_gradient="reweighted")
+        return _core.Svrg(self._linear, n_threads=1, mean_gradient="reweighted")
 
     @functools.cached_property
     def _local_frequencies(self) -> NDArray[Any] | None:

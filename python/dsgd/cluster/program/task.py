@@ -143,6 +143,11 @@ class WorkerTask:
         """Length of the parameter vector, the intercept included."""
         return self.kernels.n_parameters
 
+    @property
+    def gradient_size(self) -> int:
+        """Length of a `gradient`: at least that of the parameter vector."""
+        return self.kernels.gradient_size
+
     def state(self, **defaults: Any) -> State:
         """Return what must survive a restart: as it was at the last Clock, or as given here in a first life."""
         self._state = State(**{**defaults, **State.decode(self.saved)})

@@ -92,7 +92,7 @@ class RunSpec(Plan):
         On all rows.
     rows : list of ndarray
         Those of each node, by rank. A coordinator has one, which it does not use.
-    inverse_frequency : ndarray of shape (n_features,) or None
+    of_whole : mapping of str to ndarray
         As of `Kernels`.
     n_threads : int
         For the arithmetic of a node where nodes take turns; of all nodes where they work at the same time.
@@ -102,7 +102,7 @@ class RunSpec(Plan):
 
     problem: Problem
     rows: list[NDArray[np.intp]]
-    inverse_frequency: NDArray[Any] | None
+    of_whole: Mapping[str, NDArray[Any]]
     n_threads: int
     start: NDArray[Any]
 
@@ -118,7 +118,7 @@ class RunSpec(Plan):
 
     def kernels(self, node: int) -> Kernels:
         """Return the kernels of a node of this process."""
-        return Kernels(self.part(node), self.inverse_frequency, self.n_threads)
+        return Kernels(self.part(node), self.of_whole, self.n_threads)
 
     def table_specs(self) -> list[_core.TableSpec]:
         """Return the tables of the parameter server."""
