@@ -1,4 +1,4 @@
-"""`dsgd.fit` on a cluster: from a checked problem to the runs of a distributed algorithm, and their history."""
+"""`dsgd.fit` on a cluster: deals the rows, runs the algorithm and records the history."""
 
 from __future__ import annotations
 
@@ -42,7 +42,21 @@ Cluster = Simulation | LocalCluster
 
 
 def check_cluster(algorithm: DistributedAlgorithm, cluster: Any, workers: Any) -> Cluster:
-    """Return the cluster that an algorithm runs on; refuse what does not go together."""
+    """Return the cluster that an algorithm runs on.
+
+    Parameters
+    ----------
+    algorithm : DistributedAlgorithm
+    cluster : Simulation, LocalCluster or None
+        None: a `LocalCluster` of `workers` workers.
+    workers : int or None
+
+    Raises
+    ------
+    ConfigError
+        If there is neither a cluster nor `workers`, if the cluster has another number of workers,
+        or if its checkpoint or log folder cannot be written.
+    """
     if cluster is None and workers is not None:
         return LocalCluster(workers=workers)
     if not isinstance(cluster, Cluster):
@@ -59,12 +73,12 @@ def check_cluster(algorithm: DistributedAlgorithm, cluster: Any, workers: Any) -
 
 
 def n_nodes(algorithm: DistributedAlgorithm, cluster: Cluster) -> int:
-    """Return how many nodes of a cluster have a program: those that train, and the coordinator."""
+    """Return the number of nodes that run a program: the workers, and a coordinator if any."""
     return cluster.workers + int(algorithm.has_coordinator)
 
 
 def choose_step(algorithm: DistributedAlgorithm, task: LocalTask, n_workers: int) -> None:
-    """Set the first step of a task where it was not given."""
+    """Set the initial step size of a task, unless the caller gave one."""
     trial = algorithm.step_trial(n_workers)
     if not math.isnan(task.step_size):
         return
@@ -82,7 +96,7 @@ def assignment(algorithm: DistributedAlgorithm, task: LocalTask, n_nodes: int) -
     algorithm : DistributedAlgorithm
     task : LocalTask
     n_nodes : int
-        With that of a coordinator, where there is one.
+        Number of nodes that run a program, including a coordinator.
 
     Returns
     -------
@@ -96,7 +110,7 @@ def assignment(algorithm: DistributedAlgorithm, task: LocalTask, n_nodes: int) -
         algorithm=algorithm,
         problem=problem,
         rows=[np.zeros(1, np.intp)] * has_coordinator + rows,
-        inverse_frequency=task.linear.inverse_frequency,  # counted once, of the whole data
+        inverse_frequency=task.linear.inverse_frequency,  # counted on all rows: see `Kernels`
         n_threads=task.n_threads,
         start=task.weights.copy(),
         max_clocks=max_clocks,
@@ -109,7 +123,10 @@ def assignment(algorithm: DistributedAlgorithm, task: LocalTask, n_nodes: int) -
 
 
 class _Recorder:
-    """Makes a record of what the server held, and asks whether to go on; a virtual clock stands still meanwhile."""
+    """Adds records of the server's weights to the history, and decides whether the run ends.
+
+    In a simulation the virtual clock stands still during a call.
+    """
 
     def __init__(
         self,
@@ -141,12 +158,18 @@ class _Recorder:
 
     @property
     def weights(self) -> NDArray[Any]:
-        """Those of the last record."""
+        """The weights of the last record."""
         mine: NDArray[Any] = self._model.weights[0]
         return mine
 
     def __call__(self, state: ClusterRecord, weights: NDArray[Any]) -> bool:
-        """Add a record; return whether the run is to end."""
+        """Add a record; return whether the run is to end.
+
+        Raises
+        ------
+        DivergedError
+            If weights or objective are not finite, or the objective explodes.
+        """
         now = time.perf_counter()
         if not np.isfinite(weights).all():
             raise DivergedError(self._diverged(state, "the weights are not finite"))
@@ -204,42 +227,44 @@ def train_on_cluster(
     progress: bool,
     begin: float,
 ) -> tuple[History, str, Trace | None]:
-    """Train the binary problem, or the regression, of a model on a cluster.
+    """Train a model of two classes, or a regression, on a cluster.
 
     Parameters
     ----------
     algorithm : DistributedAlgorithm
     cluster : Simulation or LocalCluster
     tasks : sequence of LocalTask
-        One, which is trained in place.
+        Exactly one task. Its weights are trained in place.
     model : Model
-        Whose only row of weights the task trains.
+        The model of the task: its only row of weights is that of the task.
     evaluation : Evaluation or None
     stopping : Stopping
     evaluate_every : int
-        Epochs between records; 0: one at the end, not evaluated.
+        Epochs between two records. 0: a single record at the end, without objective and score.
     callbacks : sequence of Callback
     progress : bool
         Whether to show every record.
     begin : float
-        The clock (`time.perf_counter`) when the work began.
+        When the fit began, in seconds of `time.perf_counter`.
 
     Returns
     -------
     history : History
     stop_reason : str
     trace : Trace or None
+        None if the cluster keeps no trace.
 
     Raises
     ------
     ConfigError
-        If there is more than one task, or what the cluster goes on from is of another run.
+        If there is more than one task, or if the checkpoint to resume from is of another run.
     ClusterError
-        If the run could not go on, as with a worker lost and ``on_lost="fail"``.
+        If the run cannot go on, for example after a worker was lost with ``on_lost="fail"``.
     DivergedError
         If weights or objective are not finite, or explode.
     KeyboardInterrupt
-        If there is no record yet.
+        If the user interrupts the run before its first record. After it, the interrupt ends the
+        run with a warning, and the model so far is returned.
     """
     if len(tasks) > 1:
         raise ConfigError(
@@ -260,7 +285,7 @@ def train_on_cluster(
 
 
 def _go_on(task: LocalTask, path: str | os.PathLike[str]) -> None:
-    """Take what the run that left a checkpoint had drawn or found: the seed, and the step size unless there is one."""
+    """Take the seed from the checkpoint to resume from, and the step size if none was given."""
     about = Checkpoint.load(path)[1]
     task.seed = about.seed
     if math.isnan(task.step_size):
@@ -268,9 +293,10 @@ def _go_on(task: LocalTask, path: str | os.PathLike[str]) -> None:
 
 
 def _run(cluster: Cluster, work: RunSpec, recorder: _Recorder, evaluate_every: int) -> Outcome:
-    """Let the workers work; the last record is that of the weights that are left."""
+    """Run the cluster until it ends; the last record is made of the final weights."""
     clocks = work.max_clocks
     every = evaluate_every / work.passes_per_clock  # clocks between two records
+    # 1e-9 clocks: rounding errors of `every` must not move a record to the next clock.
     notices = [math.ceil(k * every - 1e-9) for k in range(1, math.ceil(clocks / every - 1e-9))] if every else []
     kind: Any = SimulatedRun if isinstance(cluster, Simulation) else LocalRun
     run: SimulatedRun | LocalRun = kind(cluster, work, recorder, [*notices, clocks])
