@@ -236,7 +236,7 @@ def train_on_cluster(
     tasks : sequence of LocalTask
         Exactly one task. Its weights are trained in place.
     model : Model
-        The model of the task: its only row of weights is that of the task.
+        The model of the task. Its array `weights` has one row, the weights of the task.
     evaluation : Evaluation or None
     stopping : Stopping
     evaluate_every : int

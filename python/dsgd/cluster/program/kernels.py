@@ -153,7 +153,7 @@ class Kernels:
         work.samples += samples
 
     def gradient(self, weights: NDArray[Any], rows: Rows) -> NDArray[Any]:
-        """Return the mean over `rows` of the gradient of the loss, without the penalty."""
+        """Return the mean gradient of the loss over `rows`, without the penalty."""
         total: NDArray[Any] = self._scratch
         total.fill(0)
         _core.rows_gradient(self._objective, weights, rows, total)
@@ -162,7 +162,7 @@ class Kernels:
         return total.astype(weights.dtype)
 
     def full_gradient(self, weights: NDArray[Any]) -> NDArray[Any]:
-        """Return the mean over all rows of this worker of the gradient of the loss, without the penalty."""
+        """Return the mean gradient of the loss over all rows of this worker, without penalty."""
         mean: NDArray[Any] = self._scratch
         self._objective.loss_gradient(weights, mean, self._threads)
         self.count(entries=self._entries, elements=self._n_parameters, samples=self.n_samples, in_order=True)
@@ -196,7 +196,7 @@ class Kernels:
         Returns
         -------
         ndarray of shape (n_parameters,)
-            New weights. Only the features of the rows have changed.
+            New weights. Only the intercept and the weights of features of the rows have changed.
         """
         moved = weights.copy()
         _core.minibatch_step(self._objective, moved, rows, step, batch_size, index, self._threads)
@@ -299,7 +299,7 @@ class Kernels:
 
     @functools.cached_property
     def _svrg(self) -> _core.Svrg:
-        """The solver of `svrg_steps`, which keeps the anchor: that of `svrg` on one machine."""
+        """The solver of the algorithm `svrg`: it keeps the anchor, and makes `svrg_steps`."""
         return _core.Svrg(self._objective, n_threads=self._threads, mean_gradient="reweighted")
 
     @functools.cached_property

@@ -119,7 +119,7 @@ class Delay(Failure):
     seconds : float
         The delay is uniform between 0 and this number of virtual seconds.
     start, end, nodes
-        As of `FrameLoss`.
+        See `FrameLoss`.
     """
 
     probability: float
@@ -138,7 +138,7 @@ class Duplication(Failure):
     probability : float
         Probability that a frame arrives twice.
     start, end, nodes
-        As of `FrameLoss`.
+        See `FrameLoss`.
     """
 
     probability: float

@@ -1,4 +1,4 @@
-"""The network of a simulated cluster: a full-duplex link for every node, with a queue at each end."""
+"""The network of a simulated cluster: each node has a full-duplex link with queues at both ends."""
 
 from __future__ import annotations
 

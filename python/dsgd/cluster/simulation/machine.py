@@ -75,7 +75,10 @@ class Connection:
 
 
 class Group:
-    """Nodes with a parameter server of their own; `members[rank]` is a node, `servers[k]` holds shard k."""
+    """Nodes with a parameter server of their own.
+
+    `members[rank]` is the number of a node, `servers[k]` holds shard k.
+    """
 
     def __init__(self, name: str, members: tuple[int, ...], tables: list[_core.TableSpec]) -> None:
         self.name = name

@@ -19,8 +19,8 @@ __all__ = ["KernelCost", "SpeedProfile"]
 class KernelCost:
     """The time of a kernel on a node of speed 1: rates that multiply the work of the kernel.
 
-    The defaults are those of one core of the machine of docs/design/index.md (``bench/studies/kernel_cost.py`` measures
-    them; docs/design/simulation.md has the figures).
+    The defaults are the rates of one core of the machine of docs/design/index.md.
+    ``bench/studies/kernel_cost.py`` measures them; docs/design/simulation.md has the figures.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A shard of a simulated parameter server: it moves the frames of a server state machine in virtual time."""
+"""A shard of a simulated parameter server: a state machine, and its frames in virtual time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A node of a simulated cluster: it runs its program, and moves the frames of its clients in virtual time."""
+"""A node of a simulated cluster: runs its program, and moves frames in virtual time."""
 
 from __future__ import annotations
 
