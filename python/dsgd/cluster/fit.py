@@ -1,4 +1,4 @@
-"""`dsgd.fit` on a cluster: from a checked problem to the runs of a distributed algorithm, and their history."""
+"""`dsgd.fit` on a cluster: deals the rows, runs the algorithm and records the history."""
 
 from __future__ import annotations
 
@@ -37,7 +37,21 @@ Cluster = Simulation | LocalCluster
 
 
 def check_cluster(algorithm: DistributedAlgorithm, cluster: Any, workers: Any) -> Cluster:
-    """Return the cluster that an algorithm runs on; refuse what does not go together."""
+    """Return the cluster that an algorithm runs on.
+
+    Parameters
+    ----------
+    algorithm : DistributedAlgorithm
+    cluster : Simulation, LocalCluster or None
+        None: a `LocalCluster` of `workers` workers.
+    workers : int or None
+
+    Raises
+    ------
+    ConfigError
+        If there is neither a cluster nor `workers`, if the cluster has another number of workers,
+        or if its checkpoint or log folder cannot be written.
+    """
     if cluster is None and workers is not None:
         return LocalCluster(workers=workers)
     if not isinstance(cluster, Cluster):
@@ -54,7 +68,7 @@ def check_cluster(algorithm: DistributedAlgorithm, cluster: Any, workers: Any) -
 
 
 def n_nodes(algorithm: DistributedAlgorithm, cluster: Cluster) -> int:
-    """Return how many nodes of a cluster have a program: those that train, and the coordinator."""
+    """Return the number of nodes that run a program: the workers, and a coordinator if any."""
     return cluster.workers + int(algorithm.has_coordinator)
 
 
@@ -79,7 +93,7 @@ def assignment(algorithm: DistributedAlgorithm, task: LocalTask, n_nodes: int) -
     algorithm : DistributedAlgorithm
     task : LocalTask
     n_nodes : int
-        With that of a coordinator, where there is one.
+        Number of nodes that run a program, including a coordinator.
 
     Returns
     -------
@@ -202,17 +216,19 @@ def train_on_cluster(
     history : History
     stop_reason : str
     trace : Trace or None
+        None if the cluster keeps no trace.
 
     Raises
     ------
     ConfigError
         If the checkpoint that the cluster goes on from is of another run.
     ClusterError
-        If the run could not go on, as with a worker lost and ``on_lost="fail"``.
+        If the run cannot go on, for example after a worker was lost with ``on_lost="fail"``.
     DivergedError
         If weights or objective are not finite, or explode.
     KeyboardInterrupt
-        If there is no record yet.
+        If the user interrupts the run before its first record. After it, the interrupt ends the
+        run with a warning, and the model so far is returned.
     """
     nodes = n_nodes(algorithm, cluster)
     task = tasks[0] if len(tasks) == 1 else together(tasks, recorder.model.weights)
@@ -227,7 +243,7 @@ def train_on_cluster(
 
 
 def _go_on(task: LocalTask, path: str | os.PathLike[str]) -> None:
-    """Take what the run that left a checkpoint had drawn or found: the seed, and the step size unless there is one."""
+    """Take the seed from the checkpoint to resume from, and the step size if none was given."""
     about = Checkpoint.load(path)[1]
     task.seed = about.seed
     if math.isnan(task.step_size):

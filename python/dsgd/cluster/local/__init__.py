@@ -1,4 +1,4 @@
-"""Processes of this machine: the driver, its protocol with the children, and what each child runs.
+"""Processes of this machine: the driver, its messages to the children, and what they run.
 
 It imports `dsgd.cluster.program`, `runtime` and `tcp`.
 """

@@ -1,7 +1,8 @@
-"""Messages between the processes of a local cluster and the one that started them: JSON and arrays over a socket pair.
+"""Messages between a process of a local cluster and its parent: JSON and arrays over a socket pair.
 
-The algorithm's own traffic goes over TCP; this is for what a run is told at its beginning and says of itself. A channel
-whose other end is gone says so, which is how the end of a process is noticed.
+The traffic of the algorithm goes over TCP. A channel carries the orders of the parent and the
+reports of the process. When a process ends its end of the channel is closed: reading from the other
+end then raises `EOFError`, and this is how the parent notices.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from dsgd.errors import DeadlineError
 
 __all__ = ["Channel", "ChannelMessage"]
 
+# Bytes of a length in front of a message or of its JSON, little-endian.
 _LENGTH = 8
+# Largest number of bytes that are read from the socket at once.
 _AT_ONCE = 1 << 20
 
 
 class ChannelMessage(NamedTuple):
-    """What was sent: a kind, what JSON holds, and arrays."""
+    """A message: its kind, its fields, which JSON can hold, and its arrays."""
 
     kind: str
     fields: dict[str, Any]
@@ -39,17 +42,17 @@ class Channel:
     Parameters
     ----------
     connection : socket.socket
-        Owned from here on.
+        The channel takes it over, and closes it in `close`.
     """
 
     def __init__(self, connection: socket.socket) -> None:
-        connection.setblocking(True)  # a timeout of Python's would make `arrived` wait
+        connection.setblocking(True)  # with a timeout, `recv` would wait in spite of MSG_DONTWAIT
         self._socket = connection
         self._arrived = bytearray()
         self._whole: deque[ChannelMessage] = deque()
 
     def fileno(self) -> int:
-        """Return the descriptor, to be waited for."""
+        """Return the descriptor of the socket, for selectors."""
         return self._socket.fileno()
 
     def close(self) -> None:
@@ -57,7 +60,13 @@ class Channel:
         self._socket.close()
 
     def send(self, kind: str, arrays: Mapping[str, NDArray[Any]] | None = None, **fields: Any) -> None:
-        """Send a message; `OSError` where the other end is gone. Waits where it is slow to read."""
+        """Send a message; wait while the other end is slow to read.
+
+        Raises
+        ------
+        OSError
+            If the other end is closed.
+        """
         contents = {name: np.asarray(array, order="C") for name, array in (arrays or {}).items()}
         about = [[name, array.dtype.str, array.shape] for name, array in contents.items()]
         text = json.dumps([kind, fields, about]).encode()
@@ -69,12 +78,12 @@ class Channel:
                 self._socket.sendall(array.reshape(-1).view(np.uint8).data)
 
     def arrived(self) -> list[ChannelMessage]:
-        """Return the messages that are here, without waiting.
+        """Return the messages that have arrived, without waiting.
 
         Raises
         ------
         EOFError
-            If there is none and the other end is gone.
+            If there is none and the other end is closed.
         """
         ended = self._read()
         messages = list(self._whole)
@@ -89,17 +98,17 @@ class Channel:
         Parameters
         ----------
         seconds : float or None
-            None: until it comes, or the other end is gone.
+            Longest wait. None: no limit.
 
         Raises
         ------
         DeadlineError
-            If it does not come in time.
+            If no message comes in time.
         EOFError
-            If the other end is gone.
+            If the other end is closed.
         """
         end = None if seconds is None else time.monotonic() + seconds
-        arrivals = select.poll()  # unlike `select.select`, of descriptors above 1023, too
+        arrivals = select.poll()  # unlike `select.select`, also for descriptors above 1023
         arrivals.register(self, select.POLLIN)
         while not self._whole:
             left = None if end is None else 1000 * max(end - time.monotonic(), 0)
@@ -110,7 +119,7 @@ class Channel:
         return self._whole.popleft()
 
     def _read(self) -> bool:
-        """Take what is here; return whether the other end is gone."""
+        """Read the bytes that have arrived; return whether the other end is closed."""
         while True:
             try:
                 data = self._socket.recv(_AT_ONCE, socket.MSG_DONTWAIT)
@@ -126,7 +135,7 @@ class Channel:
         return False
 
     def _cut(self) -> None:
-        """Take the whole messages out of what has arrived."""
+        """Take the complete messages out of the bytes that have arrived."""
         begin = 0
         while len(self._arrived) >= begin + _LENGTH:
             size = int.from_bytes(self._arrived[begin : begin + _LENGTH], "little")

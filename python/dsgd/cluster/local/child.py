@@ -1,4 +1,4 @@
-"""A process that a local cluster has started: how it is started, heard, and ended."""
+"""A child process of a local cluster: its start, its messages and its end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from dsgd.errors import ClusterError, ConfigError
 __all__ = ["Child"]
 
 _LOG = logging.getLogger("dsgd")
+# Environment variables from which numerical libraries read their number of threads.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Number of last lines of its log that the error about a process quotes.
 _LINES = 12
 _START = str(Path(__file__).with_name("start.py"))
 
@@ -32,27 +34,35 @@ class Child:
     Parameters
     ----------
     module : str
-        Whose `main` it runs.
+        Module whose `main` the process runs.
     name : str
-        As log and errors call it.
+        Name of the process in logs and errors.
     n_threads : int
-        That it may use.
+        Number of threads that the process may use.
     descriptors : iterable of int
-        Open files that it is given.
+        Descriptors of open files that the process inherits.
     log : path-like or None
-        Where its log goes; None: nowhere, but for its last lines while it runs.
+        File for its log. None: the log is kept in memory while the process runs, so that errors can
+        quote its last lines.
     told : dict
-        Its first message.
+        Fields of the first message to the process.
 
     Attributes
     ----------
     channel : Channel
     heard : float
-        When it last said something, or was started, by `time.monotonic`.
+        When the process last sent a message, or was started, in seconds of `time.monotonic`.
     spoke : bool
-        Whether it has said anything.
+        Whether the process has sent a message.
     done : bool
-        Whether it has said that its work is done.
+        Whether the process has reported that its work is done. Set by the caller.
+
+    Raises
+    ------
+    ConfigError
+        If `sys.executable` is empty.
+    ClusterError
+        If the process cannot be started.
     """
 
     def __init__(
@@ -77,7 +87,8 @@ class Child:
         }
         try:
             with theirs:
-                # Without the current folder on the path (-P), and out of reach of the Ctrl-C of a terminal.
+                # -P keeps the current folder off the import path. In a process group of its own the
+                # process does not get the Ctrl-C of a terminal.
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", _START, module, str(theirs.fileno()), str(os.getpid())],
                     stdin=subprocess.DEVNULL,
@@ -98,34 +109,34 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The number of the process."""
+        """The id of the process."""
         return self._process.pid
 
     def tell(self, kind: str, **fields: Any) -> None:
-        """Send it a message; that it has ended meanwhile is noticed by who listens."""
+        """Send a message. No error if the process has ended: `arrived` reports its end."""
         with contextlib.suppress(OSError):
             self.channel.send(kind, **fields)
 
     def arrived(self) -> list[ChannelMessage]:
-        """Return what it has said; `EOFError` where it has ended."""
+        """Return the messages of the process that have arrived; `EOFError` if it has ended."""
         messages = self.channel.arrived()
         self.heard = time.monotonic()
         self.spoke = True
         return messages
 
     def kill(self) -> None:
-        """Send it SIGKILL, if it still runs."""
+        """Send SIGKILL to the process, if it still runs."""
         self._process.kill()
 
     def end(self) -> None:
-        """Kill it where it still runs, and wait for it."""
+        """Kill the process if it still runs, and wait for its end."""
         self.kill()
         self.channel.close()
         self._process.wait()
         self._log.close()
 
     def how_it_ended(self) -> str:
-        """Return what is known of the end of a process that was killed, or stopped with an error."""
+        """Return how the process ended, in words: the signal, or the exit code and the log."""
         try:
             code = self._process.wait(5)
         except subprocess.TimeoutExpired:
@@ -143,7 +154,7 @@ def _socket_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def _open_log(path: Path | None) -> IO[bytes]:
-    """Open the log of a process; it lies in memory where it has no path, or can no longer be written there."""
+    """Open the log of a process: in memory if there is no path, or if it cannot be written."""
     if path is not None:
         try:
             with path.open("ab+") as file:
@@ -156,9 +167,9 @@ def _open_log(path: Path | None) -> IO[bytes]:
 
 
 def _import_path() -> list[str]:
-    """Return where this process imports from: `sys.path` without what an import passes over.
+    """Return the entries of `sys.path` from which this process imports.
 
-    That is what is no str, and the current folder where it has been deleted.
+    An import ignores entries that are not strings, and the current folder if it has been deleted.
     """
     folders: list[str] = []
     for path in sys.path:

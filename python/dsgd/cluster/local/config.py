@@ -19,66 +19,74 @@ _WIRE_DTYPES = ("float16", "bfloat16")
 
 
 class Front(Protocol):
-    """What stands between workers and servers, as `dsgd.testing.Proxy` does."""
+    """A proxy between workers and servers, such as `dsgd.testing.Proxy`."""
 
     def front(self, host: str, port: int, /) -> tuple[str, int]:
-        """Return where to connect instead of connecting to a server."""
+        """Return the address to connect to in place of the address of a server."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalCluster:
     """Worker processes on this machine that train over TCP on the loopback device.
 
-    Every worker is a process of its own, and every shard of the parameter server another. The rows are packed once, by
-    `fit`, and mapped by the workers. Nothing of a run is left when it ends, however it ends: no process, no socket, no
-    file but a checkpoint and logs that were asked for. It works from a script without a main guard, from a REPL and
-    from a notebook.
+    Every worker is a process of its own, and so is every shard of the parameter server. `fit`
+    writes the rows once to files without names, and the workers map these files into memory.
+    However a run ends, it leaves no process, no socket, and no file but the checkpoint and the logs
+    that were asked for. It works from a script without a main guard, from a REPL and from a
+    notebook.
 
     Parameters
     ----------
     workers : int, default=4
-        That train. An algorithm with a coordinator has a process more for it.
+        Number of workers that train. A coordinator, if the algorithm has one, is a further process.
     servers : int, default=1
         Shards of the parameter server.
     speeds : float or sequence of float or mapping of int to float, default=1.0
-        Of all workers, of each, or of those that are named, by number: below 1 a worker sleeps after each kernel, as
-        long as if its processor were so much slower.
+        Speed of all workers, of each, or of some by their numbers (the others have 1); at most 1. A
+        worker of speed s sleeps after each kernel, so that kernel and sleep together take 1 / s
+        times the time of the kernel.
     checkpoint_every : int, optional
-        Clocks of the slowest worker between checkpoints of the server. None: there are none, and a server that is
-        started again begins at clock 0.
+        Clocks of the slowest worker between checkpoints of the server. None: there are no
+        checkpoints, and a server that is started again begins at clock 0.
     checkpoint : path-like, optional
-        A safetensors file that always holds the last checkpoint; without it the last one is kept in memory. One that
-        can no longer be written in the middle of a run is a RuntimeWarning, and the run goes on.
+        A safetensors file that always holds the last checkpoint; without it the last one is kept in
+        memory. If the file cannot be written in the middle of a run there is a RuntimeWarning, and
+        the run goes on.
     resume : path-like, optional
-        A checkpoint to go on from. Algorithm, data, workers and servers must be the same; the random state is that of
-        the run that was saved, and so is a step size that was chosen then and is not given now.
+        A checkpoint from which the run goes on. Algorithm, data, workers and servers must be those
+        of the run that saved it. The random state is taken from that run, and so is the step size
+        if none is given now.
     on_lost : {"continue", "fail"}, default="continue"
-        Whether the others go on without a worker that is lost, after `heartbeat_deadline`, and without its rows.
+        ``"continue"``: after `heartbeat_deadline` the other workers go on without a lost worker and
+        without its rows. ``"fail"``: the run fails.
     restart_workers, restart_servers : int, default=0, 1
-        How often each worker, and the server, is started again when it was killed or does not answer: a worker where it
-        was, the server from its last checkpoint. An error of a program is raised, and nothing started again.
+        How often each worker, and the server, is started again after it was killed or does not
+        answer. A worker goes on after the last clock that it finished, the server from its last
+        checkpoint. An error of a program is raised, and then nothing is started again.
     heartbeat_deadline : float, default=30.0
         Seconds of silence after which a worker or a server counts as lost.
     join_deadline : float, default=60.0
-        Seconds in which a process must have started, and in which a first worker must have reached the servers.
+        Seconds within which each process must have started, and within which a first worker must
+        have reached the servers.
     stall_deadline : float, default=3600.0
-        Seconds in which no worker finishes a clock after which the run is given up.
+        The run is given up if no worker finishes a clock for this many seconds.
     tls : bool, default=False
-        Encrypt what goes over TCP (TLS 1.3, the key from the token of the run).
+        Encrypt the TCP traffic (TLS 1.3, with a key from the token of the run).
     wire_dtype : {"float16", "bfloat16"}, optional
-        Type of the values on the wire, shorter than those of the model.
+        Type in which values are sent, shorter than the type of the model.
     payload_checksum : bool, default=False
-        A checksum of every payload, beside that of every header.
+        Add a checksum of every payload; every header has one anyway.
     trace : bool, default=False
-        Keep what happened (`FitResult.trace`).
+        Keep a trace of the run (`FitResult.trace`).
     record_answers : bool, default=False
-        Keep what every command was answered, too, so that the programs can be replayed; needs `trace`.
+        Keep the answers of all commands in the trace, so that the programs can be replayed. Needs
+        `trace`.
     log_dir : path-like, optional
         A folder for the log of every process, ``worker-0.log`` and so on.
     proxy : dsgd.testing.Proxy, optional
-        Stands between the workers and the servers, to test how a run gets on with a bad network; or any object whose
-        method ``front(host, port)`` returns the host and port to connect to instead. Letters from worker to worker do
-        not pass it.
+        A proxy between the workers and the servers, to test a run on a bad network; or any object
+        whose method ``front(host, port)`` returns the host and port to connect to in place of the
+        server's. Messages from worker to worker do not pass through it.
     """
 
     workers: int = 4
@@ -133,7 +141,7 @@ class LocalCluster:
         self.worker_speeds()
 
     def check_writable(self) -> None:
-        """Refuse, before a run, a checkpoint or logs that it could not write."""
+        """Raise `ConfigError`, before a run, if its checkpoint or logs could not be written."""
         files = {
             "checkpoint": self.checkpoint,
             "log_dir": None if self.log_dir is None else Path(self.log_dir, "worker-0.log"),
@@ -166,7 +174,7 @@ class LocalCluster:
         return [check_real("speeds", value, 0, 1, low_open=True) for value in values]
 
     def about(self, n_nodes: int, staleness: float) -> dict[str, Any]:
-        """Return what a trace says of its run."""
+        """Return the facts of a run for its trace (`Trace.about`)."""
         return {
             "nodes": n_nodes,
             "servers": self.servers,

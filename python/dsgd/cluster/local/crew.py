@@ -1,4 +1,4 @@
-"""The processes of a local run and their files: started, started again, and ended."""
+"""Starts, restarts and ends the processes of a local run, and keeps their files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HOST = "127.0.0.1"
 
 
 def check_loopback(seconds: float) -> None:
-    """Refuse a run whose processes could not reach each other over TCP; wait so many seconds for a connection."""
+    """Raise `ClusterError` if no TCP connection can be made on this machine within `seconds`."""
     try:
         with socket.create_server((_HOST, 0)) as server, socket.create_connection(server.getsockname(), seconds):
             pass
@@ -41,13 +41,14 @@ class Crew:
     config : LocalCluster
     assignment : RunSpec
     notices : sequence of int
-        Clocks, rising, that records are made of.
+        Clocks of the slowest worker after which records are made, increasing.
 
     Attributes
     ----------
     servers : list of (Child or None)
+        By shard; None before the start.
     workers : list of (Child or None)
-        By rank.
+        By rank; None before the start.
     """
 
     def __init__(self, config: LocalCluster, assignment: RunSpec, notices: Sequence[int]) -> None:
@@ -65,7 +66,7 @@ class Crew:
         self._run = pack_run(assignment, self._options(notices))
 
     def start_servers(self, checkpoint: Checkpoint | None, incarnation: int) -> None:
-        """Start all shards, on the ports they had before if they had."""
+        """Start all shards; shards that are started again keep their ports."""
         for shard, old in enumerate(self.servers):
             if old is not None:
                 old.end()
@@ -83,7 +84,7 @@ class Crew:
                 )
             finally:
                 if saved is not None:
-                    saved.close()  # the child has it
+                    saved.close()  # the child has a descriptor of its own
 
     def start_workers(self) -> None:
         """Pack the rows of every node and start its process."""
@@ -92,7 +93,7 @@ class Crew:
             self.start_worker(rank)
 
     def start_worker(self, rank: int) -> Child:
-        """Start the process of a node, in place of one that it had."""
+        """Start the process of a node; if the node had a process, end that one first."""
         old = self.workers[rank]
         if old is not None:
             old.end()
@@ -103,7 +104,7 @@ class Crew:
         return child
 
     def listens(self, shard: int, host: str, port: int) -> None:
-        """Keep where a shard listens; once all do, the workers are told."""
+        """Keep the address of a shard; when all are known, send them to the workers."""
         known = all(self._addresses)
         self._addresses[shard] = (host, port)
         if not known:
@@ -112,7 +113,7 @@ class Crew:
                     self._introduce(child)
 
     def name(self, rank: int) -> str:
-        """Return what a node is called: workers are counted without a coordinator."""
+        """Return the name of a node; workers are numbered from 0, without the coordinator."""
         return "coordinator" if rank < self._coordinators else f"worker {rank - self._coordinators}"
 
     def children(self) -> Iterator[Child]:
@@ -120,8 +121,8 @@ class Crew:
         yield from (child for child in [*self.servers, *self.workers] if child is not None)
 
     def end(self) -> None:
-        """End all processes and let go of all files."""
-        for child in self.children():  # all of them first: a second Ctrl-C may cut the waiting short
+        """End all processes and close all files."""
+        for child in self.children():  # kill all before any wait: a second Ctrl-C may end the wait
             child.kill()
         for child in self.children():
             child.end()
@@ -133,7 +134,7 @@ class Crew:
             child.tell("connect", shards=[self._front(*address) for address in self._addresses if address])
 
     def _front(self, host: str, port: int) -> tuple[str, int]:
-        """Return where workers connect to reach a shard."""
+        """Return the address to which workers connect to reach a shard."""
         proxy = self._config.proxy
         return (host, port) if proxy is None else proxy.front(host, port)
 
@@ -150,7 +151,7 @@ class Crew:
         )
 
     def _options(self, notices: Sequence[int]) -> dict[str, Any]:
-        """Return what all processes are told beside the algorithm."""
+        """Return the options that all processes get in addition to the algorithm."""
         config = self._config
         wire: dict[str, Any] = {"payload_checksum": config.payload_checksum}
         if config.wire_dtype is not None:
@@ -167,14 +168,15 @@ class Crew:
             "tls": config.tls,
             "server": {
                 "heartbeat_deadline": config.heartbeat_deadline,
-                # Who may start a worker again decides itself; a server that fails would leave it no time.
+                # If workers may be started again, this process alone decides who is lost: a server
+                # that failed by itself would leave no time for the restart.
                 "on_lost": "continue" if config.restart_workers else config.on_lost,
                 "checkpoint_every": config.checkpoint_every,
                 **wire,
             },
             "client": {
                 "heartbeat_interval": config.heartbeat_deadline / 6,
-                # A server may stand still, be found out and be started again meanwhile.
+                # Time enough to notice that a server stands still, and to start it again.
                 "deadline": 2 * config.heartbeat_deadline + config.join_deadline,
                 **wire,
             },

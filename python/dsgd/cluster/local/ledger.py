@@ -1,4 +1,4 @@
-"""What the processes of a local run have said of themselves, put together to records."""
+"""Collects the reports of the processes of a local run, and joins them to records."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from dsgd.cluster.runtime.trace import Trace
 
 __all__ = ["Ledger"]
 
+# The tally of a worker that has not reported yet.
 _NOTHING: dict[str, Any] = {"clock": 0, "waited": 0.0, "delays": [], "samples": 0, "bytes_sent": 0, "bytes_received": 0}
 
 
 class _Snapshot(NamedTuple):
-    """The weights at the end of a clock of the slowest worker, and how far every node was."""
+    """The weights when the slowest worker had finished `clock`, and the clocks of all nodes."""
 
     clock: int
     moment: float
@@ -28,24 +29,26 @@ class _Snapshot(NamedTuple):
 
 
 class Ledger:
-    """The books of a run.
+    """The reports of all processes of a run.
 
     Parameters
     ----------
     n_nodes, n_shards : int
     notices : sequence of int
-        Clocks of the slowest worker to make a record of, rising.
+        Clocks of the slowest worker after which records are made, increasing.
     trace : Trace or None
-        Gets what the workers say.
+        The events that the workers report are added to it.
 
     Attributes
     ----------
     members : list of (status, clock)
-        As the server last said.
+        Status and finished clocks of every node, as the server last reported them.
     slowest : int
+        Number of clocks that the slowest worker has finished.
     reports : list of tuple (rank, seconds, bytes)
+        See `Outcome`.
     tables : list of (dict or None)
-        What each shard had in the end.
+        The final tables of each shard; None until the shard has finished.
     """
 
     def __init__(self, n_nodes: int, n_shards: int, notices: Sequence[int], trace: Trace | None) -> None:
@@ -60,8 +63,8 @@ class Ledger:
         self._pending: deque[_Snapshot] = deque()
 
     def hear_server(self, shard: int, message: ChannelMessage) -> None:
-        """Take what a shard says."""
-        if shard == 0:  # of membership it knows alone
+        """Take a message of a shard."""
+        if shard == 0:  # the only one that knows the members
             self.members = [(status, clock) for status, clock in message.fields["members"]]
             self.slowest = message.fields["clock"]
             self.reports += [(rank, time, text.encode()) for rank, time, text in message.fields["reports"]]
@@ -74,18 +77,21 @@ class Ledger:
             self.tables[shard] = message.arrays
 
     def hear_worker(self, rank: int, message: ChannelMessage) -> None:
-        """Take what a worker says."""
+        """Take a message of a worker."""
         self._tallies[rank] = message.fields
         if self._trace is not None:
             self._trace.extend(Trace.from_bytes(message.arrays["trace"].tobytes()))
 
     def restart(self) -> None:
-        """Forget what the servers have not said in full: they begin anew."""
+        """Drop tables and snapshots of which a part is missing: the servers are started again."""
         self.tables = [None] * len(self.tables)
         self._shots = [deque() for _ in self._shots]
 
     def due(self, gone: Collection[int]) -> list[tuple[ClusterRecord, NDArray[Any]]]:
-        """Return the complete records and their weights: every worker that is still there has reported for them."""
+        """Return the records that are complete now, with their weights.
+
+        A record is complete when all nodes but those in `gone` have reported its clock.
+        """
         records = []
         while self._pending and all(
             rank in gone or tally["clock"] >= self._pending[0].clock for rank, tally in enumerate(self._tallies)
@@ -95,7 +101,7 @@ class Ledger:
         return records
 
     def record(self, clock: int, moment: float, clocks: tuple[int, ...]) -> ClusterRecord:
-        """Return a record of now, with the clocks and the time given."""
+        """Return a record of the latest reports, with the given clocks and time."""
         tallies = self._tallies
         delays: Counter[int] = Counter()
         for tally in tallies:
@@ -113,7 +119,10 @@ class Ledger:
         )
 
     def _join_shots(self) -> None:
-        """Make one snapshot of those that all shards took at the same clock; one that a shard skipped is dropped."""
+        """Join the weights that all shards sent for the same clock to one snapshot.
+
+        A clock that a shard has skipped is dropped.
+        """
         while all(self._shots):
             clocks = [shots[0].fields["clock"] for shots in self._shots]
             clock = max(clocks)
@@ -123,7 +132,7 @@ class Ledger:
                         shots.popleft()
                 continue
             messages = [shots.popleft() for shots in self._shots]
-            if not self._notices or clock < self._notices[0]:  # seen before a restart of the servers
+            if not self._notices or clock < self._notices[0]:  # recorded before a restart
                 continue
             while self._notices and self._notices[0] <= clock:
                 self._notices.popleft()

@@ -1,7 +1,8 @@
-"""The data of a run, packed once into files that have no name, and mapped by the processes that work on it.
+"""Packs the data of a run once into files without a name, which its processes map into memory.
 
-Each node has a file of its own rows, and all have one of what is common; the format is that of `dsgd.data.cache`. A
-file never has a name: it lives as long as a process holds it, and no crash leaves one behind.
+There is one file for the rows of each node, and one for the data that all nodes share. The format
+is that of `dsgd.data.cache`. A file without a name exists as long as a process has it open, so that
+no crash leaves a file behind.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from dsgd.schedules import SCHEDULES, Schedule
 __all__ = ["Nameless", "PackedRun", "load_kernels", "load_run", "pack_part", "pack_run", "path_of"]
 
 _LOG = logging.getLogger("dsgd")
+# A folder whose files lie in memory.
 _MEMORY = Path("/dev/shm")
 # What the arrays of `Kernels.of_whole` are called in a file begins with this.
 _OF_WHOLE = "whole/"
@@ -46,11 +48,12 @@ class Nameless:
     Parameters
     ----------
     arrays, description
-        As of `dsgd.data.cache.write_arrays`.
+        See `dsgd.data.cache.write_arrays`.
 
     Attributes
     ----------
     size : int
+        Bytes of the file.
 
     Raises
     ------
@@ -64,25 +67,25 @@ class Nameless:
 
     @property
     def descriptor(self) -> int:
-        """Open to read; a child that it is passed to maps `path_of` it."""
+        """The descriptor, open to read; a child that inherits it maps the file at its `path_of`."""
         return self._file.fileno()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
 
 def path_of(descriptor: int) -> str:
-    """Return a path by which the process that holds a descriptor can open its file again."""
+    """Return a path at which the process that holds a descriptor can open the file again."""
     return f"/proc/self/fd/{descriptor}"
 
 
 def _write_nameless(arrays: Mapping[str, NDArray[Any]], description: object) -> BinaryIO:
-    """Return a new file of arrays, in the first folder that takes it."""
+    """Return a new file of arrays, in the first folder that has room for it."""
     needed = sum(array.nbytes for array in arrays.values())
     folders: list[Path | None] = [_MEMORY, None] if _has_room(needed) else [None, _MEMORY]
     refusals = []
-    for folder in folders:  # None is that of TMPDIR
+    for folder in folders:  # None: the folder that TMPDIR names
         try:
             with tempfile.TemporaryFile(dir=folder) as file:
                 let_owner(file)
@@ -98,7 +101,7 @@ def _write_nameless(arrays: Mapping[str, NDArray[Any]], description: object) -> 
 
 
 def _has_room(size: int) -> bool:
-    """Return whether the folder in memory has room for twice so many bytes: others need memory, too."""
+    """Return whether /dev/shm has room for twice `size` bytes: other programs need memory, too."""
     try:
         return shutil.disk_usage(_MEMORY).free > 2 * size
     except OSError:
@@ -106,7 +109,7 @@ def _has_room(size: int) -> bool:
 
 
 def _temporary_folder() -> str:
-    """Return the folder of TMPDIR, or its name where none can be written to."""
+    """Return the folder that TMPDIR names, or the text TMPDIR if no folder can be written to."""
     try:
         return tempfile.gettempdir()
     except OSError:
@@ -114,15 +117,20 @@ def _temporary_folder() -> str:
 
 
 class PackedRun:
-    """What all processes of a run have in common.
+    """The part of a run that all its processes share, as `pack_run` packed it.
 
     Attributes
     ----------
     plan : Plan
     tables : list of _core.TableSpec
     start : ndarray of shape (n_parameters,)
+        Initial weights.
     options : dict
-        Whatever else the processes were told.
+        Further options of the processes (`Crew`).
+    inverse_frequency : ndarray of shape (n_features,) or None
+        See `Kernels`.
+    problem : dict
+        Loss, penalty, intercept, scale and number of features, described as JSON can hold them.
     """
 
     def __init__(self, arrays: dict[str, NDArray[Any]], description: dict[str, Any]) -> None:
@@ -138,18 +146,18 @@ class PackedRun:
 
 
 def pack_run(assignment: RunSpec, options: dict[str, Any]) -> Nameless:
-    """Pack what all processes have in common.
+    """Pack the part of a run that all its processes share.
 
     Parameters
     ----------
     assignment : RunSpec
     options : dict
-        What JSON can hold.
+        Further options of the processes, which JSON can hold.
 
     Raises
     ------
     ConfigError
-        For an algorithm, a schedule or a loss that another process could not make again.
+        If another process could not rebuild the algorithm, the schedule or the loss.
     """
     problem = assignment.problem
     plan = {
@@ -179,7 +187,7 @@ def pack_run(assignment: RunSpec, options: dict[str, Any]) -> Nameless:
 
 
 def pack_part(assignment: RunSpec, node: int) -> Nameless:
-    """Pack the rows of a node; the copy that was packed is let go of."""
+    """Pack the rows of a node into a file, and free the copy of them in this process."""
     problem = assignment.part(node)
     stored = problem.matrix.arrays
     arrays = dict(zip(("indptr", "indices", "data"), stored, strict=True)) if problem.sparse else {"X": stored}
@@ -192,12 +200,12 @@ def pack_part(assignment: RunSpec, node: int) -> Nameless:
 
 
 def load_run(path: str) -> PackedRun:
-    """Map what `pack_run` packed."""
+    """Map the file that `pack_run` packed."""
     return PackedRun(*map_arrays(path))
 
 
 def load_kernels(path: str, packed: PackedRun, n_threads: int) -> Kernels:
-    """Return the kernels of a node on the rows that `pack_part` packed, where they are mapped."""
+    """Map the file that `pack_part` packed, and return the kernels of a node on its rows."""
     arrays, _ = map_arrays(path)
     about = packed.problem
     X = arrays.get("X")

@@ -1,4 +1,4 @@
-"""What every process of a local cluster does after its imports, and last."""
+"""The first and the last steps of every process of a local cluster, after its imports."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from dsgd.cluster.local.channel import Channel, ChannelMessage
 __all__ = ["run_process"]
 
 _LOG = logging.getLogger("dsgd")
+# Longest wait of a process for its first message, in seconds.
 _START_SECONDS = 60.0
 
 
 def run_process(body: Callable[[Channel, ChannelMessage], None]) -> None:
-    """Run a process: what it is told comes over a channel, what goes wrong goes back over it.
+    """Run a process: receive its first message, call `body`, and report an error to the parent.
 
     Parameters
     ----------
     body : callable
-        Given the channel and the first message of the parent.
+        Called with the channel to the parent and its first message.
     """
     channel = Channel(socket.socket(fileno=int(sys.argv[2])))
     first = channel.receive(_START_SECONDS)

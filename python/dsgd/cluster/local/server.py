@@ -1,4 +1,4 @@
-"""A process of the parameter server, started by a local cluster; one a shard."""
+"""A process of a local cluster that serves one shard of the parameter server."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from dsgd.errors import WorkerLostError
 __all__ = ["main"]
 
 _LOG = logging.getLogger("dsgd")
+# Seconds after which the process tells the parent again that it is alive.
 _ALIVE_SECONDS = 0.25
 
 
@@ -64,7 +65,7 @@ def _serve(channel: Channel, first: ChannelMessage) -> None:
 
 
 def _tell(channel: Channel, server: _core.TcpServer, tables: list[str]) -> None:
-    """Tell the parent what happens, and that this process is alive, until all workers have left."""
+    """Report events and signs of life to the parent until all workers have left."""
     told = 0.0
     while True:
         for event in server.wait(_ALIVE_SECONDS):

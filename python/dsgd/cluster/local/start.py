@@ -1,6 +1,7 @@
-"""The script that a process of a local cluster begins with, before the imports, which take most of its start.
+"""The script that every process of a local cluster runs first.
 
-Its arguments are the module whose `main` it runs, the descriptor of the channel, and the process that started it.
+It runs before the imports, which take most of the start. Its arguments are the module whose `main`
+it runs, the descriptor of the channel, and the id of the process that started it.
 """
 
 import ctypes
@@ -9,15 +10,17 @@ import os
 import signal
 import sys
 
+# Option of prctl(2): the signal that a process gets when its parent ends.
 _PR_SET_PDEATHSIG = 1
 
 
 def _main() -> None:
-    # A process that is interrupted while it imports ends like one that is killed, without a traceback.
+    # SIGINT during the imports ends the process without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # It is killed when the thread that started it ends, by whatever cause, also while it stands still.
+    # The kernel kills this process when the thread that started it ends, whatever the cause, and
+    # also while this process stands still after SIGSTOP.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(sys.argv[3]):  # which has ended before
+    if os.getppid() != int(sys.argv[3]):  # the parent had ended before the call of prctl
         os._exit(1)
     importlib.import_module(sys.argv[1]).main()
 

@@ -1,4 +1,4 @@
-"""One run on a local cluster, as the process sees it that starts, hears and ends all others."""
+"""One run on a local cluster: the parent process starts, watches and ends all other processes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from dsgd.errors import ClusterError, DeadlineError, DsgdError, WorkerLostError
 __all__ = ["LocalRun"]
 
 _LOG = logging.getLogger("dsgd")
+# Longest wait for messages between two checks of the deadlines, in seconds.
 _TICK = 0.25
 
 
@@ -39,10 +40,11 @@ class LocalRun:
     config : LocalCluster
     assignment : RunSpec
     on_clock : callable, optional
-        Called with the state of the cluster and the weights of the server as they were when the slowest worker had
-        finished one of `notices`; the others work on meanwhile. One that returns True ends the run.
+        Called with the state of the cluster and the weights of the server as they were when the
+        slowest worker had finished one of the clocks in `notices`. The workers go on during the
+        call. The run ends if it returns True.
     notices : sequence of int
-        Clocks, rising.
+        Clocks after which `on_clock` is called, increasing.
     """
 
     def __init__(
@@ -64,14 +66,15 @@ class LocalRun:
         self._gone: set[int] = set()
         self._restarts: Counter[str] = Counter()
         self._stopped = False
-        self._unsaved = False  # a checkpoint, which a warning has told of
+        self._unsaved = False  # whether a warning has said that a checkpoint cannot be written
         self._finished: float | None = None
         self._looked = time.monotonic()
         self._progress = (self._looked, self._ledger.members)
-        self._join_since: float | None = None  # since when a first worker may join; None: one has joined
+        # Time from which on a first worker could join (`time.monotonic`); None: one has joined.
+        self._join_since: float | None = None
 
     def run(self) -> Outcome:
-        """Let the workers work until all have left.
+        """Run the workers until all of them have left, or `on_clock` ends the run.
 
         Returns
         -------
@@ -80,9 +83,10 @@ class LocalRun:
         Raises
         ------
         WorkerLostError, DeadlineError, ClusterError
-            As configured.
+            If workers or servers are lost, or a deadline passes, and the configuration does not let
+            the run go on.
         DsgdError
-            What the program of a worker raised.
+            The error that the program of a worker raised.
         """
         try:
             check_loopback(self._config.join_deadline)
@@ -102,7 +106,7 @@ class LocalRun:
             self._crew.end()
 
     def outcome(self) -> Outcome:
-        """Return what there is now."""
+        """Return the outcome with the tables, record and reports as they are now."""
         ledger, tables = self._ledger, {}
         if self._trace is not None:
             self._trace.sort()
@@ -125,7 +129,8 @@ class LocalRun:
             return False
         now = time.monotonic()
         self._finished = self._finished or now
-        # One that stands still since it has left is not waited for.
+        # A worker may stand still after it has left the servers: its report is waited for, but not
+        # longer than `heartbeat_deadline`.
         if len(self._absent()) < len(self._crew.workers) and now < self._finished + self._config.heartbeat_deadline:
             return False
         if not any(child is not None and child.done for child in self._crew.workers):
@@ -138,7 +143,7 @@ class LocalRun:
                 self._stopped = self._on_clock(record, weights)
 
     def _absent(self) -> set[int]:
-        """Return the ranks that will say no more."""
+        """Return the ranks of which no further report will come."""
         done = {rank for rank, child in enumerate(self._crew.workers) if child is not None and child.done}
         return done | self._gone | {rank for rank, (status, _) in enumerate(self._ledger.members) if status == "lost"}
 
@@ -148,8 +153,8 @@ class LocalRun:
         self._selector.register(child.channel, selectors.EVENT_READ, (kind, number, child))
 
     def _hear(self, kind: str, number: int, child: Child) -> None:
-        """Take what a process says, or that it has ended."""
-        if all(child is not other for other in self._crew.children()):  # it was given up a moment ago
+        """Take the messages of a process, or notice its end."""
+        if all(child is not other for other in self._crew.children()):  # it has just been replaced
             return
         try:
             messages = child.arrived()
@@ -177,7 +182,9 @@ class LocalRun:
     def _check_deadlines(self) -> None:
         now, config = time.monotonic(), self._config
         away, self._looked = now - self._looked, now
-        if away > 4 * _TICK:  # in a callback, or the whole machine stood still: that is held against nobody
+        # This process was busy in a callback, or the whole machine stood still: all deadlines are
+        # moved by that time.
+        if away > 4 * _TICK:
             for child in self._crew.children():
                 child.heard = min(child.heard + away, now)
             self._progress = (self._progress[0] + away, self._progress[1])
@@ -192,7 +199,7 @@ class LocalRun:
         lost = {rank for rank, (status, _) in enumerate(self._ledger.members) if status == "lost"}
         for rank in sorted(lost - self._gone):
             worker = self._crew.workers[rank]
-            # One that was started again may still be on its way; until it joins, its former life counts as lost.
+            # A worker that was started again counts as lost until it has joined.
             limit = config.heartbeat_deadline if worker is None or worker.spoke else config.join_deadline
             if worker is None or now > worker.heard + limit:
                 self._lose_worker(rank, f"the server has not heard of {self._crew.name(rank)} for too long")
@@ -204,7 +211,10 @@ class LocalRun:
             )
 
     def _check_joined(self, now: float) -> None:
-        """Give up where no worker at all has reached the servers in time: it is not the fault of one of them."""
+        """Raise `ClusterError` if no worker at all has reached the servers in time.
+
+        The cause is then not in one of the workers, and no restart would help.
+        """
         if any(status not in ("expected", "lost") for status, _ in self._ledger.members):
             self._join_since = None
         if self._join_since is not None and now > self._join_since + self._config.join_deadline:
@@ -227,7 +237,8 @@ class LocalRun:
             raise WorkerLostError(how, worker=rank)
         else:
             self._gone.add(rank)
-            if len(self._gone) == len(self._crew.workers):  # no deadline is needed to know that nothing comes any more
+            # No report can come any more: there is no need to wait for a deadline.
+            if len(self._gone) == len(self._crew.workers):
                 raise WorkerLostError(f"all workers were lost, the last one as {how}; see restart_workers")
             message = f"{how}; the others go on without its rows"
             warn(message)
@@ -243,12 +254,12 @@ class LocalRun:
             self._forget(child)
         self._incarnation += 1
         self._saving.clear()
-        if self._join_since is not None:  # nobody could join those that are gone
+        if self._join_since is not None:  # no worker could join while the servers were down
             self._join_since = time.monotonic()
         self._ledger.restart()
         self._start_servers()
         for rank, child in enumerate(self._crew.workers):
-            if child is not None and child.done:  # it has left a server that does not know that any longer
+            if child is not None and child.done:  # the new servers do not know that it has left
                 self._forget(child)
                 self._crew.start_worker(rank)
                 self._listen_to("worker", rank)
@@ -259,7 +270,7 @@ class LocalRun:
             self._listen_to("server", shard)
 
     def _forget(self, child: Child | None) -> None:
-        """Listen to a process no longer."""
+        """Stop listening to a process."""
         if child is not None and child.channel in self._selector.get_map():
             self._selector.unregister(child.channel)
 
@@ -279,7 +290,7 @@ class LocalRun:
             self._save(self._checkpoint, self._config.checkpoint)
 
     def _save(self, checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
-        """Write a checkpoint; a run does not end because a copy of it cannot be kept."""
+        """Write a checkpoint to its file. If that fails the run goes on, with one warning."""
         try:
             checkpoint.save(path, self._about)
         except OSError as error:
@@ -301,7 +312,7 @@ class LocalRun:
 
 
 def _error_of(name: str, message: ChannelMessage) -> DsgdError:
-    """Return the error that a process has ended with: its own where it is one of dsgd."""
+    """Return the error that ended a process: of its own class if that is one of dsgd's."""
     told = message.fields
     _LOG.error("%s failed:\n%s", name, told["traceback"])
     kind = getattr(dsgd.errors, told["error"], None)

@@ -64,7 +64,7 @@ def _work(channel: Channel, first: ChannelMessage) -> None:
 
 
 def _send(channel: Channel, kind: str, tally: Tally) -> None:
-    """Tell the parent what was done so far, and what the trace has got since the last time."""
+    """Send the tally to the parent, with the events of the trace since the last message."""
     arrays = {} if tally.trace is None else {"trace": np.frombuffer(tally.trace.drain().to_bytes(), np.uint8)}
     channel.send(
         kind,

@@ -1,4 +1,4 @@
-"""What a worker program may say, and what it is given.
+"""Worker programs: their commands, and the task, rows and arithmetic that they are given.
 
 It imports `dsgd.problems` and what lies below it; algorithms for clusters import it.
 """

@@ -1,7 +1,8 @@
-"""What a worker program may ask for, and what it is answered.
+"""The commands that a worker program may yield, and their answers.
 
-A distributed algorithm is a generator: it yields commands and receives their answers. It does no I/O and reads no clock
-but `task.now()`, so that the same program runs in simulation, in processes of this machine and on other hosts.
+The program of a distributed algorithm is a generator: it yields commands and receives their
+answers. It does no I/O and reads no clock but `task.now()`, so that the same program runs in
+simulation, in processes of this machine and on other hosts.
 """
 
 from __future__ import annotations
@@ -34,25 +35,35 @@ __all__ = [
 ]
 
 EVERYONE = "all"
-"""The group of all nodes, which every run has."""
+"""The name of the group of all nodes. Every run has this group."""
 
 Keys = NDArray[np.uint64] | None
 
 
 @dataclass(frozen=True)
 class Pull:
-    """Read a table. Answered by a fresh array as soon as clock - slowest <= staleness.
+    """Read a table of the parameter server. The answer is a new array.
+
+    The server answers as soon as ``clock - slowest <= staleness``. `slowest` is the number of
+    clocks that the slowest worker has finished; `staleness` is the bound of the algorithm
+    (`DistributedAlgorithm.clock_bound`).
 
     Attributes
     ----------
     clock : int
-        Clocks that this worker has finished.
+        Number of clocks that this worker has finished.
     keys : ndarray of uint64, optional
-        Rows to read, strictly increasing; None: all of them.
+        Rows of the table to read, strictly increasing. None: all rows.
     table : str
     ahead : bool
-        Answered at once by a `Ticket`, so that the program can work while the values travel.
+        Answer at once with a `Ticket`: the program can compute while the values travel, and gets
+        them later by `Wait`.
     group : str
+
+    References
+    ----------
+    Ho, Cipar, Cui, Lee, Kim, Gibbons, Gibson, Ganger, Xing (2013), "More effective distributed ML
+    via a stale synchronous parallel parameter server".
     """
 
     clock: int
@@ -64,23 +75,26 @@ class Pull:
 
 @dataclass(frozen=True)
 class Wait:
-    """Wait for what a ticket was given for; answered like the command itself."""
+    """Wait for the values of a `Pull` with ``ahead=True``. The answer is a new array."""
 
     ticket: Ticket
 
 
 @dataclass(frozen=True)
 class Push:
-    """Change a table by its rule (`Table`). Answered by None at once; never moves the clock.
+    """Change a table of the parameter server by the rule of the table (docs/server.md).
+
+    The answer is None, at once. A push does not finish a clock.
 
     Attributes
     ----------
     delta : ndarray
-        Copied before the program goes on.
+        Values of the push, in the dtype of the table. Copied before the program goes on.
     keys : ndarray of uint64, optional
-        Rows that `delta` is for, strictly increasing; None: all of them.
+        Rows of the table that `delta` is for, strictly increasing. None: all rows.
     table : str
     weight : float
+        Factor of the values, or their weight in a mean, as the rule says.
     group : str
     """
 
@@ -93,22 +107,28 @@ class Push:
 
 @dataclass(frozen=True)
 class Clock:
-    """Finish a clock, and keep `task.state`. Answered by `Clocks`; not gated."""
+    """Finish a clock, and save the state of the task (`WorkerTask.state`) on the server.
+
+    The answer is a `Clocks`. It does not wait for slower workers; only `Pull` does.
+    """
 
     group: str = EVERYONE
 
 
 @dataclass(frozen=True)
 class AllReduce:
-    """Add up arrays of all live workers in the order of their ranks; a barrier. Answered by a fresh array.
+    """Add up one array of every live member of a group. This is a barrier.
+
+    The answer is a new array: the sum of ``weight * value`` in the order of the ranks, added up in
+    float64.
 
     Attributes
     ----------
     value : ndarray of float32 or float64
     mean : bool
-        Divide by the sum of the weights.
+        Divide the sum by the sum of the weights.
     weight : float
-        A factor of this worker's array.
+        Factor of this member's array.
     group : str
     """
 
@@ -120,7 +140,21 @@ class AllReduce:
 
 @dataclass(frozen=True)
 class Send:
-    """Send an array to a peer; answered by None at once. Fire and forget: it may be lost, and nobody says so."""
+    """Send an array to another member of a group. The answer is None, at once.
+
+    The message may be lost, and then neither side is told.
+
+    Attributes
+    ----------
+    peer : int
+        Rank of the receiver in the group.
+    value : ndarray of float32 or float64
+    keys : ndarray of uint64, optional
+        Rows that `value` is for, strictly increasing. None: all rows.
+    name : str
+        The receiver finds it in `Message.name`.
+    group : str
+    """
 
     peer: int
     value: NDArray[Any]
@@ -131,15 +165,15 @@ class Send:
 
 @dataclass(frozen=True)
 class Receive:
-    """Empty the mailbox. Answered by a list of `Message` in order of arrival.
+    """Take all messages out of the mailbox. The answer is a list of `Message`, by arrival.
 
     Attributes
     ----------
     wait : bool
         Wait for a message if there is none.
     deadline : float or None
-        Seconds to wait at most; the answer is then an empty list. None: without an end, as where a `Send` cannot be
-        lost.
+        Longest wait, in seconds; after it the answer is an empty list. None: no limit, for clusters
+        on which no `Send` can be lost.
     group : str
     """
 
@@ -150,7 +184,7 @@ class Receive:
 
 @dataclass(frozen=True)
 class Signal:
-    """Tell all live workers, this one too; answered by None at once."""
+    """Give a signal to all live members of a group, the sender too. Answered by None at once."""
 
     name: str
     group: str = EVERYONE
@@ -158,7 +192,7 @@ class Signal:
 
 @dataclass(frozen=True)
 class Poll:
-    """Ask what is known here of a signal; answered by `Signals` at once."""
+    """Ask how often a signal has reached this worker so far. Answered by `Signals` at once."""
 
     name: str
     group: str = EVERYONE
@@ -166,7 +200,7 @@ class Poll:
 
 @dataclass(frozen=True)
 class Report:
-    """Leave numbers for whoever started the run; answered by None at once."""
+    """Send numbers to the caller of the run (`Outcome.reports`). Answered by None at once."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     group: str = EVERYONE
@@ -175,18 +209,18 @@ class Report:
 Command = Pull | Wait | Push | Clock | AllReduce | Send | Receive | Signal | Poll | Report
 
 Program = Generator[Command, Any, None]
-"""What a worker of a distributed algorithm is: it yields commands, and is sent their answers."""
+"""The program of a node: a generator that yields commands and is sent their answers."""
 
 
 class Ticket(NamedTuple):
-    """What a `Pull` ahead is waited for by."""
+    """Names a `Pull` with ``ahead=True``; `Wait` takes it to get the values."""
 
     number: int
     group: str
 
 
 class Clocks(NamedTuple):
-    """Clocks finished by this worker, by the slowest and by the fastest."""
+    """Numbers of clocks that this worker, the slowest and the fastest worker have finished."""
 
     own: int
     slowest: int
@@ -194,7 +228,10 @@ class Clocks(NamedTuple):
 
 
 class Signals(NamedTuple):
-    """How often a signal was given so far, and who gave it last, at which clock (-1 where nobody did)."""
+    """How often a signal was given so far, by which worker last, and at which of its clocks.
+
+    `worker` and `clock` are -1 if nobody has given the signal.
+    """
 
     times: int = 0
     worker: int = -1
@@ -205,7 +242,7 @@ class Signals(NamedTuple):
 
 
 class Message(NamedTuple):
-    """An array from a peer; `number` counts what that peer sent."""
+    """An array that a peer sent; `number` counts the messages of that peer."""
 
     sender: int
     value: NDArray[Any]

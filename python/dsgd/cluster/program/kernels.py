@@ -20,38 +20,46 @@ __all__ = ["Kernels", "Work"]
 
 Rows = NDArray[np.int64]
 
+# Largest number of rows in the sample of `Kernels.sample_loss`.
 _SAMPLE_ROWS = 1000
 
-# Bytes of the processor's cache, which other programs use as well. Of data of this size it holds half when rows come in
-# random order; of data s times as large it lacks the share s^3 / (1 + s^3).
+# Size of the data, in bytes, of which half the cache lines come from memory when rows are visited
+# in random order. Of data s times as large the share is s^3 / (1 + s^3): the cache is shared with
+# other programs, so the share rises smoothly (docs/design/simulation.md).
 _CACHE = 22e6
-# Bytes of a cache line.
+# Size of a cache line of the processor, in bytes.
 _LINE = 64
-# Share of the cache lines that a kernel still waits for when rows come in the order of memory.
+# Share of the cache lines from memory that a kernel waits for when it visits rows in the order of
+# memory; the others are prefetched. Measured by bench/studies/kernel_cost.py.
 _FETCHED_LATE = 0.15
-# Cost of a step on an entry of a sparse row (a dot product, then a weight that is read, changed and written), in units
-# of the cost of an entry in a full gradient. bench/studies/kernel_cost.py measured these two numbers.
+# Time of a step on an entry of a sparse row (a dot product, then a weight that is read, changed and
+# written), in units of the time of an entry in a full gradient. Measured by
+# bench/studies/kernel_cost.py.
 _STEP = 1.85
 
-# Of a key on the wire: its difference from the one before, seven bits a byte.
+# Bytes of a key on the wire, estimated. A key is sent as its difference from the key before, with
+# seven bits in a byte: two bytes hold a difference below 2^14.
 _KEY_BYTES = 2
 
 
 @dataclass
 class Work:
-    """What was touched so far.
+    """Counts of the data that kernels have touched so far.
 
     Attributes
     ----------
     entries : int
-        Entries of sparse rows, each once for a dot product and an addition.
+        Entries of sparse rows. An entry counts once for a dot product and an addition.
     far_lines : float
-        Cache lines of rows that are fetched from memory: fewer the smaller the data, and the likelier it is in a cache.
+        Estimated number of cache lines of rows that come from memory. Small data lie in a cache and
+        have few.
     elements : int
-        Elements of dense rows, twice each, and of vectors, once for two or three passes of vector instructions.
+        Elements of dense rows, which count twice, and elements of vectors, which count once for two
+        or three passes of vector instructions.
     calls : int
+        Calls of kernels.
     samples : int
-        Gradients of single samples evaluated.
+        Gradients of single samples that were evaluated.
     """
 
     entries: int = 0
@@ -61,7 +69,7 @@ class Work:
     samples: int = 0
 
     def since(self, before: Work) -> Work:
-        """Return what was added since a copy was made."""
+        """Return the work since `before`, an earlier copy."""
         return Work(
             self.entries - before.entries,
             self.far_lines - before.far_lines,
@@ -71,7 +79,7 @@ class Work:
         )
 
     def copy(self) -> Work:
-        """Return the numbers as they are."""
+        """Return a copy of the counts."""
         return Work(self.entries, self.far_lines, self.elements, self.calls, self.samples)
 
 
@@ -102,16 +110,16 @@ class Kernels:
         n_bytes = sum(array.nbytes for array in arrays) if isinstance(arrays, tuple) else arrays.nbytes
         size = n_bytes / _CACHE
         lines = n_bytes / _LINE / max(self._entries, 1)
-        self._far_lines = lines * size**3 / (1 + size**3)  # of an entry
+        self._far_lines = lines * size**3 / (1 + size**3)  # from memory, for each entry
 
     @property
     def n_samples(self) -> int:
-        """Rows of this worker."""
+        """Number of rows of this worker."""
         return self.problem.matrix.n_rows
 
     @property
     def n_parameters(self) -> int:
-        """Length of the parameter vector."""
+        """Length of the parameter vector, the intercept included."""
         return self._n_parameters
 
     @property
@@ -133,20 +141,22 @@ class Kernels:
         samples: int = 0,
         in_order: bool = False,
     ) -> None:
-        """Count one call of a kernel, or of anything else that a program computes.
+        """Count one call of a kernel, or of another computation of a program.
 
         Parameters
         ----------
         entries : int
-            Of rows.
+            Number of entries of the rows that were visited.
         cost : float
-            Of an entry of a sparse row, in those of a full gradient. Elements of dense rows are read twice whatever the
-            kernel.
+            Time of an entry of a sparse row, in units of the time of an entry in a full gradient.
+            It does not apply to dense rows, whose elements every kernel reads twice.
         elements : int
-            Of vectors.
+            Number of elements of the vectors that were visited.
         samples : int
+            Number of gradients of single samples that were evaluated.
         in_order : bool
-            Whether rows are visited in their order in memory, where most are fetched ahead.
+            Whether rows were visited in their order in memory: most cache lines are then
+            prefetched.
         """
         work = self.work
         # How many times as much as of a linear model with one decision value.
@@ -161,7 +171,7 @@ class Kernels:
         work.samples += samples
 
     def gradient(self, weights: NDArray[Any], rows: Rows) -> NDArray[Any]:
-        """Return the mean over `rows` of the gradient of the loss, without the penalty."""
+        """Return the mean gradient of the loss over `rows`, without the penalty."""
         total: NDArray[Any] = self._scratch
         self._row_steps.gradient(weights, rows, total)
         self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(total), samples=len(rows))
@@ -176,7 +186,10 @@ class Kernels:
         return mean.astype(weights.dtype)
 
     def take_anchor(self, weights: NDArray[Any]) -> NDArray[Any]:
-        """Return `full_gradient`, and keep the slope of every row's loss there, which `svrg_steps` takes off."""
+        """Take `weights` as the anchor of `svrg_steps`, and return `full_gradient` there.
+
+        The derivative of the loss of every row at the anchor is kept; `svrg_steps` subtracts it.
+        """
         self._svrg.take_anchor(weights)
         self.count(entries=self._entries, elements=2 * self._n_parameters, samples=self.n_samples, in_order=True)
         return self._svrg.mean_gradient.astype(weights.dtype)
@@ -184,7 +197,7 @@ class Kernels:
     def minibatch_step(
         self, weights: NDArray[Any], rows: Rows, step: float, batch_size: int, index: int
     ) -> NDArray[Any]:
-        """Return the weights after one step on the mean gradient of `rows`, as `minibatch` makes it.
+        """Return the weights after one step on the mean gradient of `rows`, as in `minibatch`.
 
         Parameters
         ----------
@@ -192,14 +205,15 @@ class Kernels:
         rows : ndarray of int64
         step : float
         batch_size : int
-            What the sum of the gradients is divided by.
+            Divisor of the sum of the gradients.
         index : int
-            Passes before this one: the rows bring the penalty in turn (docs/design/penalties.md).
+            Number of passes over the rows before this one. Rows apply the penalty in turn, and the
+            number of the pass decides whose turn it is (docs/design/penalties.md).
 
         Returns
         -------
         ndarray of shape (n_parameters,)
-            Changed on the features of the rows only.
+            New weights. Only the intercept and the weights of features of the rows have changed.
         """
         moved = weights.copy()
         self._row_steps.minibatch_step(moved, rows, step, batch_size, index)
@@ -207,7 +221,7 @@ class Kernels:
         return moved
 
     def sgd_steps(self, weights: NDArray[Any], rows: Rows, step: float) -> NDArray[Any]:
-        """Return the weights after a step of stochastic gradient descent on each of `rows`."""
+        """Return the weights after one step of stochastic gradient descent on each of `rows`."""
         moved = weights.copy()
         self._plain.descend_rows(moved, step, rows)
         self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(moved), samples=len(rows))
@@ -216,7 +230,7 @@ class Kernels:
     def svrg_steps(
         self, weights: NDArray[Any], mean_gradient: NDArray[Any], rows: Rows, step: float, *, local: bool = False
     ) -> NDArray[Any]:
-        """Return the weights after a variance-reduced step on each of `rows`, as `svrg` makes it.
+        """Return the weights after one variance-reduced step on each of `rows`, as in `svrg`.
 
         Parameters
         ----------
@@ -224,7 +238,8 @@ class Kernels:
         rows : ndarray of int64
         step : float
         local : bool
-            Whether `mean_gradient` is that of this worker's rows: it is then spread by their own feature frequencies.
+            Whether `mean_gradient` is the mean over this worker's rows only. D (see below) then
+            holds the feature frequencies of these rows, otherwise those of the whole data.
 
         Returns
         -------
@@ -232,8 +247,15 @@ class Kernels:
 
         Notes
         -----
-        The anchor is where `take_anchor` was last called. v = r_i(w) - r_i(anchor) + D^-1 mu on the support of the
-        sample, L2 in proximal form with the frequencies of the whole data (docs/algorithms/dissvrg.md).
+        The anchor is the vector that `take_anchor` was last called with. A step goes along
+        v = r_i(w) - r_i(anchor) + D^-1 mu on the support of row i. There r_i is the gradient of the
+        loss of row i, mu the mean gradient, and D the diagonal matrix of the feature frequencies.
+        L2 follows in proximal form, with the frequencies of the whole data.
+
+        References
+        ----------
+        Ming, Zhao, Guo, Yin, "Accelerate distributed stochastic gradient descent with asynchronous
+        communication protocol", Algorithm 1, corrected as docs/algorithms/dissvrg.md says.
         """
         moved = weights.copy()
         self._svrg.use_mean(mean_gradient, self._local_frequencies if local else None)
@@ -242,7 +264,10 @@ class Kernels:
         return moved
 
     def differing(self, a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.uint64] | None:
-        """Return where two vectors differ; None where naming the places takes more bytes than all of one."""
+        """Return the positions at which two vectors differ, as keys of a `Push`.
+
+        None if the differing values with their keys take as many bytes as a whole vector, or more.
+        """
         places = np.flatnonzero(a != b)
         self.count(elements=len(a))
         if len(places) * (a.itemsize + _KEY_BYTES) >= a.nbytes:
@@ -265,7 +290,10 @@ class Kernels:
         return self._row_steps.step(weights, gradient, step)
 
     def sample_loss(self, weights: NDArray[Any]) -> float:
-        """Return the mean loss, without the penalty, of some rows of this worker: always the same, at most 1,000."""
+        """Return the mean loss on a sample of this worker's rows, without the penalty.
+
+        The sample is the same in every call. It has at most 1,000 rows.
+        """
         if self._sample is None:
             rows = np.linspace(0, self.n_samples - 1, min(self.n_samples, _SAMPLE_ROWS)).astype(np.intp)
             problem = part(self.problem, rows)
@@ -281,7 +309,7 @@ class Kernels:
         return self.problem.penalty(coef)
 
     def _entries_of(self, rows: Rows) -> int:
-        """Return the entries of some rows."""
+        """Return the number of stored entries of `rows`."""
         if not isinstance(arrays := self.problem.matrix.arrays, tuple):
             return len(rows) * self.problem.matrix.n_features
         begins = arrays[0]
@@ -299,5 +327,5 @@ class Kernels:
 
     @functools.cached_property
     def _local_frequencies(self) -> NDArray[Any] | None:
-        """N / d_j of this worker's rows."""
+        """The inverse feature frequencies n / d_j, counted on this worker's rows only."""
         return self.problem.linear_objective(self._threads).inverse_frequency

@@ -15,18 +15,22 @@ __all__ = ["deal", "part"]
 
 
 def deal(n_samples: int, n_workers: int, seed: int) -> list[NDArray[np.intp]]:
-    """Return the rows of every worker: dealt at random, in the order of the data, as many for each as for any other.
+    """Deal the rows to the workers at random, in shares whose sizes differ by at most one.
 
     Parameters
     ----------
     n_samples, n_workers : int
     seed : int
-        One worker has all rows in their order.
+
+    Returns
+    -------
+    list of ndarray of intp
+        The row numbers of each worker, increasing. A single worker has all rows.
 
     Raises
     ------
     ConfigError
-        For more workers than samples.
+        If there are more workers than samples.
     """
     if n_workers > n_samples:
         raise ConfigError(f"{n_workers} workers for {n_samples} samples: some would have none; use fewer workers")
@@ -38,7 +42,7 @@ def deal(n_samples: int, n_workers: int, seed: int) -> list[NDArray[np.intp]]:
 
 
 def part(problem: Problem, rows: NDArray[np.intp]) -> Problem:
-    """Return the problem on some of its rows, copied, with all features and the scale of the whole."""
+    """Return the problem on a copy of some of its rows, with all features and the same scale."""
     weight = problem.sample_weight
     return dataclasses.replace(
         problem,

@@ -1,4 +1,4 @@
-"""What a worker program is given: who it is, its data's kernels, and what survives a restart."""
+"""The task of a worker program: its rank, kernels, random draws, and state across restarts."""
 
 from __future__ import annotations
 
@@ -19,10 +19,19 @@ __all__ = ["State", "WorkerTask"]
 
 
 class State(SimpleNamespace):
-    """Named numbers and arrays that survive a restart of the worker or the server: sent along with every `Clock`."""
+    """Named numbers and arrays that survive a restart of the worker or of the server.
+
+    They are sent to the server with every `Clock`.
+    """
 
     def encode(self) -> bytes:
-        """Return the values as safetensors bytes; `ConfigError` for one that is not a number or an array."""
+        """Return the values as safetensors bytes.
+
+        Raises
+        ------
+        ConfigError
+            If a value is not a number or an array.
+        """
         if not self.__dict__:
             return b""
         arrays = {name: np.ascontiguousarray(value) for name, value in self.__dict__.items()}
@@ -34,47 +43,52 @@ class State(SimpleNamespace):
 
     @staticmethod
     def decode(data: bytes) -> dict[str, Any]:
-        """Return the values of `encode`; `DataError` for other bytes."""
+        """Return the values that `encode` wrote, by name; `DataError` for other bytes."""
         if not data:
             return {}
         try:
             arrays = safetensors.numpy.load(data)
-        except Exception as error:  # safetensors has an exception of its own for each fault
+        except Exception as error:  # safetensors raises a different exception for each fault
             raise DataError(f"not the state of a worker: {error}") from error
         return {name: array.item() if array.ndim == 0 else array for name, array in arrays.items()}
 
 
 class WorkerTask:
-    """One life of one worker (or coordinator), as its program sees it.
+    """The task of a node, a worker or the coordinator, in one of its lives.
+
+    A life of a node begins when its program is started and ends when the program ends or is started
+    again, after a crash for example.
 
     Parameters
     ----------
     kernels : Kernels
-        On the rows of this worker; a coordinator has those of nobody, and uses no row.
+        Arithmetic on the rows of this worker. A coordinator has one row, which it does not use.
     rank : int
-        In the group of all.
+        Rank of the node in the group of all nodes.
     workers : range
-        Ranks of those that train: all but the coordinator's, where there is one.
+        Ranks of the nodes that train: all but the coordinator.
     max_clocks : int
-        Clocks of a whole run.
+        Number of clocks of the whole run.
     passes_per_clock : float
-        Effective passes over the whole data that a clock stands for, by which the schedule goes.
+        Effective passes over the whole data in one clock. The schedule of the step size counts in
+        passes.
     schedule : Schedule
     step_size : float
-        Where the schedule starts.
+        Initial step size of the schedule.
     seed : int
     n_total : int
-        Samples of all workers.
+        Number of samples of all workers.
     start_clock : int
-        Clocks finished in an earlier life.
+        Number of clocks that the earlier lives have finished.
     saved : bytes
-        `State.encode` of that life.
+        State of the earlier lives at their last `Clock`, written by `State.encode`. Empty in the
+        first life.
     now : callable
-        Returns seconds since the run began, on this worker's clock.
+        Returns the seconds since the run began, by the clock of this node.
     chunk_rows : int
-        Rows of a piece of `chunks`.
+        Largest number of rows in a piece of `chunks`.
     groups : mapping of str to tuple of int
-        Other groups that this worker is a member of, and their members in the order of their ranks there.
+        The groups of this node: the nodes of each, in the order of their ranks in the group.
     """
 
     def __init__(
@@ -130,12 +144,12 @@ class WorkerTask:
 
     @property
     def n_workers(self) -> int:
-        """Number of those that train."""
+        """Number of nodes that train."""
         return len(self.workers)
 
     @property
     def n_samples(self) -> int:
-        """Rows of this worker."""
+        """Number of rows of this worker."""
         return self.kernels.n_samples
 
     @property
@@ -149,20 +163,27 @@ class WorkerTask:
         return self.kernels.gradient_size
 
     def state(self, **defaults: Any) -> State:
-        """Return what must survive a restart: as it was at the last Clock, or as given here in a first life."""
+        """Return the state of the program, which survives restarts.
+
+        It has the values of the last `Clock`; in a first life it has the values of `defaults`.
+        """
         self._state = State(**{**defaults, **State.decode(self.saved)})
         return self._state
 
     def saved_state(self) -> bytes:
-        """Return the state as it is, for the driver to send along with a Clock."""
+        """Return the encoded state, which the driver sends to the server with a `Clock`."""
         return self._state.encode()
 
     def random(self, clock: int) -> np.random.Generator:
-        """Return random numbers of this worker for one clock: the same ones in every life."""
+        """Return a generator of random numbers for one clock; every life draws the same ones."""
         return np.random.Generator(np.random.Philox(key=[self.seed, (self.rank << 40) + clock]))
 
     def draw(self, clock: int, size: int) -> Rows:
-        """Return the rows of mini-batch `clock`: pass after pass without replacement, in new random orders."""
+        """Return the `size` rows of mini-batch `clock`.
+
+        The mini-batches go through the worker's rows without replacement, pass after pass. Every
+        pass has a new random order.
+        """
         n = self.n_samples
         first, parts = clock * size, []
         while size > 0:
@@ -173,15 +194,21 @@ class WorkerTask:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def pass_of(self, clock: int, size: int) -> int:
-        """Return how many passes lie before mini-batch `clock`."""
+        """Return the number of passes that end before mini-batch `clock` begins."""
         return clock * size // self.n_samples
 
     def sample(self, clock: int, size: int) -> Rows:
-        """Return `size` rows, in orders drawn afresh for every clock, pass after pass without replacement."""
+        """Return `size` rows, drawn without replacement in a new random order for every clock.
+
+        If `size` is larger than the number of rows, further passes over the rows follow.
+        """
         return self._rows(clock, size)
 
     def chunks(self, rows: Rows) -> Iterator[Rows]:
-        """Cut the rows of a long kernel into bounded pieces, between which a program can look at a signal."""
+        """Yield the rows of a long kernel in pieces of at most `chunk_rows` rows.
+
+        Between two pieces a program can poll a signal.
+        """
         for begin in range(0, len(rows), self._chunk_rows):
             yield rows[begin : begin + self._chunk_rows]
 
@@ -196,6 +223,10 @@ class WorkerTask:
         return self._order[1]
 
     def _rows(self, index: int, count: int) -> Rows:
-        """Return rows as the first thread of one machine visits them in epoch `index`, or as another worker does."""
+        """Return `count` rows in the random order of number `index`.
+
+        The first worker has the order in which the first thread of an algorithm on one machine
+        visits its rows in epoch `index`. Every other worker has a random stream of its own.
+        """
         stream = self.rank - self.workers.start
         return _core.draw_rows(self.n_samples, count, block_size=1, seed=self.seed, index=index, stream=stream)

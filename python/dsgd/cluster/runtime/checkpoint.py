@@ -1,4 +1,4 @@
-"""Checkpoints of a parameter server in one file: the tables of every shard, and what they belong to."""
+"""Checkpoints of a parameter server in one file: the state of every shard, and facts of the run."""
 
 from __future__ import annotations
 
@@ -19,27 +19,32 @@ from dsgd.errors import ConfigError, DataError
 
 __all__ = ["About", "Checkpoint", "check_same"]
 
+# Largest number of shards that a checkpoint file may state.
 _MAX_SHARDS = 1024
-_LIVE, _LEFT = 2, 4  # the first number of a worker in a shard: its status (net/messages.hpp)
+# Status of a worker: the first number of its entry in the state of a shard (net/messages.hpp).
+_LIVE, _LEFT = 2, 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What a checkpoint belongs to, which is the same for a run that goes on from it.
+    """Facts of the run that saved a checkpoint.
+
+    A run that resumes from the checkpoint must agree with all of them but the step size.
 
     Attributes
     ----------
     algorithm : str
     loss : str
-        With its parameters.
+        The `repr` of the loss, with its parameters.
     alpha_l1, alpha_l2 : float
         Strengths of ||w||_1 and of ||w||^2 / 2.
     n_nodes, n_shards, n_samples, n_parameters : int
     dtype : str
+        Type of the weights.
     seed : int
-        By which the rows were dealt; a run that goes on takes it.
+        Seed by which the rows were dealt. A run that resumes takes it over.
     step_size : float
-        Taken likewise where no other is given.
+        A run that resumes takes it over if it was given none.
     """
 
     algorithm: str
@@ -56,7 +61,7 @@ class About:
 
     @classmethod
     def of(cls, assignment: RunSpec, n_shards: int) -> About:
-        """Return what the checkpoints of a run belong to."""
+        """Return the facts of a run for its checkpoints."""
         return cls(
             algorithm=assignment.algorithm.name,
             loss=repr(assignment.problem.loss),
@@ -80,8 +85,9 @@ class Checkpoint:
     ----------
     clock : int
     incarnation : int
-        Of the servers that took it.
+        Number of the start of the servers that took the checkpoint, counted from 1.
     shards : list of dict of str to ndarray
+        The state of each shard, as of `_core.Server.checkpoint`.
     """
 
     clock: int
@@ -89,7 +95,7 @@ class Checkpoint:
     shards: list[dict[str, NDArray[Any]]]
 
     def save(self, path: str | os.PathLike[str], about: About) -> None:
-        """Write a safetensors file (beside it, then renamed)."""
+        """Write a safetensors file: under another name beside `path`, which is then renamed."""
         tensors = {f"{i}/{name}": array for i, shard in enumerate(self.shards) for name, array in shard.items()}
         text = json.dumps({"clock": self.clock, "incarnation": self.incarnation, "about": asdict(about)})
         metadata = {"dsgd-checkpoint": text}
@@ -98,8 +104,17 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> tuple[Checkpoint, About]:
-        """Read what `save` wrote; `DataError` for another file or a damaged one, `OSError` for none."""
-        open_regular(path).close()  # safetensors calls whatever it cannot open a file that is not there
+        """Read a file that `save` wrote.
+
+        Raises
+        ------
+        DataError
+            If it is another kind of file, or damaged.
+        OSError
+            If it cannot be opened.
+        """
+        # If safetensors cannot open a file it says that there is none; this names the true cause.
+        open_regular(path).close()
         try:
             with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
                 metadata = file.metadata() or {}
@@ -119,9 +134,10 @@ class Checkpoint:
         return cls(clock=clock, incarnation=incarnation, shards=shards), about
 
     def with_everybody(self) -> Checkpoint:
-        """Return the checkpoint for a run that goes on: workers that had left are waited for like the others.
+        """Return a copy for a run that resumes, in which workers that had left count as live.
 
-        One that ended early may have left before the last clock was saved. A barrier would not wait for it.
+        A worker that ended early may have left before the last clock was saved. Without this, a
+        barrier of the run that resumes would not wait for it.
         """
         shards = []
         for shard in self.shards:
@@ -132,7 +148,7 @@ class Checkpoint:
 
 
 def check_same(saved: About, run: About, path: str | os.PathLike[str]) -> None:
-    """Refuse a checkpoint of another run, naming what differs."""
+    """Raise `ConfigError` for a checkpoint of another run; the message names the difference."""
     for name, value in asdict(saved).items():
         if name != "step_size" and value != getattr(run, name):
             raise ConfigError(

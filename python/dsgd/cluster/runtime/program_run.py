@@ -1,7 +1,7 @@
-"""One life of a worker program: its commands become calls of the client state machines, their answers its own.
+"""Runs a worker program: its commands become calls of the client state machines (docs/server.md).
 
-No I/O and no clock: a driver gives `now`, moves the clients' frames, and says when answers have come. The simulator and
-the TCP worker run programs through this same class.
+`ProgramRun` does no I/O and reads no clock: a driver passes `now`, moves the frames of the clients,
+and hands over their answers. The simulator and the TCP worker use this same class.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ _ERRORS: dict[str, type[DsgdError]] = {
 
 
 def failure(answer: _core.Answer, where: str) -> DsgdError:
-    """Return the error that a client's answer ``failed`` stands for."""
+    """Return the error for an answer of kind ``failed``; `where` names the worker."""
     return _ERRORS.get(answer.name, ProtocolError)(f"{where}: {answer.message}")
 
 
 class Status(enum.Enum):
-    """Why a program stopped running.
+    """Why `ProgramRun.run` has returned.
 
-    WORKED: it has computed something and goes on when that is done. WAITING: for an answer, or until `wake_at`. ENDED:
-    it has returned.
+    WORKED: the program has computed something, and goes on when the driver's time for it is over.
+    WAITING: the program waits for an answer, or until `wake_at`. ENDED: the program has returned.
     """
 
     WORKED = 1
@@ -70,22 +70,32 @@ class Status(enum.Enum):
 
 
 class ProgramRun:
-    """A program, run as far as its answers go.
+    """Runs one life of a program, each time until it computes something, has to wait, or ends.
 
     Parameters
     ----------
     program : generator
     task : WorkerTask
     clients : mapping of str to _core.Client
-        One a group that the worker is a member of; all have joined.
+        One client for each group of the node. All of them have joined.
     send : callable
-        Carries a letter to its peer.
+        Called with a `Send` to carry its array to the peer.
     observer : callable, optional
-        Sees every command with its answer, in the order of the program.
+        Called with every command and its answer, in the order of the program.
     slots : int, optional
-        Of the mailboxes; see `dsgd.algorithms.distributed.Mailbox`.
+        Number of slots of each mailbox; see `dsgd.algorithms.distributed.Mailbox`.
     on_full : {"overwrite", "sum"}
-        With ``"sum"`` the driver must call `way_is_free` when the frames that it was given for a peer have left.
+        What happens to a message whose slot is taken; see `Mailbox`. With ``"sum"`` the driver must
+        call `way_is_free` when all frames that it was given for a peer have left.
+
+    Attributes
+    ----------
+    command : Command or None
+        The command whose answer the program waits for.
+    wake_at : float
+        Time at which a `Receive` with a deadline stops waiting, by the driver's clock in seconds.
+    pull_delays : Counter of int
+        Number of pulls by the number of clocks that the slowest worker was behind.
     """
 
     def __init__(
@@ -114,17 +124,26 @@ class ProgramRun:
         self._pulls: dict[tuple[str, int], int] = {}
         self._signals: dict[tuple[str, str], Signals] = {}
         self._mailboxes = {group: _core.Mailbox(slots=slots or 0, on_full=on_full) for group in clients}
-        # What waits for its way, by group, each slot that of one peer; and whom letters are on their way to.
+        # By group: sums of messages that wait because earlier frames to the same peer have not
+        # left. 2**31 slots are more than there are peers, so that every peer has its own.
         adds_up = on_full == "sum"
         self._outboxes = {group: _core.Mailbox(slots=2**31, on_full="sum") for group in clients if adds_up}
+        # The pairs (group, peer) for which frames have not left yet.
         self._on_the_way: set[tuple[str, int]] = set()
 
     def run(self, now: float) -> Status:
-        """Go on until there is work to be waited for, no answer, or the end."""
+        """Run the program until it has computed something, has to wait for an answer, or ends.
+
+        Parameters
+        ----------
+        now : float
+            Time of the driver, in seconds.
+        """
         while True:
             if self.command is None:
                 try:
-                    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the records are looked at
+                    # Records are checked for weights that are not finite.
+                    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                         self.command = self._program.send(self._answer)
                 except StopIteration:
                     self._empty_outboxes()
@@ -140,7 +159,13 @@ class ProgramRun:
             self.command = None
 
     def take(self, group: str, answer: _core.Answer) -> int | None:
-        """Keep an answer of a client until the program asks for it; return the clock that a pull was asked at."""
+        """Keep an answer of a client until the program asks for it.
+
+        Returns
+        -------
+        int or None
+            If a pull was answered: the clock that it asked for. None for other answers.
+        """
         kind = answer.kind
         if kind == "pull":
             key = (group, answer.request)
@@ -159,13 +184,13 @@ class ProgramRun:
         return None
 
     def way_is_free(self, group: str, peer: int) -> None:
-        """Send what was added up for a peer while earlier letters left."""
+        """Send the sum of the messages to a peer that had to wait for earlier frames to leave."""
         self._on_the_way.discard((group, peer))
         for _, values, keys, name, _ in self._outboxes[group].take(peer):
             self._dispatch(group, peer, values, keys, name)
 
     def close(self) -> None:
-        """End the program where it stands."""
+        """End the program at the command that it has reached."""
         self._program.close()
 
     def _empty_outboxes(self) -> None:
@@ -174,7 +199,7 @@ class ProgramRun:
                 self._dispatch(group, peer, values, keys, name)
 
     def _issue(self, now: float, command: Command) -> bool:
-        """Give a command to its client, once; return whether there is an answer."""
+        """Pass a command to its client, once; return whether the command has been answered."""
         handler = self._HANDLERS.get(type(command))
         if handler is None:
             raise ConfigError(
@@ -192,7 +217,7 @@ class ProgramRun:
             ) from None
 
     def _await(self, group: str, request: int) -> bool:
-        """Whether the request has been answered; the program waits for it otherwise."""
+        """Return whether a request has been answered; if not, the program waits for it."""
         key = (group, request)
         if key not in self._ready:
             self._request = key

@@ -1,4 +1,4 @@
-"""Configuration objects as JSON can hold them: a name and options, nothing that could run."""
+"""Configuration objects in JSON: the name of their class and their options, but no code."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def described(value: Any, registry: Mapping[str, type[Any]]) -> dict[str, Any]:
     ----------
     value : dataclass
     registry : mapping of str to type
-        The classes that go by their name; another one goes by its module, from which another process must be able to
-        import it.
+        Classes that are described by this name. Any other class is described by its module and
+        name, and another process must be able to import it from there.
 
     Raises
     ------
     ConfigError
-        For a class that another process cannot import, or an option that JSON cannot hold.
+        If another process cannot import the class, or JSON cannot hold an option.
     """
     kind = type(value)
     name = kind.name if registry.get(getattr(kind, "name", "")) is kind else f"{kind.__module__}:{kind.__qualname__}"
@@ -45,7 +45,7 @@ def described(value: Any, registry: Mapping[str, type[Any]]) -> dict[str, Any]:
 
 
 def restored(description: Mapping[str, Any], registry: Mapping[str, type[Any]], base: type[Any]) -> Any:
-    """Return the object of `described`; `ConfigError` for what is no `base`."""
+    """Return the object that was `described`; `ConfigError` if it would be no `base`."""
     name, options = description["name"], description["options"]
     kind = registry.get(name)
     if kind is None:

@@ -1,4 +1,7 @@
-"""Programs run again on the answers that a trace has kept: the same commands must come out, to the last bit."""
+"""Replay of a trace: programs run again on recorded answers, and must yield the same commands.
+
+Commands are compared by a checksum of all their bits.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,21 @@ Start = Callable[[int, int, bytes], Program]
 
 
 def start_of_life(clock: int, state: bytes) -> tuple[str, NDArray[Any]]:
-    """Return what a trace keeps of the beginning of a program's life."""
+    """Return the entry of `Trace.answers` for the start of a program: clock and saved state."""
     return f"start:{clock}", np.frombuffer(state, np.uint8)
 
 
 def summary_of(command: Command, answer: Any) -> tuple[str, NDArray[Any]]:
-    """Return what a trace keeps of a command and its answer: its name, a digest of its fields, and numbers."""
+    """Return the entry of `Trace.answers` for a command and its answer.
+
+    Returns
+    -------
+    name : str
+        The name of the command and the CRC-32 of its fields. For a `Receive` also sender, name,
+        number and lengths of every message, in JSON.
+    numbers : ndarray
+        The numbers of the answer.
+    """
     digest = 0
     for value in vars(command).values():
         data = value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
@@ -44,7 +56,10 @@ def summary_of(command: Command, answer: Any) -> tuple[str, NDArray[Any]]:
 
 
 def recorder_of_answers(trace: Trace, node: int) -> Observer:
-    """Return what adds every command of a node, and its answer, to a trace; parts of that may be taken meanwhile."""
+    """Return an observer that adds every command of a node, with its answer, to a trace.
+
+    `Trace.drain` may take the entries out of the trace between two calls of the observer.
+    """
 
     def observe(command: Command, answer: Any) -> None:
         trace.answers.setdefault(node, []).append(summary_of(command, answer))
@@ -53,7 +68,7 @@ def recorder_of_answers(trace: Trace, node: int) -> Observer:
 
 
 def answer_of(command: Command, name: str, numbers: NDArray[Any]) -> Any:
-    """Return the answer that a trace keeps for a command."""
+    """Return the answer of a command from its entry (name, numbers) of `Trace.answers`."""
     if isinstance(command, Pull) and command.ahead:
         return Ticket(int(numbers[0]), command.group)
     if isinstance(command, Clock):
@@ -71,24 +86,26 @@ def answer_of(command: Command, name: str, numbers: NDArray[Any]) -> Any:
 
 
 def replay(trace: Trace, start: Start) -> int:
-    """Run all programs of a trace again.
+    """Run all programs of a trace again on their recorded answers, and compare their commands.
 
     Parameters
     ----------
     trace : Trace
-        With answers, as of a simulation with ``record_answers=True``.
+        A trace with answers, as of a simulation with ``record_answers=True``.
     start : callable
-        Given a node, the clock to start from and the saved state, returns its program.
+        Called with a node, the clock to start from and the saved state; returns the program of the
+        node.
 
     Returns
     -------
     int
-        Commands that were compared.
+        Number of commands that were compared.
 
     Raises
     ------
     ClusterError
-        If a program yields another command than in the run. It names the first.
+        If a program yields another command than in the run; the message names the first one. Also
+        if the recorded commands of a node do not begin with the start of a program.
     """
     compared = 0
     for node, answers in sorted(trace.answers.items()):

@@ -1,4 +1,4 @@
-"""What the workers of a run have to do, and what a run has left: the same for every kind of cluster."""
+"""The specification and the outcome of a run, the same for every kind of cluster."""
 
 from __future__ import annotations
 
@@ -24,18 +24,13 @@ __all__ = ["ClusterRecord", "OnClock", "Outcome", "Plan", "RunSpec", "table_spec
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What every node of a run is told, whatever its data.
+    """The part of a run's specification that is the same for all nodes: all but the data.
 
     Attributes
     ----------
     algorithm : DistributedAlgorithm
-    max_clocks : int
-    passes_per_clock : float
-    schedule : Schedule
-    step_size : float
-    seed : int
-    n_total : int
-        Samples of all workers.
+    max_clocks, passes_per_clock, schedule, step_size, seed, n_total
+        See `WorkerTask`.
     """
 
     algorithm: DistributedAlgorithm
@@ -57,7 +52,7 @@ class Plan:
         chunk_rows: int,
         groups: Mapping[str, tuple[int, ...]],
     ) -> WorkerTask:
-        """Return the task of a node's life; parameters as of `WorkerTask`."""
+        """Return the task of one life of a node; for the parameters see `WorkerTask`."""
         return WorkerTask(
             kernels=kernels,
             rank=rank,
@@ -76,7 +71,7 @@ class Plan:
         )
 
     def program(self, task: WorkerTask) -> Program:
-        """Return the program of a node: the coordinator's on rank 0, where the algorithm has one."""
+        """Return the program of a node; on rank 0 the coordinator's, if the algorithm has one."""
         if isinstance(self.algorithm, CoordinatedAlgorithm) and task.rank == 0:
             return self.algorithm.coordinator(task)
         return self.algorithm.worker(task)
@@ -84,20 +79,21 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec(Plan):
-    """What the workers of a run have to do, and on which rows.
+    """The complete specification of a run: its plan and its data.
 
     Attributes
     ----------
     problem : Problem
-        On all rows.
+        The problem on all rows.
     rows : list of ndarray
         Those of each node, by rank. A coordinator has one, which it does not use.
     of_whole : mapping of str to ndarray
         As of `Kernels`.
     n_threads : int
-        For the arithmetic of a node where nodes take turns; of all nodes where they work at the same time.
+        Number of threads for arithmetic. In a simulation, where nodes take turns, each node uses
+        all of them; processes that work at the same time share them.
     start : ndarray of shape (n_parameters,)
-        Weights to start from.
+        Initial weights.
     """
 
     problem: Problem
@@ -108,11 +104,11 @@ class RunSpec(Plan):
 
     @property
     def n_nodes(self) -> int:
-        """Nodes with a program."""
+        """Number of nodes that run a program."""
         return len(self.rows)
 
     def part(self, node: int) -> Problem:
-        """Return the problem on the rows of a node: copied, but for a node that has all of them."""
+        """Return the problem on the rows of a node, copied unless the node has all rows."""
         rows = self.rows[node]
         return self.problem if len(rows) == self.problem.matrix.n_rows else part(self.problem, rows)
 
@@ -137,21 +133,23 @@ class ClusterRecord:
     Attributes
     ----------
     clock : int
-        Finished by the slowest worker.
+        Number of clocks that the slowest worker has finished.
     virtual_seconds : float or None
-        None where time is real.
+        Virtual time of the record; None on real processes.
     moment : float or None
-        When it was like this, by `time.perf_counter`; None where the cluster stands still meanwhile.
+        Real time of the record, in seconds of `time.perf_counter`. None in a simulation, whose
+        virtual clock stands still while the record is made.
     clocks : tuple of int
-        Finished by each node.
+        Number of clocks that each node has finished.
     waiting : tuple of float
         Seconds that each node has spent waiting for answers.
     staleness : tuple of int
-        Element d: pulls that were answered while the slowest worker was d clocks behind the one that pulled.
+        Element d is the number of pulls that were answered while the slowest worker was d clocks
+        behind the worker that pulled.
     bytes_sent, bytes_received : tuple of int
-        Of each node.
+        Bytes that each node has sent and received.
     samples : int
-        Gradients of single samples evaluated by all.
+        Gradients of single samples that all nodes have evaluated.
     """
 
     clock: int
@@ -167,17 +165,19 @@ class ClusterRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run has left.
+    """The result of a run.
 
     Attributes
     ----------
     weights : ndarray
-        The table of that name.
+        The table ``"weights"``, or the initial weights if `tables` does not have it.
     tables : dict of str to ndarray
-        All of them.
+        The tables of the parameter server by name. Empty if processes ended before all shards had
+        sent their tables.
     record : ClusterRecord
-        At the end.
+        State of the cluster at the end.
     reports : list of tuple (rank, seconds, bytes)
+        For every `Report`: the rank of its node, its time, and its numbers in JSON.
     trace : Trace or None
     """
 
@@ -189,4 +189,4 @@ class Outcome:
 
 
 OnClock = Callable[[ClusterRecord, NDArray[Any]], bool]
-"""Sees the state of a cluster and the weights of its server; True ends the run."""
+"""Called with the state of a cluster and the weights of its server. True ends the run."""

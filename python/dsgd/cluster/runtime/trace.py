@@ -1,4 +1,4 @@
-"""What happened in a run: who computed, waited and sent what, when; kept in one file, checked, drawn."""
+"""Traces: when each node of a run computed, waited and sent, to be saved, checked and drawn."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ __all__ = ["Kind", "Trace"]
 
 
 class Kind(IntEnum):
-    """What a row of a trace says; `begin` and `end` are virtual seconds.
+    """The kind of a row of a trace, and the meaning of its columns.
 
-    COMPUTE: `node` computed; a entries, b elements. WAIT: it waited for an answer; a the place of the command's name in
-    `Trace.COMMANDS`. TRANSFER: a frame of a bytes from `node` to `peer`. PULL: a pull at clock a was answered, the
-    slowest worker having finished clock b. CLOCK: clock a was finished, the slowest having finished b. DOWN: a node was
-    down, or stood still.
+    `begin` and `end` are seconds since the run began, virtual seconds in a simulation.
+
+    COMPUTE: `node` ran a kernel on `a` entries and `b` elements (see `Work`).
+    WAIT: `node` waited for an answer; `a` is the index of its command in `Trace.COMMANDS`.
+    TRANSFER: a frame of `a` bytes went from `node` to `peer`.
+    PULL: a pull of `node` at clock `a` was answered; the slowest worker had finished clock `b`.
+    CLOCK: `node` finished clock `a`; the slowest worker had finished clock `b`.
+    DOWN: `node` was down, or stood still.
     """
 
     COMPUTE = 0
@@ -39,6 +43,7 @@ class Kind(IntEnum):
     DOWN = 5
 
 
+# Largest number of nodes, and of servers, that a trace file may state.
 _MAX_NODES = 10**6
 _COLUMNS: dict[str, Any] = {
     "kind": np.uint8,
@@ -52,20 +57,22 @@ _COLUMNS: dict[str, Any] = {
 
 
 class Trace:
-    """The rows of a run, in the order of their events.
+    """The events of a run, one row for each, in their order.
 
     Parameters
     ----------
     about : mapping
-        What JSON can hold: number of nodes, staleness, seed and so on.
+        Facts of the run that JSON can hold: number of nodes, staleness bound, seed and so on.
 
     Attributes
     ----------
-    answers : dict of list of (str, array)
-        What the commands of each node were answered, where that was recorded (see `dsgd.cluster.runtime.replay`).
-    orders : dict of array of int
-        The nodes whose operations (pushes, clocks, leaves and so on) each shard of a server of processes performed, in
-        their order, where answers were recorded. Those of one node are in the order of its program.
+    answers : dict of int to list of (str, array)
+        By node: its commands with their answers, if they were recorded
+        (see `dsgd.cluster.runtime.replay`).
+    orders : dict of int to array of int
+        By shard: the ranks of the nodes whose operations (pushes, clocks, leaves and so on) the
+        shard performed, in the order in which it performed them. The operations of one node are in
+        the order of its program. Only of real processes, and only if answers were recorded.
     """
 
     COMMANDS = ("Pull", "Wait", "Clock", "AllReduce", "Receive")
@@ -97,14 +104,14 @@ class Trace:
         self._cells.extend((Kind.CLOCK, node, node, now, now, own, slowest))
 
     def down(self, node: int, begin: float, end: float) -> None:
-        """Add a time in which a node did nothing."""
+        """Add a time in which a node was down, or stood still."""
         self._cells.extend((Kind.DOWN, node, node, begin, end, 0, 0))
 
     def __len__(self) -> int:
         return len(self._cells) // len(_COLUMNS)
 
     def drain(self) -> Trace:
-        """Return what there is as a trace of its own, and begin anew."""
+        """Move the rows and answers so far into a new trace, and return it."""
         taken = Trace(self.about)
         taken.answers.update(self.answers)
         self.answers.clear()
@@ -112,7 +119,7 @@ class Trace:
         return taken
 
     def extend(self, later: Trace) -> None:
-        """Add what happened later, or elsewhere."""
+        """Append the rows and answers of another trace, of a later time or of another node."""
         for node, answers in later.answers.items():
             self.answers.setdefault(node, []).extend(answers)
         self._cells.extend(later._cells)
@@ -124,7 +131,7 @@ class Trace:
         self._cells = array("d", rows[order].tobytes())
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """Return the rows as one array a column: kind, node, peer, begin, end, a, b (see `Kind`)."""
+        """Return one array for each column: kind, node, peer, begin, end, a, b (see `Kind`)."""
         cells = np.frombuffer(self._cells, np.float64).reshape(-1, len(_COLUMNS))
         return {name: cells[:, index].astype(dtype) for index, (name, dtype) in enumerate(_COLUMNS.items())}
 
@@ -140,13 +147,14 @@ class Trace:
         Parameters
         ----------
         staleness : float, optional
-            By default that of the run.
+            Bound to check; by default the bound of the run.
 
         Raises
         ------
         ClusterError
-            If a pull at clock c was answered while c - slowest > staleness, finished clocks differ by more than
-            staleness + 1, or a node computes two things at once. It names the row.
+            If a pull at clock c was answered while c - slowest > staleness, if finished clocks
+            differ by more than staleness + 1, or if a node computed two things at once. The message
+            names the first such worker.
         """
         bound = self.about["staleness"] if staleness is None else staleness
         bound = np.inf if bound is None else bound
@@ -165,7 +173,7 @@ class Trace:
                 raise ClusterError(f"worker {node} computes two things at once")
 
     def to_bytes(self) -> bytes:
-        """Return the trace as the content of a file: the same run gives the same bytes."""
+        """Return the content of a trace file; the same run in virtual time gives the same bytes."""
         tensors = self.columns()
         names: list[Any] = []
         for node, answers in sorted(self.answers.items()):
@@ -178,13 +186,13 @@ class Trace:
         return safetensors.numpy.save(with_checksum(tensors, metadata), metadata)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the trace to a file (beside it, then renamed)."""
+        """Write the trace to a file: under another name beside `path`, which is then renamed."""
         with replacing(path) as beside:
             beside.write_bytes(self.to_bytes())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trace:
-        """Read a file that `save` wrote; `DataError` for another or a damaged one."""
+        """Read a file that `save` wrote; `DataError` for any other file, or a damaged one."""
         try:
             trace = cls.from_bytes(as_path(path).read_bytes())
             _check_about(trace.about)
@@ -196,7 +204,7 @@ class Trace:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Trace:
-        """Read what `to_bytes` returned; `DataError` for anything else, or where it is damaged."""
+        """Return the trace that `to_bytes` encoded; `DataError` for other or damaged bytes."""
         try:
             tensors = safetensors.numpy.load(data)
             metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
@@ -237,11 +245,11 @@ def _check_rows(rows: NDArray[np.float64]) -> None:
     named = (cells["a"] >= 0) & (cells["a"] < len(Trace.COMMANDS))
     right = np.isfinite(rows).all() and known.all() and named[waits].all()
     if not (right and all((column % 1 == 0).all() and (np.abs(column) < 2.0**63).all() for column in integers)):
-        raise DataError("it has rows that are none")
+        raise DataError("it has rows that no run writes")
 
 
 def _check_about(about: dict[str, Any]) -> None:
-    """Refuse a file that does not say what `check` and a drawing ask for."""
+    """Refuse facts of a run from which `Trace.check` or `draw_gantt` could not work."""
     for name in ("nodes", "servers"):
         check_integer(name, about[name], 0, _MAX_NODES)
     staleness = about["staleness"]

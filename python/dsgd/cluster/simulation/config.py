@@ -19,42 +19,47 @@ Speed = float | Sequence[tuple[float, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """A simulated cluster: the real arithmetic, the real protocol, byte for byte, in virtual time.
+    """A simulated cluster: real arithmetic and the frames of the real protocol, in virtual time.
 
-    Everything happens in an order that the parameters determine, so that two runs give the same bits.
+    The parameters determine the order of all events, so that two runs give the same bits. All
+    times are virtual.
 
     Parameters
     ----------
     workers : int, default=4
-        Nodes that train. The coordinator of an algorithm that has one is a further node, with number 0; the workers
-        follow it. Without a coordinator the first worker is node 0.
+        Number of nodes that train. A coordinator, if the algorithm has one, is a further node: it
+        has number 0, and the workers follow it. Without a coordinator the first worker is node 0.
     servers : int, default=1
         Shards of the parameter server, each on a machine of its own.
     speeds : float or sequence of float or of pairs, default=1.0
-        Of all workers or of each: 1 is the speed that `kernel_cost` is for. A sequence of pairs (time, speed) for one
-        worker is a speed that varies. A coordinator is as fast as the fastest worker.
+        Speed of all workers, or of each. On a node of speed 1 a kernel takes the time of
+        `kernel_cost`. For a worker whose speed varies, give a sequence of pairs (time in seconds,
+        speed). A coordinator has the greatest of the speeds that do not vary.
     bandwidth : float or sequence of float, default=1.25e8
-        Of the link of every worker, each way, bytes a second (1.25e8: 1 Gb/s); a coordinator has the best.
+        Bandwidth of the links of all workers, or of each, in each direction, bytes a second
+        (1.25e8: 1 Gb/s). A coordinator has the greatest of them.
     server_bandwidth : float, optional
-        Of the server's links; by default that of the fastest node.
+        Bandwidth of the server's links, bytes a second; by default the greatest of the nodes.
     latency : float or sequence of float, default=1e-4
-        Seconds from a worker to the server; from a coordinator the least of these.
+        Latency between all workers, or each, and the server, seconds. A coordinator has the
+        smallest of them.
     jitter : float, default=0.0
-        Mean of a random addition to the latency of every frame, seconds.
+        Mean of an exponential random time that is added to the latency of every frame, seconds.
     failures : sequence of Failure, default=()
         `Crash`, `Pause`, `NetworkSplit`, `FrameLoss`, `Delay`, `Duplication` of `dsgd.cluster`.
     seed : int, numpy.random.Generator or numpy.random.RandomState, default=0
-        Of the jitter and the failures.
+        Seed of the jitter and of the random failures.
     groups : mapping of str to sequence of sequences of int
-        Further groups of nodes: the name that commands use, and its disjoint parts.
+        Further groups of nodes. A key is the name that commands use. Its value is a sequence of
+        disjoint sets of nodes, each of which is one group with a parameter server of its own.
     kernel_cost : KernelCost
-        What a kernel costs on a node of speed 1.
+        Time of a kernel on a node of speed 1.
     chunk_rows : int, default=4096
-        Rows of a piece of a long kernel.
+        Largest number of rows in the pieces of a long kernel (`WorkerTask.chunks`).
     checkpoint_every : int, default=10
         Clocks of the slowest worker between checkpoints of the server.
     on_lost : {"continue", "fail"}, default="continue"
-        Whether the others go on without a worker that is lost.
+        Whether the other workers go on without a lost worker, or the run fails.
     heartbeat_deadline : float, default=30.0
         Seconds of silence after which a worker counts as lost.
     resend_after : float, default=5.0
@@ -62,13 +67,13 @@ class Simulation:
     reconnect_after : float, default=0.1
         Seconds between attempts to connect.
     stall_deadline : float, default=3600.0
-        Seconds in which no program goes on after which the run is given up.
+        The run is given up if no program goes on for this many seconds.
     max_seconds : float, default=inf
-        Virtual seconds after which the run is given up.
+        Seconds after which the run is given up.
     trace : bool, default=True
-        Keep what happened.
+        Keep a trace of the run (`FitResult.trace`).
     record_answers : bool, default=False
-        Keep what every command was answered, too, so that the programs can be replayed.
+        Keep the answers of all commands in the trace, so that the programs can be replayed.
     """
 
     workers: int = 4
@@ -126,13 +131,16 @@ class Simulation:
                 raise ConfigError(f"group {name!r} must be disjoint parts of the nodes 0 to {self.workers}")
 
     def of_nodes(self, name: str, n_nodes: int) -> list[float]:
-        """Return the bandwidth or latency of every node, of a coordinator the best."""
+        """Return the bandwidth or latency of every node; a coordinator has the best of them."""
         values = self._of_workers(name)
         best = max(values) if name == "bandwidth" else min(values)
         return [best] * (n_nodes - self.workers) + values
 
     def node_speeds(self, n_nodes: int) -> list[Speed]:
-        """Return the speed of every node, of a coordinator the greatest that does not vary, or 1."""
+        """Return the speed of every node.
+
+        A coordinator has the greatest of the speeds that do not vary, or 1 if all of them vary.
+        """
         speeds = self._of_workers("speeds")
         best = max((speed for speed in speeds if not isinstance(speed, Sequence)), default=1.0)
         return [best] * (n_nodes - self.workers) + speeds
@@ -146,7 +154,7 @@ class Simulation:
         return list(value)
 
     def about(self, n_nodes: int, staleness: float) -> dict[str, Any]:
-        """Return what a trace says of its run."""
+        """Return the facts of a run for its trace (`Trace.about`)."""
         return {
             "nodes": n_nodes,
             "servers": self.servers,

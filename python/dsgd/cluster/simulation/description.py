@@ -29,8 +29,9 @@ _FAILURES: dict[str, type[failures.Failure]] = {
 def load_simulation(path: str | os.PathLike[str]) -> Simulation:
     """Read the parameters of a `Simulation` from a TOML file.
 
-    The keys are those of `Simulation`; ``[kernel_cost]`` is a table of `KernelCost`, and every ``[[failures]]`` a table
-    of a failure whose ``kind`` is its name, such as ``frame_loss``; the server is node -1.
+    The keys are the parameters of `Simulation`. The table ``[kernel_cost]`` has the parameters of
+    `KernelCost`. Every table ``[[failures]]`` is one failure: ``kind`` is its name, such as
+    ``frame_loss``, and the other keys are its parameters. The server is node -1.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def load_simulation(path: str | os.PathLike[str]) -> Simulation:
     """
     try:
         given = tomllib.loads(as_path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # also of text that is not UTF-8, and of numbers without end
+    except (ValueError, RecursionError) as error:  # also if text is not UTF-8, or a number too long
         raise DataError(f"not TOML: {error}", file=os.fsdecode(path)) from error
     try:
         return _simulation(given)

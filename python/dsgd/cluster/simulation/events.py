@@ -1,4 +1,4 @@
-"""Virtual time: what happens next, in one fixed order."""
+"""Virtual time: a queue of events, which happen in one fixed order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["EventQueue"]
 
 
 class EventQueue:
-    """Events by (time, sequence): of two at one time the one that was scheduled first happens first.
+    """Events in the order of their times; at equal times, in the order of scheduling.
 
     Attributes
     ----------
@@ -24,12 +24,15 @@ class EventQueue:
         self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
 
     def at(self, time: float, action: Callable[..., None], *arguments: Any) -> None:
-        """Schedule a call; a time that has passed stands for now."""
+        """Schedule a call at `time`, or now if `time` has passed."""
         self._sequence += 1
         heapq.heappush(self._heap, (max(time, self.now), self._sequence, action, arguments))
 
     def run(self, until: Callable[[], bool], deadline: float) -> bool:
-        """Let things happen until the condition holds; return False if nothing happens before `deadline`."""
+        """Let events happen until `until` returns True; return True.
+
+        Return False if no event is left, or the next one is later than `deadline`.
+        """
         heap, pop = self._heap, heapq.heappop
         while not until():
             if not heap or heap[0][0] > deadline:

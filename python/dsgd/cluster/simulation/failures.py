@@ -1,4 +1,4 @@
-"""What goes wrong in a simulated cluster, and when: the failure plan of a run."""
+"""The failures of a simulated cluster, and the failure plan of a run."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dsgd.errors import ConfigError
 __all__ = ["SERVER", "Crash", "Delay", "Duplication", "Failure", "FailurePlan", "FrameLoss", "NetworkSplit", "Pause"]
 
 SERVER = -1
-"""The node of the parameter server, where a failure names nodes."""
+"""The number of the parameter server in failures: it means all shards."""
 
 
 class Failure:
-    """Something that goes wrong."""
+    """Base class of all failures. It checks their fields; all times are virtual seconds."""
 
     def __post_init__(self) -> None:
-        for entry in fields(self):  # type: ignore[arg-type]  # every one is a dataclass
+        for entry in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
             value = getattr(self, entry.name)
             where = f"{type(self).__name__}.{entry.name}"
             if entry.name == "probability":
@@ -36,16 +36,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class Crash(Failure):
-    """A process ends at once, and all it knew with it.
+    """A process ends at once and loses its memory.
 
     Parameters
     ----------
     node : int
         A rank, or `SERVER`.
     at : float
-        Virtual seconds.
+        Time of the crash, virtual seconds.
     restart_after : float or None
-        Seconds until it is started again: a worker anew from its state, the server from its checkpoint. None: never.
+        Virtual seconds until the process is started again: a worker from its saved state, the
+        server from its last checkpoint. None: never.
     """
 
     node: int
@@ -55,7 +56,15 @@ class Crash(Failure):
 
 @dataclass(frozen=True)
 class Pause(Failure):
-    """A process stands still, as after SIGSTOP: it computes nothing, and what arrives waits."""
+    """A process stands still, as after SIGSTOP: it computes nothing, and frames that arrive wait.
+
+    Parameters
+    ----------
+    node : int
+        A rank, or `SERVER`.
+    at, duration : float
+        Begin and length of the pause, virtual seconds.
+    """
 
     node: int
     at: float
@@ -64,7 +73,15 @@ class Pause(Failure):
 
 @dataclass(frozen=True)
 class NetworkSplit(Failure):
-    """No frame passes between these nodes and the others; connections stay open."""
+    """No frame passes between `nodes` and all other nodes; connections stay open.
+
+    Parameters
+    ----------
+    nodes : sequence of int
+        Ranks, or `SERVER`.
+    at, duration : float
+        Begin and length of the split, virtual seconds.
+    """
 
     nodes: Sequence[int]
     at: float
@@ -73,7 +90,17 @@ class NetworkSplit(Failure):
 
 @dataclass(frozen=True)
 class FrameLoss(Failure):
-    """Frames are lost. `nodes`: only those to or from these; None: all."""
+    """Frames are lost.
+
+    Parameters
+    ----------
+    probability : float
+        Probability that a frame is lost.
+    start, end : float
+        Only frames that are sent from `start` to `end`, virtual seconds.
+    nodes : sequence of int or None
+        Only frames to or from these ranks, or `SERVER`. None: all frames.
+    """
 
     probability: float
     start: float = 0.0
@@ -83,7 +110,17 @@ class FrameLoss(Failure):
 
 @dataclass(frozen=True)
 class Delay(Failure):
-    """Frames take up to `seconds` longer, each for itself, so that they overtake each other."""
+    """Frames are delayed, each by a random time of its own, so that they overtake each other.
+
+    Parameters
+    ----------
+    probability : float
+        Probability that a frame is delayed.
+    seconds : float
+        The delay is uniform between 0 and this number of virtual seconds.
+    start, end, nodes
+        See `FrameLoss`.
+    """
 
     probability: float
     seconds: float
@@ -94,7 +131,15 @@ class Delay(Failure):
 
 @dataclass(frozen=True)
 class Duplication(Failure):
-    """Frames arrive twice."""
+    """Frames arrive twice.
+
+    Parameters
+    ----------
+    probability : float
+        Probability that a frame arrives twice.
+    start, end, nodes
+        See `FrameLoss`.
+    """
 
     probability: float
     start: float = 0.0
@@ -103,7 +148,10 @@ class Duplication(Failure):
 
 
 class Fate(NamedTuple):
-    """What becomes of a frame: the extra delay of each copy that arrives."""
+    """The extra delay, in virtual seconds, of each copy of a frame that arrives.
+
+    Without any the frame is lost.
+    """
 
     delays: tuple[float, ...]
 
@@ -113,13 +161,20 @@ _LOST = Fate(())
 
 
 class FailurePlan:
-    """All that goes wrong in a run.
+    """All failures of a run.
 
     Parameters
     ----------
     failures : iterable of Failure
     n_nodes : int
+        Number of nodes without the server.
     seed : int
+
+    Attributes
+    ----------
+    crashes : list of Crash
+    stops : dict of int to list of (begin, end)
+        By node: the times in which pauses make it stand still, virtual seconds.
     """
 
     def __init__(self, failures: Iterable[Failure], n_nodes: int, seed: int) -> None:
@@ -147,7 +202,7 @@ class FailurePlan:
         }
 
     def fate(self, now: float, source: int, target: int) -> Fate:
-        """Return what becomes of a frame that is sent now."""
+        """Return the fate of a frame that `source` sends to `target` at the time `now`."""
         if not self._of_frames:
             return _UNHARMED
         copies, delay = 1, 0.0

@@ -1,4 +1,4 @@
-"""A trace as a picture: who computed, waited and sent, over virtual time."""
+"""Draws a trace: when each node computed, waited and sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ _COLOURS = {"compute": "#2a6f97", "wait": "#e9c46a", "transfer": "#8a8a8a", "dow
 
 
 def draw_gantt(trace: Trace, *, begin: float = 0.0, end: float | None = None, axes: Any = None) -> Any:
-    """Draw a bar for every node: computing, waiting, down; below it, thin, the frames that it sent.
+    """Draw a bar for every node: the times in which it computed, waited and was down.
+
+    A thin bar below it shows the frames that the node sent.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The network of a simulated cluster: a full-duplex link for every node, with a queue at each end."""
+"""The network of a simulated cluster: each node has a full-duplex link with queues at both ends."""
 
 from __future__ import annotations
 
@@ -16,24 +16,32 @@ __all__ = ["Links"]
 class Links:
     """Carries frames between nodes.
 
-    A frame leaves when those before it have left, at the bandwidth of the sender's link; its first byte arrives a
-    latency (and jitter) later, and its last when the receiver's link has taken those that arrived before it. Frames of
-    one pair of nodes arrive in the order in which they were sent, unless the failure plan delays them.
+    A frame begins to leave when the frames before it have left the sender's link, and leaves at the
+    bandwidth of that link. Its first byte arrives a latency (and jitter) after that begin. The
+    receiver's link then takes the frame, at its own bandwidth, after the frames that arrived before
+    it. Frames from one node to another arrive in the order in which they were sent, unless the
+    failure plan delays them.
 
     Parameters
     ----------
     queue : EventQueue
     bandwidths : sequence of float
-        Bytes a second, of every node; those of the server's shards are the last.
+        Bandwidth of every node, bytes a second; the shards of the server come last.
     latencies : sequence of float
-        Seconds from a node to the middle of the network, whose sum two nodes are apart.
+        Seconds from each node to the middle of the network. The latency between two nodes is the
+        sum of their elements.
     jitter : float
-        Mean of an exponential addition to the latency of a frame, seconds.
+        Mean of an exponential random time that is added to the latency of a frame, seconds.
     plan : FailurePlan
     seed : int
     trace : Trace or None
     n_nodes : int
-        Without the server's shards.
+        Number of nodes without the shards of the server.
+
+    Attributes
+    ----------
+    sent, received : list of int
+        Bytes that each node has sent and received.
     """
 
     def __init__(
@@ -62,11 +70,14 @@ class Links:
         self._last_first_byte: dict[tuple[int, int], float] = {}
 
     def latency(self, source: int, target: int) -> float:
-        """Return the time that a frame of no bytes takes, in seconds."""
+        """Return the seconds that an empty frame takes from `source` to `target`."""
         return self._latencies[source] + self._latencies[target]
 
     def send(self, source: int, target: int, size: int, deliver: Callable[..., None], *arguments: Any) -> float:
-        """Carry a frame of `size` bytes; `deliver` is called for each copy that arrives. Return when it has left."""
+        """Send a frame of `size` bytes; return the time at which its last byte has left.
+
+        ``deliver(*arguments)`` is called for each copy of the frame that arrives.
+        """
         now = self._queue.now
         begin = max(now, self._out_free[source])
         gone = begin + size / self._bandwidths[source]
@@ -87,7 +98,7 @@ class Links:
         return gone
 
     def _plan_name(self, node: int) -> int:
-        """Return how failures call a node: all shards of the server, which are the last, are one."""
+        """Return the number of a node in the failure plan, which is `SERVER` for every shard."""
         return node if node < self._n_nodes else SERVER
 
     def _arrive(
@@ -100,7 +111,7 @@ class Links:
         deliver: Callable[..., None],
         arguments: tuple[Any, ...],
     ) -> None:
-        """Put a frame, whose first byte is here, into the queue at the receiver's end."""
+        """Put a frame whose first byte has arrived into the queue of the receiver's link."""
         end = max(max(self._queue.now, self._in_free[target]) + size / self._bandwidths[target], not_before)
         self._in_free[target] = end
         self.received[target] += size

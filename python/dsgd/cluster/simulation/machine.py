@@ -1,4 +1,4 @@
-"""What simulated servers and workers ask of the cluster they are in, and of the other end of a connection."""
+"""Interfaces between simulated workers, simulated servers and the cluster that holds them."""
 
 from __future__ import annotations
 
@@ -26,42 +26,42 @@ _NUMBERS = itertools.count(1)
 
 
 class WorkerEnd(Protocol):
-    """A worker, as a server and its peers see it."""
+    """The interface of a worker to servers and to its peers."""
 
     node: int
     kernels: Kernels
 
     @property
     def life(self) -> int:
-        """The life it is in; frames of an earlier one are dropped."""
+        """Number of the worker's current life; frames for an earlier life are dropped."""
 
     def deliver(self, connection: Connection, frame: bytes) -> None:
-        """Take a frame of the server."""
+        """Receive a frame from a server."""
 
     def deliver_letter(self, life: int, group: str, sender: int, frame: bytes) -> None:
-        """Take a letter of a peer."""
+        """Receive a frame of a peer's message."""
 
     def lose(self, connection: Connection) -> None:
-        """Note that the connection is gone."""
+        """Learn that a connection is closed."""
 
 
 class ServerEnd(Protocol):
-    """A server, as a worker sees it."""
+    """The interface of a shard of a server to workers."""
 
     endpoint: int
 
     def accept(self, connection: Connection) -> bool:
-        """Begin to serve a connection; return whether it can."""
+        """Accept a connection; return False if the server is down."""
 
     def deliver(self, connection: Connection, frame: bytes) -> None:
-        """Take a frame of the worker."""
+        """Receive a frame from a worker."""
 
     def lose(self, connection: Connection) -> None:
-        """Note that the connection is gone."""
+        """Learn that a connection is closed."""
 
 
 class Connection:
-    """A connection between one life of a worker and one of a server."""
+    """A connection of a worker to a shard. A crash of either side closes it for good."""
 
     __slots__ = ("group", "number", "open", "server", "shard", "worker")
 
@@ -75,7 +75,10 @@ class Connection:
 
 
 class Group:
-    """Nodes with a parameter server of their own; `members[rank]` is a node, `servers[k]` holds shard k."""
+    """Nodes with a parameter server of their own.
+
+    `members[rank]` is the number of a node, `servers[k]` holds shard k.
+    """
 
     def __init__(self, name: str, members: tuple[int, ...], tables: list[_core.TableSpec]) -> None:
         self.name = name
@@ -85,7 +88,7 @@ class Group:
 
 
 class Machine(Protocol):
-    """The simulated cluster, as its servers and workers see it."""
+    """The interface of the simulated cluster to its servers and workers."""
 
     config: Simulation
     start: NDArray[Any]
@@ -98,28 +101,28 @@ class Machine(Protocol):
 
     @property
     def workers(self) -> Sequence[WorkerEnd]:
-        """The workers by node."""
+        """The workers, in the order of their node numbers."""
 
     def shards_of(self, group: Group) -> int:
-        """Return how many shards the servers of a group have."""
+        """Return the number of shards of a group's parameter server."""
 
     def groups_of(self, node: int) -> dict[str, Group]:
-        """Return the groups that a node is a member of, that of all first."""
+        """Return the groups of a node by name; the group of all nodes is the first."""
 
     def task(self, worker: WorkerEnd, start_clock: int, saved: bytes, now: Callable[[], float]) -> WorkerTask:
-        """Return the task of a worker's life."""
+        """Return the task of a worker for a new life."""
 
     def program(self, node: int, task: WorkerTask) -> Program:
-        """Return the program of a node's life."""
+        """Return the program of a node for a new life."""
 
     def observer(self, node: int) -> Observer | None:
-        """Return what keeps the answers of a node, where the trace is to be replayed."""
+        """Return the observer that records the answers of a node; None if none are recorded."""
 
     def keep_delays(self, delays: Counter[int]) -> None:
-        """Add what a program that has ended observed."""
+        """Add the `ProgramRun.pull_delays` of a program that has ended."""
 
     def worker_done(self) -> None:
         """Count a worker that has left, or crashed for good."""
 
     def notice_clock(self, slowest: int) -> None:
-        """Show the weights where the slowest worker has come far enough."""
+        """Call `on_clock` if the slowest worker has finished the clock of the next record."""

@@ -1,4 +1,4 @@
-"""How fast a simulated node computes, now and later."""
+"""The time of kernels on a simulated node, and the speed of a node over virtual time."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ __all__ = ["KernelCost", "SpeedProfile"]
 
 @dataclass(frozen=True, kw_only=True)
 class KernelCost:
-    """Seconds that a kernel takes on a node of speed 1, from the work that it counted.
+    """The time of a kernel on a node of speed 1: rates that multiply the work of the kernel.
 
-    The defaults are those of one core of the machine of docs/design/index.md (``bench/studies/kernel_cost.py`` measures
-    them; docs/design/simulation.md has the figures).
+    The defaults are the rates of one core of the machine of docs/design/index.md.
+    ``bench/studies/kernel_cost.py`` measures them; docs/design/simulation.md has the figures.
 
     Parameters
     ----------
     entry : float
-        Of an entry of a sparse row.
+        Seconds for an entry of a sparse row in a full gradient.
     far_line : float
-        Of a cache line of a row that comes from memory.
+        Seconds for a cache line of a row that comes from memory, in random order.
     element : float
-        Of an element of a vector, and half of what one of a dense row takes.
+        Seconds for an element of a vector. An element of a dense row takes twice as long.
     call : float
-        Of every kernel.
+        Seconds for every call of a kernel.
     """
 
     entry: float = 1.23e-9
@@ -44,7 +44,7 @@ class KernelCost:
             check_real(f"KernelCost.{name}", getattr(self, name), 0)
 
     def seconds(self, work: Work) -> float:
-        """Return what the work takes at speed 1."""
+        """Return the seconds that the work takes at speed 1."""
         return (
             work.entries * self.entry
             + work.far_lines * self.far_line
@@ -54,14 +54,14 @@ class KernelCost:
 
 
 class SpeedProfile:
-    """A speed that is constant from each of its times to the next.
+    """The speed of a node over virtual time, constant from each given time to the next.
 
     Parameters
     ----------
     speed : float or sequence of pairs (time, speed)
-        1 is the speed that `KernelCost` is for. Times rise from 0.
+        At speed 1 a kernel takes the time of `KernelCost`. Times are in seconds and rise from 0.
     stops : sequence of pairs (begin, end)
-        When the node stands still, whatever its speed.
+        Times, in seconds, in which the node stands still whatever its speed.
     """
 
     def __init__(self, speed: float | Sequence[tuple[float, float]], stops: Sequence[tuple[float, float]] = ()) -> None:
@@ -79,14 +79,17 @@ class SpeedProfile:
         ]
 
     def stopped_until(self, time: float) -> float:
-        """Return when a node that stands still at `time` goes on; `time` where it does not stand still."""
+        """Return the time at which the node goes on, if it stands still at `time`; else `time`."""
         for begin, end in self._stops:
             if begin <= time < end:
                 time = end
         return time
 
     def finish(self, begin: float, seconds: float) -> float:
-        """Return when work ends that takes so many seconds at speed 1; infinity where it never does."""
+        """Return the time at which work that starts at `begin` ends; infinity if it never ends.
+
+        At speed 1 the work takes `seconds`.
+        """
         times, speeds = self._times, self._speeds
         if len(times) == 1:
             return begin + seconds / speeds[0]

@@ -38,10 +38,11 @@ class SimulatedRun:
     config : Simulation
     assignment : RunSpec
     on_clock : callable, optional
-        Called with the state of the cluster and the weights of the server when the slowest worker has finished one of
-        `notices`; the virtual clock stands still meanwhile. One that returns True ends the run.
+        Called with the state of the cluster and the weights of the server when the slowest worker
+        has finished one of the clocks in `notices`. The virtual clock stands still during the call.
+        The run ends if it returns True.
     notices : sequence of int
-        Clocks, rising.
+        Clocks after which `on_clock` is called, increasing.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class SimulatedRun:
         self._n_nodes = n = assignment.n_nodes
         plan = FailurePlan(config.failures, n, config.seed)
         bandwidths, latencies = config.of_nodes("bandwidth", n), config.of_nodes("latency", n)
-        # Sub-groups have their servers where the first shard is.
+        # The server of a further group shares the link of the first shard.
         self.network = Links(
             self.queue,
             [
@@ -83,7 +84,7 @@ class SimulatedRun:
         self._profiles = [SpeedProfile(speed, plan.stops.get(i, ())) for i, speed in enumerate(config.node_speeds(n))]
         server_profile = SpeedProfile(1.0, plan.stops.get(SERVER, ()))
         self._groups = self._make_groups()
-        self._servers: list[list[SimulatedServer]] = []  # of every group
+        self._servers: list[list[SimulatedServer]] = []  # the shards of each group
         for group in self._groups:
             shards = range(self.shards_of(group))
             own = [SimulatedServer(self, group, shard, n + shard, server_profile) for shard in shards]
@@ -93,7 +94,7 @@ class SimulatedRun:
             SimulatedWorker(self, node, self._profiles[node], assignment.kernels(node)) for node in range(n)
         ]
         self._remaining = n
-        self._down_until: dict[int, float] = {}  # of the processes that have crashed
+        self._down_until: dict[int, float] = {}  # by node that has crashed, virtual seconds
         for crash in plan.crashes:
             self.queue.at(crash.at, self._crash, crash)
         if self.trace is not None:
@@ -102,7 +103,7 @@ class SimulatedRun:
                     self.trace.down(node, begin, end)
 
     def run(self) -> Outcome:
-        """Let the workers work until all have left.
+        """Run the workers until all of them have left, or `on_clock` ends the run.
 
         Returns
         -------
@@ -111,7 +112,9 @@ class SimulatedRun:
         Raises
         ------
         WorkerLostError, DeadlineError, ProtocolError
-            As the client of a worker says; `DeadlineError` also where no program goes on for `stall_deadline` seconds.
+            The error that the client of a worker reports. `DeadlineError` also if no program goes
+            on for `stall_deadline` seconds, if the run takes longer than `max_seconds`, or if the
+            server crashed and is not started again.
         """
         for worker in self.workers:
             worker.start()
@@ -125,7 +128,7 @@ class SimulatedRun:
         return self.outcome()
 
     def outcome(self) -> Outcome:
-        """Return what there is now."""
+        """Return the outcome with the tables, record and reports as they are now."""
         tables = {spec.name: self._table(spec.name) for spec in self._groups[0].tables}
         self._collect_reports()
         return Outcome(
@@ -153,15 +156,15 @@ class SimulatedRun:
         )
 
     def shards_of(self, group: Group) -> int:
-        """Return how many shards the servers of a group have."""
+        """Return the number of shards of a group's parameter server."""
         return self.config.servers if group.name == EVERYONE else 1
 
     def groups_of(self, node: int) -> dict[str, Group]:
-        """Return the groups that a node is a member of, that of all first."""
+        """Return the groups of a node by name; the group of all nodes is the first."""
         return {group.name: group for group in self._groups if node in group.members}
 
     def task(self, worker: WorkerEnd, start_clock: int, saved: bytes, now: Callable[[], float]) -> WorkerTask:
-        """Return the task of a worker's life."""
+        """Return the task of a worker for a new life."""
         return self._assignment.task(
             worker.kernels,
             worker.node,
@@ -173,19 +176,19 @@ class SimulatedRun:
         )
 
     def program(self, node: int, task: WorkerTask) -> Program:
-        """Return the program of a node's life."""
+        """Return the program of a node for a new life."""
         if self.trace is not None and self.config.record_answers:
             self.trace.answers.setdefault(node, []).append(start_of_life(task.start_clock, task.saved))
         return self._assignment.program(task)
 
     def observer(self, node: int) -> Observer | None:
-        """Return what keeps the answers of a node, where the trace is to be replayed."""
+        """Return the observer that records the answers of a node; None if none are recorded."""
         if self.trace is None or not self.config.record_answers:
             return None
         return recorder_of_answers(self.trace, node)
 
     def keep_delays(self, delays: Counter[int]) -> None:
-        """Add what a program that has ended observed."""
+        """Add the `ProgramRun.pull_delays` of a program that has ended."""
         self._delays += delays
 
     def worker_done(self) -> None:
@@ -193,7 +196,7 @@ class SimulatedRun:
         self._remaining -= 1
 
     def notice_clock(self, slowest: int) -> None:
-        """Show the weights where the slowest worker has come far enough."""
+        """Call `on_clock` if the slowest worker has finished the clock of the next record."""
         if not self._notices or slowest < self._notices[0]:
             return
         while self._notices and self._notices[0] <= slowest:
@@ -241,7 +244,7 @@ class SimulatedRun:
             self.queue.at(until, self._start_again, crash.node)
 
     def _start_again(self, node: int) -> None:
-        """End the time that a process is down, unless another crash has made it longer."""
+        """Start a crashed process again, unless a later crash keeps it down for longer."""
         if self.queue.now < self._down_until[node]:
             return
         if node == SERVER:

@@ -1,4 +1,4 @@
-"""A shard of a simulated parameter server: it moves the frames of a server state machine in virtual time."""
+"""A shard of a simulated parameter server: a state machine, and its frames in virtual time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["SimulatedServer"]
 
 
 class SimulatedServer:
-    """A shard of a parameter server, in one life after the other."""
+    """A shard of a parameter server, through its crashes and restarts."""
 
     def __init__(self, run: Machine, group: Group, shard: int, endpoint: int, profile: SpeedProfile) -> None:
         self.endpoint = endpoint
@@ -55,7 +55,7 @@ class SimulatedServer:
         )
 
     def accept(self, connection: Connection) -> bool:
-        """Take a new connection; return whether there is a server to take it."""
+        """Accept a connection; return False if the server is down."""
         if self.core is None:
             return False
         self._connections[connection.number] = connection
@@ -63,7 +63,7 @@ class SimulatedServer:
         return True
 
     def deliver(self, connection: Connection, frame: bytes) -> None:
-        """Take a frame that has arrived."""
+        """Receive a frame, at the end of a pause if the server stands still."""
         if not connection.open or self.core is None:
             return
         now = self._queue.now
@@ -72,7 +72,8 @@ class SimulatedServer:
             self._queue.at(goes_on, self.deliver, connection, frame)
             return
         effects = self.core.receive(now, connection.number, frame)
-        # A worker that is told that it has left never comes back, to whatever life of the server.
+        # A checkpoint also when a worker leaves: it never connects again, so that a server that was
+        # restarted from an older checkpoint would wait for it.
         if self.core.slowest >= self._next_checkpoint or self.core.live < self._live:
             self._saved = self.core.checkpoint()
             self._next_checkpoint = self.core.slowest + self._run.config.checkpoint_every
@@ -119,7 +120,7 @@ class SimulatedServer:
         self._arm()
 
     def _arm(self) -> None:
-        """See to it that `tick` is called in time."""
+        """Schedule `_tick` for the next deadline of the state machine."""
         if self.core is not None:
             deadline = self.core.next_deadline()
             if deadline < self._armed:

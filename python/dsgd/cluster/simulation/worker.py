@@ -1,4 +1,4 @@
-"""A node of a simulated cluster: it runs its program, and moves the frames of its clients in virtual time."""
+"""A node of a simulated cluster: runs its program, and moves frames in virtual time."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ __all__ = ["SimulatedWorker"]
 
 
 class SimulatedWorker:
-    """A node with its program, in one life after the other.
+    """A node with its program, through its crashes and restarts.
 
     Attributes
     ----------
     node : int
-        Which is also its rank in the group of all.
+        Number of the node, which is also its rank in the group of all nodes.
     waited : float
-        Seconds spent waiting for answers.
+        Virtual seconds spent waiting for answers.
     done : bool
-        Whether it has left, or crashed for good.
+        Whether the node has left, or crashed for good.
+    clock : int
+        Number of clocks that the node has finished.
     """
 
     def __init__(self, run: Machine, node: int, profile: SpeedProfile, kernels: Kernels) -> None:
@@ -46,8 +48,8 @@ class SimulatedWorker:
         self._program: ProgramRun | None = None
         self._joined: set[str] = set()
         self._start = (0, b"")
-        self._life = 0  # of the process
-        self._era = 0  # of the program: work that an earlier one began has no effect
+        self._life = 0  # number of the life of the process
+        self._era = 0  # counts starts and ends of programs; events of an earlier one have no effect
         self._waiting_since = math.nan
         self._resumed_at = 0.0
         self._computing: tuple[float, float, Work] | None = None
@@ -55,12 +57,12 @@ class SimulatedWorker:
 
     @property
     def life(self) -> int:
-        """The life it is in; frames of an earlier one are dropped."""
+        """Number of the worker's current life; frames for an earlier life are dropped."""
         return self._life
 
     @property
     def up(self) -> bool:
-        """Whether it lives: neither crashed nor finished."""
+        """Whether the process runs: it has neither crashed nor finished."""
         return bool(self.clients)
 
     def start(self) -> None:
@@ -86,7 +88,7 @@ class SimulatedWorker:
                 self._connect(self._life, name, shard)
 
     def crash(self, for_good: bool) -> None:
-        """End at once; the servers find out when their connections break."""
+        """End the process at once; the servers learn of it when their connections break."""
         self._life += 1
         if for_good:
             self.done = True
@@ -98,7 +100,7 @@ class SimulatedWorker:
         self._connections.clear()
 
     def deliver(self, connection: Connection, frame: bytes) -> None:
-        """Take a frame of a server."""
+        """Receive a frame from a server, at the end of a pause if the node stands still."""
         if not connection.open:
             return
         now = self._queue.now
@@ -110,7 +112,7 @@ class SimulatedWorker:
         self._pump(connection.group)
 
     def deliver_letter(self, life: int, group: str, sender: int, frame: bytes) -> None:
-        """Take a frame of a peer."""
+        """Receive a frame of a peer's message, at the end of a pause if the node stands still."""
         if life != self._life or group not in self.clients:
             return
         now = self._queue.now
@@ -124,7 +126,7 @@ class SimulatedWorker:
             self._go_on()
 
     def pull_delays(self) -> Counter[int]:
-        """Return what the program that runs has observed."""
+        """Return the `ProgramRun.pull_delays` of the program that runs now."""
         return Counter() if self._program is None else self._program.pull_delays
 
     def waits_for(self) -> str:
@@ -166,7 +168,7 @@ class SimulatedWorker:
         self._queue.at(self._queue.now + delay, connection.server.lose, connection)
 
     def _pump(self, group: str) -> None:
-        """Carry away what a client has to say, to the servers and to the program."""
+        """Send the frames of a client to the servers, and pass its answers to the program."""
         client = self.clients[group]
         self._flush(group, client)
         answers = client.take_answers()
@@ -277,7 +279,7 @@ class SimulatedWorker:
             self._program.way_is_free(group, peer)
 
     def _now(self) -> float:
-        """Return the time of this worker, which has computed something since its last command."""
+        """Return the time of this worker, including the work since the program went on last."""
         work = self.kernels.work.since(self._worked_before)
         return self._profile.finish(self._resumed_at, self._run.config.kernel_cost.seconds(work))
 
@@ -295,7 +297,7 @@ class SimulatedWorker:
     def _go_on(self, after_work: bool = False) -> None:
         program = self._program
         if program is None or (not after_work and math.isnan(self._waiting_since)):
-            return  # it is computing
+            return  # the program is still computing
         now = self._queue.now
         command, since = program.command, self._waiting_since
         self._resumed_at = now
@@ -315,7 +317,7 @@ class SimulatedWorker:
             self._flush(group, client)
 
     def _after(self, status: Status, now: float) -> None:
-        """See to it that the program goes on when its work is done, or leave."""
+        """Schedule the end of the program's work: the program then goes on, or the node leaves."""
         work = self.kernels.work.since(self._worked_before)
         end = self._profile.finish(now, self._run.config.kernel_cost.seconds(work))
         if work.calls:
@@ -341,7 +343,7 @@ class SimulatedWorker:
             self._trace.wait(self.node, since, now, type(command).__name__)
 
     def _note_computed(self) -> None:
-        """Put the kernel that has ended, or was cut off, into the trace."""
+        """Add the last kernel to the trace; if the program was stopped meanwhile, up to now."""
         if self._computing is not None and self._trace is not None:
             begin, end, work = self._computing
             self._trace.compute(self.node, begin, min(end, self._queue.now), work.entries, work.elements)

@@ -1,4 +1,4 @@
-"""A worker program over TCP: the loop that gives it its answers, and keeps count of what it does."""
+"""Runs a worker program over TCP: a loop that passes it its answers and counts its work."""
 
 from __future__ import annotations
 
@@ -20,25 +20,29 @@ from dsgd.cluster.runtime.trace import Trace
 __all__ = ["NetworkWorker", "Tally"]
 
 _LOG = logging.getLogger("dsgd")
+# Longest wait for answers in one turn of the loop, in seconds.
 _PATIENCE = 1.0
+# Largest number of rows in the pieces of a long kernel (`WorkerTask.chunks`).
 _CHUNK_ROWS = 4096
 
 
 @dataclass
 class Tally:
-    """What a worker has done so far.
+    """Counts of the work of a node so far.
 
     Attributes
     ----------
     clock : int
-        Clocks finished.
+        Number of clocks that the node has finished.
     waited : float
-        Seconds.
+        Seconds spent waiting for answers.
     delays : Counter of int
-        Pulls by how many clocks the slowest worker was behind.
-    samples, bytes_sent, bytes_received : int
+        Number of pulls by the number of clocks that the slowest worker was behind.
+    samples : int
+        Gradients of single samples that were evaluated.
+    bytes_sent, bytes_received : int
     trace : Trace or None
-        What was not looked at yet.
+        Events that nobody has taken by `Trace.drain` yet.
     """
 
     clock: int = 0
@@ -51,7 +55,9 @@ class Tally:
 
 
 class NetworkWorker:
-    """One worker, from its first connection until it has left: a new life of its program after every rewind.
+    """One node, from its first connection until it has left the servers.
+
+    After every rewind (docs/server.md) its program begins a new life.
 
     Parameters
     ----------
@@ -60,18 +66,20 @@ class NetworkWorker:
     n_nodes : int
     kernels : Kernels
     client : _core.TcpClient
-        Not started yet; stopped by whoever made it.
+        Not started yet. The caller stops it at the end.
     speed : float
-        Below 1: sleep after every kernel, so long that it took 1 / speed times its time.
+        At most 1. Below 1 the node sleeps after every kernel, so that kernel and sleep together
+        take 1 / speed times the time of the kernel.
     origin : float
-        When the run began, by `time.monotonic`.
+        When the run began, in seconds of `time.monotonic`.
     notices : sequence of int
-        Clocks, rising, at whose end `on_notice` is called.
+        Clocks after which `on_notice` is called, increasing.
     on_notice : callable
+        Called with the `Tally` of the node.
     traced : bool
-        Keep what happened.
+        Whether to keep a trace.
     record_answers : bool
-        Keep what every command was answered, too.
+        Whether to keep the answers of all commands in the trace.
     """
 
     def __init__(
@@ -104,15 +112,15 @@ class NetworkWorker:
         self._status = Status.WAITING
         self._waiting_since = math.nan
         self._left = False
-        self._early: list[_core.Answer] = []  # letters that came before this worker's own place in the run
+        self._early: list[_core.Answer] = []  # messages that came before this node had joined
 
     def run(self) -> Tally:
-        """Work until the program has ended and the server knows it.
+        """Run the program until it has ended and the servers have confirmed that the node left.
 
         Raises
         ------
         WorkerLostError, DeadlineError, AuthenticationError, ProtocolError, ConfigError
-            As the client says.
+            The error that the client reports.
         """
         self._client.start()
         while not self._left:
@@ -130,7 +138,7 @@ class NetworkWorker:
         return tally
 
     def _patience(self) -> float:
-        """Return the seconds that the program can wait for answers."""
+        """Return how long the loop may wait for answers, in seconds."""
         if self._program is None:
             return _PATIENCE
         if self._status is Status.WORKED:
@@ -150,7 +158,7 @@ class NetworkWorker:
             self._left = True
         elif kind == "failed":
             raise failure(answer, f"worker {self._rank}")
-        elif self._program is None and kind == "letter":  # of a peer that joined before, and knows this one already
+        elif self._program is None and kind == "letter":  # from a peer that joined earlier
             self._early.append(answer)
         elif self._program is not None:
             asked = self._program.take(EVERYONE, answer)
@@ -211,7 +219,8 @@ class NetworkWorker:
     def _send(self, command: Send) -> None:
         self._client.send(command.peer, command.value, command.keys, command.name)
         if self._plan.algorithm.mailbox.on_full == "sum" and self._program is not None:
-            self._program.way_is_free(command.group, command.peer)  # the client has a queue of its own
+            # At once: the client has a queue of its own for frames that cannot leave yet.
+            self._program.way_is_free(command.group, command.peer)
 
     def _go_on(self, program: ProgramRun) -> None:
         """Let the program run until it has computed something, waits or ends."""
@@ -230,7 +239,7 @@ class NetworkWorker:
             self._waiting_since = time.monotonic()
 
     def _note_wait(self, command: Command, end: float) -> None:
-        if math.isnan(self._waiting_since):  # it had an answer at once
+        if math.isnan(self._waiting_since):  # the command was answered at once
             return
         begin, self._waiting_since = self._waiting_since, math.nan
         self.tally.waited += end - begin
@@ -239,7 +248,7 @@ class NetworkWorker:
             self.tally.trace.wait(self._rank, begin - self._origin, end - self._origin, name)
 
     def _note_work(self, work: Work, begin: float) -> None:
-        """Take as long as a node of this speed would, and keep what it computed."""
+        """Sleep until as much time has passed as the speed demands; add the kernel to the trace."""
         if self._rest > 0:
             time.sleep((time.monotonic() - begin) * self._rest)
         if self.tally.trace is not None:
