@@ -61,7 +61,7 @@ def make_known_optimum(
     dtype : {float32, float64}, default=float64
         Type of X. In float32 X is rounded, and w is the minimiser to about that precision only.
     random_state : int, Generator or RandomState, optional
-        Seed in [0, 2^64), or what to draw one from; the same seed gives the same problem.
+        Seed in [0, 2^64), or a generator to draw one from; the same seed gives the same problem.
 
     Returns
     -------
