@@ -40,7 +40,7 @@ def predict(
     result = dsgd.load(model)
     rows = load(data, dtype=result.model.weights.dtype, index_base=index_base or result.index_base or "auto")
     if result.feature_names.names is not None and rows.feature_names is not None:
-        decision = result.decision_function(rows)  # which compares the names
+        decision = result.decision_function(rows)  # this compares the names
     else:
         with errors_of(rows.source):
             decision = result.model.decision_function(match_features(rows.X, result.model.n_features))
