@@ -70,7 +70,7 @@ def as_path(path: Any) -> Path:
     `ConfigError` for anything else, for example for an open file.
     """
     if not isinstance(path, str | bytes | os.PathLike):
-        raise ConfigError(f"a file is given by its path, not {shown(path)}; of an open file on disk that is its name")
+        raise ConfigError(f"a file is given by its path, not {shown(path)}; give an open file by its name")
     return Path(os.fsdecode(path))
 
 

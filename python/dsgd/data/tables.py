@@ -267,7 +267,7 @@ def _report(text: _Text, columns: list[_Column], largest: float) -> None:
         for column, content in zip(columns, record, strict=True):
             if column.kind == "ignored" or (content and column.kind != "number") or _is_number(content, largest):
                 continue
-            what = f"{content!r} is not a number up to {largest:.2g}" if content else "nothing stands"
+            what = f"{content!r} is not a number up to {largest:.2g}" if content else "no value"
             cure = "; if it is a category, name the column in categorical" if content else ""
             message = f"{what} in column {column.name!r}{cure}; fill or remove missing values first"
             raise DataError(message, file=text.name, line=line, column=column.position + 1)
