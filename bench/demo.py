@@ -1,7 +1,7 @@
 """The main jobs from end to end, as `make demo` runs them: real data, then data of the shape of RCV1-v2.
 
-Everything goes through what a user has: files, `dsgd.fit`, saving, loading, predicting. Last comes a distributed run:
-processes of this machine beside the same cluster in simulation.
+Everything uses the public interface: files, `dsgd.fit`, saving, loading, predicting. Last comes a
+distributed run: processes of this machine beside the same cluster in simulation.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def timed(what: str, work: Callable[[], Any]) -> Any:
 
 
 def add_row(table: Table, name: str, result: dsgd.FitResult, threads: int, nonzeros: int) -> None:
-    """Add what a fit came to."""
+    """Add a row with the figures of a fit."""
     last = result.history[-1]
     table.add_row(
         name,

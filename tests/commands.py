@@ -1,4 +1,7 @@
-"""The command line, run in this process: a process of its own takes half a second to start."""
+"""The command line, run in this process.
+
+A process of its own would take half a second to start.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ __all__ = ["run_command", "run_process"]
 
 
 def run_process(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m dsgd`` in that folder."""
+    """Run ``python -m dsgd`` in the folder `cwd`."""
     command = [sys.executable, "-m", "dsgd", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
 
@@ -27,7 +30,10 @@ def _show(message: Any, category: Any, filename: str, lineno: int, file: Any = N
 
 
 def run_command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Return what `run_process` would, without another process: warnings go to standard error there, too."""
+    """Return the result of `run_process` without another process.
+
+    As there, warnings go to standard error.
+    """
     words = ["dsgd", *map(str, arguments)]
     out, err = io.StringIO(), io.StringIO()
     code: Any = 0
@@ -38,7 +44,7 @@ def run_command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[st
         warnings.catch_warnings(),
         mock.patch.object(warnings, "showwarning", _show),
         mock.patch.object(sys, "argv", words),
-        mock.patch.object(sys, "excepthook", sys.excepthook),  # which Typer replaces
+        mock.patch.object(sys, "excepthook", sys.excepthook),  # Typer replaces it
     ):
         warnings.simplefilter("default")
         try:

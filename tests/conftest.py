@@ -1,4 +1,4 @@
-"""The real data sets, where they are; and how threads wait."""
+"""Fixtures of the real data sets, and settings of threads and of hypothesis."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from typing import NoReturn
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Before the libraries are loaded. A thread that waits in a loop for one that has no processor takes its time as well:
-# beside other tests, those on two threads took up to seventy times as long.
+# To be set before the libraries are loaded. A thread that waits in a loop takes the time of a
+# thread that has no processor. Beside other tests, tests on two threads took up to seventy times as
+# long.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from common.real_sets import FOLDER, SETS, Parts
 
-# Examples write files and fit models; a machine may be slow, and busy with other tests.
+# No deadline: examples write files and fit models, and a machine may be slow, or busy with other
+# tests.
 settings.register_profile("dsgd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("dsgd")
 
@@ -42,7 +44,7 @@ def real_file() -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def real_set() -> Callable[[str], Parts]:
-    """Return a function from a name of `SETS` to the data set, which all tests share and none may write to."""
+    """Return a function from a name of `SETS` to the data set, which no test may write to."""
 
     @functools.cache
     def read(name: str) -> Parts:

@@ -1,4 +1,4 @@
-"""What a run on this machine may have left behind: processes, descriptors, mappings, files."""
+"""Processes, descriptors, mappings and files that a run on this machine may have left."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ from pathlib import Path
 __all__ = ["children_of", "left_since", "leftovers", "runs"]
 
 _PROC = Path("/proc")
-_SECONDS = 10.0
+_SECONDS = 10.0  # for which the file of a test in another process may exist
 
 
 def children_of(pid: int | str = "self") -> dict[int, str]:
-    """Return the processes that one has started, with their command lines; those of zombies are empty."""
+    """Return the child processes of a process with their command lines; a zombie's is empty."""
     found = {}
     for task in (_PROC / str(pid) / "task").iterdir():
         for child in (task / "children").read_text().split():
             try:
                 command = (_PROC / child / "cmdline").read_bytes()
-            except OSError:  # it has ended
+            except OSError:  # the child has ended
                 continue
             found[int(child)] = command.replace(b"\0", b" ").decode()
     return found
 
 
 def runs(pid: int) -> bool:
-    """Return whether a process is there, and no zombie: an orphan's end may not be looked for by whoever has got it."""
+    """Return whether a process exists and is no zombie.
+
+    The process that inherits an orphan may never collect its exit status, so a zombie counts as
+    ended.
+    """
     try:
         return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -39,8 +43,8 @@ def runs(pid: int) -> bool:
 def _descriptors() -> Iterator[str]:
     for path in (_PROC / "self/fd").iterdir():
         try:
-            target = os.readlink(path)  # noqa: PTH115  # it names no path
-        except OSError:  # that of the listing itself
+            target = os.readlink(path)  # noqa: PTH115  # the target is no path
+        except OSError:  # the descriptor of the listing itself
             continue
         if re.match(r"socket:|.*\(deleted\)|anon_inode:\[eventpoll\]", target):
             yield f"descriptor {path.name}: {target}"
@@ -52,16 +56,17 @@ def _files() -> set[str]:
 
 
 def leftovers() -> set[str]:
-    """Return a line for everything that is there; `left_since` compares."""
+    """Return a line for each process, descriptor, mapping and file; `left_since` compares."""
     maps = [line for line in (_PROC / "self/maps").read_text().splitlines() if "dsgd-" in line]
     processes = [f"process {pid}: {command}" for pid, command in children_of().items()]
     return {*_files(), *maps, *processes, *_descriptors()}
 
 
 def left_since(before: set[str]) -> set[str]:
-    """Return a line for everything that a test has left, which is what was not there before.
+    """Return a line for everything that a test has left, which did not exist before.
 
-    A file may be that of a test in another process, which unlinks it as soon as it is written: one that is left stays.
+    A file may belong to a test in another process, which unlinks it as soon as it is written. Only
+    a file that stays is left.
     """
     left = leftovers() - before
     end = time.monotonic() + _SECONDS

@@ -1,4 +1,4 @@
-"""The state machines of servers and workers, joined by calls."""
+"""The state machines of servers and workers, joined by calls in place of a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random data of every kind that users have, and of kinds they should not have: features, targets, weights."""
+"""Random features, targets and weights, of all kinds that users have and of faulty kinds."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _EXPONENTS = (-320, -300, -160, -150, -40, -20, -5, 5, 10, 19, 37, 40, 150, 160,
 
 
 def _power(random: np.random.Generator) -> float:
-    """Return a small or large number, half of the time a very small or very large one."""
+    """Return a power of ten; half of the time it is very small or very large."""
     return float(f"1e{random.choice(_EXPONENTS) if random.random() < 0.5 else random.integers(-30, 15)}")
 
 
 def _place(random: np.random.Generator, X: Features, axis: int) -> Any:
-    """Return where one row (axis 0) or one column (axis 1) lies."""
+    """Return the index of a random row (axis 0) or column (axis 1)."""
     k = int(random.integers(X.shape[axis]))
     return (k, slice(None)) if axis == 0 else (slice(None), k)
 

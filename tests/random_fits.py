@@ -85,14 +85,14 @@ class Case:
     Attributes
     ----------
     number : int
-        What it was drawn from.
+        The number from which the case was drawn.
     face : str
         ``"fit"`` for `dsgd.fit`, or the name of an estimator.
     X, y : what is trained on
     settings : dict
         Keywords of `dsgd.fit`, or of the estimator.
     method : str
-        Of the estimator: ``"fit"`` or ``"partial_fit"``.
+        The method of the estimator: ``"fit"`` or ``"partial_fit"``.
     keywords : dict
         Further keywords of the method.
     calls : int
@@ -203,17 +203,17 @@ def _draw_penalty(random: np.random.Generator) -> dict[str, Any]:
 
 
 def _draw_class_weight(random: np.random.Generator, y: Any) -> Any:
-    """Return a weight for some of the classes, or how to find them."""
+    """Return weights of the classes, or "balanced"."""
     if maybe(random, 0.4):
         return "balanced"
     return {label: one_of(random, (0.0, 1e-300, 0.1, 3, 1e20, 1e300)) for label in np.unique(y).tolist()}
 
 
 def _draw_start(random: np.random.Generator, loss: Any, y: Any, n_features: int, fit_intercept: bool) -> Any:
-    """Return weights to start from, small or very large."""
+    """Return initial weights, small or very large."""
     resolved = resolve_loss(loss)
     n_classes = len(np.unique(y)) if resolved.classification else 0
-    # A loss without a choice, such as that of a network, has its own answer.
+    # Networks always have an intercept, and losses without a penalty never.
     fit_intercept = resolved.model == "mlp" or (fit_intercept and resolved.penalised)
     shape = resolved.layout(n_features, n_classes, fit_intercept).shape
     if n_classes > 2 and not resolved.joint:
@@ -223,7 +223,7 @@ def _draw_start(random: np.random.Generator, loss: Any, y: Any, n_features: int,
 
 
 def _make_possible(random: np.random.Generator, settings: dict[str, Any], loss: str) -> None:
-    """Leave out, mostly, what is refused whatever the data are."""
+    """Remove, mostly, settings that are refused with any data."""
     if maybe(random, 0.05):
         return
     impossible: list[str] = []

@@ -21,12 +21,12 @@ CLASSES = (DENSE @ np.random.default_rng(3).standard_normal((N_FEATURES, 3))).ar
 
 
 def target_of(loss: str) -> NDArray[np.float64]:
-    """Return what the loss compares decision values with: numbers of classes, or Y."""
+    """Return the targets of the loss: numbers of classes for softmax, else Y."""
     return CLASSES if loss == "softmax" else Y
 
 
 def n_outputs_of(loss: str) -> int:
-    """Return how many decision values a row has."""
+    """Return the number of decision values of a row."""
     return 3 if loss == "softmax" else 1
 
 
@@ -38,7 +38,7 @@ def make_objective(data: Any, *, loss: str, sample_weight: Any = None, **config:
 
 
 def zeros(loss: str, fit_intercept: bool) -> NDArray[np.float64]:
-    """Return weights to start from."""
+    """Return initial weights of zeros."""
     return np.zeros((N_FEATURES + fit_intercept) * n_outputs_of(loss))
 
 

@@ -1,5 +1,7 @@
-"""What scripts of several folders share: data, problems and their optima, timed fits, timing in turn, and the machine.
+"""Modules that scripts of several folders share.
 
-Nobody runs these modules. They import each other and dsgd, and nothing of the folders beside this one; a module that
-only one folder needs lies there.
+They hold data, problems and their optima, timed fits, timing in turn, and the machine.
+
+These modules are not run themselves. They import each other and dsgd, and nothing of the other
+folders here. A module that only one folder needs is in that folder.
 """

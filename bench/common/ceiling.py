@@ -1,4 +1,4 @@
-"""The ceiling of a pass: how fast the arrays of the data can be read at all, by numpy on so many threads."""
+"""The upper bound of the speed of a pass: numpy reads the arrays of the data on some threads."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ __all__ = ["read"]
 
 
 def read(data: Workload, threads: int, passes: int) -> int:
-    """Read every whole 8 bytes of the arrays so many times, and return their sum modulo 2^64.
+    """Read the arrays as integers of 8 bytes, `passes` times; return their sum modulo 2^64.
 
-    A sum of integers is one pass of vector instructions without a conversion, and numpy releases the GIL for it; it
-    is bound by memory, as an or, a maximum and smaller slices are not faster. Each thread reads a part of its own.
+    A sum of integers is one pass of vector instructions without a conversion, and numpy releases
+    the GIL for it. It is limited by memory: an or, a maximum and smaller slices are not faster.
+    Each thread reads a part of its own.
     """
     words = [array.reshape(-1).view(np.uint8)[: array.nbytes // 8 * 8].view(np.uint64) for array in data.arrays]
     shares = [[np.array_split(array, threads)[thread] for array in words] for thread in range(threads)]

@@ -1,4 +1,4 @@
-"""What a figure must be kept with: the machine, the versions, and the command that made it."""
+"""The facts to be kept with a figure: the machine, the versions, and the command that made it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def command(script: str, arguments: Sequence[str]) -> str:
 
 
 def save(path: Path, content: Any) -> None:
-    """Write JSON to the path, the whole or nothing."""
+    """Write JSON to a file, atomically."""
     with replacing(path) as beside:
         beside.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 

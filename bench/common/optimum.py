@@ -1,8 +1,10 @@
-"""The least value of a problem, by methods that none of the solvers uses, in double precision, with a certificate.
+"""The least value of a problem, in double precision, with a certificate.
 
-Hinge: dual coordinate ascent with a box, whose dual value bounds the optimum from below. Logistic: L-BFGS; a gradient g
-at w proves F(w) - F* <= ||g||^2 / (2 alpha), since F is alpha-strongly convex. What is found is kept in a file, by the
-hash of the data.
+None of the solvers uses the methods that find it.
+
+Hinge: dual coordinate ascent with box constraints, whose dual value bounds the optimum from below.
+Logistic: L-BFGS; a gradient g at w proves F(w) - F* <= ||g||^2 / (2 alpha), since F is
+alpha-strongly convex. Optima are kept in a file, by the hash of the data.
 """
 
 from __future__ import annotations
@@ -25,16 +27,16 @@ from common.problems import Problem
 
 __all__ = ["GAP", "Optimum", "optimum"]
 
-GAP = 1e-5  # what a certificate must reach: a hundredth of the tightest target
-_AIM = GAP / 10
-_SWEEPS = 3000
-_INNER = 10  # passes over the rows that may still move, between two over all of them
+GAP = 1e-5  # relative gap of every certificate: a hundredth of the tightest target
+_AIM = GAP / 10  # relative gap at which the search for the optimum of hinge ends
+_SWEEPS = 3000  # most passes over all rows in this search
+_INNER = 10  # passes over the rows that may still change, after each pass over all rows
 Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Optimum:
-    """Bounds of F*, and what the weights at the upper one score on the test part."""
+    """Bounds of F*, and the test accuracy of the weights whose objective is the upper bound."""
 
     lower: float
     upper: float
@@ -44,16 +46,16 @@ class Optimum:
 
     @property
     def gap(self) -> float:
-        """How far F of the weights is, at most, above F*, relatively."""
+        """Upper bound of the relative distance of F at these weights from F*."""
         return (self.upper - self.lower) / self.lower
 
     def suboptimality(self, objective: float) -> float:
-        """Return (F - F*) / F*, with the lower bound for F*: at most by `gap` too large, never too small."""
+        """Return (F - F*) / F* with the lower bound for F*: too large by at most `gap`."""
         return objective / self.lower - 1
 
 
 def optimum(problem: Problem, kept: Path) -> Optimum:
-    """Return the optimum that the file holds; where it holds none, find it and add it.
+    """Return the optimum from the file `kept`; if it is not there, find it and add it.
 
     Raises
     ------
@@ -68,7 +70,7 @@ def optimum(problem: Problem, kept: Path) -> Optimum:
     w, lower, method = {"hinge": _hinge, "logistic": _logistic}[problem.loss](problem)
     seconds = round(time.perf_counter() - start, 2)
     found = Optimum(lower, problem.objective(w), problem.accuracy(w), method, seconds)
-    if not -1e-12 < found.gap < GAP:  # rounding may leave it below 0
+    if not -1e-12 < found.gap < GAP:  # rounding may make it negative
         raise RuntimeError(f"{problem.title}: the optimum is known to {found.gap:.1e} only, {method}")
     save(kept, {**known, key: asdict(found)})
     return found
@@ -76,8 +78,8 @@ def optimum(problem: Problem, kept: Path) -> Optimum:
 
 @functools.cache
 def _sweep() -> Any:
-    """Return the compiled pass: each row's exact maximum in its own a_i, the others held."""
-    from numba import njit  # only where an optimum is not known yet
+    """Return the compiled pass, which maximises the dual over one a_i after the other."""
+    from numba import njit  # needed only if an optimum is not known yet
 
     @njit  # type: ignore[misc, unused-ignore]  # typed where numba is there
     def sweep(rows, data, indices, indptr, y, squares, strength, a, w, moves):  # type: ignore[no-untyped-def]
@@ -107,7 +109,7 @@ def _hinge(problem: Problem) -> tuple[Vector, float, str]:
     lower, best, best_w = -np.inf, np.inf, np.zeros(X.shape[1])
     sweeps = 0
     while sweeps < _SWEEPS:
-        w = X.T @ (a * y) / problem.strength  # afresh: the running sum gathers rounding errors
+        w = X.T @ (a * y) / problem.strength  # anew, because the running sum accumulates rounding errors
         lower = max(lower, float(a.mean() - alpha / 2 * (w @ w)))
         if (upper := problem.objective(w)) < best:
             best, best_w = upper, w.copy()

@@ -1,6 +1,8 @@
-"""What is timed: whole fits of dsgd and of other libraries, from the same arrays, at the same objective where they can.
+"""The timed fits of dsgd and of other libraries, from the same arrays.
 
-Every solver returns a function that gives its weights: reading them out is not part of a fit.
+They minimise the same objective where the library can.
+
+Every fit returns a function that reads out the weights: reading is not part of the timed fit.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ Fit = Callable[[Workload, int], Callable[[], Weights]]
 
 @dataclass(frozen=True)
 class Solver:
-    """A fit of so many passes, the loss that it minimises, and the package that it needs."""
+    """A fit of a given number of passes, the loss that it minimises, and the package it needs."""
 
     fit: Fit
     loss: str = "hinge"
@@ -35,17 +37,21 @@ class Solver:
 
     @property
     def missing(self) -> str | None:
-        """Why it cannot run, or None."""
+        """The reason why the solver cannot run, or None."""
         found = importlib.util.find_spec(self.package) is not None
         return None if found else f"{self.package} is not installed: pip install '.[bench]'"
 
     def objective(self, data: Workload, passes: int) -> float:
-        """Return what it brings its objective to."""
+        """Return the objective after a fit of `passes` passes."""
         return data.objective(*self.fit(data, passes)(), loss=self.loss)
 
 
 def ours(algo: str = "hogwild", *, search: bool = False, **options: Any) -> Solver:
-    """Return a fit of dsgd; its step size is searched for, by default, as a user's is, or named, as the peers' are."""
+    """Return a fit of dsgd.
+
+    With `search` it searches its step size, as a user's fit does by default. Otherwise the step
+    size is given, as for the other libraries.
+    """
 
     def fit(data: Workload, passes: int) -> Callable[[], Weights]:
         named = {} if search else {"step_size": data.step_size, "schedule": "epoch-decay"}
@@ -67,11 +73,15 @@ def scikit_learn() -> Solver:
 
 
 def snap_ml(threads: int) -> Solver:
-    """Return Snap ML's SVM: dual coordinate ascent on n times the objective; no intercept, since it penalises that."""
+    """Return Snap ML's SVM: dual coordinate ascent on n times the objective.
+
+    It has no intercept, because Snap ML would penalise it.
+    """
 
     def fit(data: Workload, passes: int) -> Callable[[], Weights]:
         with warnings.catch_warnings():
-            # It looks for AVX2 where numpy warns of the place; as an error that would leave it without.
+            # Snap ML finds AVX2 by a module of numpy that warns when it is used. If the warning
+            # were an error, Snap ML would go without AVX2.
             warnings.simplefilter("ignore")
             from snapml import SupportVectorMachine
         strength = data.alpha * len(data.y)

@@ -1,4 +1,7 @@
-"""The problems that are brought to a given accuracy: data, loss and strength of l2, without an intercept."""
+"""The problems that solvers bring to a given accuracy, without an intercept.
+
+A problem has data, a loss and a strength of l2.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ Data = tuple[Any, NDArray[np.float64], Any, NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Problem:
-    """Minimise F(w) = (1/n) sum loss(y_i w.x_i) + alpha/2 ||w||^2; the test part is there to be classified."""
+    """Minimise F(w) = (1/n) sum loss(y_i w.x_i) + alpha/2 ||w||^2; with a test part."""
 
     name: str
     loss: str
@@ -36,17 +39,20 @@ class Problem:
 
     @property
     def title(self) -> str:
-        """What a line of a table begins with."""
+        """The first part of a line of a table."""
         return f"{self.name}, {self.loss}, {self.data.alpha:g}"
 
     @property
     def strength(self) -> float:
-        """The strength of l2 beside the sum of the losses, not their mean: Snap ML's; LIBLINEAR's C is its inverse."""
+        """The strength of l2 beside the sum of the losses rather than their mean.
+
+        Snap ML takes this strength; LIBLINEAR's C is its inverse.
+        """
         return self.data.alpha * len(self.data.y)
 
     @cached_property
     def hash(self) -> str:
-        """What tells the data from other data."""
+        """A hash that identifies the data."""
         digest = hashlib.sha256()
         for array in (*self.data.arrays, self.data.y, *_arrays(self.X_test), self.y_test):
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -57,7 +63,7 @@ class Problem:
         return self.data.objective(w, 0.0, self.loss)
 
     def accuracy(self, w: NDArray[np.float64]) -> float:
-        """Return the share of the test rows that are classified rightly."""
+        """Return the share of the test rows that are classified correctly."""
         return float(np.mean((self.X_test @ w > 0) == (self.y_test > 0)))
 
 
@@ -75,7 +81,10 @@ def _real(name: str, positive: tuple[int, ...]) -> Callable[[int], Data]:
 
 
 def _documents(most: int) -> Callable[[int], Data]:
-    """Return documents of the shape of RCV1-v2; a fifth as many more are generated with them, to test on."""
+    """Return a function that generates documents of the shape of RCV1-v2, at most `most`.
+
+    A fifth as many more are generated for the test part.
+    """
 
     def generate(rows: int) -> Data:
         rows = min(rows, most)
@@ -85,7 +94,7 @@ def _documents(most: int) -> Callable[[int], Data]:
     return generate
 
 
-# From the most rows wanted to the data; real sets raise FileNotFoundError where they are absent.
+# Functions of the most rows wanted; real sets raise FileNotFoundError if they are absent.
 _READERS: dict[str, Callable[[int], Data]] = {
     "20news": _real("20news", (2, 3, 4, 5, 6)),
     "reuters": _real("reuters", (1,)),
@@ -98,7 +107,8 @@ _READERS: dict[str, Callable[[int], Data]] = {
 def _problems(name: str, rows: int, losses: tuple[str, ...], alphas: tuple[float, ...]) -> list[Problem]:
     X, y, X_test, y_test = _READERS[name](rows)
     X_test = scipy.sparse.csr_matrix(X_test)
-    # One matrix for all: what libraries note at a matrix (that its indices are sorted) is noted once.
+    # All problems share one matrix, so that libraries find out only once that its indices are
+    # sorted.
     first = Workload.of(X, y)
     return [
         Problem(name, loss, Workload(first.X, first.y, first.step_size, alpha), X_test, np.asarray(y_test, np.float64))

@@ -1,4 +1,4 @@
-"""The real data sets of tests and benchmarks, read and scaled by what dsgd offers, in a training and a test part."""
+"""The real data sets of tests and benchmarks, each with a training and a test part."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Parts(NamedTuple):
     regression: bool = False
 
     def binary(self) -> Parts:
-        """Return class 3 against the rest where there are more than two, and labels of -1 and 1."""
+        """Return the data with labels -1 and 1; of more than two classes class 3 is positive."""
         if self.regression:
             return self
         positive = 3 if len(np.unique(self.y)) > 2 else np.max(self.y)
@@ -45,7 +45,7 @@ def _text(train: str, test: str) -> Parts:
 
 
 def _split(X: Any, y: Any, *, regression: bool = False, scale: bool = True) -> Parts:
-    """Hold out 30 %, and standardise by what is kept."""
+    """Hold out 30 % of the rows; standardise by means and deviations of the others."""
     X, X_test, y, y_test = train_test_split(X, y, test_size=0.3, random_state=0)
     if scale:
         scaler = StandardScaler().fit(X)

@@ -1,4 +1,4 @@
-"""Timing of several things in turn, so that what else the machine does falls on all of them alike."""
+"""Timing of several functions in turn, so that other load on the machine meets all alike."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Seconds = dict[str, list[float]]
 
 
 def interleaved(candidates: Mapping[str, Callable[[], object]], rounds: int, pause: float = 0.0) -> Seconds:
-    """Return the seconds of every candidate in every round; a round before these is not counted.
+    """Return the seconds of every candidate in every round; a first round is not counted.
 
-    Threads of some libraries go on spinning for 0.2 s when their work is done; a `pause` of as many seconds before
-    every run keeps that from the next one.
+    Threads of some libraries go on spinning for 0.2 s when their work is done. A `pause` of as many
+    seconds before every run keeps them from slowing the next one.
     """
     seconds: Seconds = {name: [] for name in candidates}
     for _ in range(rounds + 1):
@@ -30,7 +30,7 @@ def interleaved(candidates: Mapping[str, Callable[[], object]], rounds: int, pau
 
 
 def positive(text: str) -> int:
-    """Return a number of rows, rounds and the like from the command line."""
+    """Return a number of the command line that must be whole and positive."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)

@@ -1,4 +1,7 @@
-"""The data that throughput is measured on, as every library takes it: float32, CSR or C order, labels -1 and 1."""
+"""The data of measurements of throughput, in a form that every library takes.
+
+It is float32, CSR or in C order, with labels -1 and 1.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ def mean_square(X: Any) -> float:
 
 @dataclass(frozen=True)
 class Workload:
-    """A binary problem with l2 of strength `alpha`, and a first step that suits its rows: no search need be timed."""
+    """A binary problem with l2 of strength `alpha`.
+
+    Its `step_size` suits its rows, so that no search for a step size need be timed.
+    """
 
     X: Any
     y: NDArray[np.float64]
@@ -39,14 +45,18 @@ class Workload:
 
     @classmethod
     def of(cls, X: Any, y: Any, **settings: Any) -> Workload:
-        """Return the problem; a scipy array becomes a matrix over the same memory, since Snap ML takes no arrays."""
+        """Return the problem of X and y.
+
+        A scipy sparse array becomes a sparse matrix in the same memory, since Snap ML takes no
+        arrays.
+        """
         X = scipy.sparse.csr_matrix(X) if scipy.sparse.issparse(X) else np.ascontiguousarray(X)
         X = X.astype(np.float32, copy=False)
         return cls(X, np.asarray(y, np.float64), 0.5 / mean_square(X), **settings)
 
     @property
     def arrays(self) -> list[NDArray[Any]]:
-        """What one pass has to read."""
+        """The arrays that a pass reads."""
         return [self.X.data, self.X.indices, self.X.indptr] if scipy.sparse.issparse(self.X) else [self.X]
 
     @property
@@ -59,7 +69,7 @@ class Workload:
         return self.of(self.X[:rows], self.y[:rows])
 
     def learnt(self, w: NDArray[np.float64], b: float) -> bool:
-        """Whether fewer rows are wrong than by naming the more frequent class everywhere."""
+        """Whether the error is below 0.8 of that of naming the more frequent class everywhere."""
         wrong = np.mean(self.y * (self.X @ w + b) <= 0)
         return bool(wrong < 0.8 * min(np.mean(self.y > 0), np.mean(self.y < 0)))
 
@@ -68,7 +78,7 @@ class Workload:
         return float(_LOSSES[loss](self.y * (self.X @ w + b)).mean() + self.alpha / 2 * float(w @ w))
 
 
-@functools.cache  # a few seconds and 170 MB, for two of the workloads
+@functools.cache  # it takes a few seconds and 170 MB, for two of the workloads
 def _documents(rows: int) -> Workload:
     return Workload.of(*dsgd.data.make_text_classification(rows, random_state=0))
 
@@ -84,7 +94,7 @@ def _real(name: str, positive: tuple[int, ...]) -> Workload:
     return Workload.of(data.X, np.where(np.isin(data.y, positive), 1.0, -1.0))
 
 
-# From the most rows wanted to the data; real sets raise FileNotFoundError where they are absent.
+# Functions of the most rows wanted; real sets raise FileNotFoundError if they are absent.
 WORKLOADS: dict[str, Callable[[int], Workload]] = {
     "documents": _documents,
     "first-20000": lambda rows: _documents(rows).first(20_000),

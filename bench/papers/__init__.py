@@ -1,4 +1,5 @@
-"""The experiments of papers again: one script an experiment, which draws its figure into `docs/results/`.
+"""Experiments of papers, repeated: each script draws one figure into `docs/results/`.
 
-Run by hand, when the algorithm of the paper changes. `year.py` is what the scripts of DisSVRG share.
+A script is run by hand when the algorithm of its paper changes. The scripts of DisSVRG share
+`year.py`.
 """

@@ -2,12 +2,14 @@
 
     python bench/papers/dissvrg_cluster.py
 
-The paper promises this comparison, but its section is empty. Squared loss on generated data of the shape of
-YearPredictionMSD, 4 to 64 nodes with links of 1 Gb/s and 0.1 ms, all of one speed or one of half that. All runs of SVRG
-have one step, which with the whole accelerated factor is just safe; PetuumSGD has a step found by trials. Of two sizes
-of its mini-batches, and of two mean gradients of BSP-SVRG (exact, or with those of the others a clock old), the better
-one is shown. Sequential SVRG is that of one node. What the paper says is held
-against the curves: "faster" means nearer to the minimum, by the mean logarithm of the gap over the time that both ran.
+The paper promises this comparison, but its section is empty. The loss is squared, and the data is
+generated in the shape of YearPredictionMSD. Clusters have 4 to 64 nodes with links of 1 Gb/s and
+0.1 ms; all nodes have the same speed, or one has half of it. All runs of SVRG have the same step,
+which is just safe with the whole accelerated factor. The step of PetuumSGD is found by trials.
+PetuumSGD runs with two sizes of mini-batches, and BSP-SVRG with two mean gradients: exact, or with
+the parts of the other nodes one clock old. The better of the two is shown. Sequential SVRG is a run
+on one node. Statements of the paper are compared with the curves: "faster" means nearer to the
+minimum, by the mean logarithm of the gap over the time that both ran.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder of `common`
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -33,10 +35,10 @@ ROWS = 46_371
 NODES = (4, 8, 16, 32, 64)
 SPEEDS = ("even", "uneven")
 EPOCHS = 40
-# By how many powers of ten nearer, in the mean, is faster.
+# Powers of ten of the gap, in the mean, by which a faster run must be nearer.
 MARGIN = 0.02
 
-# Small mini-batches take longer for a pass, and longer to simulate.
+# Epochs. A pass with small mini-batches takes longer, and its simulation does too.
 PETUUM = {Ssp(batch_size=64): 12, Ssp(batch_size=512): 50}
 VARIANTS: dict[str, tuple[DistributedAlgorithm, ...]] = {
     "PetuumSGD": tuple(PETUUM),
@@ -71,7 +73,7 @@ class Run(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What the paper says, and the places where the runs show it."""
+    """A statement of the paper, whether it holds, and the figures that show it."""
 
     text: str
     holds: bool
@@ -107,7 +109,7 @@ def train(data: YearData, algorithm: DistributedAlgorithm, nodes: int, speeds: s
 
 
 def lead(fast: Run, slow: Run) -> float:
-    """Return by how many powers of ten the one is nearer than the other, on average over the time that both ran."""
+    """Return by how many powers of ten `fast` is nearer, averaged over the time that both ran."""
     times = np.linspace(0, min(fast.seconds[-1], slow.seconds[-1]), 400)[1:]
     ahead = log_gaps(times, slow.seconds, slow.gaps) - log_gaps(times, fast.seconds, fast.gaps)
     return float(np.mean(ahead))
@@ -139,7 +141,7 @@ def waits_less(runs: Mapping[Place, Mapping[str, Run]], less: str, more: str) ->
 
 
 def claims_of(runs: Mapping[Place, Mapping[str, Run]]) -> Iterator[Claim]:
-    """Yield what the paper says of clusters, each with whether it holds."""
+    """Yield the statements of the paper on clusters, each with whether it holds."""
     yield faster(runs, "DisSVRG", "PetuumSGD", SPEEDS)
     yield faster(runs, "DisSVRG", "sequential SVRG", SPEEDS)
     yield faster(runs, "DisSVRG", "BSP-SVRG", ["uneven"])

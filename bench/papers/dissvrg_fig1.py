@@ -1,12 +1,14 @@
-"""Figure 1 of DisSVRG (Ming, Zhao, Guo, Yin) again: the accelerated factor, by both readings of it.
+"""Figure 1 of DisSVRG (Ming, Zhao, Guo, Yin), repeated: the accelerated factor, in two readings.
 
     python bench/papers/dissvrg_fig1.py
 
-Squared loss on YearPredictionMSD, one machine, steps 0.001 (solid) and 0.01 (dotted), constant (blue) and accelerated
-(red: by the full gradient; orange: by each sample's own). The features are standardised, so that the mean of ||x||^2 is
-their number, and 0.01 lies above every bound that is proved: nothing is clamped, and a divergence is reported (such a
-curve goes on with a quarter of the step). The paper does not say how many inner steps there are: here a fiftieth of the
-rows, and as many as rows. What it finds: accelerated steps converge faster, and the more so the longer the step.
+The loss is squared, the data YearPredictionMSD, on one machine. Steps of 0.001 (solid) and 0.01
+(dotted) are constant (blue) or accelerated (red: by the full gradient; orange: by the gradient of
+each sample). The features are standardised, so the mean of ||x||^2 is their number, and a step of
+0.01 is above every proved bound. Nothing is clamped, and a divergence is reported: such a curve
+goes on with a quarter of the step. The paper does not say how many inner steps there are; here they
+are a fiftieth of the rows, and as many as rows. The paper finds that accelerated steps converge
+faster, and the more so the longer the step.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder of `common`
 
 import numpy as np
 from rich.console import Console

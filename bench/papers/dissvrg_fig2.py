@@ -1,9 +1,10 @@
-"""Figure 2 of DisSVRG (Ming, Zhao, Guo, Yin) again: the number m of inner steps.
+"""Figure 2 of DisSVRG (Ming, Zhao, Guo, Yin), repeated: the number m of inner steps.
 
     python bench/papers/dissvrg_fig2.py
 
-Squared loss on YearPredictionMSD, one machine, a constant step of 1e-5, and m from a quarter of the rows to five
-times as many. What the paper finds: the larger m, the faster, for want of full gradients.
+The loss is squared, the data YearPredictionMSD, on one machine, with a constant step of 1e-5 and m
+from a quarter of the rows to five times as many. The paper finds that the larger m is, the faster
+is the convergence, since fewer full gradients are computed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder of `common`
 
 import numpy as np
 from rich.console import Console

@@ -2,9 +2,10 @@
 
     python bench/papers/dissvrg_local.py
 
-Squared loss on data of the shape of YearPredictionMSD, every algorithm with a step that suits it, figures of the gap
-against seconds: real ones of processes that talk over TCP, beside those of a simulated cluster of the same speeds.
-What the paper finds: DisSVRG gains most from a bound on staleness, and BSP waits for the slow one.
+The loss is squared, on data of the shape of YearPredictionMSD, and every algorithm has a step that
+suits it. The figures show the gap against seconds: real seconds of processes that talk over TCP,
+beside virtual seconds of a simulated cluster of the same speeds. The paper finds that DisSVRG gains
+most from a bound on staleness, and that BSP waits for the slow worker.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder of `common`
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -35,7 +36,7 @@ ALGORITHMS: dict[str, tuple[DistributedAlgorithm, float, int, str]] = {
     "PetuumSGD, staleness 3": (Ssp(staleness=3, batch_size=100), 2e-2, 40, "tab:blue"),
     "BSP": (Ssp(staleness=0, batch_size=100), 2e-2, 40, "tab:green"),
 }
-FLOOR = 1e-13  # nearer than that is rounding
+FLOOR = 1e-13  # relative gaps below are rounding errors
 
 
 def curve(data: YearData, algorithm: DistributedAlgorithm, step: float, epochs: int, cluster: Any) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def curve(data: YearData, algorithm: DistributedAlgorithm, step: float, epochs: 
     ).history
     last = history[-1]
     simulated = last.virtual_seconds is not None
-    begin = 0.0 if simulated else history[0].seconds  # from the first record on: processes take their time to start
+    begin = 0.0 if simulated else history[0].seconds  # from the first record: processes start slowly
     return {
         "seconds": [(record.virtual_seconds if simulated else record.seconds - begin) for record in history],
         "passes": [record.effective_passes for record in history],

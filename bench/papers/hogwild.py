@@ -1,12 +1,13 @@
-"""The comparison of Hogwild! (Niu, Recht, Ré, Wright 2011, section 7) again, here: speed-up against threads, and delay.
+"""The comparison of Hogwild! (Niu, Recht, Ré, Wright 2011, section 7), repeated.
 
     python bench/papers/hogwild.py
 
-Hogwild! shares the weights without locks, AIG locks the weights of a sample round its update, and RR lets the threads
-update in turn; beside them dsgd's defaults. SVM with l2 1e-5, a step that is constant within an epoch and then falls to
-0.9 of it, 20 epochs. The speed-up is over Hogwild! on one thread, of the median time of a whole `fit`. The delay of an
-update is the number of others that came between its reading of the weights and its end. Draws --output, and writes the
-same as JSON beside it.
+It draws the speed-up against threads, and the delay. Hogwild! shares the weights without locks, AIG
+locks the weights of a sample round its update, and RR lets the threads update in turn. dsgd's
+defaults are beside them. The problem is an SVM with l2 of 1e-5; the step is constant within an
+epoch and then falls to 0.9 of it, for 20 epochs. The speed-up is over Hogwild! on one thread, by
+the median time of a whole `fit`. The delay of an update is the number of other updates between its
+reading of the weights and its end. Draws --output, and writes the same as JSON beside it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder of `common`
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -36,7 +37,7 @@ from dsgd.schedules import EpochDecay
 
 DATA = {"documents": "RCV1-shaped", "20news": "20news, classes 2 to 6 against the rest"}
 SCHEDULE = EpochDecay(factor=0.9)
-# The paper's three on the same footing: one copy of the weights and of the data, both as they lie.
+# Equal conditions for the paper's three: one copy of the weights and of the data, in their order.
 PLAIN: dict[str, Any] = {"merge_every": 0, "layout": "inplace", "schedule": SCHEDULE}
 SERIAL = "Hogwild!"
 METHODS: dict[str, dict[str, Any]] = {
@@ -91,7 +92,10 @@ def delays(data: Workload, epochs: int) -> dict[int, int]:
 
 
 def doubling(delay: dict[int, int]) -> dict[str, float]:
-    """Return the shares of delays of 0, 1, 2-3, 4-7, ...: now and then a thread sleeps through thousands of updates."""
+    """Return the shares of delays of 0, 1, 2-3, 4-7, ...
+
+    The ranges double because a thread sometimes sleeps through thousands of updates.
+    """
     longest = max(delay).bit_length()
     shares = dict.fromkeys(range(longest + 1), 0.0)
     for length, count in delay.items():
@@ -133,7 +137,7 @@ def draw(path: Path, results: dict[str, dict[str, Any]]) -> None:
 
 
 def show(console: Console, name: str, result: dict[str, Any]) -> None:
-    """Print the points of a data set, and what they say."""
+    """Print the points of a data set, and the verdict."""
     table = Table(DATA[name], "threads", "seconds", "speed-up", "objective")
     for point in result["points"]:
         table.add_row(

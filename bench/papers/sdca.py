@@ -1,10 +1,12 @@
-"""Dual coordinate ascent on 20news: duality gap and suboptimality against passes, with and without rest and threads.
+"""Dual coordinate ascent on 20news: duality gap and suboptimality against passes.
 
     python bench/papers/sdca.py
 
-The hinge loss with l2 of 1e-4 and no intercept, in float32, as the figures of Shalev-Shwartz and Zhang 2013 (section 6)
-show it for other sets. A sample at rest costs nothing, so passes are visits of samples divided by their number. Both
-curves are relative to the least objective, which is certified. Draws --output, and writes the same as JSON beside it.
+Each curve is a run with or without rest of samples, on one or two threads. The problem is the hinge
+loss with l2 of 1e-4 and no intercept, in float32, as the figures of Shalev-Shwartz and Zhang 2013
+(section 6) show it for other sets. A sample at rest is not visited, so passes are visits of samples
+divided by the number of samples. Both curves are relative to the least objective, which is
+certified. Draws --output, and writes the same as JSON beside it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder of `common`
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -54,7 +56,7 @@ def climb(problem: Problem, least: float, max_rest: int, n_threads: int, epochs:
 
 
 def title(max_rest: int, n_threads: int) -> str:
-    """Return what a curve is called."""
+    """Return the name of a curve."""
     return f"max_rest={max_rest}, {n_threads} thread{'s' if n_threads > 1 else ''}"
 
 

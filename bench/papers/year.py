@@ -1,4 +1,7 @@
-"""What the figures of DisSVRG share: YearPredictionMSD, runs of SVRG on it without any safety, and curves."""
+"""The common part of DisSVRG's figures: YearPredictionMSD, runs of SVRG, and curves.
+
+SVRG runs without any safeguard.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from dsgd.data import make_like
 __all__ = ["ALPHA", "Curve", "YearData", "data_sets", "finish", "generated", "log_gaps", "options", "svrg"]
 
 ALPHA = 1e-5
-_FLOOR = 1e-13  # nearer than that is rounding
+_FLOOR = 1e-13  # relative gaps below are rounding errors
 Floats = NDArray[np.float64]
 
 
@@ -48,7 +51,7 @@ class YearData(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """Suboptimality, relative to the minimum, at effective passes; `diverged` if it had to be taken back."""
+    """Relative suboptimality at effective passes; `diverged` if an epoch was taken back."""
 
     passes: list[float]
     gaps: list[float]
@@ -56,17 +59,17 @@ class Curve(NamedTuple):
     diverged: bool
 
     def at(self, passes: Floats) -> Floats:
-        """Return the logarithms (of 10) of the gap at so many passes, on straight lines."""
+        """Return the decimal logarithms of the gap at some passes, by linear interpolation."""
         return log_gaps(passes, self.passes, self.gaps)
 
 
 def log_gaps(at: Floats, where: Sequence[float], gaps: Sequence[float]) -> Floats:
-    """Return the logarithms (of 10) of a gap that was measured at some places, on straight lines between them."""
+    """Return the decimal logarithms of a gap, by linear interpolation between measured places."""
     return np.interp(at, where, np.log10(np.maximum(gaps, _FLOOR)))
 
 
 def generated(rows: int) -> YearData:
-    """Return data of the shape of the full set, but for its rows."""
+    """Return generated data of the shape of the full set, with another number of rows."""
     made = make_like("yearprediction", n_samples=rows, random_state=0)
     return YearData.of(made.X, made.y)
 
@@ -82,7 +85,7 @@ def data_sets(rows: int, console: Console) -> Iterator[tuple[str, YearData]]:
 
 
 def svrg(data: YearData, algorithm: Svrg, step_size: float, epochs: int) -> Curve:
-    """Train with that step, from 0."""
+    """Train with a given step, from zeros."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuntimeWarning)
         try:
@@ -100,7 +103,7 @@ def svrg(data: YearData, algorithm: Svrg, step_size: float, epochs: int) -> Curv
             ).history
         except dsgd.errors.DivergedError:
             return Curve([0.0], [float(0.5 / data.minimum - 1)], 0.0, diverged=True)
-    objectives = [0.5, *(float(record.objective or np.nan) for record in history)]  # 0.5: standardised targets
+    objectives = [0.5, *(float(record.objective or np.nan) for record in history)]  # 0.5 at w = 0: standardised targets
     return Curve(
         [0.0, *(record.effective_passes for record in history)],
         [value / data.minimum - 1 for value in objectives],
@@ -110,7 +113,7 @@ def svrg(data: YearData, algorithm: Svrg, step_size: float, epochs: int) -> Curv
 
 
 def options(description: str, arguments: Sequence[str], figure: str, rows: int = 463_715) -> argparse.Namespace:
-    """Return what is asked for on the command line; `rows` is the default."""
+    """Return the options of the command line; `rows` is a default."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=positive, default=rows, help="of the generated data")
     parser.add_argument("--output", type=Path, default=ROOT / "docs/results" / figure, help="the figure")

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder of `common`
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,19 +35,19 @@ import dsgd
 from common.real_sets import SETS, Parts
 from common.rounds import positive
 
-BOUND = 0.005
+BOUND = 0.005  # most by which an accuracy may be below scikit-learn's
 KINDS = (linear_model.SGDClassifier, dsgd.SGDClassifier)
 GRID = {"alpha": [3e-5, 1e-4, 3e-4], "loss": ["hinge", "log_loss"]}
 
 
 def texts_of(X: Any) -> list[str]:
-    """Return a text for every row, which has a word for every feature of it."""
+    """Return a text for every row, with a word for each of its features."""
     rows = zip(X.indptr[:-1], X.indptr[1:], strict=True)
     return [" ".join(f"word{j}" for j in X.indices[begin:end]) for begin, end in rows]
 
 
 def tools(data: Parts, rows: int) -> dict[str, Callable[[Any], float]]:
-    """Return what is timed: given an estimator, the accuracy that it leads to."""
+    """Return the timed functions: each takes an estimator and returns an accuracy."""
     X, y = data.X[:rows], data.y[:rows]
     texts, test_texts = texts_of(X), texts_of(data.X_test)
 

@@ -2,11 +2,12 @@
 
     python bench/peers/kmeans.py
 
-float32, ten clusters, the same starts, the same number of passes, batches of 1,024 rows, no early end. Both libraries
-have one thread; fits take turns, and what is compared is seconds of the processor, which other work on the machine
-hardly changes. Then ten passes of hogwild on one thread and two, by seconds of a processor for each. Exits with 1 where
-the inertia is more than 2 % above MiniBatchKMeans', or a fit takes more than half of its seconds; where two threads end
-more than 1 % above one, or cost as much each. Writes --output.
+float32, ten clusters, the same starts, the same number of passes, batches of 1,024 rows, no early
+end. Both libraries have one thread, and fits take turns. Processor seconds are compared, which
+other work on the machine hardly changes. Then come ten passes of hogwild on one thread and on two,
+by processor seconds per thread. Exits with 1 if the inertia is more than 2 % above
+MiniBatchKMeans', or a fit takes more than half of its seconds; or if two threads end more than 1 %
+above one, or each cost as much as one. Writes --output.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder of `common`
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,14 +38,17 @@ CLUSTERS, START_ROWS = 10, 3072
 
 
 def processor_seconds(run: Callable[[], object]) -> float:
-    """Return what one call takes of the processor."""
+    """Return the processor seconds of one call."""
     begin = time.process_time()
     run()
     return time.process_time() - begin
 
 
 def beside_sklearn(X: NDArray[Any], passes: int, rounds: int) -> dict[str, float]:
-    """Return medians over starts: inertia, ours by theirs; seconds, theirs by ours; and both."""
+    """Return medians over starts.
+
+    They are dsgd's inertia by scikit-learn's, scikit-learn's seconds by dsgd's, and both seconds.
+    """
     found: dict[str, list[float]] = {"inertia": [], "speed": [], "seconds": [], "seconds of scikit-learn": []}
     for seed in range(rounds):
         rows = np.random.default_rng(seed).permutation(len(X))[:START_ROWS]

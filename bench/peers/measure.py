@@ -1,4 +1,8 @@
-"""The smallest setting with which each solver reaches a target, found first, and then its time, all solvers in turn."""
+"""The time of each solver to a target.
+
+First the smallest setting with which each solver reaches the target is found, then all solvers are
+timed in turn.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +23,22 @@ from peers.solvers import PEERS, Candidate, Fit
 
 __all__ = ["fastest", "measure", "silent"]
 
-LAGGARD = 6  # a ladder is left where a fit takes so many times the best time to the tightest target
-SEEDS = 3
-IN_ROUNDS = 4  # what took so many times the best time on its ladder keeps that time, and is not timed in the rounds
-PATIENCE = 0.3  # seconds that any fit may take
-NEAR = 2.0  # a first seed within so many times the target has the others looked at
+LAGGARD = 6  # a ladder ends when a fit takes so many times the best time to the tightest target
+SEEDS = 3  # of which a point has the median
+IN_ROUNDS = 4  # a solver that took so many times the best time keeps its time and is left out of the rounds
+PATIENCE = 0.3  # seconds; a shorter fit never ends a ladder
+NEAR = 2.0  # other seeds are tried if the first one comes within so many times the target
 
 
 class Climb:
-    """One solver on its ladder: a point (setting, seconds, suboptimality, accuracy) a rung, until all is reached."""
+    """One solver on its ladder of settings, which it climbs until all targets are reached.
+
+    `points` has (setting, seconds, suboptimality, accuracy) for each setting that was tried.
+    """
 
     def __init__(self, problem: Problem, optimum: Optimum, candidate: Candidate) -> None:
         self.problem, self.optimum, self.candidate = problem, optimum, candidate
-        candidate.prepare(problem)  # what is imported and compiled
+        candidate.prepare(problem)  # a first call, which imports and compiles
         start = time.perf_counter()
         self.fit: Fit = candidate.prepare(problem)
         self.prepare_seconds = time.perf_counter() - start
@@ -39,8 +46,8 @@ class Climb:
         self.reached: dict[float, int] = {}  # from a target to the index of its point
 
     def run(self, targets: Sequence[float], best: float) -> None:
-        """Go up until every target is reached, or a fit takes much longer than the best solver took."""
-        self.fit(self.candidate.ladder[0], 0)  # what is loaded and started at first
+        """Try settings until every target is reached, or a fit takes much longer than the best."""
+        self.fit(self.candidate.ladder[0], 0)  # a first fit, which loads libraries and starts threads
         for setting in self.candidate.ladder:
             self.points.append(self._point(setting, targets))
             for target in targets:
@@ -50,7 +57,10 @@ class Climb:
                 return
 
     def _point(self, setting: float, targets: Sequence[float]) -> tuple[float, float, float, float]:
-        """Return what the seeds have in the median (of the time the least), or the first one far from every target."""
+        """Return the point of a setting: the medians over seeds, but the least time.
+
+        If the first seed is far from every target, the point has its figures.
+        """
         figures = [self._measured(setting, 0)]
         wanted = [target for target in targets if target not in self.reached]
         if any(figures[0][1] <= NEAR * target for target in wanted):
@@ -77,7 +87,8 @@ def measure(
 ) -> dict[str, dict[str, Any]]:
     """Return, by solver, its ladder and its times to the targets.
 
-    `former` are peers as this returned them: the fastest to a target takes part at its setting there, without a ladder.
+    `former` has the peers of an earlier result of this function. The fastest of them to a target
+    takes part with its setting of then, without a ladder.
     """
     climbs = {name: Climb(problem, optimum, c) for name, c in candidates.items() if problem.loss in c.losses}
     tightest, best = min(targets), np.inf
@@ -112,9 +123,10 @@ def fastest(solvers: Mapping[str, Any], target: str) -> str | None:
 def _in_rounds(
     climbs: Mapping[str, Climb], targets: Sequence[float], rounds: int, others: Mapping[str, Callable[[], object]]
 ) -> tuple[dict[str, dict[float, list[float]]], Seconds]:
-    """Return the seconds to the targets, and those of the other runs; of the slow ones a single time, of the ladder.
+    """Return the seconds to the targets, and the seconds of the other runs.
 
-    Who is not slow to a tighter target is not to a looser one, whatever disturbed its one time there.
+    A slow solver has a single time, that of its ladder. A solver that is not slow to a tighter
+    target does not count as slow to a looser one, whatever disturbed its single time there.
     """
     once: dict[str, dict[float, list[float]]] = {name: {} for name in climbs}
     again: dict[str, dict[float, str]] = {name: {} for name in climbs}
@@ -156,7 +168,7 @@ def _described(climb: Climb, seconds: Mapping[float, list[float]]) -> dict[str, 
 
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
-    """Keep what libraries write past Python's streams from the terminal."""
+    """Hide the output that libraries write past Python's streams."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [(stream, os.dup(stream)) for stream in (1, 2)]

@@ -1,4 +1,4 @@
-"""What the times say: a line a cell, the mean ratio, where we are slower, test accuracy, and a figure."""
+"""The report: a line per cell, mean ratios, where dsgd is slower, test accuracy, and a figure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from peers.measure import fastest
 
 __all__ = ["Cell", "cells", "draw", "show"]
 
-SHORT = 0.020  # seconds of the best peer: below, calls count as much as passes
+SHORT = 0.020  # seconds of the best peer; below, the cost of calls matters as much as that of passes
 Results = Mapping[str, Any]
 
 
 class Time(NamedTuple):
-    """The fastest to a target, at which setting, in seconds; `inf` where none reached it."""
+    """The fastest solver to a target, its seconds (`inf` if none reaches it) and its setting."""
 
     name: str
     seconds: float
@@ -41,7 +41,7 @@ class Cell(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Our seconds by those of the best peer."""
+        """The seconds of dsgd divided by those of the best peer."""
         return self.ours.seconds / self.peer.seconds if math.isfinite(self.peer.seconds) else math.nan
 
 
@@ -72,7 +72,7 @@ def _mean_ratio(found: list[Cell]) -> str:
 
 
 def show(console: Console, results: Results) -> None:
-    """Print it all."""
+    """Print all tables and ratios."""
     for printed in (_problems, _solvers, _table):
         console.print(printed(results))
     found = list(cells(results))
@@ -115,7 +115,7 @@ def _problems(results: Results) -> Table:
 
 
 def _solvers(results: Results) -> Table:
-    """Return every solver's time to every target of every problem; in brackets one that was taken once."""
+    """Return every solver's time to every target of every problem; single times in brackets."""
     targets = sorted({target for result in results.values() for target in result["targets"]}, key=float, reverse=True)
     columns = [f"to {float(target):g}, ms" for target in targets]
     table = Table("problem", "solver", *columns, "data made ready, ms", "closest")
@@ -135,9 +135,9 @@ def _solvers(results: Results) -> Table:
 
 
 def _unreached(solver: Mapping[str, Any], target: float) -> str:
-    """Return what stands for a time: the ladder's end, or the time at which it was left."""
+    """Return the text in place of a time: how the ladder ended, or the time at which it did."""
     if any(point["suboptimality"] <= target for point in solver["ladder"]):
-        return "not timed"  # of a former run
+        return "not timed"  # but in a former run
     return "does not reach" if solver["exhausted"] else f"> {1000 * solver['ladder'][-1]['seconds']:.3g}"
 
 

@@ -1,7 +1,8 @@
-"""Who takes part: every solver with the one parameter that ends its run, and the values of it that are tried in turn.
+"""The solvers, each with the one parameter that ends its run and the values to be tried.
 
-The penalty of each library is scaled to our objective, and no one fits an intercept. LIBLINEAR takes rows as structs of
-its own; a user of its C interface has them, so that their making is timed apart (`prepare`), and is not in its seconds.
+The penalty of each library is scaled to dsgd's objective, and no solver fits an intercept.
+LIBLINEAR takes rows as structs of its own. A user of its C interface has these, so the time to make
+them (`prepare`) is told apart and is not part of LIBLINEAR's seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from common.problems import LOSSES, Problem
 __all__ = ["OURS", "PEERS", "Candidate", "Fit"]
 
 Fit = Callable[[float, int], Callable[[], NDArray[Any]]]
-"""From a setting and a seed to what reads the weights out: reading is not part of a fit."""
+"""Function of a setting and a seed; it returns a function that reads out the weights, untimed."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,11 @@ class Candidate:
     ladder: Sequence[float]
     losses: tuple[str, ...] = LOSSES
     package: str = "dsgd"
-    algo: str | None = None  # of ours
+    algo: str | None = None  # the algorithm of dsgd
 
     @property
     def missing(self) -> str | None:
-        """Why it cannot run, or None."""
+        """The reason why the solver cannot run, or None."""
         if self.algo and self.algo not in dsgd.algorithms.REGISTRY:
             return f"dsgd has no algorithm {self.algo!r}"
         found = importlib.util.find_spec(self.package) is not None
@@ -55,7 +56,7 @@ def _falling(most: float, least: float) -> tuple[float, ...]:
 
 
 def ours(algo: str, stopping: str = "max_epochs", ladder: Sequence[float] = EPOCHS, **options: Any) -> Candidate:
-    """Return a configuration of `dsgd.fit`; of its own accord it searches its step size, inside the time."""
+    """Return a configuration of `dsgd.fit`; by default its time includes the search for a step."""
 
     def prepare(problem: Problem) -> Fit:
         X, y = problem.data.X, problem.data.y
@@ -78,22 +79,24 @@ def _liblinear(solver: int, loss: str) -> Candidate:
 
         rows = structs(problem.data.y, problem.data.X)
 
-        # No seed: it goes on with the random numbers of the C library, so that every run is another.
+        # LIBLINEAR takes no seed but uses the random numbers of the C library, so every run
+        # differs.
         def fit(setting: float, seed: int) -> Callable[[], NDArray[Any]]:  # noqa: ARG001
             model = train(rows, parameter(f"-s {solver} -c {1 / problem.strength!r} -e {setting!r} -B -1 -q"))
-            sign = 1 if model.label[0] > 0 else -1  # of the label that came first
+            sign = 1 if model.label[0] > 0 else -1  # the weights are those of the label that came first
             return lambda: sign * np.array(model.w[: problem.data.X.shape[1]])
 
         return fit
 
-    # From 100 on: at the first of these a solver ends after its first pass.
+    # The first setting is 100, with which a solver ends after its first pass.
     return Candidate(prepare, "eps", _falling(100, 1e-6), (loss,), "liblinear")
 
 
 def _snap_ml(threads: int, loss: str, **options: Any) -> Candidate:
     def prepare(problem: Problem) -> Fit:
         with warnings.catch_warnings():
-            # It looks for AVX2 where numpy warns of the place; as an error that would leave it without.
+            # Snap ML finds AVX2 by a module of numpy that warns when it is used. If the warning
+            # were an error, Snap ML would go without AVX2.
             warnings.simplefilter("ignore")
             import snapml
         kind = {"hinge": snapml.SupportVectorMachine, "logistic": snapml.LogisticRegression}[loss]
@@ -130,7 +133,7 @@ def _cyanure(solver: str) -> Candidate:
 
         return fit
 
-    # Its gap is looked at every 10 passes only: passes are the finer measure.
+    # Cyanure computes its gap every 10 passes only, so passes are the finer setting.
     return Candidate(prepare, "max_iter", EPOCHS, ("logistic",), "cyanure")
 
 
@@ -163,7 +166,7 @@ def _saga() -> Candidate:
     return Candidate(prepare, "max_iter", EPOCHS, ("logistic",), "sklearn")
 
 
-# The fastest first: what takes six times the best time so far is not looked at further.
+# The fastest first: a solver that takes six times the best time so far is given up.
 PEERS: dict[str, Candidate] = {
     "LIBLINEAR -s 3": _liblinear(3, "hinge"),
     "Snap ML SVM, 2 threads": _snap_ml(2, "hinge"),
@@ -184,7 +187,7 @@ PEERS: dict[str, Candidate] = {
 
 GAPS = _falling(1, 1e-5)  # a ladder for what stops by a duality gap: ours("sdca", "gap_tol", GAPS)
 
-# A line each; what the registry of dsgd does not know is left out.
+# Algorithms that the registry of dsgd lacks are left out.
 OURS: dict[str, Candidate] = {
     "sgd": ours("sgd", schedule="linear"),
     "sgd-average": ours("sgd", average=True),

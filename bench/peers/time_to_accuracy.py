@@ -1,16 +1,21 @@
-"""Time to a given accuracy of the same objective: dsgd beside LIBLINEAR, Snap ML, Cyanure and scikit-learn, in one run.
+"""Time to a given accuracy of the same objective: dsgd beside other libraries, in one run.
 
     python bench/peers/time_to_accuracy.py --output docs/results/time_to_accuracy.json
 
-F(w) = (1/n) sum loss(y_i w.x_i) + alpha/2 ||w||^2 without an intercept, float32 CSR in memory. The target is a relative
-suboptimality (F - F*) / F*, with an F* that another method certifies. Every solver runs at the smallest setting of the
-one parameter that ends its run which reaches the target (the median of three seeds, where it draws random numbers);
-finding it is not timed. Then the settings of all solvers are timed in turn, the whole `fit`, medians of the rounds; a
-solver that is four times as slow as the best keeps its one time of the search. LIBLINEAR's structs are made before; the
-time of that is told apart. `--no-peers`, for tuning, takes from a former run who is the best peer and its setting, and
-times that one alone beside ours. Draws a figure beside --output; what that file holds of other problems stays, so that
-the sets may be measured one after the other. Needs the extra "bench" and the real data; sets that are absent are named
-and left out.
+The other libraries are LIBLINEAR, Snap ML, Cyanure and scikit-learn. The objective is F(w) = (1/n)
+sum loss(y_i w.x_i) + alpha/2 ||w||^2 without an intercept; the data is float32 CSR in memory. The
+target is a relative suboptimality (F - F*) / F*, with an F* that another method certifies.
+
+Every solver has one parameter that ends its run. It runs with the smallest setting of this
+parameter that reaches the target, by the median of three seeds if it draws random numbers; finding
+the setting is not timed. Then the whole `fit` of all solvers is timed in turn, and medians of the
+rounds are reported. A solver that is four times as slow as the best keeps its single time of the
+search. LIBLINEAR's structs are made before, and their time is told apart.
+
+`--no-peers` is for tuning: it takes the best peer and its setting from a former run, and times this
+peer alone beside dsgd. Draws a figure beside --output. Results of other problems in that file stay,
+so that the sets may be measured one after the other. Needs the extra "bench" and the real data;
+sets that are absent are named and left out.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder of `common`
 
 from rich.console import Console
 
@@ -80,7 +85,7 @@ def _read(path: Path | None) -> dict[str, Any]:
 
 
 def _result(problem: Problem, best: Optimum, options: argparse.Namespace, stored: Any) -> dict[str, Any]:
-    """Return what is measured on one problem, beside what is stored of the peers, if that is given."""
+    """Return the measurements of one problem; `stored` has the peers of a former run, if given."""
     ours: dict[str, Candidate] = {name: OURS[name] for name in options.ours if not OURS[name].missing}
     with silent(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a run that is ended before it converged
@@ -127,7 +132,7 @@ def main(arguments: Sequence[str]) -> None:
             results[problem.title] = {**made_by, **_result(problem, best, options, stored)}
             for cell in cells({problem.title: results[problem.title]}):
                 console.print(f"{cell.title}, to {cell.target}: {cell.ours}, {cell.ratio:.2f} times {cell.peer}")
-            if options.output:  # after each: a run takes long
+            if options.output:  # after each problem, because a run takes long
                 save(options.output, {"results": results})
     show(console, results)
     if figure:

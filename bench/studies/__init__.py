@@ -1,5 +1,5 @@
 """The measurements behind the figures and tables of the docs and behind dsgd's defaults: one script each.
 
-Run by hand, when what it measures changes; `make bench` runs `memory.py` as well. What compares with other libraries in
-the first place lies in `peers/`, and what repeats a paper in `papers/`.
+A script is run by hand when the code that it measures changes; `make bench` also runs `memory.py`.
+Comparisons with other libraries are in `peers/`, and experiments of papers in `papers/`.
 """

@@ -1,13 +1,14 @@
-"""When dual coordinate ascent is faster than SGD: their times to 1 % above the optimum, by the condition of the data.
+"""When dual coordinate ascent is 1 % above the optimum before SGD, by the condition of the data.
 
     python bench/studies/auto.py
 
-The threshold of ``algo="auto"`` rests on this: mean ||x||^2 / (alpha d), the average condition number. The real sets,
-binary, in float32, with an intercept, on one thread. SGD as it is by default, with the fewest of so many epochs that
-reach the target, or the most of them: then the ratio is an upper bound; its time includes the search for a step. Dual
-coordinate ascent until it reaches the target, or for --patience times SGD's time: then the ratio is a lower bound. The
-optimum is the least that either finds in a long run.
-Draws --output, and writes the same as JSON beside it.
+The threshold of ``algo="auto"`` rests on this study. The threshold is on the average condition
+number mean ||x||^2 / (alpha d). The data are the real sets, binary, in float32, with an intercept,
+on one thread. SGD has its defaults and the fewest epochs of a list that reach the target; if none
+does it has the most epochs of the list, and the ratio of times is an upper bound. Its time includes
+the search for a step. Dual coordinate ascent runs until it reaches the target, or for --patience
+times SGD's time; then the ratio is a lower bound. The optimum is the least objective that either
+finds in a long run. Draws --output, and writes the same as JSON beside it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder of `common`
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -41,7 +42,7 @@ EPOCHS = (1, 2, 3, 5, 8, 12, 20, 30, 50)
 def train(data: Workload, algo: str, loss: str, **settings: Any) -> dsgd.FitResult:
     """Fit on one thread."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # that the gap is not closed
+        warnings.simplefilter("ignore", RuntimeWarning)  # the warning that the gap is not closed
         return dsgd.fit(data.X, data.y, algo=algo, loss=loss, alpha=data.alpha, n_threads=1, random_state=0, **settings)
 
 
@@ -51,7 +52,7 @@ def lowest(result: dsgd.FitResult) -> float:
 
 
 def compare(data: Workload, loss: str, patience: int, seconds: float, rounds: int) -> dict[str, Any]:
-    """Return the times of both, their ratio, and whether that is a lower bound."""
+    """Return the times of both, their ratio, and whether that is a lower or an upper bound."""
     long = [
         train(data, "sdca", loss, gap_tol=1e-4, max_seconds=seconds, evaluate_every=1),
         train(data, "sgd", loss, max_epochs=EPOCHS[-1], evaluate_every=10),
@@ -66,7 +67,7 @@ def compare(data: Workload, loss: str, patience: int, seconds: float, rounds: in
     limit = patience * float(np.median(sgd))
     sdca, late = [], []
     for _ in range(rounds):
-        # An evaluation is no part of a record's time, but of max_seconds.
+        # max_seconds includes evaluations; the time of a record does not.
         records = train(data, "sdca", loss, max_epochs=1000, max_seconds=3 * limit).history
         done = [record.seconds for record in records if record.objective is not None and record.objective <= bound]
         sdca += done[:1]

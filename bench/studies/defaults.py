@@ -1,4 +1,4 @@
-"""What the defaults are worth on real data: ``step_size="auto"`` beside a search, and the whole beside scikit-learn.
+"""The quality of the defaults on real data: steps beside a search, scores beside scikit-learn.
 
     python bench/studies/defaults.py steps
         the objective after 10 passes over that of the best constant step of a grid
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder of `common`
 
 import numpy as np
 from rich.console import Console
@@ -49,7 +49,10 @@ def objective(X: Any, y: Any, seed: int, **settings: Any) -> tuple[float, float]
 
 
 def step_rows(data: Parts, factor: float, seeds: range) -> Iterator[tuple[str, float, int, float, float]]:
-    """Yield loss, best objective of the grid 4^k / mean ||x||^2, its k, that of auto, and auto's step times mean."""
+    """Yield loss, best objective of the grid, its k, objective of auto, and auto's step times mean.
+
+    The grid of step sizes is 4^k / mean ||x||^2.
+    """
     X, y = data.X * factor, data.binary().y
     mean = mean_square(X)
     for loss in ("squared",) if data.regression else ("hinge", "logistic", "squared"):
@@ -130,7 +133,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not present():
         sys.exit(f"the real data is not in {FOLDER}; set DSGD_DATA to its folder")
-    warnings.simplefilter("ignore")  # of steps of the grid that diverge, and of scikit-learn's
+    warnings.simplefilter("ignore")  # those of diverging steps of the grid, and of scikit-learn
     seeds = range(arguments.seeds)
     if arguments.what == "steps":
         kept = compare_steps(arguments.sets or list(STEP_SETS), arguments.factors, seeds)

@@ -1,4 +1,4 @@
-"""Draw docs/figures/programs.svg: one worker program, and what runs it.
+"""Draw docs/figures/programs.svg: a worker program and the components that run it.
 
 python bench/studies/draw_programs.py
 """

@@ -1,11 +1,12 @@
-"""What Hogwild! must reach on two cores, measured: a line for each figure, with its bound where it has one.
+"""The bounds that Hogwild! must keep on two cores: a line per figure, with its bound, if any.
 
     python bench/studies/hogwild_checks.py --output docs/results/hogwild_checks.json
 
-Hinge loss, l2 with alpha 1e-5, float32, the whole `fit` with validation and packing, history evaluation off. What is
-compared on a data set is timed in turn, round by round, and a figure is a ratio of medians. A marginal pass is a tenth
-of what 20 passes take longer than 10. The step size is named, as that of the peers is, unless it says "searched".
-Exits with 1 if a bound is missed. Needs the extra "bench"; real sets that are absent are named and left out.
+Hinge loss, l2 with alpha 1e-5, float32, the whole `fit` with validation and packing, history
+evaluation off. Solvers on a data set are timed in turn, round by round, and a figure is a ratio of
+medians. The time of a marginal pass is a tenth of the difference between 20 passes and 10. The step
+size is given, as for the other libraries, unless a figure says "searched". Exits with 1 if a bound
+is missed. Needs the extra "bench"; real sets that are absent are named and left out.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder of `common`
 
 import numpy as np
 from rich.console import Console
@@ -32,7 +33,7 @@ from dsgd._common.files import check_replaceable
 
 PASSES = 10
 MARGINAL, WHOLE, CONTENDED = (PASSES, 2 * PASSES), (PASSES,), (1, PASSES, 5 * PASSES)
-SMALL = 50_000  # rows whose fits take milliseconds: five times the rounds cost little
+SMALL = 50_000  # rows; fits on fewer take milliseconds and are timed in five times as many rounds
 SOLVERS: dict[str, Solver] = {
     "one thread": ours(n_threads=1),
     "two threads": ours(n_threads=2),
@@ -69,7 +70,7 @@ class Finding(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """What became of the bound."""
+        """Whether the bound is kept or missed; empty without a bound."""
         if self.bound is None:
             return ""
         return "kept" if self.bound.keeps(self.figure) else "missed"
@@ -90,21 +91,24 @@ class Times:
         self.seconds = interleaved(candidates, rounds if len(data.y) >= SMALL else 5 * rounds)
 
     def whole(self, name: str, passes: int = PASSES) -> float:
-        """Return the median of a whole fit, or of reading the data as often."""
+        """Return the median seconds of a whole fit, or of as many readings of the data."""
         return float(np.median(self.seconds[f"{name}, {passes} passes"]))
 
     def marginal(self, name: str) -> float:
-        """Return the median of what one more pass takes, the fits compared being of the same round."""
+        """Return the median seconds of one more pass, from fits of the same round."""
         few, many = (np.array(self.seconds[f"{name}, {passes} passes"]) for passes in MARGINAL)
         return float(np.median(many - few)) / (MARGINAL[1] - MARGINAL[0])
 
     def above(self, name: str, other: str) -> float:
-        """Return by how much, relatively, `other` ends above `name`, each at its first seed."""
+        """Return the relative excess of `other`'s objective over `name`'s, at the first seed."""
         ends = [SOLVERS[solver].objective(self.data, PASSES) for solver in (name, other)]
         return ends[1] / ends[0] - 1
 
     def worsening(self, **options: Any) -> float:
-        """Return by how much, relatively, two threads end above one: the median over as many seeds as rounds."""
+        """Return the relative excess of two threads' objective over that of one.
+
+        It is the median over as many seeds as rounds.
+        """
         ends = [
             [ours(n_threads=n, random_state=seed, **options).objective(self.data, PASSES) for n in (1, 2)]
             for seed in range(self.rounds)
@@ -120,7 +124,7 @@ def beside_scikit_learn(times: Times) -> Iterator[Finding]:
 
 
 def on_two_threads(times: Times, least: float) -> Iterator[Finding]:
-    """Check 2: two threads beside one, and what they end at."""
+    """Check 2: two threads beside one, by time and by objective."""
     one, two = "one thread", "two threads"
     yield Finding(2, "one thread / two, marginal pass", times.marginal(one) / times.marginal(two), Bound(least))
     yield Finding(2, "one thread / two, 10 passes", times.whole(one) / times.whole(two))
@@ -154,13 +158,13 @@ def of_dense(times: Times) -> Iterator[Finding]:
 
 
 def of_contention(times: Times) -> Iterator[Finding]:
-    """Check 6: what the defaults choose, for runs of several lengths, where threads are in each other's way."""
+    """Check 6: the defaults, for runs of several lengths, on data with contention of threads."""
     for passes in CONTENDED:
         one, two = (times.whole(f"{threads}, step searched", passes) for threads in ("one thread", "two threads"))
         yield Finding(6, f"two threads / one, defaults, {passes} passes", two / one, Bound(1.05, most=True))
 
 
-# What is timed on a data set, in how many passes, and what is found.
+# For each data set: the solvers with their numbers of passes, and the function of the findings.
 PLANS: dict[str, tuple[dict[str, Sequence[int]], Callable[[Times], Iterator[Finding]]]] = {
     "documents": (
         {
@@ -188,7 +192,7 @@ PLANS: dict[str, tuple[dict[str, Sequence[int]], Callable[[Times], Iterator[Find
 
 
 def measure(rows: int, rounds: int, console: Console) -> tuple[list[Finding], dict[str, Any]]:
-    """Return what is found on every data set that is there, in the order of the checks, and the seconds behind it."""
+    """Return the findings on every data set that is there, by check, and their seconds."""
     found: list[Finding] = []
     seconds: dict[str, Any] = {}
     for name, (passes, findings) in PLANS.items():

@@ -1,11 +1,12 @@
-"""Measure what kernels cost on one core, and compare with what `dsgd.cluster.KernelCost` says.
+"""Measure the cost of kernels on one core beside the estimates of `dsgd.cluster.KernelCost`.
 
     python bench/studies/kernel_cost.py
 
-Four kernels on four sizes of sparse data and two of dense; a line each with the shortest measured and the virtual time
-of a pass over the rows. Rows come in random order, as programs draw them, and every batch is another one. Sizes take
-turns, so that what else the machine does meets all alike. The last lines have the worst error and the rates that fit
-best. The exit status is 1 if an estimate by the default rates is more than 30 % off.
+Four kernels run on four sizes of sparse data and two of dense. Each has a line with the shortest
+measured time and the virtual time of a pass over the rows. Rows come in random order, as programs
+draw them, and every batch is another one. Sizes take turns, so that other load on the machine meets
+all alike. The last lines have the worst error and the rates that fit best. The exit status is 1 if
+an estimate by the default rates is more than 30 % off.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def kernels_of(X: Any) -> Kernels:
 
 
 def passes_of(kernels: Kernels) -> dict[str, Callable[[], object]]:
-    """Return what makes a pass over the rows, for every kernel that is measured."""
+    """Return for every measured kernel a function that makes a pass over the rows."""
     weights = np.random.default_rng(2).standard_normal(kernels.n_parameters) * 0.01
     mean = kernels.take_anchor(weights)
     rows = np.random.default_rng(3).permutation(kernels.n_samples)
@@ -69,7 +70,7 @@ def passes_of(kernels: Kernels) -> dict[str, Callable[[], object]]:
     def of_batches(kernel: Callable[[Any], object]) -> Callable[[], object]:
         def run() -> None:
             for batch in batches:
-                kernel(batch)  # results that were kept would cost new pages
+                kernel(batch)  # to keep the results would cost new pages
 
         return run
 
@@ -91,7 +92,7 @@ def main() -> int:
     for _ in range(ROUNDS):
         for size, kernels, passes in calls:
             for name, run in passes.items():
-                run()  # what fits a cache is there, as in a worker that goes on
+                run()  # fills the caches, as in a worker that keeps running
                 before, start = kernels.work.copy(), time.perf_counter()
                 run()
                 took = time.perf_counter() - start

@@ -33,13 +33,13 @@ def generate(path: str) -> None:
 
 
 def train(path: str, source: str) -> None:
-    """Train on the cache file, as it is mapped or as arrays, and print what that took."""
+    """Train on the cache file, mapped or as arrays; print memory, seconds and objective."""
     data = dsgd.data.load(path)
     X, y = data.X, np.array(data.y)
     if source == "arrays":
         X = scipy.sparse.csr_array((np.array(X.data), np.array(X.indices), np.array(X.indptr)), shape=X.shape)
     del data
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here, where the arrays are and the map is gone
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here: the arrays exist, the map is gone
     result = dsgd.fit(X, y, algo="hogwild", max_epochs=1, random_state=0)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     peak = 1024 * int(status["VmHWM"].split()[0])

@@ -1,12 +1,14 @@
-"""Multinomial logistic regression on MNIST and 20news: objective and test error of ten passes, and their seconds.
+"""Multinomial logistic regression on MNIST and 20news: ten passes of several algorithms.
 
     python bench/studies/softmax.py
 
-float32, alpha 1e-4, every setting at its default but the step size, which is searched once for each algorithm before;
-fits are timed in turn, round by round, without evaluations: wall seconds, and seconds of a processor for each thread,
-which other work on the machine hardly changes. Beside them each class against all others, trained on one thread with
-the logistic loss. Exits with 1 where two threads of hogwild cost each as much as one alone, or end more than 1 % above
-it. Draws --output, and writes the same as JSON beside it.
+The figures are objective, test error and seconds. float32, alpha 1e-4, every setting at its default
+but the step size, which is searched once for each algorithm before the timing. Fits are timed in
+turn, round by round, without evaluations: by wall seconds, and by processor seconds per thread,
+which other work on the machine hardly changes. Beside them each class is trained against all others
+on one thread, with the logistic loss. Exits with 1 if each of two threads of hogwild costs as much
+as one alone, or if two threads end more than 1 % above one. Draws --output, and writes the same as
+JSON beside it.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder of `common`
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -78,7 +80,7 @@ def missed(found: dict[str, dict[str, float]]) -> bool:
 
 
 def draw(results: dict[str, dict[str, dict[str, float]]], path: Path) -> None:
-    """Draw a bar a run, with what it reached."""
+    """Draw a bar for each run, with its error and objective."""
     figure = Figure(figsize=(11, 3.2), layout="constrained")
     for axes, (name, found) in zip(figure.subplots(1, len(results)), results.items(), strict=True):
         seconds = [of["seconds of a processor"] for of in found.values()]

@@ -2,8 +2,9 @@
 
     python bench/studies/svrg_convergence.py
 
-Logistic loss in float64, no intercept, every setting at its default but the number of epochs. The minimum is what svrg
-reaches in 200 epochs. Draws --output, and writes the same as JSON beside it.
+Logistic loss in float64, no intercept, every setting at its default but the number of epochs. The
+minimum is the objective of svrg after 200 epochs. Draws --output, and writes the same as JSON
+beside it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where what the benchmarks share is
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder of `common`
 
 import numpy as np
 from matplotlib.figure import Figure

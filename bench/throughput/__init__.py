@@ -1,5 +1,5 @@
-"""What pytest-benchmark measures: passes over the data, the reading of libsvm text, and the network.
+"""Benchmarks of pytest-benchmark: passes over data, the reading of libsvm text, the network.
 
-`make bench` runs it, `.ci/run` on few rows and without timing. `test_scripts.py` only looks whether the scripts of the
-other folders run.
+`make bench` runs them, `.ci/run` on few rows and without timing. `test_scripts.py` only checks that
+the scripts of the other folders run.
 """

@@ -4,9 +4,10 @@ Every reader goes from the path of one file to a matrix it can train on. dsgd: f
 `DMatrix` with two threads (float32 too). scikit-learn: float32, one thread, as it has no more. DSGD_BENCH_ROWS sets the
 size; 300,000 rows are 330 MB of text. Run by `make bench`.
 
-The last test measures memory: a process that reads the file with dsgd samples its own anonymous memory (Anonymous of
-/proc/self/smaps_rollup, without the mapped text, which the system can drop) from a second thread, and the highest
-sample, less what there was before, is set beside the bytes of the matrix and the labels.
+The last test measures memory. A process that reads the file with dsgd samples its own anonymous
+memory from a second thread (Anonymous of /proc/self/smaps_rollup, without the mapped text, which
+the system can drop). The highest sample, less the memory before, is compared with the bytes of the
+matrix and the labels.
 """
 
 from __future__ import annotations
@@ -104,4 +105,4 @@ def test_memory_of_reading(text: Path, capsys: pytest.CaptureFixture[str]) -> No
     ratio = measured["peak"] / measured["result"]
     with capsys.disabled():
         print(f"\nanonymous memory at its peak: {ratio:.2f} times the result of {measured['result'] / 1e6:.0f} MB")
-    assert ratio < 1.3 or measured["result"] < 50_000_000  # small results vanish in what a process needs anyway
+    assert ratio < 1.3 or measured["result"] < 50_000_000  # a process needs more than a small result anyway

@@ -1,9 +1,9 @@
 """The network beside a loop over plain sockets, in one run: the same bytes, loopback, a process at each end.
 
-Bounds (docs/design/network.md): a dense pull of 4 MB reaches 0.9 of the plain loop's throughput, a dense push 0.6
-(with payload checksums 0.75 and 0.5), a round trip takes at most 1.3 of its time; a sparse push of 100,000 keys into
-20 million rows takes less than 8.5 bytes a key and 10 million keys a second go through; four workers get 0.8 of what
-one gets.
+Bounds (docs/design/network.md): a dense pull of 4 MB reaches 0.9 of the plain loop's throughput,
+and a dense push 0.6 (with payload checksums 0.75 and 0.5). A round trip takes at most 1.3 of the
+plain loop's time. A sparse push of 100,000 keys into 20 million rows takes less than 8.5 bytes per
+key, and 10 million keys a second go through. Four workers at once pull at 0.8 of the rate of one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TABLES = [
     _core.TableSpec("sparse", ROWS, dtype="float32"),
     _core.TableSpec("small", 4, dtype="float32"),
 ]
-AT_ONCE = 8  # pushes before one waits
+AT_ONCE = 8  # pushes from one wait to the next
 
 SERVER = """
 import sys
@@ -43,7 +43,7 @@ sys.stdin.read()
 server.stop()
 """
 
-# The far end of the plain loop: for each request of 64 bytes what its first byte says.
+# The far end of the plain loop: it obeys the first byte of each request of 64 bytes.
 PLAIN = """
 import socket
 listener = socket.create_server(("127.0.0.1", 0))
@@ -83,7 +83,7 @@ class Plain:
         self.socket.sendall(self.small)
 
     def fill(self, view: memoryview) -> None:
-        """Read until it is full."""
+        """Read until `view` is full."""
         done = 0
         while done < len(view):
             count = self.socket.recv_into(view[done:])
@@ -96,12 +96,12 @@ class Plain:
         self.fill(self.small)
 
     def pull(self) -> None:
-        """4 MB here."""
+        """Receive 4 MB."""
         self.ask(1)
         self.fill(self.large)
 
     def push(self) -> None:
-        """4 MB there, some times."""
+        """Send 4 MB AT_ONCE times, and wait until they have arrived."""
         for _ in range(AT_ONCE):
             self.ask(2)
             self.socket.sendall(self.large)
@@ -134,12 +134,12 @@ class Worker:
         self.answer("pull", self.client.pull(time.monotonic(), 0, "small"))
 
     def pull(self) -> None:
-        """4 MB here."""
+        """Receive 4 MB."""
         answer = self.answer("pull", self.client.pull(time.monotonic(), 0, "dense"))
         assert answer.values is not None
 
     def push(self) -> None:
-        """4 MB there, some times."""
+        """Send 4 MB AT_ONCE times, and wait until they have arrived."""
         for _ in range(AT_ONCE):
             self.client.push(time.monotonic(), "dense", self.values)
         self.round_trip()  # answered when all of them are in the table
@@ -152,7 +152,7 @@ class Worker:
 
 
 class Ends(NamedTuple):
-    """What is compared."""
+    """The two connections that are compared, and the port of the server."""
 
     plain: Plain
     worker: Worker
@@ -182,7 +182,7 @@ def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
 
 
 def in_turn(benchmark: Any, ours: Callable[[], None], theirs: Callable[[], None], rounds: int, batch: int = 1) -> None:
-    """Time ours by the benchmark; both in turn, some calls each, for the median of theirs over ours."""
+    """Time `ours` by the benchmark; then both in turn, for the median of theirs over ours."""
     ratios = []
 
     def both() -> None:

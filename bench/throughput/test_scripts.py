@@ -1,4 +1,7 @@
-"""That the scripts among the benchmarks run on few rows and write their files; what they measure is not looked at."""
+"""Tests that the scripts of `bench` run on few rows and write their files.
+
+Their measurements are not checked.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +111,7 @@ def test_a_peer_comes_close_to_the_certified_optimum(name: str, tmp_path: Path) 
     peer = PEERS[name]
     if peer.missing:
         pytest.skip(peer.missing)
-    [problem] = SETS["documents-20000"](400, (peer.losses[0],), (0.01,))  # half of it again: 0.5 % above, and more
+    [problem] = SETS["documents-20000"](400, (peer.losses[0],), (0.01,))  # 1.5 alpha would end 0.5 % above, or more
     best = optimum(problem, tmp_path / "optima.json")
     assert best == optimum(problem, tmp_path / "optima.json")
     w = peer.prepare(problem)(peer.ladder[-1], 0)()
@@ -118,7 +121,8 @@ def test_a_peer_comes_close_to_the_certified_optimum(name: str, tmp_path: Path) 
 @pytest.mark.parametrize("solver", [snap_ml(1), xgboost(1)], ids=["snapml", "xgboost"])
 def test_a_peer_minimises_the_objective_that_it_is_compared_by(solver: Solver) -> None:
     needs(solver)
-    # Many rows a feature and a strong penalty: with half as much of it again the minimum lies 1 % elsewhere.
+    # Many rows per feature and a strong penalty: with a penalty of 1.5 alpha the minimum would be 1
+    # % off.
     X, y = dsgd.data.make_text_classification(2000, n_features=50, words_per_sample=10, random_state=0)
     data = Workload.of(X, y, alpha=0.01)
     least = dsgd.fit(data.X, data.y, algo="batch", loss=solver.loss, alpha=0.01, max_epochs=500)

@@ -45,11 +45,14 @@ _HOMES = {
     "LinearModel": "models.trained",
     "FitResult": "results.result",
 }
-"""The modules that public names come from; the other names are modules."""
+"""The modules that define public names; all other public names are modules themselves."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for: a program pays for what it uses, and Ctrl-C is heeded while the command starts."""
+    """Import a public name when it is first used.
+
+    A program loads only the modules that it uses, and the command heeds Ctrl-C while it starts.
+    """
     if name not in __all__:
         raise AttributeError(f"module 'dsgd' has no attribute {name!r}")
     module = importlib.import_module(f"dsgd.{_HOMES.get(name, name)}")

@@ -1,4 +1,4 @@
-"""``dsgd`` and ``python -m dsgd``."""
+"""The entry point of ``dsgd`` and ``python -m dsgd``."""
 
 import signal
 
@@ -6,7 +6,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; while it is imported, Ctrl-C ends the process without a traceback."""
+    """Run the command line; Ctrl-C during its import ends the process without a traceback."""
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
     from dsgd.cli import main as run
 

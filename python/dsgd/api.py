@@ -43,7 +43,7 @@ __all__ = ["fit", "load"]
 
 load = FitResult.load
 
-_NEAR_THE_END = 1e-4
+_NEAR_THE_END = 1e-4  # share of sqrt(largest number); the squares of larger targets may overflow
 _LESS_DATA = "give X as float32, in C order or CSR, which is used where it lies; or fewer rows or classes"
 
 
@@ -85,18 +85,18 @@ def fit(
     Parameters
     ----------
     X : array-like or sparse matrix of shape (n_samples, n_features), or Dataset, or path-like
-        float32 or float64 in C order, or CSR with int32 columns, is used where it lies, without a copy; columns of
-        int64 are narrowed once, where all are below 2**31; anything else is converted once (logger ``dsgd`` says so,
-        with the bytes). A path names a libsvm text file or a cache file (see `dsgd.data.load`). The result keeps the
-        names of the columns of a data frame, or of a Dataset, and refuses an X with others.
+        An array of float32 or float64 in C order, or a CSR matrix with int32 columns, is used without a copy. Columns
+        of int64 must be below 2**31 and are narrowed once; anything else is converted once. The logger ``dsgd`` reports
+        each copy with its bytes. A path names a libsvm text file or a cache file; see `dsgd.data.load`. The result
+        keeps the column names of a data frame or a Dataset, and refuses an X with other names.
     y : array-like of shape (n_samples,), optional
-        Labels of any kind for a loss of classification, real numbers for one of regression. More than two classes are
-        trained one against all others, in step; by ``"softmax"`` all together. A Dataset and a file bring their own.
-        k-means needs none.
+        Labels of any kind for classification, real numbers for regression. With more than two classes each class is
+        trained against all others, all of them epoch by epoch; ``"softmax"`` trains all classes together. A Dataset and
+        a file have a y of their own. k-means needs none.
     algo : str or Algorithm
-        ``"auto"`` (the one that is expected to be fastest, see `dsgd.algorithms.Auto`), ``"sgd"`` (one thread,
+        ``"auto"`` (the algorithm that is expected to be fastest, see `dsgd.algorithms.Auto`), ``"sgd"`` (one thread,
         reproducible), ``"hogwild"`` (all cores, lock-free), ``"minibatch"`` (all cores, reproducible), ``"batch"`` (all
-        rows at once, for exact zeros), ``"sdca"`` (dual coordinate ascent, which proves how good the model is), or an
+        rows at once, for exact zeros), ``"sdca"`` (dual coordinate ascent, whose duality gap bounds the error), or an
         object of `dsgd.algorithms`.
     loss : str or Loss, default="hinge"
         ``"hinge"``, ``"squared_hinge"``, ``"perceptron"``, ``"logistic"``, ``"modified_huber"`` for classification, and
@@ -112,25 +112,25 @@ def fit(
     l1_ratio : float, default=0.15
         In [0, 1]; for ``penalty="elasticnet"``.
     fit_intercept : bool, default=True
-        Whether there is a b. k-means has none, networks always have.
+        Whether to train the intercept b. k-means has none, networks always have one.
     step_size : float or "auto", default="auto"
-        The first step size. ``"auto"`` finds one by trials on a hundredth of the rows, at least a thousand; the time is
-        part of the history's. The intercept's step is that times the mean square of the non-zero entries of X, so that
-        it learns like a feature as large as the others. ``"batch"`` has its own line search and takes a first guess;
-        k-means starts from the number of clusters.
+        The first step size. ``"auto"`` searches by trials on 1 % of the rows, at least 1,000; the history includes the
+        time. The intercept's step is `step_size` times the mean square of the non-zero entries of X, so that it learns
+        like a feature of that size. ``"batch"`` takes `step_size` as the first guess of its line search. The automatic
+        step of k-means is the number of clusters.
     schedule : str or Schedule, default="auto"
-        What becomes of it: ``"linear"`` (to zero at the end of the run), ``"inverse-time"``, ``"inverse-sqrt"``,
-        ``"inverse-scaling"``, ``"optimal"``, ``"epoch-decay"``, ``"constant"``, ``"adaptive"`` (smaller at every
-        standstill), ``"pa1"``, ``"pa2"`` (passive-aggressive); see `dsgd.schedules`. ``"auto"`` is ``"linear"``, or
+        How it changes: ``"linear"`` (to zero at the end of the run), ``"inverse-time"``, ``"inverse-sqrt"``,
+        ``"inverse-scaling"``, ``"optimal"``, ``"epoch-decay"``, ``"constant"``, ``"adaptive"`` (smaller whenever
+        progress ends), ``"pa1"``, ``"pa2"`` (passive-aggressive); see `dsgd.schedules`. ``"auto"`` is ``"linear"``, or
         ``"inverse-time"`` with `tol`, `early_stopping` or `max_seconds`, which may end a run early.
     max_epochs : int, optional
-        Passes over the data; by default 20, with `gap_tol` 1000.
+        Passes over the data; by default 20, or 1000 with `gap_tol`.
     tol : float, optional
         Stop when the objective improved by less than ``tol * |objective|`` over `patience` evaluations.
     gap_tol : float, optional
-        Stop when the objective is within ``gap_tol`` of the optimum, relative to that, as the duality gap proves: 1e-2
-        is one per cent. Needs an algorithm with a duality gap, such as ``"sdca"``; a warning says so where `max_epochs`
-        were too few.
+        Stop when the duality gap proves that the objective is at most 1 + `gap_tol` times the optimum: 1e-2 is one per
+        cent. Needs an algorithm with a duality gap, such as ``"sdca"``. A warning says if `max_epochs` ended the fit
+        before that.
     patience : int, default=5
         Evaluations to wait for an improvement, with `tol` and `early_stopping`.
     early_stopping : bool, default=False
@@ -139,39 +139,39 @@ def fit(
     max_seconds : float, optional
         Stop after the first epoch that ends later than this, in wall seconds, evaluations included.
     n_threads : int, optional
-        By default all processors that the process may use, for an algorithm that runs on several, else 1.
+        By default all processors that the process may use if the algorithm can use several threads, else 1.
     workers : int, optional
-        How many train, for a distributed algorithm; without a cluster so many processes of this machine.
+        Number of workers of a distributed algorithm; without `cluster` they are processes of this machine.
     cluster : LocalCluster or Simulation, optional
-        What a distributed algorithm (``"ssp"``, ``"dissvrg"``, ``"sync"``) runs on; two classes or a regression.
+        The cluster of a distributed algorithm (``"ssp"``, ``"dissvrg"``, ``"sync"``); for two classes or a regression.
     sample_weight : array-like of shape (n_samples,), optional
         s_i, at least 0; not renormalised.
     class_weight : dict or "balanced", optional
-        Factors of s_i by class; a class that is not named has 1. ``"balanced"``: n / (classes * samples of the class).
+        Factors of s_i by class; by default 1. ``"balanced"``: n / (number of classes * samples of the class).
     eval_set : tuple (X, y) or Dataset, optional
-        Scored (accuracy, or R2) into the history and the progress. A label that y lacks counts as wrong.
+        Samples to score (accuracy, or R2) for the history and the progress. A label that y lacks counts as an error.
     evaluate_every : int, default=1
-        Epochs between evaluations of objective and score, which take time of their own; 0: none at all.
+        Epochs from one evaluation of objective and score to the next; evaluations take extra time. 0: no evaluation.
     callbacks : sequence of callables, optional
-        Each is called after every epoch with its `Record` and the model as it is; one that returns True ends
-        the fit. See `dsgd.callbacks`.
+        Each is called after every epoch with the `Record` of the epoch and the current model. A callback that returns
+        True ends the fit. See `dsgd.callbacks`.
     progress : bool, default=False
         Show each epoch on standard error as it ends: a bar on a terminal, lines elsewhere.
     random_state : int, numpy.random.Generator or numpy.random.RandomState, optional
-        Seed in [0, 2^64), or what to draw one from. The same seed gives the same bits; not so `hogwild` on several
-        threads.
+        Seed in [0, 2^64), or a generator to draw one from. The same seed gives the same bits, except for `hogwild` on
+        several threads.
     init : FitResult, or array-like of shape (n_parameters,), or (n_classes, n_parameters), optional
-        Weights to start from: those of a result on the same features and classes, whose loss may be another of the same
-        kind of model; or one a feature, then the intercept if there is one; a row a class for softmax, and with
-        more than two classes. By default zeros, and the intercept of a regression starts at the constant that predicts
-        y best.
+        Initial weights. A FitResult must have the same features and classes, and a loss of the same kind of model. An
+        array holds the weights of the features, then the intercept if there is one; with softmax, and with more than
+        two classes, one such row for each class. By default weights start at 0, and the intercept of a regression at
+        the constant that predicts y best.
     **algorithm_options
         Options of the named algorithm, as documented in its class, for example ``write="atomic"``.
 
     Returns
     -------
     FitResult
-        After Ctrl-C the model of the last finished epoch, with a warning.
+        After Ctrl-C, with a warning, the result of the last finished epoch.
 
     Raises
     ------
@@ -180,10 +180,10 @@ def fit(
     DataError
         For data that cannot be trained on.
     ClusterError
-        If a distributed run cannot go on, as with a worker lost and ``on_lost="fail"``.
+        If a distributed run cannot continue, for example because a worker was lost and ``on_lost="fail"``.
     DivergedError
-        If weights or objective are not finite, or explode, even after cuts of the step: an epoch that diverges is taken
-        back and begun anew with a quarter of the step, with a warning, up to ten times.
+        If weights or objective overflow or explode even with shorter steps. An epoch that diverges is repeated from its
+        beginning with a quarter of the step, with a warning, up to ten times.
 
     Examples
     --------
@@ -245,7 +245,7 @@ def fit(
 
 
 class _Weights(NamedTuple):
-    """What a user weighs samples by, and the weights of the model to start from."""
+    """The weights that a user gives: of samples, of classes, and of the model to start from."""
 
     sample_weight: ArrayLike | None
     class_weight: Mapping[Any, float] | str | None
@@ -253,7 +253,7 @@ class _Weights(NamedTuple):
 
 
 class _Look(NamedTuple):
-    """How a fit is looked at while it goes on."""
+    """How a fit is observed while it runs."""
 
     evaluate_every: int
     callbacks: tuple[Callback, ...]
@@ -269,7 +269,7 @@ def _fit_data(
     cluster: Simulation | LocalCluster | None,
     look: _Look,
 ) -> FitResult:
-    """Train what is asked for on the data that was read."""
+    """Train the model that `spec` describes on data that was read."""
     loss, threads = spec.loss, spec.n_threads
     with errors_of(data.source), memory_for("X and y as they are trained on", _LESS_DATA):
         matrix = as_matrix(data.X, threads)
@@ -316,7 +316,7 @@ def _fit_data(
 
 @contextlib.contextmanager
 def _targets_named(targets: NDArray[Any] | None) -> Iterator[None]:
-    """Let a `DivergedError` name the largest target of a regression where its square is near the end of the range."""
+    """Let a `DivergedError` name the largest target of a regression if its square may overflow."""
     try:
         yield
     except DivergedError as error:
@@ -341,8 +341,8 @@ def _warn_of_gap(gap: float | None, gap_tol: float, max_epochs: int) -> None:
 
 
 def _penalty_of(loss: Loss, penalty: Any) -> Any:
-    """Return the penalty of a loss; `ConfigError` for one where there is none."""
-    penalty = "none" if penalty is None else penalty  # scikit-learn's word for it
+    """Return the name of the penalty; `ConfigError` for a penalty with a loss that has none."""
+    penalty = "none" if penalty is None else penalty  # as scikit-learn writes it
     automatic = isinstance(penalty, str) and penalty == "auto"
     if loss.penalised:
         return "l2" if automatic else penalty
@@ -352,7 +352,7 @@ def _penalty_of(loss: Loss, penalty: Any) -> Any:
 
 
 class _Data(NamedTuple):
-    """X and y; of a data set what it calls the first feature, the names of all, and the file that it is from."""
+    """The data to train on: X, y, index base, feature names and source file; see `Dataset`."""
 
     X: Any
     y: Any
@@ -362,7 +362,7 @@ class _Data(NamedTuple):
 
 
 def _load(X: Any, y: ArrayLike | None, n_threads: int, loss: Loss) -> _Data:
-    """Return the data to train on: X and y, or a data set, or what the file of a path holds."""
+    """Return the data to train on: X and y as given, a data set, or the content of a file."""
     if isinstance(X, str | bytes | os.PathLike | Dataset):
         if y is not None:
             raise ConfigError("y must be left out when X is a Dataset or a path: both bring their own labels")
@@ -375,7 +375,7 @@ def _load(X: Any, y: ArrayLike | None, n_threads: int, loss: Loss) -> _Data:
 
 
 def _evaluation(eval_set: Any, data: _Data, n_features: int, classes: NDArray[Any] | None, threads: int) -> Evaluation:
-    """Return the samples to score on, which must number and name their features as the training data does."""
+    """Return the evaluation; its features must have the numbers and names of the training data."""
     source, columns = None, None
     if isinstance(eval_set, Dataset):
         common_base({"the training data": data.index_base, "eval_set": eval_set.index_base})
@@ -391,7 +391,7 @@ def _evaluation(eval_set: Any, data: _Data, n_features: int, classes: NDArray[An
 
 
 def _first_step(step_size: Any) -> float | None:
-    """Return the step size; None where it is to be searched for."""
+    """Return the step size; None if it is to be searched for."""
     if isinstance(step_size, str):
         if step_size != "auto":
             raise ConfigError(f"step_size must be 'auto' or a number above 0, not {step_size!r}")

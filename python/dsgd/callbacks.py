@@ -1,4 +1,4 @@
-"""What a user may hook into a fit."""
+"""The interface of callbacks, which a user passes to `dsgd.fit`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Callback(Protocol):
     """Called after every epoch, off the algorithm's clock."""
 
     def __call__(self, record: Record, model: Model) -> bool | None:
-        """Look at an epoch.
+        """Inspect the fit after an epoch.
 
         Parameters
         ----------
         record : Record
-            The epoch, as it stands in the history.
+            The record of the epoch in the history.
         model : Model
-            The model as it is now; training goes on in its weights, so copy what is to be kept.
+            The current model. Training continues in its arrays, so copy the weights to keep them.
 
         Returns
         -------

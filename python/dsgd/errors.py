@@ -31,7 +31,7 @@ class DataError(DsgdError, ValueError):
     message : str
         What is wrong, and what to do about it.
     file : str, optional
-        The text file it was found in.
+        The text file in which the error was found.
     line, column : int, optional
         Where in that file, counted from 1.
     """
@@ -51,18 +51,18 @@ class DivergedError(DsgdError, ValueError):
 
 
 class ClusterError(DsgdError):
-    """A run over several workers cannot go on."""
+    """A run on several workers cannot continue."""
 
 
 class WorkerLostError(ClusterError):
-    """A worker is gone, and the algorithm does not go on without it.
+    """A worker was lost, and the algorithm cannot continue without it.
 
     Parameters
     ----------
     message : str
-        Who was lost and why.
+        Which worker was lost, and why.
     worker : int, optional
-        Its rank.
+        Rank of the worker.
     """
 
     def __init__(self, message: str, *, worker: int | None = None) -> None:
@@ -75,7 +75,7 @@ class DeadlineError(ClusterError, TimeoutError):
 
 
 class ProtocolError(ClusterError):
-    """The bytes of a peer are no message of dsgd, or one that means nothing."""
+    """A peer sent bytes that are no message of dsgd, or a message that is not valid."""
 
 
 class AuthenticationError(ClusterError):

@@ -48,7 +48,7 @@ _OTHERS: tuple[type[Loss], ...] = (KMeans, MLP, SquaredMLP)
 LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (*_CLASSIFICATION, *_REGRESSION, *_OTHERS)}
 
 SKLEARN_NAMES = {"logistic": "log_loss", "squared": "squared_error"}
-"""What scikit-learn calls the losses that have another name there; their parameters are the same."""
+"""scikit-learn's names of losses, where they differ from dsgd's; the parameters are the same."""
 
 _ELSEWHERE = {
     **{other: ours for ours, other in SKLEARN_NAMES.items()},
@@ -57,7 +57,7 @@ _ELSEWHERE = {
     **dict.fromkeys(("multinomial", "cross_entropy", "categorical_crossentropy"), "softmax"),
     "svm": "hinge",
 }
-"""What users of other libraries may write for a loss."""
+"""Names of losses in other libraries, with dsgd's names."""
 
 
 def resolve_loss(loss: Any) -> Loss:

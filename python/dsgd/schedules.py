@@ -1,4 +1,4 @@
-"""Step sizes over a run, as objects that `dsgd.fit` takes in place of a name."""
+"""Schedules of the step size, as objects that `dsgd.fit` accepts in place of a name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Share = Literal["whole", "pa1", "pa2"]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a schedule may depend on.
+    """The properties of a run on which a schedule may depend.
 
     Parameters
     ----------
@@ -52,11 +52,14 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule(ABC):
-    """What becomes of the first step size as the run goes on; t counts the samples of the whole run from 1."""
+    """How the step size changes during a run.
+
+    In the formulas t is the number of the current sample, counted from 1 over the whole run.
+    """
 
     name: ClassVar[str]
     share: ClassVar[Share] = "whole"
-    """What a sample takes of its step; see schedule.hpp."""
+    """The share of its step that a sample takes: all, or as in PA-I or PA-II; see schedule.hpp."""
 
     @abstractmethod
     def to_core(self, step_size: float, run: Run) -> _core.Schedule:
@@ -66,11 +69,11 @@ class Schedule(ABC):
         """Refuse a strength of the penalty, or a loss, that this schedule cannot work with."""
 
     def start(self, run: Run) -> float | None:  # noqa: ARG002
-        """Return the step to start from where nobody chose one; None: the schedule has no opinion."""
+        """Return the first step size if the user named none; None if the schedule has none."""
         return None
 
     def after_standstill(self, step_size: float) -> float | None:  # noqa: ARG002
-        """Return the step to go on with where a fit would stop for want of progress; None: it stops."""
+        """Return the step size to continue with when progress has ended; None to end the fit."""
         return None
 
 
@@ -87,16 +90,17 @@ class Constant(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Adaptive(Constant):
-    """step_size until the fit stands still by the rule that would end it (`tol`, `early_stopping`), then smaller.
+    """step_size, multiplied by `factor` each time progress has ended.
 
-    scikit-learn's ``learning_rate="adaptive"``. Without such a rule it is constant.
+    `tol` or `early_stopping` says when progress has ended. Without them the step size is constant.
+    It is scikit-learn's ``learning_rate="adaptive"``.
 
     Parameters
     ----------
     factor : float, default=0.2
-        What the step is multiplied by; in (0, 1).
+        Factor of the step size, in (0, 0.99].
     least : float, default=1e-6
-        A step of at most this is not made smaller: the fit ends.
+        A step size of at most `least` is not reduced any more: the fit ends.
     """
 
     name = "adaptive"
@@ -108,23 +112,25 @@ class Adaptive(Constant):
         check_real("least", self.least, 0, low_open=True)
 
     def after_standstill(self, step_size: float) -> float | None:
-        """Return the step to go on with where a fit would stop for want of progress; None: it stops."""
+        """Return the step size to continue with when progress has ended; None to end the fit."""
         return step_size * self.factor if step_size > self.least else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PassiveAggressive1(Schedule):
-    """PA-I: each sample goes as far as makes its loss 0, but at most step_size: min(step_size, loss / ||x||^2).
+    """PA-I: for each sample the step min(step_size, loss / ||x||^2).
 
-    For the losses hinge and epsilon_insensitive, with the algorithm ``"sgd"``. `step_size` is the C of the paper
-    (Crammer, Dekel, Keshet, Shalev-Shwartz, Singer 2006, "Online passive-aggressive algorithms"), 1 by default.
+    A step of loss / ||x||^2 makes the loss of the sample 0. The losses are hinge and
+    epsilon_insensitive, the algorithm is ``"sgd"``. `step_size` is the C of the paper (Crammer,
+    Dekel, Keshet, Shalev-Shwartz, Singer 2006, "Online passive-aggressive algorithms"), 1 by
+    default.
     """
 
     name = "pa1"
     share: ClassVar[Share] = "pa1"
 
     def check(self, alpha: float, loss: Loss) -> None:  # noqa: ARG002
-        """Refuse a loss whose slope is not 1 where it is not 0."""
+        """Refuse a loss other than hinge and epsilon_insensitive, whose slopes are 0, 1 or -1."""
         if loss.name not in ("hinge", "epsilon_insensitive"):
             raise ConfigError(
                 f"schedule {self.name!r} works with the losses 'hinge' and 'epsilon_insensitive', not {loss.name!r}"
@@ -141,7 +147,7 @@ class PassiveAggressive1(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class PassiveAggressive2(PassiveAggressive1):
-    """PA-II: steps of loss / (||x||^2 + 1 / (2 step_size)); else as `PassiveAggressive1`."""
+    """PA-II: the step loss / (||x||^2 + 1 / (2 step_size)); else like `PassiveAggressive1`."""
 
     name = "pa2"
     share = "pa2"
@@ -151,8 +157,9 @@ class PassiveAggressive2(PassiveAggressive1):
 class Linear(Schedule):
     """step_size * (1 - (t - 1) / (n_samples * max_epochs)): a straight line that reaches zero as the run ends.
 
-    The last iterate of such a run is as good as an average, without an average's memory of the start (Defazio,
-    Cutkosky, Mehta, Mishchenko 2023, "Optimal linear decay learning rate schedules and further refinements").
+    The last iterate of such a run is as accurate as an average of the iterates, and does not
+    contain the first ones as an average does (Defazio, Cutkosky, Mehta, Mishchenko 2023, "Optimal
+    linear decay learning rate schedules and further refinements").
     """
 
     name = "linear"
@@ -185,7 +192,7 @@ class InverseScaling(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class InverseTime(Schedule):
-    """step_size / (1 + (t - 1) / n_samples): 1/t, where t counts passes."""
+    """step_size / (1 + (t - 1) / n_samples), or step_size / (1 + passes)."""
 
     name = "inverse-time"
 
@@ -196,7 +203,7 @@ class InverseTime(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class InverseSqrt(Schedule):
-    """step_size / sqrt(1 + (t - 1) / n_samples): 1/sqrt(t), where t counts passes."""
+    """step_size / sqrt(1 + (t - 1) / n_samples), or step_size / sqrt(1 + passes)."""
 
     name = "inverse-sqrt"
 
@@ -209,13 +216,13 @@ class InverseSqrt(Schedule):
 class Optimal(Schedule):
     """step_size / (1 + step_size * alpha * (t - 1)) = 1 / (alpha * (t0 + t - 1)), where t0 = 1 / (alpha * step_size).
 
-    The schedule of Bottou's programs and, with ``step_size="auto"``, scikit-learn's ``learning_rate="optimal"``, which
-    starts from alpha^(-1/4). Needs alpha above 0.
+    The schedule of Bottou's SGD programs. With ``step_size="auto"`` it starts from alpha^(-1/4), as
+    scikit-learn's ``learning_rate="optimal"`` does. alpha must be above 0.
 
     Parameters
     ----------
     alpha : float, optional
-        By default that of the penalty.
+        By default the strength of the penalty.
     """
 
     name = "optimal"
@@ -226,12 +233,12 @@ class Optimal(Schedule):
             check_real("alpha", self.alpha, 0, low_open=True)
 
     def start(self, run: Run) -> float:
-        """Return alpha^(-1/4), the norm that Bottou's heuristic expects of the weights."""
+        """Return alpha^(-1/4), the typical norm of the weights in Bottou's heuristic."""
         return float(self._alpha(run.alpha) ** -0.25)
 
     def to_core(self, step_size: float, run: Run) -> _core.Schedule:
         """Return the schedule that starts at `step_size`, for the core."""
-        rate = min(step_size * self._alpha(run.alpha), sys.float_info.max)  # an infinite one has no first step
+        rate = min(step_size * self._alpha(run.alpha), sys.float_info.max)  # inf * 0 is NaN at t = 1
         return _core.Schedule(step_size=step_size, rate=rate, power=1.0)
 
     def _alpha(self, of_penalty: float) -> float:
@@ -247,7 +254,7 @@ class Optimal(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class EpochDecay(Schedule):
-    """step_size * factor^epoch: constant within an epoch, then backed off.
+    """step_size * factor^epoch: constant within an epoch, then multiplied by `factor`.
 
     The schedule of Hogwild! (Niu, Recht, Re, Wright 2011, section 5).
 

@@ -24,13 +24,13 @@ Body = Callable[[WorkerTask], Program]
 
 
 def compute(task: WorkerTask, seconds: float) -> None:
-    """Count as much work as a node of speed 1 does in that time."""
+    """Count the work that a node of speed 1 does in so many seconds."""
     task.kernels.count(elements=round(seconds / KernelCost().element))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Toy(DistributedAlgorithm):
-    """A program given as a function."""
+    """An algorithm whose worker program is given as a function."""
 
     name = "toy"
     summary = "for tests"
@@ -70,7 +70,7 @@ def toy_assignment(
     rules: dict[str, str] | None = None,
     mailbox: Mailbox | None = None,
 ) -> RunSpec:
-    """Return work for `body` on tables of `size` numbers."""
+    """Return a run of `body` on tables of `size` numbers."""
     random = np.random.default_rng(0)
     matrix = as_matrix(random.standard_normal((4, size)), 1)
     problem = Problem(

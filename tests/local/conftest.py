@@ -1,4 +1,4 @@
-"""After every test nothing is left of a run."""
+"""A fixture that checks after every test that its runs have left nothing."""
 
 from __future__ import annotations
 

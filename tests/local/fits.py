@@ -15,12 +15,15 @@ X, Y = make_problem(240, 20, seed=3)
 
 
 def local_fit(cluster: dict[str, Any] | None = None, **options: Any) -> dsgd.FitResult:
-    """Fit on two processes, unless told otherwise; one that stands still says so before the test is ended for that."""
+    """Fit on two processes by default.
+
+    A process that stands still is reported before the time limit of the test.
+    """
     return _fit(LocalCluster(**{"workers": 2, "stall_deadline": 100.0, **(cluster or {})}), options)
 
 
 def simulated_fit(workers: int = 2, **options: Any) -> dsgd.FitResult:
-    """Fit the same in virtual time."""
+    """Fit the same problem in virtual time."""
     return _fit(Simulation(workers=workers), options)
 
 

@@ -1,4 +1,4 @@
-"""Algorithms that worker processes import: with accidents, and with commands that the real ones do not use."""
+"""Algorithms for worker processes, with accidents and with commands that dsgd's own do not use."""
 
 from __future__ import annotations
 
@@ -85,7 +85,10 @@ class Measured(Ssp):
 
 @dataclass(frozen=True, kw_only=True)
 class AllCommands(Ssp):
-    """Every command once a clock; the weights end as the sum of what all were answered, the same on every cluster."""
+    """Every command once per clock.
+
+    At the end the weights are the sum of all answers, the same on every cluster.
+    """
 
     name = "all-commands"
 

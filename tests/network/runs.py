@@ -46,7 +46,7 @@ class Run:
         return client
 
     def answer(self, client: _core.TcpClient, kind: str, request: int = 0) -> _core.Answer:
-        """The next answer of a kind; others are kept."""
+        """Return the next answer of a kind; keep other answers for later calls."""
         kept = self.kept.setdefault(id(client), [])
         deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline:

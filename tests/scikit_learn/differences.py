@@ -1,13 +1,13 @@
-"""Which of scikit-learn's tests fail with dsgd's estimators in the place of scikit-learn's, and why they may.
+"""The tests of scikit-learn that fail with dsgd's estimators in its place, with the reasons.
 
-A name without brackets stands for all parametrisations of a test. A test that is listed and passes is an error, as is
-one that is not there: the list says what is different, no more and no less.
+A name without brackets stands for all parametrisations of a test. A listed test that passes is an
+error, and so is a listed test that does not exist: the list has exactly the differences.
 """
 
 from __future__ import annotations
 
 RELEASE = "1.9"
-"""The release of scikit-learn whose tests these are."""
+"""The release of scikit-learn that has these tests."""
 
 SGD = {
     "test_sgd_l1": "L1 is brought by each sample that is visited, and not as a sum over the last visits: weights that "

@@ -21,7 +21,7 @@ import dsgd
 
 
 class MiniBatchKMeans(dsgd.KMeans):
-    """dsgd's k-means under scikit-learn's name, which is in the ids of tests, and which some tests ask for."""
+    """The k-means of dsgd under scikit-learn's name, which is in ids of tests and in some tests."""
 
 
 linear_model.SGDClassifier = dsgd.SGDClassifier
@@ -34,7 +34,7 @@ _outcomes: dict[str, str] = {}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests of other estimators than the one that is asked for."""
+    """Leave out tests that do not mention the estimator of DSGD_MENTIONS."""
     name = os.environ.get("DSGD_MENTIONS")
     if name is None:
         return
@@ -44,7 +44,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _mentions(item: pytest.Item, name: str) -> bool:
-    """Whether a test has the name of an estimator in its id, or in its text and that of no other in its id."""
+    """Return whether a test mentions an estimator.
+
+    Its id has the name; or its text has the name, and its id has no other estimator's.
+    """
     if name in item.name:
         return True
     text = inspect.getsource(item.function) if isinstance(item, pytest.Function) else ""
@@ -52,7 +55,7 @@ def _mentions(item: pytest.Item, name: str) -> bool:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note how a test went: by its call, or by a set-up or tear-down that did not pass."""
+    """Record the outcome of a test: of its call, or of a set-up or tear-down that did not pass."""
     if report.when == "call" or report.outcome != "passed":
         _outcomes[report.nodeid.rpartition("::")[2]] = report.outcome
 

@@ -103,7 +103,7 @@ def test_a_model_of_words_predicts_words(folder: Path) -> None:
     done = run("predict", "words", "train.svm", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) == {"spam", "ham"}
-    assert done.stderr.startswith("no score: the labels of one")
+    assert done.stderr.startswith("no score: the labels of the data")
 
 
 def test_one_row_of_a_regression_is_predicted_without_a_score(folder: Path) -> None:

@@ -94,12 +94,12 @@ def test_a_test_file_is_encoded_like_the_training_file(write: Any, caplog: pytes
 @pytest.mark.parametrize(
     ("content", "place", "message"),
     [
-        ("a,b,y\n1,2,3\n1,,3\n", (3, 2), "nothing stands in column 'b'; fill or remove missing values first"),
+        ("a,b,y\n1,2,3\n1,,3\n", (3, 2), "no value in column 'b'; fill or remove missing values first"),
         ("a,b,y\n1,2,3\n\n1,?,3\n", (4, 2), r"'\?' is not a number up to .* in column 'b'; if it is a category"),
         ("a,b,y\nNaN,2,3\n", (2, 1), "'NaN' is not a number"),
         ("a,b,y\n1,inf,3\n", (2, 2), "'inf' is not a number"),
         ("a,b,y\n1,1e999,3\n", (2, 2), "'1e999' is not a number"),
-        ("a,b,y\n1,2,\n", (2, 3), "nothing stands in column 'y'"),
+        ("a,b,y\n1,2,\n", (2, 3), "no value in column 'y'"),
         ("a,b,y\n1,2,3\n1,2\n", (3, None), "2 fields, where the first line has 3"),
         ("a,b,y\n1,2,3,4\n", (2, None), "4 fields, where the first line has 3"),
         ("a,b,y\n1,2,3\n1,2,3,4\n", (3, None), "4 fields"),
@@ -125,7 +125,7 @@ def test_a_wrong_field_is_reported_with_its_place(
         ("y\n1\n", {}, "has no column beside the target; delimiter=',' may be wrong"),
         ("a,a,y\n1,2,3\n", {}, "two features of the name 'a'"),
         ("a,y\n1,2\n1,3\n1,N/A\n", {}, "has the target 'N/A' among numbers"),
-        ("a,c,y\n1,red,3\n1,,3\n", {"categorical": ["c"]}, "3:2: nothing stands in column 'c'"),
+        ("a,c,y\n1,red,3\n1,,3\n", {"categorical": ["c"]}, "3:2: no value in column 'c'"),
         ("a,y\n1e300,3\n", {"dtype": "float32"}, "'1e300' is not a number up to 3.4e\\+38"),
     ],
 )

@@ -1,1 +1,4 @@
-"""Checks, files, threads, memory and warnings: what every folder may import; it imports `dsgd.errors` only."""
+"""Checks, files, memory, threads and warnings, for all folders of the package.
+
+Every folder may import this one. This one imports `dsgd.errors` only.
+"""

@@ -1,4 +1,4 @@
-"""Checks of parameters, each with one wording."""
+"""Checks of parameters; the same error has the same wording everywhere."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = [
 
 
 Seed = int | np.random.Generator | np.random.RandomState
-"""What a seed can be."""
+"""The types of a seed."""
 
 
 def shown(value: object) -> str:
-    """Return a value as a message names it: on one line, and not too long."""
+    """Return the text of a value for a message: one line of at most 100 characters."""
     try:
         text = " ".join(repr(value).split())
     except Exception:  # an integer of more than 4,300 digits cannot be printed; an object of a user may raise anything
@@ -48,7 +48,11 @@ def one_of(names: Iterable[str]) -> str:
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str], elsewhere: Iterable[str] = ()) -> ConfigError:
-    """Return the error for a name that is not one of `known`; it names the nearest, or one that belongs elsewhere."""
+    """Return the error for a name that is not in `known`.
+
+    The message suggests the most similar name of `known` or of `elsewhere`, which holds names that
+    are valid in another place.
+    """
     names = sorted(known)
     near = difflib.get_close_matches(name, [*names, *elsewhere], n=1) if isinstance(name, str) else []
     hint = f"did you mean {near[0]!r}? " if near else ""
@@ -62,14 +66,14 @@ def check_choice(parameter: str, value: Any, choices: tuple[str, ...]) -> None:
 
 
 def check_flag(parameter: str, value: Any) -> bool:
-    """Return the value as a bool; refuse what is not one."""
+    """Return the value as a bool; `ConfigError` if it is not True or False."""
     if not isinstance(value, bool | np.bool_):
         raise ConfigError(f"{parameter} must be True or False, not {shown(value)}")
     return bool(value)
 
 
 def check_integer(parameter: str, value: Any, low: int, high: int | None = None) -> int:
-    """Return the value as an int; refuse what is not an integer in [low, high]."""
+    """Return the value as an int; `ConfigError` unless it is an integer in [low, high]."""
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_integer or value < low or (high is not None and value > high):
         span = f"of at least {low}" if high is None else f"from {low} to {high}"
@@ -78,7 +82,10 @@ def check_integer(parameter: str, value: Any, low: int, high: int | None = None)
 
 
 def check_real(parameter: str, value: Any, low: float, high: float = math.inf, *, low_open: bool = False) -> float:
-    """Return the value as a float; refuse what is not a finite number in [low, high], or (low, high] if `low_open`."""
+    """Return the value as a float; `ConfigError` unless it is a finite number in [low, high].
+
+    With `low_open` the interval is (low, high].
+    """
     try:
         number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
     except OverflowError:  # an integer beyond the range of a float
@@ -102,7 +109,11 @@ def check_real_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def check_seed(random_state: Any) -> int | None:
-    """Return the seed as an int, or None for None; refuse what is neither that nor what one can be drawn from."""
+    """Return the seed as an int, or None for None; `ConfigError` for an impossible seed.
+
+    A seed is an integer in [0, 2^64), or it is drawn from a random generator of numpy; see
+    `as_seed`.
+    """
     return None if random_state is None else as_seed("random_state", random_state, 2**64 - 1)
 
 
@@ -112,9 +123,11 @@ def as_seed(parameter: str, value: Any, high: int) -> int:
     Parameters
     ----------
     parameter : str
+        Name of the parameter, for the message.
     value : int, Generator, RandomState, or the module numpy.random, which stands for its global RandomState
-        A generator is in another state afterwards, so that the next draw is another seed.
+        Drawing a seed advances the state of a generator, so that the next call gives another seed.
     high : int
+        Largest seed.
 
     Raises
     ------

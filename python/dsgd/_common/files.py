@@ -1,4 +1,8 @@
-"""Opening files that can be mapped; writing files so that nothing is lost: written beside, then renamed."""
+"""Opening files that can be mapped into memory, and replacing files atomically.
+
+A new file is written under another name in the same folder and then renamed, so that an error
+leaves the old file whole.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,9 @@ __all__ = [
     "replacing",
 ]
 
+# The lowest descriptor that is not a standard stream.
 _STANDARD_STREAMS = 3
+# Symbolic links that Linux follows in a path at most (path_resolution(7)).
 _MAX_LINKS = 40
 
 
@@ -37,32 +43,39 @@ class HasDescriptor(Protocol):
     """An open file or socket."""
 
     def fileno(self) -> int:
-        """Return its descriptor."""
+        """Return the number of the file descriptor."""
 
 
 def copied_descriptor(file: HasDescriptor) -> int:
-    """Return another descriptor of an open file, not one of the standard streams.
+    """Return a copy of the descriptor of an open file, with a number of at least 3.
 
-    A program may be started without standard streams. What it opens then gets their numbers, 0 to 2, which a process
-    that it starts needs for standard streams of its own.
+    A program may be started without standard streams. The first files that it opens then get the
+    numbers 0 to 2. A process that it starts needs these numbers for its own standard streams, and
+    cannot inherit a file under one of them.
     """
     return fcntl.fcntl(file.fileno(), fcntl.F_DUPFD_CLOEXEC, _STANDARD_STREAMS)
 
 
 def let_owner(file: HasDescriptor) -> None:
-    """Let the owner of a file read and write it, whatever the umask: it is opened again by its name."""
+    """Let the owner read and write an open file, whatever the umask.
+
+    The file is opened again by its name later, which needs these permissions.
+    """
     os.fchmod(file.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode) | stat.S_IRUSR | stat.S_IWUSR)
 
 
 def as_path(path: Any) -> Path:
-    """Return the path of a file, given as text, bytes or a path; `ConfigError` for anything else, as an open file."""
+    """Return the path of a file, given as text, bytes or a path.
+
+    `ConfigError` for anything else, for example for an open file.
+    """
     if not isinstance(path, str | bytes | os.PathLike):
-        raise ConfigError(f"a file is given by its path, not {shown(path)}; of an open file on disk that is its name")
+        raise ConfigError(f"a file is given by its path, not {shown(path)}; give an open file by its name")
     return Path(os.fsdecode(path))
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a regular file to read; `OSError` for anything else, without waiting for a pipe."""
+    """Open a regular file to read; `OSError` for anything else, at once also for a pipe."""
     path = as_path(path)
     status = path.stat()
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
@@ -77,8 +90,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Parameters
     ----------
     path : path-like
-        The file to create or replace. A reader sees the old file or the whole new one, never a part. Where it names a
-        descriptor of this process, as ``/dev/stdout`` does, the new file is copied into that.
+        The file to create or replace. A reader sees the old file or the whole new one, never a
+        part. If `path` names a descriptor of this process, as ``/dev/stdout`` does, the new file is
+        copied to that descriptor.
 
     Yields
     ------
@@ -88,8 +102,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the directory does not exist or cannot be written to, or `path` is there and not a regular file, or one that
-        may not be written to.
+        If the directory does not exist or is not writable, or if `path` exists and is not a regular
+        file or not writable.
     """
     name, descriptor = os.fsdecode(as_path(path)), own_descriptor(path)
     if descriptor is not None:
@@ -129,7 +143,7 @@ def own_descriptor(path: str | os.PathLike[str]) -> int | None:
     """Return the descriptor of this process that a path names, such as 1 for ``/dev/stdout``; None for any other."""
     try:
         return _descriptor_of(as_path(path).absolute())
-    except OSError:  # as in a folder that was deleted
+    except OSError:  # for example, the working directory was deleted
         return None
 
 
@@ -146,7 +160,10 @@ def _descriptor_of(place: Path) -> int | None:
 
 
 def _pour(new: Path, descriptor: int, name: str) -> None:
-    """Copy a file into a descriptor, behind what Python has written there; errors have the name that it was given."""
+    """Copy a file to a descriptor, after the text that Python has buffered for it.
+
+    Errors name the path by which the user gave the descriptor.
+    """
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
@@ -161,7 +178,10 @@ def _pour(new: Path, descriptor: int, name: str) -> None:
 
 @contextlib.contextmanager
 def _named(beside: Path, name: str) -> Iterator[None]:
-    """Let an error of the file that is written beside, or of no file, name the one that was asked for."""
+    """Let an `OSError` of the block name the file that the user asked for.
+
+    Without this it names the temporary file `beside`, or no file.
+    """
     try:
         yield
     except OSError as error:
@@ -173,13 +193,14 @@ def _named(beside: Path, name: str) -> Iterator[None]:
 
 
 def _create_beside(path: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Return the file that a path leads to, and a new empty one in its directory, to be written and renamed.
+    """Return the file that a path leads to, and a new empty file in the same directory.
 
-    `OSError`, which names the path, if that is impossible.
+    The new file is to be written and then renamed. `OSError`, which names `path`, if that is
+    impossible.
     """
     try:
         target = Path(os.path.realpath(as_path(path)))
-        if target.is_symlink():  # a loop, for which `Path.resolve` has another error in every version of Python
+        if target.is_symlink():  # a loop; the error of `Path.resolve` depends on the version of Python
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         if target.exists() and not target.is_file():
             raise OSError(f"{target} is not a regular file and cannot be replaced")

@@ -1,4 +1,4 @@
-"""Where memory does not suffice: an error that says for what, how many bytes it takes, and what to do."""
+"""Errors in place of `MemoryError`: what needed the memory, its size in bytes, and the cure."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ _FEWER_FEATURES = (
     "number the features that occur without gaps (names, X.indices = numpy.unique(X.indices, return_inverse=True)), or "
     "hash them into fewer, as sklearn.feature_extraction.FeatureHasher does"
 )
+# Parameters per feature. Above, the message also advises fewer clusters, units or classes.
 _FEW = 4
 _FEWER_UNITS = "ask for fewer clusters, units or classes"
 
 
 def shown_bytes(size: float) -> str:
-    """Return a number of bytes in a unit that a person reads."""
+    """Return a number of bytes as text, in a unit that suits its size."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.3g} {unit}"
@@ -39,7 +40,10 @@ def shown_bytes(size: float) -> str:
 
 @contextlib.contextmanager
 def memory_for(what: str, cure: str, kind: type[DsgdError] = DataError) -> Iterator[None]:
-    """Let a `MemoryError` be one of dsgd that says what there is no memory for, and the cure."""
+    """Turn a `MemoryError` of the block into an error of class `kind`.
+
+    The message says that there is no memory for `what`, and names the cure.
+    """
     try:
         yield
     except MemoryError as error:
@@ -47,22 +51,26 @@ def memory_for(what: str, cure: str, kind: type[DsgdError] = DataError) -> Itera
 
 
 def memory_for_model(n_features: int, n_parameters: int, dtype: DTypeLike) -> AbstractContextManager[None]:
-    """Refuse a model that is larger than the memory of the machine; of one that is not, name what takes the memory.
+    """Refuse a model that is larger than the memory of the machine.
+
+    For a smaller model return a context, which turns a `MemoryError` of its block into an error
+    that names the size of the model.
 
     Parameters
     ----------
     n_features : int
     n_parameters : int
-        Of all problems together.
+        Parameters of all problems together.
     dtype : dtype
-        Of the weights.
+        Type of the weights.
 
     Raises
     ------
     DataError
-        If there is no memory, and the features are to blame.
+        If memory does not suffice, and the number of features is the larger factor.
     ConfigError
-        If clusters, units or classes are.
+        If memory does not suffice, and the number of clusters, units or classes is the larger
+        factor.
     """
     size = n_parameters * np.dtype(dtype).itemsize
     what = f"a model of {n_features} features: its {n_parameters} weights take {shown_bytes(size)} ({np.dtype(dtype)})"
@@ -71,18 +79,22 @@ def memory_for_model(n_features: int, n_parameters: int, dtype: DTypeLike) -> Ab
     cure = _FEWER_FEATURES if kind is DataError else _FEWER_UNITS
     if kind is DataError and per_feature > _FEW:
         cure += f"; or {_FEWER_UNITS}"
-    if size > _machine_memory():  # else the system may grant it, and end the process when it is used
+    # Linux may grant the memory of such a model, and end the process when the memory is used.
+    if size > _machine_memory():
         raise _error(what, cure, kind)
     return memory_for(what, cure, kind)
 
 
 def memory_for_rows(X: Any, n_vectors: int) -> AbstractContextManager[None]:
-    """Do the same for so many vectors that are as long as the rows of X."""
+    """Return `memory_for_model` of `n_vectors` vectors that are as long as the rows of X."""
     return memory_for_model(X.shape[1], int(n_vectors) * X.shape[1], X.dtype)
 
 
 def naming_memory(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Decorate a function whose parameters say how large its result is."""
+    """Decorate a function whose parameters determine the size of its result.
+
+    If there is no memory for the result, the function raises a `ConfigError` that says so.
+    """
 
     @functools.wraps(function)
     def named(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -102,6 +114,7 @@ def naming_memory(function: Callable[_P, _R]) -> Callable[_P, _R]:
     return named
 
 
+# Parts of the messages of numpy's `ValueError` for an array that is too large.
 _NUMPYS_WORDS = ("Maximum allowed dimension exceeded", "array is too big")
 
 
@@ -111,7 +124,7 @@ def _error(what: str, cure: str, kind: type[DsgdError]) -> DsgdError:
 
 @functools.cache
 def _machine_memory() -> float:
-    """Return the bytes of memory and swap; infinite where nothing says so."""
+    """Return the bytes of memory and swap of the machine; infinity if the system does not tell."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         sizes = dict(line.split(":") for line in lines)

@@ -17,13 +17,19 @@ from dsgd.errors import ConfigError
 
 __all__ = ["blas_threads", "cgroup_limit", "default_threads", "resolve_threads", "worth_waking"]
 
-# libgomp ends the process when the system refuses it a thread; no machine gains from more than this.
+# Threads. libgomp ends the process when the system refuses it a thread; no machine gains from more
+# than this.
 _MAX_THREADS = 1024
+# Matrix entries that one thread reads in less time than another may need to wake; see
+# `worth_waking`.
 _ENTRIES = 2_000_000
 
 
 def default_threads() -> int:
-    """Return the processors this process may run on, cut by the quota of its control group and by ``OMP_NUM_THREADS``.
+    """Return the number of threads that a fit uses by default.
+
+    It is the number of processors that this process may run on, limited by the CPU quota of its
+    control groups and by ``OMP_NUM_THREADS``.
 
     Returns
     -------
@@ -34,9 +40,9 @@ def default_threads() -> int:
     quota = cgroup_limit()
     if quota is not None:
         available = min(available, max(1, math.ceil(quota)))
-    # OpenMP allows a list, one number for every nesting level; the first is ours.
+    # OpenMP allows a list with one number for each nesting level; a fit is the first level.
     requested = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    # No longer number can matter, and Python refuses to read one of thousands of digits.
+    # A number of ten digits is above every limit, and `int` refuses thousands of digits.
     if requested.isdecimal() and len(requested) < 10 and int(requested) > 0:
         available = min(available, int(requested))
     return max(1, available)
@@ -52,15 +58,16 @@ def resolve_threads(n_threads: int | None) -> int:
 
 
 def worth_waking(n_threads: int, n_entries: int) -> int:
-    """Return how many of `n_threads` should read so many entries once.
+    """Return how many of `n_threads` threads should share one reading of `n_entries` entries.
 
-    A thread that sleeps was seen to take 20 ms to wake, in which another reads millions of entries.
+    A sleeping thread was seen to take 20 ms to wake. Another thread reads millions of entries in
+    that time.
     """
     return max(1, min(n_threads, n_entries // _ENTRIES))
 
 
 def cgroup_limit(root: Path = Path("/")) -> float | None:
-    """Return how many processors' time the control groups of this process grant, as a container's limit does.
+    """Return the CPU quota of this process, in processors, as a container limits it.
 
     Parameters
     ----------
@@ -70,7 +77,8 @@ def cgroup_limit(root: Path = Path("/")) -> float | None:
     Returns
     -------
     float or None
-        The least quota on the way from the process's group to the top, version 1 or 2; None without any.
+        The smallest quota of the process's control group and the groups above it, version 1 or 2;
+        None if there is no quota.
     """
     try:
         memberships = (root / "proc/self/cgroup").read_text().splitlines()
@@ -87,7 +95,10 @@ def cgroup_limit(root: Path = Path("/")) -> float | None:
 
 
 def _to_the_top(tree: Path, group: str) -> Iterator[Path]:
-    """Yield the directory of a group and those above it. Inside a container the tree may begin at the group itself."""
+    """Yield the directories of a group and of the groups above it, up to `tree`.
+
+    Inside a container the tree may begin at the group itself.
+    """
     path = tree / group.lstrip("/")
     while path != tree:
         yield path
@@ -117,11 +128,11 @@ def _quotas_v1(tree: Path, controllers: str, group: str) -> Iterator[float]:
 
 
 def blas_threads(n_threads: int) -> AbstractContextManager[Any]:
-    """Return a context in which a BLAS has so many threads at most."""
+    """Return a context in which numpy's BLAS uses at most `n_threads` threads."""
     context: AbstractContextManager[Any] = _controller().limit(limits=n_threads, user_api="blas")
     return context
 
 
 @functools.cache
 def _controller() -> threadpoolctl.ThreadpoolController:
-    return threadpoolctl.ThreadpoolController()  # it looks at every library that is loaded, which takes milliseconds
+    return threadpoolctl.ThreadpoolController()  # inspects all loaded libraries: milliseconds

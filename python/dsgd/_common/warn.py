@@ -11,7 +11,7 @@ _INSIDE = ("dsgd", "sklearn")
 
 
 def warn(message: str, category: type[Warning] = RuntimeWarning) -> None:
-    """Warn, and name the first line on the stack that is not of this package, or of scikit-learn, which calls it."""
+    """Warn, and name as origin the innermost caller outside of dsgd and scikit-learn."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
         level, frame = level + 1, frame.f_back

@@ -27,13 +27,13 @@ app.command()(algorithms)
 
 
 def main() -> None:
-    """Run the command line; what a user can mend is one line on standard error, not a traceback."""
+    """Run the command line; an error that a user can correct is one line on standard error."""
     with one_line_warnings():
         try:
             app(prog_name="dsgd")
-        except KeyboardInterrupt:  # before there was anything to end in order
+        except KeyboardInterrupt:  # before a command handles it
             sys.exit(130)
-        except BrokenPipeError:  # as of --output /dev/stdout
+        except BrokenPipeError:  # for example with --output /dev/stdout
             sys.exit(CLOSED_PIPE)
         except (DsgdError, OSError, MemoryError) as error:
             report(f"dsgd: error: {one_line(error) or 'out of memory'}")

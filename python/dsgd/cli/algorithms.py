@@ -1,4 +1,4 @@
-"""``dsgd algorithms``: what there is to choose from."""
+"""``dsgd algorithms``: the list of algorithms."""
 
 from __future__ import annotations
 

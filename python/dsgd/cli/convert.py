@@ -66,7 +66,7 @@ def convert(
 
 
 def _write(data: Dataset, target: Path, index_base: str | None, threads: int | None) -> None:
-    """Write a cache file, or text where `index_base` says how that numbers its features."""
+    """Write a cache file if `index_base` is None, else text whose features count from it."""
     if index_base is None:
         data.save(target, n_threads=threads)
         return

@@ -75,7 +75,7 @@ def fit(
     algorithm = resolve_algorithm(algo, options_of(option or []))
     data_files = {"TRAIN": train, "--test": test}
     check_outputs({**data_files, "--resume": resume}, model=model, history=history)
-    check_outputs(data_files, model=model, history=history, checkpoint=checkpoint)  # it may go on where it began
+    check_outputs(data_files, model=model, history=history, checkpoint=checkpoint)  # it may be the file of --resume
     cluster = _cluster(workers, checkpoint, checkpoint_every, resume)
     paths = [train] if test is None else [train, test]
     how = ReadOptions(dtype=np.float32 if float32 else None, index_base=index_base, n_threads=threads)
@@ -111,9 +111,12 @@ def fit(
 
 
 def _as_wide(test: dsgd.data.Dataset, train: dsgd.data.Dataset) -> dsgd.data.Dataset:
-    """Return a data set to score on with as many columns as the training data; where both have names, the same ones."""
+    """Return the test data with as many columns as the training data.
+
+    If both have names of features, the test data is returned as it is.
+    """
     if test.feature_names is not None and train.feature_names is not None:
-        return test  # which `dsgd.fit` compares
+        return test  # `dsgd.fit` compares the names
     return replace(test, X=match_features(test.X, train.n_features), feature_names=None)
 
 

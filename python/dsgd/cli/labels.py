@@ -1,4 +1,4 @@
-"""One class, or some, against the rest."""
+"""Labels of one or several classes against the rest."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def against_the_rest(y: NDArray[Any], positive: list[str]) -> NDArray[Any]:
 
 
 def _as_utf8(label: str) -> str:
-    """Return the label as files hold it, also in a locale whose encoding is not theirs."""
+    """Return a label of the command line as UTF-8, as in files, in a locale of any encoding."""
     try:
         label.encode()
-    except UnicodeEncodeError:  # bytes that the locale has no characters for
+    except UnicodeEncodeError:  # bytes that are no characters of the locale
         return os.fsencode(label).decode("utf-8", "replace")
     return label
 

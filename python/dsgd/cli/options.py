@@ -1,4 +1,4 @@
-"""What the options of several commands mean."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ __all__ = ["check_outputs", "options_of", "save_outputs", "step_size_of", "summa
 
 
 def check_outputs(inputs: Mapping[str, Path | None], **outputs: Path | None) -> None:
-    """Refuse, before the work is done, outputs that could not be written, or would take the place of another file.
+    """Refuse, before the work begins, outputs that cannot be written or would replace another file.
 
     Parameters
     ----------
     inputs : mapping of str to Path or None
-        What the command reads, by the names of its arguments.
+        The files that the command reads, by the names of its arguments.
     **outputs : Path or None
-        What it writes, by the names of its options.
+        The files that it writes, by the names of its options.
 
     Raises
     ------
     ConfigError
-        For an output that is an input, by whatever name or link, or another output.
+        If an output is the same file as an input, by any name or link, or as another output.
     OSError
-        For an output that cannot be written.
+        If an output cannot be written.
     """
     seen: dict[Path, str] = {}
     for option, path in outputs.items():
@@ -48,15 +48,15 @@ def check_outputs(inputs: Mapping[str, Path | None], **outputs: Path | None) -> 
 
 
 def summarise(text: str, *outputs: Path | None) -> None:
-    """Write the line that says how it went: to standard error where an output is written to standard output."""
+    """Write the summary of a run; to standard error if an output is written to standard output."""
     if any(path is not None and own_descriptor(path) == 1 for path in outputs):
         report(text)
-    elif sys.stdout is not None:  # as of a daemon
+    elif sys.stdout is not None:  # None in a daemon
         write_out(f"{text}\n")
 
 
 def save_outputs(result: FitResult, model: Path | None, history: Path | None) -> None:
-    """Write what was asked for."""
+    """Write the model and the history to the files that were named."""
     if model is not None:
         result.save(model)
     if history is not None:
@@ -64,7 +64,7 @@ def save_outputs(result: FitResult, model: Path | None, history: Path | None) ->
 
 
 def step_size_of(text: str) -> float | str:
-    """Return the number, or the text where it is none, which `dsgd.fit` checks."""
+    """Return a number as a float; any other text as it is, for `dsgd.fit` to check."""
     try:
         return float(text)
     except ValueError:
@@ -72,7 +72,7 @@ def step_size_of(text: str) -> float | str:
 
 
 def options_of(pairs: list[str]) -> dict[str, Any]:
-    """Return the options; a value that is not a Python literal is a string."""
+    """Return the options of texts KEY=VALUE; a value that is not a Python literal is a string."""
     options: dict[str, Any] = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
@@ -80,6 +80,6 @@ def options_of(pairs: list[str]) -> dict[str, Any]:
             raise ConfigError(f"--option takes KEY=VALUE, not {pair!r}")
         try:
             options[key] = ast.literal_eval(value)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # all that it documents
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # all errors that it documents
             options[key] = value
     return options

@@ -40,7 +40,7 @@ def predict(
     result = dsgd.load(model)
     rows = load(data, dtype=result.model.weights.dtype, index_base=index_base or result.index_base or "auto")
     if result.feature_names.names is not None and rows.feature_names is not None:
-        decision = result.decision_function(rows)  # which compares the names
+        decision = result.decision_function(rows)  # this compares the names
     else:
         with errors_of(rows.source):
             decision = result.model.decision_function(match_features(rows.X, result.model.n_features))
@@ -62,7 +62,7 @@ def _score(model: Model, decision: NDArray[Any], labels: NDArray[Any]) -> str:
         return f"score {model.score_of(decision, None):.10g} on {len(decision)} rows"
     words = model.classes is not None and model.classes.dtype.kind == "U"
     if words != (labels.dtype.kind == "U"):
-        return "no score: the labels of one of the data and the model are words, of the other numbers"
+        return "no score: the labels of the data and those of the model must both be words or both be numbers"
     if model.classes is None and len(labels) < 2:
         return "no score: R2 needs at least two rows"
     return f"score {decimals(model.score_of(decision, labels), 4)} on {len(labels)} rows"

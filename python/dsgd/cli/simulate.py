@@ -76,7 +76,7 @@ def simulate(
 
 
 def _draw(trace: dsgd.cluster.Trace, path: Path) -> None:
-    from dsgd.cluster.simulation.gantt import draw_gantt  # matplotlib takes its time
+    from dsgd.cluster.simulation.gantt import draw_gantt  # matplotlib is slow to import
 
     draw_gantt(trace).figure.savefig(path, dpi=120)
 

@@ -1,4 +1,4 @@
-"""What commands write to standard output and standard error, in any locale and into pipes that others close."""
+"""Writing to standard output and standard error, in any locale and into pipes that may close."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 __all__ = ["CLOSED_PIPE", "one_line", "one_line_warnings", "report", "write_out"]
 
-CLOSED_PIPE = 128 + 13  # what a shell says of a program that was ended by SIGPIPE
+CLOSED_PIPE = 128 + 13  # exit status in a shell of a program that SIGPIPE ended
 
 
 def one_line(message: object) -> str:
@@ -20,9 +20,9 @@ def one_line(message: object) -> str:
 
 
 def write_out(text: str) -> None:
-    """Write to standard output, as UTF-8 where its encoding lacks a character.
+    """Write to standard output, as UTF-8 if its encoding lacks a character.
 
-    A reader that has gone, such as ``head``, ends the command quietly, as it ends other programs.
+    If the reader has closed the pipe, as ``head`` does, the command ends without a message.
 
     Raises
     ------
@@ -47,7 +47,10 @@ def write_out(text: str) -> None:
 
 
 def report(text: str) -> None:
-    """Write a line to standard error, unless that is closed; its characters are escaped where it lacks them."""
+    """Write a line to standard error, unless it is closed.
+
+    Characters that its encoding lacks are escaped.
+    """
     if sys.stderr is None:
         return
     with contextlib.suppress(OSError):
@@ -57,7 +60,7 @@ def report(text: str) -> None:
 
 @contextlib.contextmanager
 def one_line_warnings() -> Iterator[None]:
-    """Show warnings as errors are shown: a line each, without the place in the source."""
+    """Show each warning on one line, like errors, without the place in the source."""
 
     def format_warning(message: Any, *_: Any, **__: Any) -> str:
         return f"dsgd: warning: {one_line(message)}\n"
@@ -79,7 +82,7 @@ def _encodable(text: str, stream: Any) -> bool:
 
 
 def _forget(stream: Any) -> None:
-    """Let what the stream still holds go nowhere: Python would write it at its end, and complain again."""
+    """Discard the text in the stream's buffer; Python would try again to write it when it ends."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -1,8 +1,9 @@
 """Named arrays in one file that is mapped into memory: no parsing, no copy, shared between processes.
 
-The layout is that of safetensors: the length of the header (8 bytes, little-endian), the header (JSON), the arrays. Its
-own library would hold a second copy of everything while it writes, and copies what it reads; here arrays go to the file
-one after the other, and come back as views of the mapped file.
+The layout is that of safetensors: the length of the header (8 bytes, little-endian), the header
+(JSON), the arrays. The library safetensors would hold a second copy of all arrays while it writes,
+and would copy the arrays that it reads. This module writes one array after the other, and reads
+them as views of the mapped file.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ _DTYPES = {
     **{f"F{8 * size}": np.dtype(f"<f{size}") for size in (2, 4, 8)},
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-_MAX_HEADER = 100_000_000  # what the library of safetensors reads
-_ALIGNMENT = 64  # of the first array, a cache line
+_MAX_HEADER = 100_000_000  # bytes; the library safetensors reads no longer header
+_ALIGNMENT = 64  # bytes, a cache line; the first array begins at a multiple
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], description: object) -> None:
@@ -41,7 +42,7 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]
     path : path-like
         Created or replaced; it appears only when it is complete.
     arrays : mapping of str to ndarray
-        In C order, of bools, integers or floats. They are written from where they lie.
+        In C order, of bools, integers or floats. They are written without a copy.
     description : object
         Anything that JSON can hold.
 
@@ -57,11 +58,12 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]
 
 
 def write_arrays_to(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], description: object) -> None:
-    """Write what `write_arrays` writes to an open file."""
+    """Write arrays and a description to an open file; see `write_arrays`."""
     for name, array in arrays.items():
         if array.dtype not in _NAMES:
             raise DataError(f"{name} has dtype {array.dtype}; a cache file holds native bools, integers and floats")
-    # Largest elements first: every array then begins at a multiple of its element, since the format allows no gaps.
+    # The format allows no gaps. With the largest elements first every array begins at a multiple of
+    # its element size.
     ordered = sorted(arrays.items(), key=lambda item: -item[1].itemsize)
     header: dict[str, Any] = {"__metadata__": {"dsgd": json.dumps(description)}}
     end = 0
@@ -81,14 +83,17 @@ def write_arrays_to(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], descript
 
 
 def is_cache(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file begins as `write_arrays` begins it: no text does, since it has no zero bytes."""
+    """Return whether a file begins like a file of `write_arrays`.
+
+    The length of its header is below 2^32, so bytes 4 to 7 are zero. Text has no zero bytes.
+    """
     with open_regular(path) as file:
         head = file.read(9)
     return head[4:8] == bytes(4) and head[8:] == b"{"
 
 
 def map_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], Any]:
-    """Map what `write_arrays` wrote.
+    """Map the arrays of a file of `write_arrays` into memory.
 
     Parameters
     ----------
@@ -132,7 +137,7 @@ def map_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], A
 
 
 def _layout(name: str, entry: Any, size: int) -> tuple[np.dtype[Any], tuple[int, ...], int]:
-    """Return dtype, shape and offset of an array, which lies within `size` bytes."""
+    """Return dtype, shape and offset of an array; `DataError` unless it is within `size` bytes."""
     dtype = _DTYPES[entry["dtype"]]
     shape, (begin, end) = entry["shape"], entry["data_offsets"]
     if len(shape) > 2 or not all(type(number) is int and 0 <= number < 2**63 for number in (*shape, begin, end)):

@@ -1,4 +1,4 @@
-"""A matrix with its targets, and what belongs to both; in memory, and in a file that is mapped into it."""
+"""Samples with targets and names of features, in memory or in a file that is mapped into it."""
 
 from __future__ import annotations
 
@@ -32,22 +32,24 @@ class Dataset:
     Parameters
     ----------
     X : array-like or sparse matrix of shape (n_samples, n_features)
-        What is not sparse becomes an ndarray, itself if it is one; its numbers are checked when it is trained on.
+        A sparse matrix or an ndarray is kept without a copy; anything else becomes an ndarray. The
+        numbers are checked when a model is trained on X.
     y : array-like of shape (n_samples,)
         Labels (numbers or strings) or real targets; becomes an ndarray.
     feature_names : iterable of str, optional
-        One a column; becomes a tuple. By default the names of the columns of a data frame.
+        A name for each column; becomes a tuple. By default the names of the columns of a data
+        frame.
     index_base : {"zero", "one"}, optional
-        What the libsvm file that this was read from calls the first feature.
+        Index of the first feature, 0 or 1, in the libsvm file from which X was read.
     source : str, optional
-        The file that this was read from, for messages.
+        The file from which the data was read, for messages.
 
     Raises
     ------
     DataError
         If X is no matrix, y no labels, or X, y and feature_names do not fit one another.
     ConfigError
-        For another `index_base`.
+        For any other `index_base`.
     """
 
     X: Any
@@ -65,7 +67,7 @@ class Dataset:
         if self.index_base is not None:
             check_choice("index_base", self.index_base, ("zero", "one"))
         for name, value in checked.items():
-            object.__setattr__(self, name, value)  # the only way into a frozen dataclass
+            object.__setattr__(self, name, value)  # a frozen dataclass allows no other way
 
     @property
     def n_samples(self) -> int:
@@ -79,7 +81,7 @@ class Dataset:
 
     @property
     def n_stored(self) -> int:
-        """Entries that are stored: of a sparse matrix its non-zeros, of a dense one all."""
+        """Stored entries: the non-zeros of a sparse X, all entries of a dense X."""
         return int(self.X.nnz if scipy.sparse.issparse(self.X) else self.X.size)
 
     def save(self, path: str | os.PathLike[str], *, n_threads: int | None = None) -> None:
@@ -96,7 +98,8 @@ class Dataset:
         Raises
         ------
         DataError
-            If the data is such as `dsgd.fit` refuses: X empty or not finite, labels of several kinds.
+            If `dsgd.fit` would refuse the data: X is empty or not finite, or labels are of several
+            kinds.
         OSError
             If the file cannot be written.
         """
@@ -119,7 +122,7 @@ class Dataset:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Dataset:
-        """Map what `save` wrote.
+        """Map a file of `save` into memory.
 
         Parameters
         ----------
@@ -129,8 +132,9 @@ class Dataset:
         Returns
         -------
         Dataset
-            Its arrays are read-only views of the mapped file, which `dsgd.fit` trains on without a copy; labels that
-            are strings are in memory. The indices of a sparse X are checked when it is trained on, not here.
+            The arrays are read-only views of the mapped file, and `dsgd.fit` trains on them without
+            a copy. Only labels that are strings are copied into memory. The indices of a sparse X
+            are checked when a model is trained on it, not here.
 
         Raises
         ------
@@ -149,7 +153,7 @@ class Dataset:
 
 @contextlib.contextmanager
 def errors_of(source: str | None) -> Iterator[None]:
-    """Let a `DataError` begin with the name of the file that the data is from, if it is from one."""
+    """Let a `DataError` of the block begin with the name of the data's file, if there is one."""
     try:
         yield
     except DataError as error:
@@ -169,7 +173,7 @@ def as_names(names: Any, n_features: int) -> tuple[str, ...]:
 
 
 def _named(indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    n_entries = int(indptr[-1])  # scipy allows more room in the arrays than that
+    n_entries = int(indptr[-1])  # scipy allows arrays that are longer
     return {"indptr": indptr, "indices": indices[:n_entries], "data": data[:n_entries]}
 
 

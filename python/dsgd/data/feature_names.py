@@ -1,4 +1,7 @@
-"""Names of features: where X has some, and whether those of two X are the same, in scikit-learn's words."""
+"""Names of features: reading them from X, and comparing them with those of the training data.
+
+Errors and warnings have scikit-learn's words.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ from dsgd.errors import DataError
 
 __all__ = ["FeatureNames", "column_names"]
 
-_SHOWN = 5
+_SHOWN = 5  # names that a message lists
 
 
 def column_names(X: Any) -> tuple[str, ...] | None:
-    """Return the names of the columns of a data frame; None where X has none, or others than strings.
+    """Return the names of the columns of a data frame; None if X has no names, or no strings.
 
     Parameters
     ----------
@@ -32,11 +35,12 @@ def column_names(X: Any) -> tuple[str, ...] | None:
     Raises
     ------
     DataError
-        If some names are strings and others are not, as scikit-learn refuses them: they could not be compared.
+        If some names are strings and others are not. scikit-learn refuses these too, because they
+        could not be compared.
     """
     if isinstance(X, np.ndarray | list | tuple) or scipy.sparse.issparse(X):
         return None
-    names = getattr(X, "column_names", None)  # pyarrow's; its columns are the values
+    names = getattr(X, "column_names", None)  # of pyarrow, where `columns` holds the values
     names = getattr(X, "columns", None) if names is None else names
     if not isinstance(names, Iterable) or isinstance(names, str):
         return None
@@ -62,8 +66,9 @@ class FeatureNames:
     names : tuple of str or None
         None where the training data had no names.
     of_columns : bool
-        Whether they were the columns of a data frame. Then an X without names is as odd as in scikit-learn, which
-        warns; the matrix of a `Dataset` never has names, and is taken in silence.
+        Whether the names are those of the columns of a data frame. If they are, an X without names
+        causes a warning, as in scikit-learn. If they are those of a `Dataset`, it causes none,
+        because the matrix of a `Dataset` never has names of its own.
     """
 
     names: tuple[str, ...] | None = None

@@ -17,7 +17,7 @@ from dsgd.errors import DataError
 __all__ = ["load_idx", "read_idx"]
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_MAX_DIMENSIONS = 32  # what every supported numpy can hold
+_MAX_DIMENSIONS = 32  # the most that every supported numpy allows
 
 
 def load_idx(
@@ -32,14 +32,15 @@ def load_idx(
     Parameters
     ----------
     images : path-like
-        Samples along the first dimension; the others become one row of X. Plain, or packed by gzip, xz, bzip2 or zstd.
+        The first dimension is that of the samples; the others become one row of X. Plain, or packed
+        by gzip, xz, bzip2 or zstd.
     labels : path-like
         Whole numbers, one dimension.
     dtype : {float32, float64}, default=float32
         Type of X.
     scale : float, optional
-        What values are multiplied by. By default 1/255 for unsigned bytes, so that pixels lie in [0, 1], and 1 for
-        every other type.
+        Factor of the values. By default 1/255 for unsigned bytes, so that pixels lie in [0, 1], and
+        1 for every other type.
 
     Returns
     -------
@@ -118,8 +119,8 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     values = np.frombuffer(content, stored, offset=header)
     _check_finite(values, name)
     try:
-        return values.reshape(shape).astype(stored.newbyteorder("="))  # a copy, so that the file may go
-    except ValueError as error:  # an empty array with other dimensions beyond the machine's
+        return values.reshape(shape).astype(stored.newbyteorder("="))  # a copy, so that the file may be closed
+    except ValueError as error:  # an empty array whose other dimensions are too large for numpy
         raise DataError(f"{name} has the impossible shape {shape}; get it again") from error
 
 

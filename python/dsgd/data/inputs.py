@@ -1,4 +1,4 @@
-"""From the matrix a user has to the matrix the core takes, without conversion where that is possible."""
+"""From a user's matrix to a matrix of the C++ core, without conversion where possible."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _LOG = logging.getLogger("dsgd")
 _REALS = (np.dtype(np.float32), np.dtype(np.float64))
 
 MAX_FEATURES = 2**48
-"""More weights than any machine holds; a wider matrix is a mistake."""
+"""Most features of X. No machine holds so many weights, so a wider matrix is a mistake."""
 
-_COLUMNS = np.iinfo(np.int32)
+_COLUMNS = np.iinfo(np.int32)  # the type of column indices in the core
 
 
 def _note(what: str, bytes_copied: int) -> None:
@@ -45,7 +45,7 @@ def _note(what: str, bytes_copied: int) -> None:
 
 
 def as_array(value: Any, what: str) -> NDArray[Any]:
-    """Return what numpy makes of the value; `DataError` where that is nothing, or not what it was."""
+    """Return `numpy.asarray(value)`; `DataError` if it is sparse, has masked entries, or fails."""
     if scipy.sparse.issparse(value):
         raise DataError(f"{what} is a sparse matrix; give {what}.toarray()")
     if np.ma.is_masked(value):
@@ -57,13 +57,13 @@ def as_array(value: Any, what: str) -> NDArray[Any]:
 
 
 def as_real(array: NDArray[Any], what: str) -> NDArray[Any]:
-    """Return the array as aligned float32 or float64 in C order, itself if it is that already."""
+    """Return the array as aligned float32 or float64 in C order, without a copy if it is that."""
     if array.dtype not in _REALS:
         if array.dtype.kind not in "biufO":
             raise DataError(f"{what} has dtype {array.dtype}; only real numbers can be trained on")
         _note(f"{what} converted from {array.dtype} to float64", array.size * 8)
         try:
-            with np.errstate(over="ignore"):  # an infinity is found where finite numbers are needed
+            with np.errstate(over="ignore"):  # infinities are refused later, where numbers must be finite
                 return np.ascontiguousarray(array, dtype=np.float64)
         except (TypeError, ValueError, OverflowError, MemoryError) as error:
             raise DataError(f"{what} cannot be converted to float64: {error}") from error
@@ -74,9 +74,10 @@ def as_real(array: NDArray[Any], what: str) -> NDArray[Any]:
 
 
 def _as_csr(X: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return indptr, indices and data of a sparse matrix; indices and data in place where the core takes them so.
+    """Return indptr, indices and data of a sparse matrix, in the types of the core.
 
-    The core has row pointers of 64 bits, so there may be any number of entries, and columns of 32.
+    The core has row pointers of 64 bits, so that there may be any number of entries, and columns of
+    32 bits. Indices and data that have these types already are not copied.
     """
     _check_parts(X)
     if X.format != "csr":
@@ -94,10 +95,13 @@ def _as_csr(X: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
 
 
 def check_columns(X: Any) -> None:
-    """Refuse a column of a CSR matrix that 32 bits do not hold: narrowed, a wrong one could pass for a right one."""
+    """Refuse a CSR matrix with a column index that int32 cannot hold.
+
+    Cut to 32 bits, a wrong index could become the index of another column.
+    """
     if X.indices.dtype == np.int32:
         return
-    n_features, stored = X.shape[1], X.indices[: max(int(X.indptr[-1]), 0)]  # scipy allows more room than that
+    n_features, stored = X.shape[1], X.indices[: max(int(X.indptr[-1]), 0)]  # scipy allows longer arrays
     if stored.size == 0 or (stored.max() <= _COLUMNS.max and stored.min() >= _COLUMNS.min):
         return
     k = int(np.flatnonzero((stored > _COLUMNS.max) | (stored < _COLUMNS.min))[0])
@@ -121,7 +125,7 @@ _PARTS = {
 
 
 def _check_parts(X: Any) -> None:
-    """Refuse a sparse matrix whose attributes were replaced by what they cannot be."""
+    """Refuse a sparse matrix whose attributes were replaced by values of a wrong type or shape."""
     for name, n_dimensions in _PARTS.get(X.format, {}).items():
         part = getattr(X, name)
         kind = "numbers" if name == "data" else "integers"
@@ -135,7 +139,11 @@ def _check_parts(X: Any) -> None:
 
 
 def _to_csr(X: Any) -> Any:
-    """Return a sparse matrix of another format as CSR; scipy checks in its constructors, and crashes in conversions."""
+    """Return a sparse matrix of another format as CSR.
+
+    The matrix is built anew first: scipy checks a matrix in the constructor, but the conversion of
+    a broken matrix crashes.
+    """
     try:
         if X.format in ("csc", "bsr"):
             X = type(X)((X.data, X.indices, X.indptr), shape=X.shape)
@@ -163,16 +171,17 @@ def as_table(X: Any) -> Any:
 
 
 def as_matrix(X: Any, n_threads: int) -> _core.Matrix:
-    """Return X for the core, in the memory of X where the core can read it as it is.
+    """Return X as a matrix of the core, without a copy if the core can read the memory of X.
 
     Parameters
     ----------
     X : array-like or scipy.sparse matrix or array of shape (n_samples, n_features)
-        float32 or float64, in C order or CSR with int32 columns, is taken without conversion, read-only and
-        memory-mapped arrays too. Columns of int64 are narrowed to int32 in one copy. Anything else is converted once as
-        well. The log says so (logger ``dsgd``, level INFO), with the bytes.
+        float32 or float64 in C order, or CSR with int32 columns, is used without a copy, also if it
+        is read-only or memory-mapped. Columns of int64 are narrowed to int32 in one copy. Anything
+        else is converted in one copy. The logger ``dsgd`` (level INFO) reports each copy with its
+        bytes.
     n_threads : int
-        Threads that check the structure, at most: fewer where there is little to read.
+        Most threads that check the structure; fewer are used if there is little to read.
 
     Returns
     -------
@@ -204,7 +213,7 @@ def _csr_matrix(
     matrix = _core.Matrix.csr(indptr, indices, data, n_features, threads)
     if matrix.canonical:
         return matrix
-    # A sum over a row does not mind, but a step would visit a feature twice.
+    # Duplicates do not change a sum over a row, but a step would visit a feature twice.
     _note("columns of X sorted and duplicates added up", indices.nbytes + data.nbytes)
     shape = (matrix.n_rows, n_features)
     tidy = scipy.sparse.csr_array((data, indices, indptr), shape=shape, copy=True)
@@ -220,27 +229,30 @@ def stored_entries(matrix: _core.Matrix) -> int:
 
 
 def real_dtype(matrix: _core.Matrix) -> np.dtype[Any]:
-    """Return the floating-point type of a matrix, which is that of its targets and weights."""
+    """Return the floating-point type of a matrix; targets and weights have the same type."""
     arrays = matrix.arrays
     values: NDArray[Any] = arrays[2] if isinstance(arrays, tuple) else arrays
     return values.dtype
 
 
 def check_features(matrix: _core.Matrix, n_features: int) -> None:
-    """Refuse a matrix that has not the features of the training data."""
+    """Refuse a matrix whose number of features is not that of the training data."""
     if matrix.n_features != n_features:
         raise DataError(f"X has {matrix.n_features} features; the model was trained on {n_features}")
 
 
 def match_features(X: Any, n_features: int) -> Any:
-    """Return sparse X with exactly `n_features` columns, as for a test file that lacks, or adds, rare features.
+    """Return sparse X with exactly `n_features` columns.
 
-    A dense matrix is returned as it is: its columns are no rare features, and another number of them is a mistake.
+    A test file may lack rare features of the training data, or have others.
+
+    A dense matrix is returned as it is: another number of dense columns is a mistake, which later
+    checks refuse.
 
     Parameters
     ----------
     X : scipy.sparse.csr_array or csr_matrix, or ndarray
-        What lies beyond `n_features` is left out: a model has no weight for it.
+        Columns beyond `n_features` are left out, since the model has no weights for them.
     n_features : int
 
     Returns
@@ -258,9 +270,9 @@ def match_features(X: Any, n_features: int) -> Any:
 def csr_in_place(
     indptr: NDArray[Any], indices: NDArray[Any], data: NDArray[Any], n_features: int, kind: Any = scipy.sparse.csr_array
 ) -> Any:
-    """Return a sparse matrix of these very arrays.
+    """Return a sparse matrix that uses these arrays without a check or a copy.
 
-    The constructor of scipy would read them all, and narrow or widen the indices in a copy.
+    The constructor of scipy would read all arrays, and might copy the indices into another type.
     """
     X = kind((len(indptr) - 1, n_features), dtype=data.dtype)
     X.indptr, X.indices, X.data = indptr, indices, data
@@ -268,9 +280,10 @@ def csr_in_place(
 
 
 def as_scipy(matrix: _core.Matrix) -> Any:
-    """Return a matrix of the core as an array or a CSR matrix, in place but for the row pointers.
+    """Return a matrix of the core as an ndarray or a CSR matrix; only row pointers are copied.
 
-    What scipy does with a matrix begins with a copy where row pointers and columns differ in type.
+    The row pointers get the type of the columns where possible, because every operation of scipy
+    begins with a copy if the types differ.
     """
     arrays = matrix.arrays
     if not isinstance(arrays, tuple):
@@ -280,7 +293,7 @@ def as_scipy(matrix: _core.Matrix) -> Any:
 
 
 def short_pointers(indptr: NDArray[np.int64]) -> NDArray[Any]:
-    """Return row pointers in 32 bits, as columns are, where these hold all: scipy wants both of one type."""
+    """Return row pointers as int32 if int32 can hold them: scipy needs them as columns are."""
     return indptr.astype(np.int32) if indptr[-1] <= _COLUMNS.max else indptr
 
 

@@ -1,4 +1,4 @@
-"""Labels and targets as users have them: arrays of numbers or strings, none missing."""
+"""Checks of labels and targets: arrays of numbers or strings, none of them missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["as_dtype", "as_labels", "check_not_missing", "check_same_kind"]
 
 
 def as_labels(y: ArrayLike | None, n_rows: int) -> NDArray[Any]:
-    """Return y as an array of numbers or strings of shape (n_rows,); `DataError` if it is not that."""
+    """Return y as an array of n_rows numbers or strings; `DataError` for anything else."""
     labels = as_array(y, "y")
     if labels.dtype.kind == "U" and isinstance(y, list | tuple):
         labels = np.asarray(y, dtype=object)  # to see whether numpy turned 1 into "1"
@@ -49,12 +49,13 @@ def check_not_missing(y: Any) -> None:
     Parameters
     ----------
     y : object
-        As a user gave it: in an array of strings that numpy makes of a list, nan is the word "nan".
+        The labels as the user gave them. If numpy makes an array of strings of a list, nan becomes
+        the word "nan".
 
     Raises
     ------
     DataError
-        It names the row, and has the words of scikit-learn.
+        If a label is missing. The message names the row, in the words of scikit-learn.
     """
     if np.ma.is_masked(y):
         raise DataError("y has masked entries; fill them in or leave them out")
@@ -87,13 +88,16 @@ def _is_missing(label: Any) -> bool:
 
 
 def check_same_kind(labels: NDArray[Any], classes: NDArray[Any]) -> None:
-    """Refuse strings where the classes are numbers, and numbers where they are strings: numpy would compare them."""
+    """Refuse strings if the classes are numbers, and numbers if the classes are strings.
+
+    numpy would compare the two without an error.
+    """
     if (labels.dtype.kind == "U") != (classes.dtype.kind == "U"):
         raise DataError(f"y has dtype {labels.dtype}; the classes are {shown(classes.tolist())}")
 
 
 def as_dtype(values: NDArray[Any], dtype: np.dtype[Any], what: str) -> NDArray[Any]:
-    """Return finite values in that type; `DataError` for one beyond its range."""
+    """Return values in `dtype`; `DataError` for a finite value beyond the range of `dtype`."""
     with np.errstate(over="ignore"):
         cast = values.astype(dtype, copy=False)
     lost = np.argwhere(np.isfinite(values) & ~np.isfinite(cast))

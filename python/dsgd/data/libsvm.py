@@ -38,19 +38,20 @@ def load_libsvm(
     Parameters
     ----------
     path : path-like
-        The text file, plain or packed by gzip, xz, bzip2 or zstd (with the package zstandard). A plain file is mapped
-        into memory and must not shrink while it is read. ``qid:`` after the label is passed over.
+        The text file, plain or packed by gzip, xz, bzip2 or zstd (with the package zstandard). A
+        plain file is mapped into memory and must not shrink while it is read. ``qid:`` after the
+        label is ignored.
     n_features : int, optional
-        Columns of the result; the largest index by default.
+        Columns of the result; by default as many as the largest index needs.
     dtype : {float32, float64}, default=float64
         Type of the values.
     index_base : {"auto", "zero", "one"}, default="auto"
-        What the first feature is called. ``"auto"`` takes 0 if that index occurs anywhere, else 1.
+        Index of the first feature, 0 or 1. ``"auto"`` is 0 if the index 0 occurs anywhere, else 1.
     offset : int, default=0
-        Bytes (of the unpacked text) from which on lines are read.
+        Read lines that begin at this byte of the unpacked text or later.
     length : int, optional
-        Read the lines that begin within so many bytes after `offset`, by default all. Ranges side by side read every
-        line once; give them all the same `n_features` and `index_base`.
+        Read lines that begin within so many bytes after `offset`; by default all. Adjacent ranges
+        together read every line once, if all have the same `n_features` and `index_base`.
     n_threads : int, optional
         By default all that the process may use.
 
@@ -98,7 +99,8 @@ class ReadOptions:
     Parameters
     ----------
     n_features, dtype, index_base, offset, length, n_threads
-        As for `load_libsvm`; `dtype` may be None, for that of the file, which is float64 if the file is text.
+        As for `load_libsvm`. `dtype` may be None for the dtype of the file; that of text is
+        float64.
 
     Raises
     ------
@@ -127,7 +129,9 @@ class ReadOptions:
 def read_libsvm_files(
     paths: Sequence[str | os.PathLike[str]], how: ReadOptions
 ) -> tuple[list[tuple[scipy.sparse.csr_array, NDArray[np.float64]]], str]:
-    """Read files that number their features alike, and say how: index 0 in one file is a feature of all.
+    """Read files that count features from the same index; return the data and this index.
+
+    With ``index_base="auto"``, an index 0 in one file means that all files count from 0.
 
     Parameters
     ----------
@@ -137,7 +141,7 @@ def read_libsvm_files(
     Returns
     -------
     data : list of (X, y)
-        For each file; without `n_features` each X is as wide as its file needs.
+        For each file; without `n_features` each X has as many columns as its file needs.
     index_base : {"zero", "one"}
     """
     files = [_read(path, how) for path in paths]
@@ -149,7 +153,7 @@ def read_libsvm_files(
 
 
 class _File(NamedTuple):
-    """What a file says, indices unshifted; `low` and `high` are the smallest and the largest of them."""
+    """The content of a file; `low` and `high` are the extremes of the indices in the text."""
 
     name: str
     indptr: NDArray[Any]
@@ -160,6 +164,7 @@ class _File(NamedTuple):
     high: int
 
 
+# First bytes of files that are not libsvm text, and advice.
 _STRANGE = {
     b"\xef\xbb\xbf": "the file begins with the mark of UTF-8; save it without",
     b"\xff\xfe": "the file is UTF-16; convert it to UTF-8",
@@ -182,7 +187,7 @@ def _read(path: str | os.PathLike[str], how: ReadOptions) -> _File:
 
 
 def _cure(fault: str, head: bytes) -> str:
-    """Return what may have been meant by text that is wrong at the first label or value, or nothing."""
+    """Return advice for text with an error at its first label or value; "" if there is none."""
     first = head.split(maxsplit=1)[0] if head.split() else b""
     for start, cure in _STRANGE.items():
         if head.startswith(start):
@@ -210,7 +215,7 @@ def _parse(name: str, reader: _core.LibsvmReader, how: ReadOptions) -> _File:
 
 
 def _matrix(file: _File, first: int, n_features: int | None) -> tuple[scipy.sparse.csr_array, NDArray[np.float64]]:
-    """Return the file's matrix and labels, given what its first feature is called."""
+    """Return the matrix and labels of a file whose first feature has the index `first`."""
     if file.low < first:
         raise DataError(f"{file.name} has index 0; read it with index_base='zero'")
     needed = max(file.high + 1 - first, 1)
@@ -241,11 +246,11 @@ def save_libsvm(
     path : path-like
         The file to create or replace; it appears only when it is complete.
     X : array-like or sparse matrix of shape (n_samples, n_features)
-        Stored entries of a sparse matrix are written, zeros too; of a dense one those that are not zero.
+        All stored entries of a sparse matrix are written, also zeros; of a dense one the non-zeros.
     y : array-like of float, shape (n_samples,)
         The labels.
     index_base : {"zero", "one"}, default="one"
-        What the first feature is called.
+        Index of the first feature: 0 or 1.
     n_threads : int, optional
         By default all that the process may use.
 

@@ -1,4 +1,4 @@
-"""Files of any kind as data sets; the kind is found by looking."""
+"""Reading of data files of any kind; the first bytes of a file tell its kind."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ def load(
     n_features : int, optional
         Columns of the result; as many as the file has by default.
     dtype : {float32, float64}, optional
-        Type of the values; by default that of a cache file, and float64 for text. Another than that of a cache file
-        costs a copy.
+        Type of the values; by default that of a cache file, and float64 for text. A type other than
+        that of a cache file costs a copy.
     index_base : {"auto", "zero", "one"}, default="auto"
-        What the first feature is called, as for `load_libsvm`; a cache file knows it, and must not contradict.
+        Index of the first feature, as for `load_libsvm`. If a cache file has an index of its own,
+        the two must agree.
     n_threads : int, optional
         By default all that the process may use.
 
@@ -59,20 +60,21 @@ def load(
 
 
 def load_alike(paths: Sequence[str | os.PathLike[str]], how: ReadOptions) -> list[Dataset]:
-    """Read files that number their features alike, each of its own kind.
+    """Read text and cache files that count features from the same index.
 
-    What a cache file knows of `index_base` holds for text files beside it, whose own indices decide where none knows.
+    The `index_base` of a cache file is that of the text files too. If no cache file has one, the
+    indices of the text files decide.
 
     Parameters
     ----------
     paths : sequence of path-like
     how : ReadOptions
-        Parts of files (`offset`, `length`) are for text alone.
+        `offset` and `length` apply to text files only.
 
     Raises
     ------
     DataError
-        As `load`; or if the files do not number their features alike.
+        As `load`; or if the files count features from different indices.
     """
     mapped = {path: Dataset.load(path) for path in paths if is_cache(path)}
     asked = None if how.index_base == "auto" else how.index_base
@@ -90,7 +92,7 @@ def load_alike(paths: Sequence[str | os.PathLike[str]], how: ReadOptions) -> lis
 
 
 def _as_asked(X: Any, name: str, how: ReadOptions) -> Any:
-    """Return X with the columns and the dtype that are asked for, itself if it has them."""
+    """Return X with the number of columns and the dtype of `how`, without a copy if it has them."""
     if how.n_features is not None:
         if X.shape[1] > how.n_features:
             raise too_narrow(name, X.shape[1], how.n_features)
@@ -101,7 +103,10 @@ def _as_asked(X: Any, name: str, how: ReadOptions) -> Any:
 
 
 def common_base(bases: dict[str, str | None]) -> str | None:
-    """Return the index_base that all of these have who have one; `DataError` if two differ."""
+    """Return the index_base that is common to data sets, given by their names.
+
+    None if no set has one; `DataError` if two sets differ.
+    """
     first: tuple[str, str] | None = None
     for name, base in bases.items():
         if base is None:

@@ -43,9 +43,9 @@ class RemoteFile:
     ----------
     url : str
     name : str
-        What it is called in the cache.
+        Name of the file in the cache.
     checksum : str, optional
-        ``"<algorithm>:<hexadecimal>"`` as a named source publishes it.
+        ``"<algorithm>:<hexadecimal>"``, as the source publishes it.
     """
 
     url: str
@@ -65,10 +65,10 @@ class Source:
         Rows of the training part, and of the test part, 0 if there is none.
     n_features : int
     home : str
-        The page that describes it.
+        The page that describes the set.
     files : tuple of RemoteFile
     read : callable
-        From (source, paths of the files, dtype) to `Split`.
+        Function of (source, paths of the files, dtype) that returns a `Split`.
     """
 
     name: str
@@ -111,8 +111,8 @@ def fetch(
     name : str
         One of `available`.
     cache_dir : path-like, optional
-        Files are kept in a folder of the data set's name therein. By default ``$DSGD_CACHE``, else the user's cache
-        folder (``~/.cache/dsgd`` on Linux).
+        Folder of the cache, with a subfolder for each data set. By default ``$DSGD_CACHE``, else
+        the user's cache folder (``~/.cache/dsgd`` on Linux).
     timeout : float, default=30
         Seconds to wait for a connection, and for the next bytes of a download.
     dtype : {float32, float64}, default=float32
@@ -128,8 +128,8 @@ def fetch(
     ConfigError
         For an unknown name.
     DataError
-        If a file cannot be downloaded (the message says where to put it by hand), has not the published checksum, or is
-        not what it should be. No part of a file is left behind.
+        If a file cannot be downloaded (the message says where to put it by hand), does not have the
+        published checksum, or has other content than the data set. No partial file is left.
 
     Notes
     -----
@@ -166,7 +166,10 @@ def _load(source: Source, cache_dir: str | os.PathLike[str] | None, timeout: flo
 
 
 def _download(store: pooch.Pooch, file: RemoteFile, set_name: str, timeout: float) -> Path:
-    """Return the path of the file in the cache; pooch writes beside it, checks, and moves it there."""
+    """Return the path of the file in the cache.
+
+    pooch downloads into another file, checks it, and moves it there.
+    """
     import pooch
 
     present = (store.abspath / file.name).is_file()
@@ -184,7 +187,7 @@ def _download(store: pooch.Pooch, file: RemoteFile, set_name: str, timeout: floa
 
 
 def _close_refused(response: Any, **_: Any) -> None:
-    """Close the connection of an answer that is an error, which pooch leaves to the garbage collector."""
+    """Close the connection after an HTTP error; pooch would leave that to the garbage collector."""
     if not response.ok:
         response.close()
 
@@ -195,7 +198,7 @@ def _how(source: Source, dtype: DTypeLike) -> ReadOptions:
 
 
 def _read_libsvm(source: Source, paths: Sequence[Path], dtype: DTypeLike) -> Split:
-    """Read the files of a page of LIBSVM."""
+    """Read the files of a set of the LIBSVM pages."""
     parts, base = read_libsvm_files(paths, _how(source, dtype))
     train, *test = (Dataset(X=X, y=y, index_base=base) for X, y in parts)
     return Split(train, test[0] if test else None)
@@ -219,7 +222,7 @@ def _read_rcv1(source: Source, paths: Sequence[Path], dtype: DTypeLike) -> Split
     except (IndexError, ValueError) as error:
         raise DataError(f"{topics} has a malformed line: {error}") from error
     parts, base = read_libsvm_files(vectors, _how(source, dtype))
-    # What stands where labels would is the number of the document.
+    # These files have the number of the document in the place of a label.
     sets = [(X, np.where(np.isin(document.astype(np.int64), positive), 1.0, -1.0)) for X, document in parts]
     *large, small = sets
     X = scipy.sparse.vstack([X for X, _ in large], format="csr")

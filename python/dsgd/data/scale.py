@@ -1,4 +1,4 @@
-"""How large the rows of a matrix are, which is what step sizes are measured by."""
+"""The size of the rows of a matrix, from which step sizes are derived."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Scale", "mean_weight", "measure"]
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How large the samples are, which is what step sizes are measured by.
+    """The size of the samples, from which step sizes are derived.
 
     Attributes
     ----------
@@ -28,9 +28,10 @@ class Scale:
     largest : float
         Greatest s_i (||x_i||^2 + intercept_rate).
     intercept_rate : float
-        Mean square of the entries that are not zero, at most 10,000 times their third quartile; 1 if there are none.
-        The intercept's step is that many times the step of the weights: it learns like a feature as large as the
-        others, whatever the unit of the features, but not like a single one that dwarfs them.
+        The intercept's step divided by the step of the weights: the mean square of the non-zero
+        entries, at most 10,000 times the third quartile of their squares; 1 if there are none. So
+        the intercept learns like a feature of typical size, whatever the unit of the features. The
+        bound keeps a single feature that is much larger than the others from setting the ratio.
     row_entries : float
         Mean number of entries of a row that are not zero.
     """
@@ -42,7 +43,7 @@ class Scale:
 
 
 def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads: int) -> Scale:
-    """Measure the samples of a matrix; `DataError` if steps of that size cannot be told in the type of X."""
+    """Return the scale of the samples; `DataError` if it leaves the range of the type of X."""
     norms = np.empty(matrix.n_rows)
     entries = matrix.squared_norms(norms, worth_waking(n_threads, stored_entries(matrix)))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -64,22 +65,26 @@ def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads:
 
 
 def mean_weight(weight: NDArray[Any]) -> float:
-    """Return the mean of the weights of samples, also where their sum is too large a number."""
+    """Return the mean of the weights of samples, also if their sum overflows."""
     with np.errstate(over="ignore"):
         mean = float(weight.mean(dtype=np.float64))
     return mean if math.isfinite(mean) else float(weight.max()) * float((weight / weight.max()).mean())
 
 
-# Entries that stand for all, and how far above the square of a large one an intercept may learn.
+# _ENTRIES: entries of X from which the third quartile is estimated.
+# _LARGEST_RATE: bound of `Scale.intercept_rate`, as a multiple of the third quartile of squares.
 _ENTRIES, _LARGEST_RATE = 512, 1e4
 
 
 def _high_square(matrix: _core.Matrix) -> float:
-    """Return the third quartile of the squares that are not zero, by some of them; infinite if these all are."""
+    """Return the third quartile of the squares of the non-zero entries, estimated from a sample.
+
+    Infinite if all entries of the sample are zero.
+    """
     arrays = matrix.arrays
     entries = (arrays[2] if isinstance(arrays, tuple) else arrays).reshape(-1)
     stride = len(entries) // _ENTRIES or 1
-    while math.gcd(stride, matrix.n_features) > 1:  # all columns have their turn
+    while math.gcd(stride, matrix.n_features) > 1:  # so that the sample meets all columns
         stride += 1
     entries = np.abs(entries[::stride])
     entries = entries[entries > 0]

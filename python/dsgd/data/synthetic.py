@@ -1,4 +1,4 @@
-"""Generated data with the shapes of the papers' data sets, which stand in for them."""
+"""Generated data of the shapes of the papers' data sets, to be used in place of these."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dsgd.errors import ConfigError
 
 __all__ = ["Clusters", "make_clusters", "make_like", "make_text_classification"]
 
-_WORDS_IN_BLOCK = 2**21
+_WORDS_IN_BLOCK = 2**21  # words that are drawn at once, which bounds the temporary memory
 
 
 # Mean number of non-zeros a row, which the registry does not know; None for the dense set.
@@ -28,7 +28,9 @@ _WORDS_PER_SAMPLE = {"kdda": 36, "news20": 455, "rcv1": 72, "real-sim": 51, "yea
 def make_like(
     name: str, *, n_samples: int | None = None, dtype: DTypeLike = np.float32, random_state: Seed | None = None
 ) -> Dataset:
-    """Generate data of the shape of a paper's data set, where that is too big to ship and cannot be fetched.
+    """Generate data of the shape of a paper's data set.
+
+    It is for use where the real set is too big to ship and cannot be fetched.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ def make_like(
     dtype : {float32, float64}, default=float32
         Type of X.
     random_state : int, Generator or RandomState, optional
-        Seed in [0, 2^64), or what to draw one from; the same seed gives the same data.
+        Seed in [0, 2^64), or a generator to draw one from; the same seed gives the same data.
 
     Returns
     -------
@@ -49,8 +51,8 @@ def make_like(
 
     Notes
     -----
-    The shape is that of the real set, the values are not: what is measured on it says nothing of the accuracy that the
-    real set allows. All of kdda takes 3.8 GB while it is made, then 2.4 GB.
+    Only the shape is that of the real set: an accuracy on the generated data says nothing about the
+    real set. The whole of kdda takes 3.8 GB of memory while it is made, then 2.4 GB.
     """
     check_choice("data set", name, tuple(_WORDS_PER_SAMPLE))
     source, words = available()[name], _WORDS_PER_SAMPLE[name]
@@ -67,7 +69,9 @@ def make_like(
 def _make_years(
     n_samples: int, n_features: int, real: np.dtype[Any], random_state: Seed | None
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Draw correlated features of unit variance, and years of which a linear rule explains a quarter.
+    """Draw correlated features of unit variance, and years.
+
+    A linear rule explains a quarter of the variance of the years.
 
     Mean, deviation and explained share (1998.4, 10.9, 0.24) are about those of YearPredictionMSD.
     """
@@ -110,26 +114,29 @@ def make_clusters(
     n_features : int, default=10
         Both as in the paper's experiments, which also have 100 clusters.
     spread : float, default=0.05
-        Mean standard deviation, in every direction, of a cluster; each has its own, from half to one and a half of it.
+        Mean standard deviation of the clusters, in every direction. The deviation of each cluster
+        is drawn between 0.5 and 1.5 times `spread`.
     min_distance : float, default=0.5
-        Least distance of two centres, which lie in the unit cube: with `spread` it says how far clusters overlap.
+        Least distance of two centres, which lie in the unit cube. `spread` and `min_distance`
+        together determine how far clusters overlap.
     dtype : {float32, float64}, default=float32
         Type of X.
     random_state : int, Generator or RandomState, optional
-        Seed in [0, 2^64), or what to draw one from; the same seed gives the same data.
+        Seed in [0, 2^64), or a generator to draw one from; the same seed gives the same data.
 
     Returns
     -------
     X : ndarray of shape (n_samples, n_features)
     labels : ndarray of int64, shape (n_samples,)
-        Which centre a sample was drawn around.
+        Number of the centre of each sample.
     centers : ndarray of float64, shape (n_clusters, n_features)
-        The error of a clustering is its distance to these (Keuper and Pfreundt 2015).
+        The known centres. The error of a clustering is its distance to them (Keuper and Pfreundt
+        2015).
 
     Raises
     ------
     ConfigError
-        If so many centres so far apart were not found in the unit cube.
+        If `n_clusters` centres at this distance were not found in the unit cube.
     """
     from sklearn.datasets import make_blobs  # here, because importing it takes a second
 
@@ -190,7 +197,7 @@ def make_text_classification(
     dtype : {float32, float64}, default=float32
         Type of the values.
     random_state : int, Generator or RandomState, optional
-        Seed in [0, 2^64), or what to draw one from; the same seed gives the same data.
+        Seed in [0, 2^64), or a generator to draw one from; the same seed gives the same data.
 
     Returns
     -------
@@ -211,10 +218,11 @@ def make_text_classification(
     log_odds = separation * random.standard_normal(n_features)
     names = random.permutation(n_features).astype(np.int32)
     draws = _draws_for(words_per_sample, frequency / frequency.sum())
-    # Lengths of documents are skewed: a lognormal of that mean, at least one word.
+    # Lengths of documents are skewed: lognormal with the mean `draws`, at least one word.
     lengths = random.lognormal(np.log(draws) - 0.125, 0.5, n_samples).astype(np.int64) + 1
     indptr = np.concatenate([[0], np.cumsum(lengths)])
-    # All that follows goes by blocks of rows, so that the result and a few megabytes is all that is in memory.
+    # The following works on blocks of rows, so that memory holds the result and a few megabytes
+    # only.
     starts = np.unique(np.searchsorted(indptr, np.arange(0, indptr[-1], _WORDS_IN_BLOCK)))
     blocks = [slice(start, stop) for start, stop in pairwise([*starts, n_samples])]
     words = np.empty(indptr[-1], np.int32)
@@ -223,7 +231,7 @@ def make_text_classification(
         for rows in blocks:
             chosen = np.repeat(y[rows] == label, lengths[rows])
             drawn = random.random(np.count_nonzero(chosen)) * cumulative[-1]
-            order = np.argsort(drawn)  # looked up in order, neighbours meet in the cache: five times as fast
+            order = np.argsort(drawn)  # sorted look-ups hit the cache: five times as fast
             ranks = np.empty(len(drawn), np.int64)
             ranks[order] = np.searchsorted(cumulative, drawn[order])
             words[indptr[rows.start] : indptr[rows.stop]][chosen] = names[ranks.clip(max=n_features - 1)]
@@ -231,7 +239,7 @@ def make_text_classification(
 
 
 def _draws_for(distinct: int, probability: NDArray[np.float64]) -> float:
-    """Return how many words to draw to meet so many different ones on average."""
+    """Return the number of draws that give `distinct` different words on average."""
     if distinct >= len(probability):
         return 3.0 * distinct
     rest = np.log1p(-np.minimum(probability, 1 - 1e-12))

@@ -44,8 +44,8 @@ def load_csv(
     Parameters
     ----------
     path : path-like
-        UTF-8 text, plain or packed by gzip, xz, bzip2 or zstd (with the package zstandard). Fields may be quoted with
-        ``"``; blanks around a field do not count; blank lines are passed over.
+        UTF-8 text, plain or packed by gzip, xz, bzip2 or zstd (with the package zstandard). Fields
+        may be quoted with ``"``. Blanks around a field and blank lines are ignored.
     target : int or str
         The column of y: its position, from 0 or (negative) from the end, or its name.
     categorical : sequence of int or str
@@ -55,26 +55,28 @@ def load_csv(
     delimiter : str, default=","
         One character between fields.
     header : bool, default=True
-        Whether the first line names the columns; a ``#`` before it is passed over. Without names a column is called by
-        its position, ``"0"``, ``"1"``, ...
+        Whether the first line has the names of the columns; a leading ``#`` is ignored. Without a
+        header the name of a column is its position, ``"0"``, ``"1"``, ...
     like : Dataset, optional
-        What `load_csv` returned for the training file, with the same options: the categories, and so the features, are
-        taken from its `feature_names`. A category that it does not know becomes all zeros, which the log says.
+        The data set that `load_csv` returned for the training file, with the same options. Its
+        `feature_names` determine the categories, and so the features. A category that they lack
+        becomes all zeros, with a warning in the log.
     dtype : {float32, float64}, default=float64
         Type of X.
 
     Returns
     -------
     Dataset
-        X is dense, or a csr_array if there are categorical columns, whose features are mostly zero. `feature_names` are
-        those of the columns, and ``column=value`` for a category; values are in sorted order. y is float64 if every
-        target is a number, and holds strings if none is.
+        X is dense, or a csr_array if there are categorical columns, whose features are mostly zero.
+        `feature_names` has the names of the columns, and for categories ``column=value``, sorted by
+        value. y is float64 if every target is a number, and holds strings if none is.
 
     Raises
     ------
     DataError
-        For a field that is missing, or not a finite number where one belongs, or a line with another number of fields
-        (with file, line and, as `column`, the number of the field from 1), and for a table that does not fit `like`.
+        If a field is missing, or is not a finite number where one is needed, or a line has another
+        number of fields. The error has the file, the line and, as `column`, the number of the field
+        from 1. Also if the table does not fit `like`.
     ConfigError
         If `target`, `categorical` or `ignore` name a column that the file does not have, or the same one twice, or for
         another option of the wrong kind.
@@ -133,7 +135,7 @@ class _Text:
     header: bool
 
     def lines(self) -> Iterator[str]:
-        """Yield every line, the first without the mark of a Unicode file."""
+        """Yield every line; the byte order mark of the first is removed."""
         source = io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content
         source.seek(0)
         codec = "utf-8-sig"
@@ -145,7 +147,7 @@ class _Text:
             codec = "utf-8"
 
     def records(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield the number of its last line and the fields of every record, the header too."""
+        """Yield every record, also the header: the number of its last line, and its fields."""
         reader = csv.reader(self.lines(), delimiter=self.delimiter, strict=True)
         try:
             for record in reader:
@@ -162,10 +164,10 @@ class _Column:
     kind: str
     """"number", "category", "target" or "ignored"."""
     codes: dict[str, int] = field(default_factory=dict)
-    """Of the texts of a category or target, in the order in which they occur."""
+    """Codes of the texts of a category or target, from 0 in the order in which they occur."""
 
     def convert(self) -> Callable[[str], float]:
-        """Return what turns a field into a number."""
+        """Return the function that turns a field into a number."""
         if self.kind == "ignored":
             return lambda _: 0.0
         codes = self.codes
@@ -175,7 +177,7 @@ class _Column:
 def _columns(
     text: _Text, target: int | str, categorical: Sequence[int | str], ignore: Sequence[int | str]
 ) -> tuple[list[_Column], int]:
-    """Return what every column is called and used for, and how many lines stand before the first sample."""
+    """Return name and use of every column, and the number of lines before the first sample."""
     for option, chosen in (("categorical", categorical), ("ignore", ignore)):
         if isinstance(chosen, str):
             raise ConfigError(f"{option} must be a list of columns; write [{chosen!r}]")
@@ -221,7 +223,10 @@ def _position(column: int | str, names: list[str], delimiter: str) -> int:
 
 
 def _parse(text: _Text, columns: list[_Column], n_skipped: int, largest: float) -> NDArray[np.float64]:
-    """Return the table as numbers of at most that size, categories and targets as codes."""
+    """Return the table as numbers; categories and targets are codes.
+
+    `DataError` for a number whose absolute value is above `largest`.
+    """
     lines = itertools.islice(text.lines(), n_skipped, None)
     samples = (line for line in lines if line.strip(" \r\n"))
     first = next(samples, None)
@@ -251,7 +256,7 @@ def _parse(text: _Text, columns: list[_Column], n_skipped: int, largest: float) 
 
 
 def _report(text: _Text, columns: list[_Column], largest: float) -> None:
-    """Raise the error of the first field that is wrong: slowly, but with its place."""
+    """Raise the error of the first wrong field, with its place; slow, so only after an error."""
     records = text.records()
     if text.header:
         next(records)
@@ -262,7 +267,7 @@ def _report(text: _Text, columns: list[_Column], largest: float) -> None:
         for column, content in zip(columns, record, strict=True):
             if column.kind == "ignored" or (content and column.kind != "number") or _is_number(content, largest):
                 continue
-            what = f"{content!r} is not a number up to {largest:.2g}" if content else "nothing stands"
+            what = f"{content!r} is not a number up to {largest:.2g}" if content else "no value"
             cure = "; if it is a category, name the column in categorical" if content else ""
             message = f"{what} in column {column.name!r}{cure}; fill or remove missing values first"
             raise DataError(message, file=text.name, line=line, column=column.position + 1)
@@ -313,7 +318,7 @@ def _targets(text: _Text, column: _Column, values: NDArray[np.float64]) -> NDArr
 
 
 def _numeric_labels(text: _Text, words: list[str]) -> NDArray[Any]:
-    """Return labels as float64, or as int64 where float64 would give two of them one number."""
+    """Return labels as float64, or as int64 if they are integers that float64 would round."""
     labels = np.array([float(word) for word in words])
     whole = {word: int(word) for word in words if word.lstrip("+-").isdecimal()}
     inexact = [word for word, number in whole.items() if int(float(word)) != number]

@@ -1,4 +1,4 @@
-"""Text files as memory: mapped where they are plain, decompressed where they are packed."""
+"""Reading of text files: plain files are mapped into memory, packed files are unpacked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _read_zstd(path: Path) -> bytes:
     except ImportError as error:
         raise DataError(f"{path} is compressed with zstd: pip install zstandard to read it") from error
     packed, plain = path.read_bytes(), []
-    while packed:  # frame by frame; a reader of streams would pass over a missing end
+    while packed:  # frame by frame, because a stream reader would not notice a missing end
         frame = zstandard.ZstdDecompressor().decompressobj()
         try:
             plain.append(frame.decompress(packed))
@@ -70,7 +70,7 @@ def read_text(path: str | os.PathLike[str]) -> bytes | mmap.mmap:
     OSError
         If it cannot be read, or is not a regular file.
     DataError
-        If what is packed is broken.
+        If a packed file is damaged.
     """
     file_path = as_path(path)
     with open_regular(file_path) as file:
@@ -87,6 +87,6 @@ def _unpack(path: Path, read: Callable[[Path], bytes]) -> bytes:
     except (EOFError, ValueError, MemoryError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise DataError(f"{path} is packed, and broken: {error or 'it asks for more memory than there is'}") from error
     except OSError as error:
-        if error.errno is not None:  # of the file; bz2 says in this way, without a name, that the content is broken
+        if error.errno is not None:  # of the file system; bz2 raises OSError without a number for damaged content
             raise
         raise DataError(f"{path} is packed, and broken: {error}") from error

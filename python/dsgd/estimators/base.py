@@ -1,4 +1,8 @@
-"""What both estimators do: translate, train on the road of `dsgd.fit`, and keep scikit-learn's attributes."""
+"""The common part of `SGDClassifier` and `SGDRegressor`.
+
+It translates scikit-learn's parameters, trains by the functions of `dsgd.fit`, and sets
+scikit-learn's attributes.
+"""
 
 from __future__ import annotations
 
@@ -47,21 +51,24 @@ __all__ = ["Rows", "SgdEstimator"]
 
 
 class Rows(NamedTuple):
-    """Some samples: X, targets for every problem, and the weights of the samples."""
+    """Samples: X, the targets of every problem, and the weights of the samples."""
 
     X: Any
     targets: NDArray[Any] | OneVsAll
     sample_weight: NDArray[Any] | None
 
     def where(self, mask: NDArray[np.bool_]) -> Rows:
-        """Return the samples that the mask names."""
+        """Return the samples that the mask selects."""
         weight = None if self.sample_weight is None else self.sample_weight[mask]
         some = self.targets.where(mask) if isinstance(self.targets, OneVsAll) else self.targets[:, mask].copy()
         return Rows(self.X[mask], some, weight)
 
 
 def _beside_the_average(name: str, *, last: bool) -> property:
-    """Return the property that scikit-learn's estimators have with `average` only: the last weights, or their mean."""
+    """Return a property that scikit-learn's estimators have only with `average`.
+
+    It is the attribute `name` of the last iterate if `last`, else of the mean of the iterates.
+    """
 
     def of(estimator: SgdEstimator) -> NDArray[Any]:
         averages: Sequence[PolyakAverage] = getattr(estimator, "_averages", ())
@@ -76,7 +83,7 @@ def _beside_the_average(name: str, *, last: bool) -> property:
 
 
 class SgdEstimator(CallbackSupportMixin, BaseEstimator):
-    """The half that is dsgd's: the other base of an estimator is scikit-learn's of the same name."""
+    """The base of dsgd's estimators, which also derive from scikit-learn's of the same names."""
 
     _standard_coef = _beside_the_average("coef_", last=True)
     _standard_intercept = _beside_the_average("intercept_", last=True)
@@ -85,7 +92,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
 
     @property
     def _labels(self) -> NDArray[np.float64] | None:
-        """The targets of a problem of classification; None for regression."""
+        """The values that targets have in a problem of classification; None for regression."""
         return None
 
     def _checked(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool) -> tuple[Any, Any, Any]:
@@ -95,7 +102,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         with np.errstate(over="ignore", invalid="ignore"):  # numbers out of range are refused
             X, y = validate_data(self, X, y, accept_sparse="csr", dtype=types, order="C", reset=reset)
         if scipy.sparse.issparse(X):
-            check_columns(X)  # before there is a weight for every column
+            check_columns(X)  # before memory for the weights is allocated
         if sample_weight is not None:
             if self.early_stopping and (np.asarray(sample_weight) == 0).all():
                 raise DataError(
@@ -107,7 +114,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         return X, y, sample_weight
 
     def _fit_rows(self, rows: Rows, y: NDArray[Any], coef_init: Any, intercept_init: Any) -> None:
-        """Train from the beginning: from `coef_init`, the last solution (`warm_start`), or nothing."""
+        """Train a new fit, from `coef_init`, the last solution (with `warm_start`) or zeros."""
         if self.warm_start and getattr(self, "coef_", None) is not None:
             coef_init = self._last_coef(rows) if coef_init is None else coef_init
             if self.fit_intercept:
@@ -143,12 +150,12 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
             )
 
     def _memory(self, rows: Rows) -> AbstractContextManager[None]:
-        """Name what takes the memory of a fit on these rows, where there is not enough."""
+        """Return a context whose error for lack of memory names the size of the model."""
         n_features = rows.X.shape[1]
         return memory_for_model(n_features, len(rows.targets) * self._layout(n_features).size, rows.X.dtype)
 
     def _last_coef(self, rows: Rows) -> Any:
-        """Return the last solution, for a warm start; `DataError` where it is one of other features or classes."""
+        """Return the last solution; `DataError` if it is one of other features or classes."""
         n_problems = len(rows.targets) * self._layout(rows.X.shape[1]).per_feature
         shape = np.atleast_2d(self.coef_.toarray() if scipy.sparse.issparse(self.coef_) else self.coef_).shape
         if shape != (n_problems, rows.X.shape[1]):
@@ -159,11 +166,15 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         return self.coef_
 
     def _partial_fit_rows(self, rows: Rows) -> None:
-        """Train for one epoch from the weights as they are; schedule, order and average go on from `t_`."""
+        """Train for one epoch from the current weights.
+
+        Schedule, order and average continue at `t_`.
+        """
         fresh = getattr(self, "coef_", None) is None
         weights = self._start(rows, None if fresh else self.coef_, None if fresh else self.intercept_)
         t = getattr(self, "t_", 1.0)
-        # As if every call before had brought as many rows: calls on the same rows are the epochs of one fit.
+        # Count epochs as if every earlier call had had as many rows: then calls on the same rows
+        # are the epochs of one fit.
         n_rows = rows.X.shape[0]
         index, offset = divmod(int(t) - 1, n_rows)
         spec = spec_of(self, n_rows, max_epochs=index + 1, start_epoch=index, offset=offset)
@@ -172,7 +183,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         self.t_ = t + n_rows
 
     def _start(self, rows: Rows, coef: Any, intercept: Any) -> NDArray[Any]:
-        """Return flat parameter vectors to start from, one a problem; `DataError` for what does not fit the data."""
+        """Return initial parameters, a row per problem; `DataError` if they do not fit the data."""
         n_features, dtype = rows.X.shape[1], rows.X.dtype
         layout = self._layout(n_features)
         n_rows = len(rows.targets) * layout.per_feature
@@ -199,7 +210,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         return as_initial_weights(init[0] if n_rows == 1 else init, len(rows.targets), layout, dtype)
 
     def _layout(self, n_features: int) -> ParameterLayout:
-        """Return where the parameters of one problem lie."""
+        """Return the parameter layout of one problem."""
         return loss_of(self).layout(n_features, len(getattr(self, "classes_", ())), bool(self.fit_intercept))
 
     def _train(
@@ -214,7 +225,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         cuts: Sequence[int] = (),
         calls: FitCallbacks | None = None,
     ) -> None:
-        """Train one problem after the other, as each ends by itself, and set the attributes."""
+        """Train all problems, each until its own end, and set the attributes."""
         begin = time.perf_counter()
         spec, makers = self._tasks(spec, rows, weights, fresh=fresh)
         average = getattr(spec.algorithm, "average", False)
@@ -222,7 +233,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         evaluate_every = int(calls is not None and (self.tol is not None or self.verbose > 0))
 
         def train_problem(k: int, ended: Sequence[Callback]) -> int:
-            task = makers[k]()  # whose targets are made for as long as it is trained
+            task = makers[k]()  # made here, so that its targets are in memory only while it is trained
             spec.choose_steps([task])
             take_over_cuts(task, cuts[k] if cuts else 0)
             task.average = averages[k].go_on(task.weights) if average and averages else None
@@ -240,7 +251,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
             after[k] = task.cuts, task.average
             return len(history)
 
-        # A display on standard error, and callbacks, are made for one problem after the other.
+        # The display on standard error and callbacks allow only one problem at a time.
         at_once = 1 if self.verbose or getattr(self, "_skl_callbacks", None) else problems_at_once(self)
         with words_of_scikit_learn(DivergedError):
             self.n_iter_ = max(on_threads(train_problem, len(makers), at_once))
@@ -252,7 +263,10 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
     def _tasks(
         self, spec: FitSpec, rows: Rows, weights: NDArray[Any], *, fresh: bool
     ) -> tuple[FitSpec, list[Callable[[], LocalTask]]]:
-        """Return the spec, with scikit-learn's steps where it has them, and for every problem what makes its task."""
+        """Return the spec, and for every problem a function that makes its task.
+
+        The steps of the spec are scikit-learn's if `takes_exact_steps` says so.
+        """
         matrix = as_matrix(rows.X, spec.n_threads)
         with words_of_scikit_learn(DataError, " at epoch #1"):
             scale = measure(matrix, rows.sample_weight, spec.n_threads)
@@ -266,7 +280,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         return spec, makers
 
     def _attributes(self, weights: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Return coef_ and intercept_ in the shapes of scikit-learn, in memory of their own."""
+        """Return copies of coef_ and intercept_ in the shapes of scikit-learn."""
         n_features = self.n_features_in_
         layout = self._layout(n_features)
         by_row = np.concatenate([np.atleast_2d(layout.unpack(flat)) for flat in weights])

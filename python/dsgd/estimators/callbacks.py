@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks (since release 1.9), called by the epochs of dsgd."""
+"""scikit-learn's callbacks (since release 1.9), which dsgd calls at its epochs."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ try:
 except ImportError:  # before 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """There are no callbacks."""
+        """A substitute without callbacks."""
 
 
 class FitCallbacks:
-    """The callbacks of one call of `fit`.
+    """The callbacks of scikit-learn in one call of `fit`.
 
-    A task is the fit, in it one every class where there are more than two, in it one every epoch.
+    Tasks are nested. The task of the fit contains a task for each class if there are more than two.
+    These contain a task for each epoch.
 
     Parameters
     ----------
     estimator : SGDClassifier or SGDRegressor
     n_problems : int
     attributes : callable
-        Returns what makes a fitted estimator of the weights as they are.
+        Returns the attributes of an estimator that is fitted with the current weights.
     data : dict
         X, y and metadata of the fit.
     """
@@ -50,7 +51,7 @@ class FitCallbacks:
 
     @contextmanager
     def problem(self) -> Iterator[Sequence[Callback]]:
-        """Enter the task of one problem, with what dsgd is to call after every epoch."""
+        """Enter the task of one problem; yield the callbacks that dsgd calls after every epoch."""
         if self._fit is None:
             yield ()
         elif self._one_problem:
@@ -68,7 +69,7 @@ class FitCallbacks:
 
     def _after_epoch(self, parent: Any) -> Callback:
         def call(record: Record, model: Model) -> bool:  # noqa: ARG001
-            context = parent.subcontext(task_name="epoch")  # nothing of dsgd is called before an epoch
+            context = parent.subcontext(task_name="epoch")  # dsgd calls nothing before an epoch
             self._begin(context)
             return self._end(context)
 

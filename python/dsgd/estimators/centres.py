@@ -1,4 +1,4 @@
-"""Centres of k-means: whether they can be started from, and whether they still move."""
+"""Centres of k-means: a check of initial centres, and the end of a fit when they hardly move."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ __all__ = ["Moved", "check_centres"]
 
 
 def check_centres(centres: NDArray[Any]) -> None:
-    """Refuse centres whose distances from anything would be infinite."""
+    """Refuse centres whose squares overflow: all distances from them would be infinite."""
     with np.errstate(over="ignore"):
         if not np.isfinite(np.square(centres).sum()):
             raise DataError(f"the squares of init leave the range of {centres.dtype}: scale the features")
 
 
 class Moved:
-    """A callback that ends a fit when the centres move by squares of `tol` or less in a pass.
+    """A callback that ends a fit after a pass in which the centres hardly moved.
 
-    Steps to and fro add up in their squares, so the `tol` of a pass is that of a step times the steps.
+    The fit ends if the sum of squares of the displacements is at most `tol`. The squares of the
+    steps of a pass add up, so `tol` is that of a step times the number of steps.
     """
 
     def __init__(self, tol: float, before: NDArray[Any]) -> None:
@@ -32,7 +33,7 @@ class Moved:
         self._before = before
 
     def __call__(self, record: Record, model: Model) -> bool:  # noqa: ARG002
-        """Return whether they moved so little."""
+        """Return whether the centres moved by at most `tol` in the last pass."""
         with np.errstate(over="ignore"):
             moved = float(np.square(model.weights - self._before, dtype=np.float64).sum())
         np.copyto(self._before, model.weights)

@@ -35,15 +35,16 @@ def _has_probabilities(estimator: Any) -> bool:
 class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
     """scikit-learn's linear classifier by stochastic gradient descent, trained by dsgd.
 
-    Parameters, defaults and attributes are those of the installed `sklearn.linear_model.SGDClassifier`, from which it
-    derives; what is different is said here, and why in ``docs/from-scikit-learn.md``.
+    It derives from the installed `sklearn.linear_model.SGDClassifier` and has its parameters,
+    defaults and attributes. The differences are described here, and the reasons in
+    ``docs/from-scikit-learn.md``.
 
     Parameters
     ----------
     loss : str, default="hinge"
-        scikit-learn's names, and dsgd's: ``"logistic"`` is ``"log_loss"``, ``"squared"`` is ``"squared_error"``.
-        ``"softmax"`` is multinomial logistic regression, which trains all classes together rather than each against all
-        others; of two classes it is ``"log_loss"``.
+        scikit-learn's names, and dsgd's: ``"logistic"`` is ``"log_loss"``, ``"squared"`` is
+        ``"squared_error"``. ``"softmax"`` is multinomial logistic regression, which trains all
+        classes together rather than each against all others; with two classes it is ``"log_loss"``.
     penalty : {"l2", "l1", "elasticnet", None}, default="l2"
     alpha : float, default=1e-4
         Strength of the penalty; also sets the steps of ``learning_rate="optimal"``.
@@ -53,8 +54,9 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
     max_iter : int, default=1000
         Epochs of `fit` at most.
     tol : float or None, default=1e-3
-        An epoch makes progress if the mean loss of its samples, without the penalty, is below the best one by `tol`
-        (or the score on held-out data above it by that, with `early_stopping`). None: `max_iter` epochs.
+        An epoch makes progress if the mean loss of its samples, without the penalty, is at least
+        `tol` below the best one before. With `early_stopping` it makes progress if the score on
+        held-out data is at least `tol` above the best one before. None: `max_iter` epochs.
     shuffle : bool, default=True
         Whether rows are visited in a new random order every epoch: in blocks of up to 256 neighbours, unless the
         data looks sorted.
@@ -63,48 +65,51 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
     epsilon : float, default=0.1
         Width of the losses that have one.
     n_jobs : int or None, default=None
-        Threads: None is 1, -1 all that the process may use. With three classes or more, and as many as threads, every
-        class is trained by one thread, with the result of ``n_jobs=1``. Otherwise more than one thread is Hogwild!,
-        whose result differs from run to run.
+        Threads: None is 1, -1 all that the process may use. With at least three classes, and at
+        least as many classes as threads, every class is trained by one thread, with the result of
+        ``n_jobs=1``. Otherwise several threads train by Hogwild!, whose result differs from run to
+        run.
     random_state : int, RandomState or None, default=None
     learning_rate : {"optimal", "constant", "invscaling", "adaptive", "pa1", "pa2"}, default="optimal"
-        The steps of ``"constant"`` are scikit-learn's, on the intercept too, and start from zeros.
+        With ``"constant"`` all steps, also those of the intercept, are scikit-learn's, and weights
+        start from zeros.
     eta0 : float, default=0.01
-        First step of the others than ``"optimal"``.
+        First step size of all learning rates except ``"optimal"``.
     power_t : float, default=0.5
         For ``"invscaling"``. Values below 0 are deprecated, as in scikit-learn.
     early_stopping : bool, default=False
-        Hold out a part of the data, by class, and watch the score on it.
+        Hold out a part of the data, stratified by class, and judge progress by the score on it.
     validation_fraction : float, default=0.1
     n_iter_no_change : int, default=5
         Epochs without progress after which a problem ends.
     class_weight : dict, "balanced" or None, default=None
-        Factors of the sample weights by class. With more than two classes they count in the problem of every class,
-        not only of their own.
+        Factors of the sample weights by class. With more than two classes, the factor of a class
+        applies in the problems of all classes, not only in its own.
     warm_start : bool, default=False
     average : bool or int, default=False
-        Whether the weights are the mean of those after each sample, or from which sample on. Not for Hogwild!.
+        Whether the weights are the mean of the weights after each sample. An int is the number of
+        samples at which averaging begins. Not for Hogwild!.
     algo : str or Algorithm, default="auto"
-        Who trains: a name or an object of `dsgd.algorithms`. ``"auto"`` is ``"sgd"`` where one thread trains a problem,
-        and ``"hogwild"`` where several do.
+        The algorithm: a name or an object of `dsgd.algorithms`. ``"auto"`` is ``"sgd"`` if one
+        thread trains a problem, and ``"hogwild"`` if several do.
 
     Attributes
     ----------
     coef_ : ndarray of shape (1, n_features) or, with more than two classes, (n_classes, n_features)
-        float32 if X is, else float64; may be written to.
+        float32 if X is, else float64; may be changed in place.
     intercept_ : ndarray of shape (1,) or (n_classes,)
     classes_ : ndarray of shape (n_classes,)
     n_iter_ : int
-        Epochs of the last `fit`, of the problem that took longest.
+        Epochs of the last `fit`; the most of all problems.
     t_ : float
-        Samples drawn so far, and 1.
+        1 plus the number of samples drawn so far.
     n_features_in_, feature_names_in_
-        As of every estimator.
+        As in every estimator of scikit-learn.
 
     Raises
     ------
     ConfigError, DataError, DivergedError
-        Each is a ValueError; the last if no step is small enough, see `dsgd.fit`.
+        Each is a ValueError. DivergedError is raised if no step is small enough; see `dsgd.fit`.
 
     Examples
     --------
@@ -183,7 +188,7 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
         intercept_init: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> SGDClassifier:
-        """Train until a standstill, or for `max_iter` epochs.
+        """Train until progress ends, or for `max_iter` epochs.
 
         Parameters
         ----------
@@ -191,10 +196,10 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
             float32 stays float32; all else becomes float64.
         y : array-like of shape (n_samples,)
         coef_init : array-like of the shape of `coef_`, optional
-            To start from instead of zeros, or of the last solution with `warm_start`.
+            Initial weights in place of zeros or, with `warm_start`, of the last solution.
         intercept_init : array-like of the shape of `intercept_`, optional
         sample_weight : array-like of shape (n_samples,), optional
-            At least 0; times `class_weight`.
+            At least 0; multiplied by `class_weight`.
 
         Returns
         -------
@@ -203,11 +208,11 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
         """
         self._more_validate_params()
         X, y, sample_weight = self._checked(X, y, sample_weight, reset=True)
-        with np.errstate(invalid="ignore"):  # of labels beyond the integers
+        with np.errstate(invalid="ignore"):  # numpy warns of labels beyond the integers
             check_classification_targets(y)
         self.classes_ = np.unique(y)
         self._check_classes()
-        if 2 * len(self.classes_) <= len(y):  # scikit-learn's check has warned of more
+        if 2 * len(self.classes_) <= len(y):  # if there are more classes, scikit-learn's check has warned
             warn_of_many_classes(self.classes_, len(y))
         rows = self._rows(X, y, sample_weight)
         with self._memory(rows):
@@ -222,7 +227,7 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> SGDClassifier:
-        """Train for one epoch on some rows; the schedule goes on from `t_`.
+        """Train for one epoch on some rows; the schedule continues at `t_`.
 
         Parameters
         ----------
@@ -230,14 +235,14 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
         y : array-like of shape (n_samples,)
             Labels among the classes, not necessarily all of them.
         classes : array-like of shape (n_classes,), optional
-            All classes there are; needed in the first call.
+            All classes; required in the first call.
         sample_weight : array-like of shape (n_samples,), optional
 
         Returns
         -------
         SGDClassifier
-            Itself. ``partial_fit`` k times on the same rows is ``fit`` with ``tol=None, max_iter=k``, bit for bit,
-            on one thread and with an int as `random_state`.
+            Itself. k calls of ``partial_fit`` on the same rows give the same bits as ``fit`` with
+            ``tol=None, max_iter=k``, on one thread and with an int as `random_state`.
         """
         first = getattr(self, "classes_", None) is None
         self._more_validate_params(for_partial_fit=first)
@@ -249,7 +254,7 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
                 "the resulting weights as the class_weight parameter."
             )
         X, y, sample_weight = self._checked(X, y, sample_weight, reset=first)
-        with np.errstate(invalid="ignore"):  # of labels beyond the integers
+        with np.errstate(invalid="ignore"):  # numpy warns of labels beyond the integers
             _check_partial_fit_first_call(self, classes)
         self._check_classes()
         unknown = np.setdiff1d(y, self.classes_)
@@ -267,7 +272,7 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
 
     @property
     def _labels(self) -> NDArray[np.float64]:
-        """The targets of a problem."""
+        """The values that targets have in a problem."""
         return np.arange(float(len(self.classes_))) if loss_of(self).joint else np.array([-1.0, 1.0])
 
     def _rows(self, X: Any, y: NDArray[Any], sample_weight: Any) -> Rows:
@@ -289,7 +294,8 @@ class SGDClassifier(SgdEstimator, linear_model.SGDClassifier):
         Returns
         -------
         ndarray of float64, shape (n_samples, n_classes)
-            For more than two classes, unless by softmax, those of each against all others, scaled to sum 1.
+            With more than two classes, and a loss other than softmax, these are the probabilities
+            of each class against all others, scaled to sum 1.
         """
         return loss_of(self).probabilities(self.decision_function(X))
 

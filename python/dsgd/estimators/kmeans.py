@@ -43,8 +43,8 @@ __all__ = ["KMeans"]
 class KMeans(MiniBatchKMeans):
     """scikit-learn's k-means by mini-batches, trained by dsgd.
 
-    It derives from the installed `sklearn.cluster.MiniBatchKMeans`, whose parameters and attributes it has, but for
-    `reassignment_ratio`: a centre that no row is nearest to stays where it is.
+    It derives from the installed `sklearn.cluster.MiniBatchKMeans` and has its parameters and attributes, except
+    `reassignment_ratio`: a centre that is nearest to no row stays where it is.
 
     Parameters
     ----------
@@ -57,19 +57,19 @@ class KMeans(MiniBatchKMeans):
     verbose : int, default=0
         Above 0: show each pass on standard error.
     compute_labels : bool, default=True
-        Whether `fit` sets `labels_`, and `inertia_` to that of the centres at its end.
+        Whether `fit` sets `labels_`, and computes `inertia_` with the centres at its end.
     random_state : int, RandomState or None, default=None
     tol : float, default=0.0
-        Stop after a pass in which a mini-batch moves the centres, in the mean, by squares of `tol` times the mean
-        variance of the features in all.
+        Stop after a pass in which the squared displacement of all centres, divided by the number of mini-batches, is at
+        most `tol` times the mean variance of the features.
     max_no_improvement : int or None, default=10
-        Stop after passes of so many batches in which the loss of the rows, as they were drawn, did not improve by
-        0.3 % (with ``algo="batch"``: at all). With None and ``tol=0`` steps fall to zero over `max_iter` passes, else
-        as 1 / (1 + passes).
+        Stop when the loss of the rows, summed as they are drawn, has not improved by 0.3 % (with ``algo="batch"``: at
+        all) over so many mini-batches, rounded up to passes. With None and ``tol=0`` steps fall to zero over `max_iter`
+        passes, otherwise like 1 / (1 + passes).
     init_size : int or None, default=None
-        Rows that the centres are drawn from; by default three batches.
+        Rows from which initial centres are drawn; by default three batches.
     n_init : "auto" or int, default="auto"
-        Starts to choose from, by their inertia on `init_size` rows; the best one is trained.
+        Number of random starts. The start with the least inertia on `init_size` rows is trained.
     n_jobs : int or None, default=None
         Threads, as for `dsgd.SGDClassifier`.
     algo : {"minibatch", "hogwild", "sgd", "batch"} or Algorithm, default="minibatch"
@@ -81,14 +81,14 @@ class KMeans(MiniBatchKMeans):
     labels_ : ndarray of shape (n_samples,)
         With `compute_labels`.
     inertia_ : float
-        The sum of squared distances to the nearest centre; without `compute_labels` that of the rows of the last pass
-        as they were drawn.
+        The sum of squared distances to the nearest centres; without `compute_labels` the sum of the distances of the
+        rows when they were drawn in the last pass.
     n_iter_ : int
         Passes.
     n_steps_ : int
-        Full mini-batches in the rows of all passes; rows of ``algo="sgd"`` and ``"hogwild"``, passes of ``"batch"``.
+        Full mini-batches in all passes. Counts rows with ``algo="sgd"`` and ``"hogwild"``, and passes with ``"batch"``.
     n_features_in_, feature_names_in_
-        As of every estimator.
+        As in every estimator of scikit-learn.
 
     Examples
     --------
@@ -141,7 +141,7 @@ class KMeans(MiniBatchKMeans):
 
     @property
     def reassignment_ratio(self) -> float:
-        """0: centres are never moved to a row; read by scikit-learn's checks of parameters."""
+        """0: centres are never moved to a row. scikit-learn's checks of parameters read it."""
         return 0.0
 
     @reassignment_ratio.setter
@@ -166,7 +166,7 @@ class KMeans(MiniBatchKMeans):
             Itself.
         """
         X, weight = self._checked(X, sample_weight, reset=True)
-        # Steps are as long as weights are large: those of a fit do not depend on their unit.
+        # Steps are proportional to the weights of rows. Weights are scaled to mean 1, so that their unit has no effect.
         unit = 1.0 if weight is None else mean_weight(weight) or 1.0
         weight = None if weight is None else weight / weight.dtype.type(unit)
         random = check_random_state(self.random_state)
@@ -183,7 +183,7 @@ class KMeans(MiniBatchKMeans):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> KMeans:  # noqa: ARG002
-        """Train for one pass over some rows; the steps go on falling from one call to the next.
+        """Train for one pass over some rows; the steps continue to fall from call to call.
 
         Parameters
         ----------
@@ -262,7 +262,7 @@ class KMeans(MiniBatchKMeans):
         return threads_of_jobs(self.n_jobs)
 
     def _objective(self, X: Any, sample_weight: ArrayLike | None) -> tuple[_core.QuantisationObjective, NDArray[Any]]:
-        """Return the error of the centres on these rows, and the centres as it takes them."""
+        """Return the quantisation objective on these rows, and the centres as its weights."""
         check_is_fitted(self)
         X, weight = self._checked(X, sample_weight, reset=False)
         weights = np.ascontiguousarray(self.cluster_centers_.T.reshape(-1), dtype=X.dtype)
@@ -278,11 +278,11 @@ class KMeans(MiniBatchKMeans):
             return X, _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
 
     def _measured(self, X: Any, weight: NDArray[Any] | None, *, first: bool = True) -> tuple[_core.Matrix, Scale]:
-        """Return X for the core and its scale, checked: squares are in range before scikit-learn computes some."""
+        """Return X for the core and its scale; refuse X if its squares overflow, before scikit-learn squares it."""
         matrix = as_matrix(X, self._threads)
         scale = measure(matrix, weight, self._threads)
         if first:
-            with np.errstate(over="ignore", invalid="ignore"):  # of a large `tol`
+            with np.errstate(over="ignore", invalid="ignore"):  # for a large `tol`
                 self._check_params_vs_input(X)
         return matrix, scale
 
@@ -299,12 +299,12 @@ class KMeans(MiniBatchKMeans):
             self._validate_center_shape(X, init)
             check_centres(init)
             return np.array(init)
-        if weight is not None and not weight.all():  # a start may be drawn from few rows: from those that count
+        if weight is not None and not weight.all():  # draw centres only from rows with a weight
             X, weight = X[weight > 0], weight[weight > 0]
             if X.shape[0] < self.n_clusters:
                 raise DataError(f"{X.shape[0]} rows with a weight are fewer than n_clusters={self.n_clusters}")
         counted = np.ones(X.shape[0], X.dtype) if weight is None else weight
-        with np.errstate(over="ignore", invalid="ignore"):  # the largest squares may be infinite: any rows do then
+        with np.errstate(over="ignore", invalid="ignore"):  # if squares overflow, any rows may be centres
             norms = row_norms(X, squared=True)
             starts = [
                 np.ascontiguousarray(
@@ -382,12 +382,12 @@ class KMeans(MiniBatchKMeans):
         self.inertia_ = 2 * task.n_samples * error
 
 
-# A mini-batch fit goes on for passes that improve the loss by this part of it at least. Where every improvement counts,
+# The least relative improvement of the loss that counts as progress of a mini-batch fit. If every improvement counted,
 # fits on five small data sets took 3 to 20 times as many passes, and ended 0.1 to 0.4 % lower.
 _LEAST_GAIN = 0.003
 
 _REASONS = {"tol": "lack of improvement in inertia", "callback": "small centers change"}
-"""What ends a fit before its last pass, in the words of scikit-learn."""
+"""The reasons that end a fit before its last pass, in scikit-learn's words."""
 
 
 def _rows_of_step(spec: FitSpec, n_rows: int) -> int:

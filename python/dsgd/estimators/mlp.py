@@ -27,18 +27,20 @@ __all__ = ["MLPClassifier"]
 class MLPClassifier(ClassifierMixin, BaseEstimator):
     """A fully connected network with a softmax, trained by mini-batches with momentum.
 
-    Parameters have the names of `sklearn.neural_network.MLPClassifier`, of which it has the solver ``"sgd"`` with the
-    activation ``"relu"``; steps fall to zero over `max_iter` passes, and nothing ends a fit early.
+    It corresponds to `sklearn.neural_network.MLPClassifier` with the solver ``"sgd"`` and the
+    activation ``"relu"``, and parameters have the same names. Steps fall to zero over `max_iter`
+    passes, and nothing ends a fit early.
 
     Parameters
     ----------
     hidden_layer_sizes : int or array-like of int, default=(100,)
     alpha : float, default=1e-4
-        Strength of ||w||^2 / 2, of all weights but the biases; the loss is a mean over the rows.
+        Strength of the penalty ||w||^2 / 2 on all weights except biases, beside the mean loss.
     batch_size : "auto" or int, default="auto"
         ``"auto"`` is 64, or all rows if there are fewer.
     learning_rate_init : float, default=0.1
-        The first step, in units of the features' means and deviations: columns need not be scaled.
+        The first step size for features in units of their deviations from their means: columns need
+        not be scaled.
     max_iter : int, default=20
         Passes over the rows.
     momentum : float, default=0.9
@@ -47,7 +49,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     verbose : bool, default=False
         Show each pass on standard error.
     n_jobs : int or None, default=None
-        Threads of numpy's BLAS; on one the result repeats bit for bit.
+        Threads of numpy's BLAS; with one thread the result is reproducible bit for bit.
 
     Attributes
     ----------
@@ -55,12 +57,12 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
     intercepts_ : list of ndarray of shape (units,)
     classes_ : ndarray of shape (n_classes,)
     result_ : FitResult
-        What `dsgd.fit` returned: history, `save`.
+        The result of `dsgd.fit`, which has the history and `save`.
     n_iter_ : int
     loss_ : float
         Mean loss and penalty at the end.
     n_features_in_, feature_names_in_
-        As of every estimator.
+        As in every estimator of scikit-learn.
 
     Examples
     --------
@@ -108,7 +110,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         self.n_jobs = n_jobs
 
     def _hidden(self) -> tuple[Any, ...]:
-        """Return the units of every hidden layer, which the loss checks."""
+        """Return the number of units of every hidden layer; the loss checks it."""
         sizes = self.hidden_layer_sizes
         return (int(sizes),) if isinstance(sizes, Integral) else tuple(np.asarray(sizes).tolist())
 
@@ -159,7 +161,10 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def decision_function(self, X: Any) -> NDArray[Any]:
-        """Return the outputs of the network, shape (n_samples, n_classes); of two classes their difference."""
+        """Return the outputs of the network, shape (n_samples, n_classes).
+
+        With two classes it is the difference of the outputs, shape (n_samples,).
+        """
         decision = self._outputs(X)
         return np.asarray(decision[:, 1] - decision[:, 0]) if len(self.classes_) == 2 else decision
 
@@ -173,7 +178,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
         return np.asarray(losses.MLP().probabilities(self._outputs(X)))
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return their logarithms."""
+        """Return the logarithms of `predict_proba`."""
         from scipy.special import log_softmax  # slow to import
 
         return np.asarray(log_softmax(self._outputs(X).astype(np.float64), axis=1))

@@ -1,4 +1,4 @@
-"""The problems of one fit, one after the other or several at once."""
+"""Training the problems of one fit, one after the other or several at once."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["on_threads"]
 
 
 def on_threads(train_problem: Callable[[int, Sequence[Callback]], int], n_problems: int, at_once: int) -> list[int]:
-    """Train all problems, and return what `train_problem` returns of each.
+    """Train all problems, and return the results of `train_problem`.
 
     Parameters
     ----------
     train_problem : callable
-        Is given the number of a problem, and callbacks that it is to call after every epoch.
+        Function of the number of a problem and of callbacks, which it must call after every epoch.
     n_problems : int
     at_once : int
-        How many are trained at the same time, on a thread of Python each. The core lets go of the interpreter's lock
-        while it trains.
+        Problems that are trained at the same time, each on a thread of Python. The core releases
+        the interpreter's lock while it trains.
 
     Returns
     -------
@@ -32,7 +32,8 @@ def on_threads(train_problem: Callable[[int, Sequence[Callback]], int], n_proble
     Raises
     ------
     BaseException
-        The first error, or Ctrl-C; the problems that are being trained end after their epoch, the others do not begin.
+        The first error, or Ctrl-C. Problems that are being trained then end after their epoch, and
+        no others begin.
     """
     if at_once == 1:
         return [train_problem(number, ()) for number in range(n_problems)]

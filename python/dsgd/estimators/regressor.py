@@ -23,9 +23,10 @@ __all__ = ["SGDRegressor"]
 class SGDRegressor(SgdEstimator, linear_model.SGDRegressor):
     """scikit-learn's linear regression by stochastic gradient descent, trained by dsgd.
 
-    Parameters, defaults and attributes are those of the installed `sklearn.linear_model.SGDRegressor`, from which it
-    derives; `dsgd.SGDClassifier` says what is different. One thing more: without `intercept_init` the intercept starts
-    at the constant that predicts y best, not at 0, unless the steps are constant.
+    It derives from the installed `sklearn.linear_model.SGDRegressor` and has its parameters,
+    defaults and attributes. The differences are those of `dsgd.SGDClassifier`, and one more:
+    without `intercept_init` the intercept starts at the constant that predicts y best, not at 0,
+    unless the steps are constant.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ class SGDRegressor(SgdEstimator, linear_model.SGDRegressor):
     n_iter_ : int
     t_ : float
     n_features_in_, feature_names_in_
-        As of every estimator.
+        As in every estimator of scikit-learn.
 
     Examples
     --------
@@ -139,7 +140,7 @@ class SGDRegressor(SgdEstimator, linear_model.SGDRegressor):
         intercept_init: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> SGDRegressor:
-        """Train until a standstill, or for `max_iter` epochs.
+        """Train until progress ends, or for `max_iter` epochs.
 
         Parameters
         ----------
@@ -147,7 +148,7 @@ class SGDRegressor(SgdEstimator, linear_model.SGDRegressor):
             float32 stays float32; all else becomes float64.
         y : array-like of shape (n_samples,)
         coef_init : array-like of shape (n_features,), optional
-            To start from instead of zeros, or of the last solution with `warm_start`.
+            Initial weights in place of zeros or, with `warm_start`, of the last solution.
         intercept_init : array-like of shape (1,), optional
         sample_weight : array-like of shape (n_samples,), optional
             At least 0.
@@ -165,7 +166,7 @@ class SGDRegressor(SgdEstimator, linear_model.SGDRegressor):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> SGDRegressor:
-        """Train for one epoch on some rows; the schedule goes on from `t_`.
+        """Train for one epoch on some rows; the schedule continues at `t_`.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""From scikit-learn's names to those of `dsgd.fit`, and from the errors of `dsgd.fit` to scikit-learn's words."""
+"""Translation of scikit-learn's parameters to dsgd's, and of dsgd's errors to its words."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ __all__ = [
 ]
 
 OWN_NAMES = {theirs: ours for ours, theirs in SKLEARN_NAMES.items()}
-"""What dsgd calls the losses that have another name in scikit-learn."""
+"""dsgd's names of losses, by the names that scikit-learn has for them where they differ."""
 
 
 def spec_of(estimator: Any, n_rows: int, *, max_epochs: int, start_epoch: int = 0, offset: int = 0) -> FitSpec:
-    """Return what an estimator is asked for.
+    """Return the `FitSpec` that the parameters of an estimator describe.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def spec_of(estimator: Any, n_rows: int, *, max_epochs: int, start_epoch: int = 
     return FitSpec(
         algorithm=algorithm,
         loss=loss_of(estimator),
-        # A ratio is asked for with the elastic net only.
+        # l1_ratio may be None unless the penalty is the elastic net.
         alphas=penalty_strengths(estimator.penalty or "none", estimator.alpha, estimator.l1_ratio or 0.0),
         fit_intercept=bool(estimator.fit_intercept),
         schedule=_schedule(estimator),
@@ -77,12 +77,15 @@ def spec_of(estimator: Any, n_rows: int, *, max_epochs: int, start_epoch: int = 
         max_epochs=max_epochs,
         start_epoch=start_epoch,
         offset=offset,
-        sum_loss=True,  # as scikit-learn does
+        sum_loss=True,  # by which scikit-learn judges progress
     )
 
 
 def loss_of(estimator: Any) -> Loss:
-    """Return the loss, by the name that either library has for it; of two classes the softmax is the logistic loss."""
+    """Return the loss, by scikit-learn's name or dsgd's.
+
+    With two classes softmax is replaced by the logistic loss, which is the same.
+    """
     kind = LOSSES[OWN_NAMES.get(estimator.loss, estimator.loss)]
     if kind is Softmax and len(estimator.classes_) == 2:
         kind = Logistic
@@ -114,17 +117,19 @@ class _Growing(InverseScaling):
 
 
 def takes_exact_steps(spec: FitSpec) -> bool:
-    """Return whether steps are to be scikit-learn's: those of a user who names a constant step, on single samples."""
+    """Return whether steps must be scikit-learn's: constant steps on single samples."""
     return type(spec.schedule) is Constant and isinstance(spec.algorithm, Sgd | Hogwild) and not spec.loss.joint
 
 
 def exact_steps(spec: FitSpec, scale: Scale, *, sparse: bool) -> tuple[FitSpec, Scale]:
-    """Return spec and scale by which constant steps are scikit-learn's to rounding.
+    """Return spec and scale with which constant steps are scikit-learn's, to rounding.
 
-    Those are explicit in L2, and the step of the intercept is that of the weights, or 0.01 of it for sparse data. The
-    implicit step s of the core, (w - s g x) / (1 + s alpha), is the explicit step eta, (1 - eta alpha) w - eta g x,
-    for s = eta / (1 - eta alpha); the rate of the intercept's step makes up for the difference. There is no such s
-    where eta alpha is 1 or more, and L1 has no explicit form: there the penalty is dsgd's own.
+    scikit-learn's step eta is explicit in L2: w becomes (1 - eta alpha) w - eta g x. The step s of
+    the core is implicit: w becomes (w - s g x) / (1 + s alpha). They agree for s = eta / (1 - eta
+    alpha). scikit-learn's step of the intercept is eta, or 0.01 eta for sparse data, and the rate
+    of the intercept's step is chosen so that the core makes the same step. There is no such s if
+    eta alpha is 1 or more, and L1 has no explicit form. In these cases s is eta, and the penalty is
+    applied as dsgd does.
     """
     alpha_l1, alpha_l2 = spec.alphas
     step_size = spec.step_size or 0.0  # a constant step is always named
@@ -137,7 +142,7 @@ def exact_steps(spec: FitSpec, scale: Scale, *, sparse: bool) -> tuple[FitSpec, 
 
 @contextlib.contextmanager
 def words_of_scikit_learn(kind: type[DataError | DivergedError], when: str = "") -> Iterator[None]:
-    """Say in an error of that kind, of data out of range or weights that diverge, what users of scikit-learn know."""
+    """Add scikit-learn's words on under- and overflow to an error of class `kind` of the block."""
     try:
         yield
     except kind as error:
@@ -148,10 +153,12 @@ def words_of_scikit_learn(kind: type[DataError | DivergedError], when: str = "")
 
 
 def problems_at_once(estimator: Any) -> int:
-    """Return how many one-vs-all problems are trained at the same time; more than one have one thread each.
+    """Return how many one-vs-all problems are trained at the same time.
 
-    That is the case where they keep all threads busy: then no two threads share weights, and the result is that of one
-    thread, bit for bit. A problem has all threads for itself where there are fewer problems, or an algorithm is named.
+    If it is more than one, each problem has one thread. This is so if the problems keep all threads
+    busy: then no two threads share weights, and the result is that of one thread, bit for bit. If
+    there are fewer problems than threads, or an algorithm is named, problems are trained one after
+    the other by all threads.
     """
     threads, n_classes = threads_of_jobs(estimator.n_jobs), len(getattr(estimator, "classes_", ()))
     if n_classes < max(3, threads) or estimator.algo != "auto" or loss_of(estimator).joint:
@@ -160,7 +167,7 @@ def problems_at_once(estimator: Any) -> int:
 
 
 def threads_of_jobs(n_jobs: int | None) -> int:
-    """Return the number of threads: joblib's reading of `n_jobs`, but never more than one unless asked for."""
+    """Return the number of threads by joblib's reading of `n_jobs`; None is always one thread."""
     if n_jobs == 0:
         raise ConfigError("n_jobs must not be 0; None is one thread, -1 all processors that the process may use")
     return 1 if n_jobs is None else n_jobs if n_jobs > 0 else max(1, default_threads() + 1 + n_jobs)
@@ -179,5 +186,5 @@ def _algorithm(estimator: Any, threads: int, n_rows: int) -> Algorithm:
             raise ConfigError(f"algo {algorithm.name!r} keeps no average; use algo='sgd' (n_jobs=1) or 'minibatch'")
         chosen["average"] = estimator.average
     if not estimator.shuffle and "block_size" in options:
-        chosen["block_size"] = -(-n_rows // threads)  # one block a thread, read from its begin to its end
+        chosen["block_size"] = -(-n_rows // threads)  # one block per thread, read from beginning to end
     return dataclasses.replace(algorithm, **chosen)

@@ -1,4 +1,4 @@
-"""What happened during a fit, one record an epoch."""
+"""The history of a fit: one record for each epoch."""
 
 from __future__ import annotations
 
@@ -29,29 +29,31 @@ class Record:
     effective_passes : float
         Gradients of single samples evaluated, divided by the number of samples.
     seconds : float
-        Wall time spent in the algorithm so far, the search for a step size included, evaluation left out (but on
-        processes of this machine, which do not wait for it).
+        Wall time of the algorithm so far, with the search for a step size and without evaluations.
+        On a `LocalCluster` it includes evaluations, because the processes go on during these.
     step_size : float
-        The step size at the start of the epoch; with several classes that of the first.
+        The step size at the start of the epoch; with several classes that of the first class.
     objective : float or None
         The regularised training objective; None where it was not evaluated.
     loss : float or None
-        Its mean loss, without the penalty.
+        The mean loss of the objective, without the penalty.
     score : float or None
         Accuracy (R2 for regression) on the evaluation set; None without one, or where it was not evaluated.
     gap : float or None
-        The duality gap divided by the dual objective: how far the objective can be above the optimum at most, relative
-        to that; with several classes the greatest. Only with `gap_tol`, where it was worth computing.
+        The duality gap divided by the dual objective: an upper bound of the relative distance of
+        the objective from the optimum; with several classes the greatest. Only with `gap_tol`,
+        after epochs at which it was computed.
     delay : tuple of int or None
-        Element d: updates so far that others had overtaken d times, where the algorithm was told to count them; with
-        several classes those of the first.
+        Element d: the number of updates so far during which d other updates were made, if the
+        algorithm was asked to count them; with several classes for the first class.
     virtual_seconds : float or None
         Time of a simulated cluster; None elsewhere.
     clocks, waiting, bytes_sent, bytes_received : tuple or None
-        Of every node of a cluster, by rank, so far: clocks finished, seconds waited for answers, bytes on the wire.
+        For every node of a cluster, by rank, so far: clocks finished, seconds waited for answers,
+        bytes on the wire.
     staleness : tuple of int or None
-        Element d: pulls of a cluster's workers so far that were answered while the slowest worker was d clocks behind
-        the one that pulled.
+        Element d: the number of pulls so far that were answered while the slowest worker was d
+        clocks behind the worker that pulled.
     """
 
     epoch: int
@@ -88,7 +90,7 @@ class History(Sequence[Record]):
         self._records = list(records)
 
     def append(self, record: Record) -> None:
-        """Add the next record; `DivergedError` for one with a number that is not finite, which no file could hold."""
+        """Add the next record; `DivergedError` if it has a number that is not finite."""
         for name in _NUMBERS:
             value = getattr(record, name)
             if value is not None and not math.isfinite(value):
@@ -122,12 +124,14 @@ class History(Sequence[Record]):
         return f"History({len(self)} records{f', last {self[-1]}' if self else ''})"
 
     def passes_per_second(self) -> float:
-        """Return the effective passes a second, counted after the first epoch: its time includes the search for a step.
+        """Return the effective passes per second.
+
+        The first epoch is left out, because its time includes the search for a step size.
 
         Returns
         -------
         float
-            Of the whole fit if it has one epoch.
+            If there is only one epoch, the passes per second of this epoch.
         """
         first, last = self[0], self[-1]
         if len(self) == 1:
@@ -135,12 +139,12 @@ class History(Sequence[Record]):
         return (last.effective_passes - first.effective_passes) / max(last.seconds - first.seconds, 1e-9)
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the records as a JSON array of objects, one a line.
+        """Return the records as a JSON array of objects, one per line.
 
         Parameters
         ----------
         path : path-like, optional
-            Also write the text to this file (written beside and renamed).
+            Also write the text to this file, atomically.
 
         Returns
         -------
@@ -159,7 +163,7 @@ class History(Sequence[Record]):
         Returns
         -------
         pandas.DataFrame
-            A row a record, a column a field; what was not evaluated is NaN.
+            A row per record, a column per field; a value that was not evaluated is NaN.
 
         Raises
         ------
@@ -180,12 +184,12 @@ class History(Sequence[Record]):
         Parameters
         ----------
         source : str, bytes or path-like
-            The text; a `pathlib.Path` is the file that has it.
+            The text, or the path of a file that holds it, as a `pathlib.Path`.
 
         Raises
         ------
         DataError
-            If the text is not a history; of a file with its name.
+            If the text is not a history; the message names the file.
         OSError
             If the file cannot be read.
         """

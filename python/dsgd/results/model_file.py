@@ -1,4 +1,4 @@
-"""The file of a result: safetensors with a checksum, and texts of any length."""
+"""The file of a result: a safetensors file with a checksum and with texts of any length."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from dsgd.errors import DataError
 
 __all__ = ["read_model", "write_model"]
 
-# What safetensors keeps in its header together may have 100 MB; what is longer than this is a tensor of bytes.
+# Characters. The header of safetensors holds 100 MB, so a longer text is stored as a tensor of
+# bytes.
 _LONG = 1_000_000
 _PREFIX = "text/"
 
@@ -45,15 +46,15 @@ def read_model(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], d
     DataError
         If it is not a regular file, or damaged.
     ValueError, TypeError, safetensors.SafetensorError
-        If it is another file.
+        If the file is of another kind.
     OSError
         If it cannot be read.
     """
     file_path = as_path(path)
-    if not file_path.is_file():  # safetensors waits for a pipe
+    if not file_path.is_file():  # safetensors would wait for a pipe
         file_path.stat()
         raise DataError(f"{file_path} is not a regular file")
-    open_regular(file_path).close()  # safetensors calls whatever it cannot open a file that is not there
+    open_regular(file_path).close()  # safetensors reports any file that it cannot open as missing
     with safetensors.safe_open(os.fspath(file_path), framework="numpy") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping

@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 
 __all__ = ["ProgressReport", "decimals"]
 
-_LARGE = 1e9
+_LARGE = 1e9  # numbers from here on are shown with an exponent
 
 
 def decimals(value: float, digits: int) -> str:
-    """Return a number with so many decimals; a large one with so many digits, instead of up to 309 before the point."""
+    """Return a number with `digits` decimals; a large number with `digits` significant digits.
+
+    A large number could have 309 digits before the point.
+    """
     return f"{value:.{digits}f}" if abs(value) < _LARGE else f"{value:.{digits}g}"
 
 
@@ -30,7 +33,7 @@ def _describe(record: Record) -> str:
 
 
 def _of_cluster(record: Record) -> str:
-    """Return how far the nodes are, how long the one that waits most has waited, and what went over the wire."""
+    """Return clocks, mean staleness, the longest waiting time and the megabytes of the nodes."""
     clocks, delays = record.clocks or (0,), record.staleness or (0,)
     first, last = min(clocks), max(clocks)
     behind = sum(delay * pulls for delay, pulls in enumerate(delays)) / max(sum(delays), 1)
@@ -40,18 +43,18 @@ def _of_cluster(record: Record) -> str:
 
 
 class ProgressReport:
-    """Shows each record on standard error as it comes.
+    """Shows each record on standard error when it is made.
 
     Parameters
     ----------
     max_epochs : int
-        Where the bar ends.
+        Epochs at the end of the bar.
     console : rich.console.Console, optional
-        Where to write instead.
+        Console in place of standard error.
     """
 
     def __init__(self, max_epochs: int, console: Console | None = None) -> None:
-        # Slow to import, and worker processes show nothing.
+        # Imported here, because rich is slow to import and worker processes do not need it.
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -1,4 +1,4 @@
-"""What a fit returns."""
+"""The result of a fit, and the samples on which it is evaluated."""
 
 from __future__ import annotations
 
@@ -33,18 +33,20 @@ _FORMAT = "dsgd-linear-model-1"
 
 
 class Evaluation:
-    """A set of samples to score a model on again and again; a label that the training data lacks counts as wrong.
+    """Samples on which a model is scored repeatedly.
+
+    A label that the training data lacks counts as an error.
 
     Parameters
     ----------
     eval_set : tuple (X, y)
     n_features : int
-        Of the training data.
+        Number of features of the training data.
     classes : ndarray or None
-        Of the training data.
+        Classes of the training data; None for regression.
     n_threads : int
     sample_weight : ndarray of shape (n_samples,), optional
-        Of the samples to score on.
+        Weights of these samples.
 
     Raises
     ------
@@ -78,31 +80,33 @@ class Evaluation:
         self._sample_weight = sample_weight
 
     def score(self, model: Model) -> float:
-        """Return accuracy or R2."""
+        """Return the accuracy or R2 of a model."""
         return model.score_of(model.decide(self._matrix, self._n_threads), self._labels, self._sample_weight)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """A trained model and how it came about.
+    """A trained model with the history of its fit.
 
     Attributes
     ----------
     model : Model
-        A `LinearModel`, or what else the loss is of.
+        A `LinearModel`, a `KMeansModel` or an `MLPModel`, depending on the loss.
     history : History
-        One record an epoch.
+        One record per epoch.
     algorithm : Algorithm
-        The configuration that trained it.
+        The algorithm that trained the model, with its options.
     stop_reason : str
         ``"max_epochs"``, ``"tol"``, ``"early_stopping"``, ``"max_seconds"``, ``"callback"`` or ``"interrupted"``.
     index_base : {"zero", "one"} or None
-        What the libsvm file that it was trained on calls the first feature; None if it was not trained on a file.
+        Index of the first feature, 0 or 1, in the libsvm file of the training data; None if there
+        was no such file.
     feature_names : FeatureNames
-        The names of the features of the training data, if it had any. An X with other names, or in another order, is
-        refused.
+        The names of the features of the training data, if it had any. An X with other names, or in
+        another order, is refused.
     trace : dsgd.cluster.Trace or None
-        What happened in the cluster that trained it, where that was asked for; `save` leaves it out.
+        The events of the cluster that trained the model, if a trace was asked for; `save` leaves it
+        out.
     """
 
     model: Model
@@ -136,12 +140,15 @@ class FitResult:
 
     @property
     def n_features_in_(self) -> int:
-        """The features of the training data."""
+        """The number of features of the training data."""
         return self.model.n_features
 
     @property
     def feature_names_in_(self) -> NDArray[Any]:
-        """Their names, shape (n_features,), dtype object; as in scikit-learn there is none where the data had none."""
+        """The names of the features, shape (n_features,), dtype object.
+
+        As in scikit-learn there is no such attribute if the training data had no names.
+        """
         if self.feature_names.names is None:
             raise AttributeError("the training data had no feature names, so there is no feature_names_in_")
         return np.array(self.feature_names.names, dtype=object)
@@ -187,8 +194,8 @@ class FitResult:
         Raises
         ------
         DataError
-            If X has other features. As in scikit-learn a warning says where only one of X and the training data was a
-            data frame.
+            If X has other features. If only one of X and the training data was a data frame, there
+            is a warning instead, as in scikit-learn.
         """
         return self.model.labels(self._decide(X, n_threads))
 
@@ -205,7 +212,8 @@ class FitResult:
         Returns
         -------
         ndarray of float64, shape (n_samples, n_classes)
-            For more than two classes, unless the loss is softmax, those of each against all others, scaled to sum 1.
+            With more than two classes, and a loss other than softmax, these are the probabilities
+            of each class against all others, scaled to sum 1.
 
         Raises
         ------
@@ -215,14 +223,14 @@ class FitResult:
         return self.model.loss.probabilities(self._decide(X, n_threads))
 
     def score(self, X: Any, y: ArrayLike | None = None, *, n_threads: int | None = None) -> float:
-        """Return the accuracy (classification) or R2 (regression) on X and y; of k-means minus the inertia of X.
+        """Return the accuracy, R2 for regression, or minus the inertia of X for k-means.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features), or Dataset
             As for `predict`.
         y : array-like of shape (n_samples,), optional
-            A Dataset brings its own.
+            To be left out if X is a Dataset, which has its own y.
         n_threads : int, optional
             By default all that the process may use.
 
@@ -265,7 +273,7 @@ class FitResult:
         Returns
         -------
         sklearn.linear_model.SGDClassifier or SGDRegressor, LogisticRegression for softmax, sklearn.cluster.KMeans
-            It predicts the same; `partial_fit` goes on with its own defaults.
+            It predicts the same. Its `partial_fit` continues with scikit-learn's defaults.
         """
         from sklearn.cluster import KMeans
         from sklearn.linear_model import LogisticRegression, SGDClassifier, SGDRegressor
@@ -283,7 +291,7 @@ class FitResult:
         coef, intercept = np.atleast_2d(self.coef_).copy(), np.atleast_1d(self.intercept_).astype(self.coef_.dtype)
         if loss.joint:
             estimator: Any = LogisticRegression()
-            if len(coef) == 2:  # of which it knows the difference
+            if len(coef) == 2:  # LogisticRegression stores the difference of two classes
                 coef, intercept = np.diff(coef, axis=0), np.diff(intercept)
         else:
             kind = SGDRegressor if classes is None else SGDClassifier
@@ -304,7 +312,7 @@ class FitResult:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> FitResult:
-        """Read what `save` wrote.
+        """Read a result from a file of `save`.
 
         Parameters
         ----------
@@ -377,7 +385,7 @@ def _classes(labels: dict[str, Any]) -> NDArray[Any]:
     """Return the classes that a file describes."""
     values, dtype = labels["values"], np.dtype(labels["dtype"])
     longest = max((len(value) for value in values if isinstance(value, str)), default=0)
-    if dtype.itemsize > max(8, 4 * longest):  # it would be allocated once a class
+    if dtype.itemsize > max(8, 4 * longest):  # numpy would allocate so much for each class
         raise DataError(f"its classes have dtype {dtype}")
     if len(values) < 2:
         raise DataError(f"its classes are {shown(values)}")

@@ -1,4 +1,7 @@
-"""Dual coordinate ascent in plain numpy, slow and clear: what the core must equal on one thread in double precision."""
+"""Dual coordinate ascent (Shalev-Shwartz and Zhang 2013) in plain numpy.
+
+It is slow and clear. The core must give the same on one thread in double precision.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ __all__ = ["dual_step", "sdca"]
 
 
 def dual_step(loss: str, z: float, beta: float, q: float, y: float) -> float:
-    """Return the b that maximises the dual along one variable: b = -l'(z + q (b - beta), y), by halving.
+    """Return the value b of one dual variable that maximises the dual objective, by bisection.
 
-    b + l'(z + q (b - beta), y) grows with b, also where l' jumps, and changes its sign between beta and -l'(z, y).
+    b solves b = -l'(z + q (b - beta), y). The function b + l'(z + q (b - beta), y) grows with b,
+    also where l' jumps, and changes its sign between beta and -l'(z, y).
 
     Parameters
     ----------
@@ -24,7 +28,7 @@ def dual_step(loss: str, z: float, beta: float, q: float, y: float) -> float:
     beta : float
         The dual variable before the step.
     q : float
-        By how much the decision grows with the dual variable.
+        Derivative of the decision by the dual variable.
     y : float
 
     Returns
@@ -39,7 +43,7 @@ def dual_step(loss: str, z: float, beta: float, q: float, y: float) -> float:
     while high - low > 1e-17 and low < (middle := (low + high) / 2) < high:
         below = middle + slope(z + q * (middle - beta)) < 0
         low, high = (middle, high) if below else (low, middle)
-    bound = round(high)  # the bounds of every loss but huber are whole numbers
+    bound = round(high)  # the bounds of b are whole numbers but for huber
     return float(bound) if abs(high - bound) < 1e-15 else high
 
 
@@ -64,19 +68,21 @@ def sdca(
     X : ndarray of shape (n_samples, n_features)
     y : ndarray of shape (n_samples,)
     orders : iterable of iterables of int
-        The rows of each epoch, those at rest among them.
+        The rows of each epoch in their order, including rows that are left out.
     loss : str
     alpha : float
         L2 strength.
     fit_intercept : bool
     sample_weight : ndarray of shape (n_samples,), optional
     intercept_rate : float
-        The square of the constant feature that the intercept is the weight of.
+        The square of the constant feature whose weight is the intercept.
     damping : float
+        Factor of `q` in every step; above 1 steps are shorter.
     max_rest : int
-        Epochs, at most, that a row whose step changed nothing is left out.
+        Most epochs for which a row is left out after steps that did not change its dual variable.
     sgd_first : bool
-        Whether the steps of the first epoch are those on a problem that has only the rows visited so far.
+        Whether steps of the first epoch are made as if the problem had only the rows visited so
+        far.
 
     Yields
     ------
@@ -90,15 +96,17 @@ def sdca(
     scale = importance / (alpha * len(X))
     curvature = scale * ((X**2).sum(axis=1) + constant)
     beta, centre = np.zeros(len(X)), 0.0
-    rest, idle = np.zeros(len(X), int), np.zeros(len(X), int)  # epochs still left out; visits in vain in a row
+    # rest: epochs for which a row is still left out; idle: its last visits that changed nothing.
+    rest, idle = np.zeros(len(X), int), np.zeros(len(X), int)
     for epoch, order in enumerate(orders):
         visited = [i for i in order if rest[i] == 0]
         rest = np.maximum(rest - 1, 0)
         for t, i in enumerate(visited, start=1):
-            # Primal weights afresh from the dual ones: nothing is carried from step to step.
+            # The primal weights are computed anew from the dual variables; steps carry nothing
+            # over.
             w, b = X.T @ (scale * beta), centre + constant * float(scale @ beta)
             before = beta[i]
-            share = len(X) / t if sgd_first and epoch == 0 else 1.0  # of a row in a mean over t rows, in that over n
+            share = len(X) / t if sgd_first and epoch == 0 else 1.0  # weight in a mean over t rows, by that over n
             z = centre + share * float(X[i] @ w + b - centre)
             beta[i] = dual_step(loss, z, before, share * damping * curvature[i], y[i])
             idle[i] = 0 if beta[i] != before else idle[i] + 1

@@ -1,4 +1,4 @@
-"""What a bad network does to a stream of bytes, without any network."""
+"""The faults of a bad network in a stream of bytes, without any network."""
 
 from __future__ import annotations
 
@@ -18,36 +18,39 @@ Event = Literal["cut", "reset", "corrupt", "repeat", "repeat_frame"]
 EVENTS: Final[tuple[Event, ...]] = get_args(Event)
 ENDINGS: Final = ("cut", "reset")
 
-_MAGIC = b"DSGD"
-_HEADER = 32
-_LENGTH = slice(20, 24)
-_REPEATED = 64
-_TURNS_A_SECOND = 20
+# A frame of dsgd begins with a header.
+_MAGIC = b"DSGD"  # first bytes of the header
+_HEADER = 32  # bytes of the header
+_LENGTH = slice(20, 24)  # place of the payload's length in the header, little-endian
+_REPEATED = 64  # most bytes that one "repeat" sends again
+_TURNS_A_SECOND = 20  # pieces per second of a stream of limited speed
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkFaults:
-    """What happens to the bytes that go one way over a connection.
+    """The faults of one direction of a connection.
 
-    Where a fault strikes is counted in bytes, and does not depend on the pieces in which they arrive: a distance "every
-    n bytes" is drawn from the exponential distribution of mean n.
+    The place of a fault is counted in bytes, so that it does not depend on the pieces in which they
+    arrive. A distance "every n bytes" is drawn from the exponential distribution with mean n.
 
     Parameters
     ----------
     delay : float, default=0.0
-        Seconds; every piece that arrives waits up to so long, all lengths being alike probable. None overtakes another.
+        Seconds. Every piece that arrives waits for a time drawn uniformly from [0, delay]. Pieces
+        keep their order.
     bytes_per_second : float, default=inf
-        Let through at most.
+        Highest throughput.
     cut_every : float, default=inf
-        Bytes from one end of the connection to the next: what came before still arrives.
+        Mean bytes after which the connection is closed. Bytes from before still arrive.
     reset_every : float, default=inf
-        Likewise, but both sides are told by RST, and what was on the way is lost.
+        Mean bytes after which the connection is reset: both sides get RST, and bytes on the way are
+        lost.
     corrupt_every : float, default=inf
-        Bytes from one flipped bit to the next.
+        Mean bytes from one flipped bit to the next.
     repeat_every : float, default=inf
-        Bytes from one place to the next where up to 64 bytes are sent twice.
+        Mean bytes from one place to the next at which up to 64 bytes are sent twice.
     repeat_frames : float, default=0.0
-        Probability that a whole frame is sent twice. Frames are not seen under TLS.
+        Probability that a whole frame is sent twice. Under TLS frames cannot be recognised.
     """
 
     delay: float = 0.0
@@ -67,18 +70,18 @@ class NetworkFaults:
 
 
 class FaultyStream:
-    """The bytes that go one way over one connection, and what becomes of them.
+    """One direction of one connection, with faults.
 
     Parameters
     ----------
     faults : NetworkFaults
     seed : str
     counts : Counter of str
-        Gets what has happened, by the names of `EVENTS`.
+        Counts the faults so far, by the names of `EVENTS`.
     """
 
     def __init__(self, faults: NetworkFaults, seed: str, counts: Counter[str]) -> None:
-        # One each, so that none depends on the pieces in which bytes arrive.
+        # One generator for each use, so that no fault depends on the pieces in which bytes arrive.
         self._random, self._of_frames, self._of_time = (random.Random(f"{seed} {use}") for use in range(3))
         self._counts = counts
         self._passed = 0
@@ -90,7 +93,7 @@ class FaultyStream:
 
     @property
     def faults(self) -> NetworkFaults:
-        """What happens from here on."""
+        """The faults from now on."""
         return self._faults
 
     @faults.setter
@@ -107,7 +110,7 @@ class FaultyStream:
         heapq.heapify(self._plan)
 
     def strike(self, event: Event, after: int) -> None:
-        """Let something happen once, after so many more bytes; to a frame: to the next."""
+        """Make a fault happen once, after so many more bytes; to a frame, at the next one."""
         if event == "repeat_frame":
             self._frames_wanted += 1
         else:
@@ -118,11 +121,11 @@ class FaultyStream:
         return max(1, int(min(2**16, self._faults.bytes_per_second / _TURNS_A_SECOND)))
 
     def pause(self, n_bytes: int) -> float:
-        """Return the seconds that so many bytes wait."""
+        """Return the seconds for which a piece of so many bytes waits."""
         return self._of_time.uniform(0, self._faults.delay) + n_bytes / self._faults.bytes_per_second
 
     def passed(self, data: bytes) -> Iterator[bytes | Event]:
-        """Yield what leaves when these bytes arrive; after one of `ENDINGS` nothing does."""
+        """Yield the bytes and faults that leave when `data` arrives; nothing follows an ending."""
         data = self._frames.passed(data)
         while (event := self._next_event(self._passed + len(data))) is not None:
             place, kind = event
@@ -146,7 +149,7 @@ class FaultyStream:
             yield data
 
     def _next_event(self, end: int) -> tuple[int, Event] | None:
-        """Take the first event before the byte `end`; one that recurs is planned anew."""
+        """Remove and return the first event before the byte `end`; plan a recurring event anew."""
         due = [heap for heap in (self._commands, self._plan) if heap and heap[0][0] < end]
         if not due:
             return None
@@ -171,13 +174,13 @@ class FaultyStream:
 
 
 class _Frames:
-    """Finds the frames in a stream, and repeats those it is told to; other streams pass as they are."""
+    """Finds the frames in a stream and repeats the chosen ones; other streams are not changed."""
 
     def __init__(self, repeats: Callable[[], bool]) -> None:
         self._repeats = repeats
-        self._held = b""  # the beginning of a header
+        self._held = b""  # an incomplete header
         self._copy: bytearray | None = None
-        self._left = 0  # bytes of the frame that is passing
+        self._left = 0  # bytes of the current frame that are still to come
         self._foreign = False
 
     def passed(self, data: bytes) -> bytes:

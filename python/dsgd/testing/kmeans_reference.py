@@ -1,4 +1,7 @@
-"""k-means in plain numpy, one row after the other: what the core must equal on one thread."""
+"""k-means in plain numpy, one row after the other.
+
+The core must give the same on one thread.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 def nearest(X: Array, centres: Array) -> NDArray[np.intp]:
-    """Return the number of the nearest centre of every row; of equals the first.
+    """Return the number of the nearest centre of every row; the first if several are nearest.
 
     Parameters
     ----------
@@ -34,7 +37,7 @@ def objective(X: Array, centres: Array, sample_weight: Array) -> float:
 
 
 def gradient(X: Array, centres: Array, sample_weight: Array) -> Array:
-    """Return its gradient, of the shape of the centres."""
+    """Return the gradient of `objective`, of the shape of the centres."""
     out = np.zeros_like(centres)
     for x, c, s in zip(X, nearest(X, centres), sample_weight, strict=True):
         out[c] += s * (centres[c] - x) / len(X)
@@ -56,11 +59,11 @@ def step(
     X : ndarray of shape (n_samples, n_features)
     centres : ndarray of shape (n_clusters, n_features)
     rows : sequence of int
-        Of the batch.
+        The rows of the batch.
     size : float
-        Of the step; no centre goes beyond the mean of its rows.
+        The step size. No centre moves beyond the mean of its rows.
     batch_size : int
-        What a step is divided by: rows of a full batch.
+        Rows of a full batch, by which a step is divided.
     sample_weight : ndarray of shape (n_samples,)
 
     Returns

@@ -89,7 +89,7 @@ def _perceptron_derivative(z: Array, y: Array) -> Array:
 
 
 def _softmax_value(z: Array, y: Array) -> Array:
-    """Return -log p_y, the last axis of z being that of the classes; y has numbers of classes."""
+    """Return -log p_y; the last axis of z is that of the classes, and y holds their numbers."""
     of_target = np.take_along_axis(z, np.asarray(y, int)[..., None], axis=-1)[..., 0]
     return np.asarray(np.logaddexp.reduce(z, axis=-1) - of_target)
 
@@ -111,7 +111,7 @@ VALUES: dict[str, Callable[[Array, Array], Array]] = {
     "perceptron": _perceptron_value,
     "softmax": _softmax_value,
 }
-"""l(z, y) by the name of the loss; z of softmax has one more axis, of the classes, whose numbers are y."""
+"""l(z, y) by the name of the loss; for softmax the last axis of z is that of the classes."""
 
 DERIVATIVES: dict[str, Callable[[Array, Array], Array]] = {
     "hinge": _hinge_derivative,

@@ -1,4 +1,7 @@
-"""Fully connected networks in plain numpy, one row after the other: what `dsgd.losses.MLP` must equal."""
+"""Fully connected networks in plain numpy, one row after the other.
+
+`dsgd.losses.MLP` must give the same.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ Layer = tuple[Array, Array]
 
 
 def _outputs(x: Array, layers: Sequence[Layer]) -> list[Array]:
-    """Return the row, and what every layer makes of it."""
+    """Return the row and the outputs of every layer."""
     values = [x]
     for k, (w, b) in enumerate(layers):
         z = np.array([values[-1] @ w[:, unit] + b[unit] for unit in range(len(b))])
@@ -33,7 +36,7 @@ def objective(X: Array, y: Array, layers: Sequence[Layer], *, classes: bool, sam
         Numbers of classes, or real numbers.
     layers : sequence of pairs of ndarray
     classes : bool
-        Which of the two.
+        Whether y holds numbers of classes, with the softmax loss; else real numbers, squared loss.
     sample_weight : ndarray of shape (n_samples,)
 
     Returns
@@ -86,12 +89,13 @@ def train(
         The rows of each step.
     steps : iterable of float
     batch_size : int
-        What a step is divided by: rows of a full batch.
+        Rows of a full batch, by which a step is divided.
     momentum, alpha : float
     X, y, layers, classes, sample_weight
         As for `objective`.
     mean : ndarray of shape (n_features,), optional
-        Point about which the first layer turns; by default the origin.
+        Means of the features: a step is that of a first layer with centred inputs. By default
+        zeros.
     rates : sequence of pairs of ndarray, optional
         Factors of the steps, of the shapes of the layers; by default ones.
 

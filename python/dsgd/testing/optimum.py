@@ -52,16 +52,18 @@ def make_known_optimum(
     alpha : float, default=1e-2
         Strength of the l2 penalty; above 0, so that the minimiser is the only one.
     density : float, default=1.0
-        Mean share of non-zeros in X. Below 1 X is sparse, and the frequencies of its columns fall like a power law from
-        1, so that the first is in every row; a column that no row has gets the weight 0.
+        Mean share of non-zeros in X. Below 1 X is sparse, and the frequencies of its columns follow
+        a power law that begins at 1, so that the first column is in every row. A column without
+        non-zeros has the weight 0.
     noise : float, default=0.5
-        Standard deviation of what is added to the decision values (of deviation 1) before they become y.
+        Standard deviation of the noise that makes y of the decision values, whose standard
+        deviation is 1.
     fit_intercept : bool, default=True
-        Whether b is minimised over too, or is 0.
+        Whether F is minimised over b too; else b is 0.
     dtype : {float32, float64}, default=float64
         Type of X. In float32 X is rounded, and w is the minimiser to about that precision only.
     random_state : int, Generator or RandomState, optional
-        Seed in [0, 2^64), or what to draw one from; the same seed gives the same problem.
+        Seed in [0, 2^64), or a generator to draw one from; the same seed gives the same problem.
 
     Returns
     -------
@@ -76,14 +78,14 @@ def make_known_optimum(
     Raises
     ------
     ConfigError
-        For a loss that is not differentiable, or if there is no such problem of this shape.
+        For a loss that is not differentiable, or if no such problem of this shape was found.
 
     Notes
     -----
-    Along a random direction u the objective is minimised over the length of w and over b, a problem in two unknowns.
-    What is left of the gradient is orthogonal to w. The non-zeros of X are then changed by the least amount that makes
-    it vanish and leaves every decision value, and with it every derivative of the loss, as it is: a sparse linear
-    system, solved by LSMR.
+    w has a random direction. The objective is minimised over the length of w and over b, a problem
+    in two unknowns. The remaining gradient is orthogonal to w. The non-zeros of X are then changed
+    by the least amount that makes this gradient zero and keeps every decision value, and with it
+    every derivative of the loss. This is a sparse linear system, which LSMR solves.
     """
     check_integer("n_samples", n_samples, 2)
     check_integer("n_features", n_features, 1)
@@ -112,7 +114,7 @@ def make_known_optimum(
             derivative.mean() if fit_intercept else at[1],
         ]
 
-    from scipy.optimize import root  # slow to import, and every worker process would
+    from scipy.optimize import root  # slow to import; here, so that worker processes do not
 
     length, intercept = root(slopes, [1.0, 0.0], tol=1e-14).x
     coef, derivative = length * direction, function.derivative(length * z + intercept, y)
@@ -130,7 +132,7 @@ def make_known_optimum(
 
 
 def _draw_matrix(random: np.random.Generator, n_samples: int, n_features: int, density: float) -> Any:
-    """Return a CSR array of normal values; its first column is in every row, so that all rows hang together."""
+    """Return a CSR array of normal values; its first column is in every row and connects them."""
     rank = np.arange(1, n_features + 1)
     exponent = 0.0 if density == 1 else _exponent(rank, density)
     present = [np.arange(n_samples)]
@@ -144,7 +146,10 @@ def _draw_matrix(random: np.random.Generator, n_samples: int, n_features: int, d
 
 
 def _exponent(rank: NDArray[np.int64], density: float) -> float:
-    """Return how steeply frequencies fall for the mean to be `density`, at most so that the first column is alone."""
+    """Return the exponent of the power law of frequencies with the mean `density`.
+
+    `ConfigError` if hardly more than the first column would have non-zeros.
+    """
     if density * len(rank) <= 1.001:
         raise ConfigError(
             f"density={density} leaves less than one non-zero a row of {len(rank)} features; take a larger one"
@@ -155,12 +160,13 @@ def _exponent(rank: NDArray[np.int64], density: float) -> float:
 
 
 def _cancel_gradient(X: Any, coef: NDArray[np.float64], derivative: NDArray[np.float64], alpha: float) -> None:
-    """Change the non-zeros of X by the least that brings the gradient to zero and leaves X @ coef as it is."""
+    """Change the non-zeros of X as little as possible to make the gradient zero; keep X @ coef."""
     n_samples, n_features = X.shape
     row_of = np.repeat(np.arange(n_samples), np.diff(X.indptr))
     surplus = X.T @ derivative + n_samples * alpha * coef
-    # One unknown a non-zero (i, j); equation i says that row i keeps its decision value, n_samples + j that column j
-    # loses its surplus. Equations are scaled to unit length, which LSMR needs where frequencies differ much.
+    # Each non-zero (i, j) of X is an unknown. Equation i keeps the decision value of row i.
+    # Equation n_samples + j removes the surplus of column j. Equations are scaled to unit length,
+    # which LSMR needs if frequencies differ much.
     weight, pull = coef[X.indices], derivative[row_of]
     row_scale = np.sqrt(np.bincount(row_of, weight**2, n_samples))
     column_scale = np.sqrt(np.bincount(X.indices, pull**2, n_features))

@@ -23,32 +23,33 @@ Address = tuple[str, int]
 Value = TypeVar("Value")
 
 _DIRECTIONS: tuple[Direction, ...] = ("to_server", "to_client")
-_SECONDS = 10.0
-_LINGER = 1.0
-_NO_LINGER = struct.pack("ii", 1, 0)
+_SECONDS = 10.0  # seconds for which a call waits for the proxy's thread
+_LINGER = 1.0  # seconds for which a connection may take to close
+_NO_LINGER = struct.pack("ii", 1, 0)  # struct linger for 0 s: closing sends RST
 
 
 class Proxy:
-    """A TCP proxy that stands between clients and servers, and is as bad a network as it is told to be.
+    """A TCP proxy between clients and servers, with the faults of a bad network.
 
-    It has a thread of its own, from the beginning of the ``with`` block to its end; then no thread and no socket is
-    left. Every method may be called from any thread. Connections are passed on as they come, in both directions, with
-    their ends; where no server listens they are reset.
+    It runs in a thread of its own during the ``with`` block, and leaves no thread and no socket.
+    Every method may be called from any thread. Bytes and ends of connections are passed on in both
+    directions. If no server listens, the connection is reset.
 
     Parameters
     ----------
     to_server, to_client : NetworkFaults, optional
-        What happens to the bytes of each direction; without it, nothing. Both may be set later, and then hold for open
-        connections too.
+        Faults of each direction; by default none. Both may be set later, and then also hold for
+        open connections.
     seed : int, default=0
-        The n-th connection of a proxy always meets the same faults at the same bytes.
+        With the same seed, the n-th connection of a proxy has the same faults at the same bytes.
     host : str, default="127.0.0.1"
         Address to listen at.
 
     Attributes
     ----------
     counts : Counter of str
-        What has happened so far: ``connections``, ``cut``, ``reset``, ``corrupt``, ``repeat``, ``repeat_frame``.
+        Numbers so far of ``connections``, ``cut``, ``reset``, ``corrupt``, ``repeat``,
+        ``repeat_frame``.
 
     Examples
     --------
@@ -97,14 +98,14 @@ class Proxy:
         self.close()
 
     def close(self) -> None:
-        """End all connections and the thread; again: nothing."""
+        """End all connections and the thread; a second call does nothing."""
         loop, self._loop = self._loop, None
         if loop is not None and self._thread is not None:
             loop.call_soon_threadsafe(self._over.set)
             self._thread.join(_SECONDS)
 
     def front(self, host: str, port: int) -> Address:
-        """Return where to connect instead of connecting to a server; the same for the same server.
+        """Return the address to which clients connect in place of a server; always the same.
 
         Parameters
         ----------
@@ -126,22 +127,23 @@ class Proxy:
         return self._do(lambda: self._front((host, port)))
 
     def strike(self, event: Event, direction: Direction = "to_server", *, after: int = 0) -> int:
-        """Let something happen once on every open connection.
+        """Make a fault happen once on every open connection.
 
         Parameters
         ----------
         event : {"cut", "reset", "corrupt", "repeat", "repeat_frame"}
             As in `NetworkFaults`.
         direction : {"to_server", "to_client"}, default="to_server"
-            Whose bytes are concerned, or counted.
+            The direction whose bytes are changed, or counted for `after`.
         after : int, default=0
-            Bytes of this direction that still pass unharmed. 0: a cut or reset comes at once, something else with the
-            next byte. A frame that is repeated is always the next one.
+            Bytes of this direction that still pass unchanged. With 0 a cut or reset happens at
+            once, any other fault at the next byte. ``"repeat_frame"`` always repeats the next
+            frame.
 
         Returns
         -------
         int
-            Connections that are concerned.
+            Number of these connections.
         """
         check_choice("event", event, EVENTS)
         check_choice("direction", direction, _DIRECTIONS)
@@ -161,7 +163,7 @@ class Proxy:
 
     @property
     def to_server(self) -> NetworkFaults:
-        """What happens to the bytes of clients."""
+        """The faults of the bytes that clients send."""
         return self._faults["to_server"]
 
     @to_server.setter
@@ -170,7 +172,7 @@ class Proxy:
 
     @property
     def to_client(self) -> NetworkFaults:
-        """What happens to the bytes of servers."""
+        """The faults of the bytes that servers send."""
         return self._faults["to_client"]
 
     @to_client.setter
@@ -179,7 +181,7 @@ class Proxy:
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """The number of open connections."""
         return len(self._links)
 
     def _change(self, direction: Direction, faults: NetworkFaults) -> None:
@@ -206,13 +208,13 @@ class Proxy:
         for link in self._links:
             link.end("cut")
         await asyncio.gather(*(link.task for link in self._links))
-        await asyncio.sleep(0)  # what was aborted closes in the turn after
+        await asyncio.sleep(0)  # aborted connections close in the next turn of the loop
 
     async def _front(self, target: Address) -> Address:
         if target not in self._fronts:
             listener = socket.create_server((self._host, 0))
             listener.setblocking(False)
-            # Not by a server of asyncio, which may lose connections that come while it is closed.
+            # Not a server of asyncio, which may lose connections that arrive while it is closed.
             asyncio.get_running_loop().add_reader(listener, self._accept, listener, target)
             self._listeners.append(listener)
             self._fronts[target] = listener.getsockname()[:2]
@@ -221,7 +223,7 @@ class Proxy:
     def _accept(self, listener: socket.socket, target: Address) -> None:
         try:
             peer, _ = listener.accept()
-        except OSError:  # it is gone already
+        except OSError:  # the client has gone already
             return
         number = self.counts["connections"]
         self.counts["connections"] += 1
@@ -234,7 +236,7 @@ class Proxy:
 
 
 class _Link:
-    """A connection of a client, and the one to its server that it is passed on to."""
+    """A connection of a client, and the connection that passes its bytes on to the server."""
 
     def __init__(self, target: Address, peer: socket.socket, streams: dict[Direction, FaultyStream]) -> None:
         self.streams = streams
@@ -245,7 +247,7 @@ class _Link:
         self.task = asyncio.create_task(self._live(target))
 
     def end(self, how: Event) -> None:
-        """End it now."""
+        """End both connections now."""
         if not self._over.is_set():
             self._how = how
             self._over.set()
@@ -259,7 +261,7 @@ class _Link:
         waiting.cancel()
         await asyncio.gather(passing, waiting, return_exceptions=True)
         await asyncio.gather(*(self._close(writer) for writer in self._writers))
-        self._peer.close()  # it may not have been used yet
+        self._peer.close()  # needed if it was not used yet
 
     async def _pass_on(self, target: Address) -> None:
         try:
@@ -292,5 +294,5 @@ class _Link:
         writer.close()
         try:
             await asyncio.wait_for(writer.wait_closed(), _LINGER)
-        except (OSError, TimeoutError):  # it takes nothing any longer
+        except (OSError, TimeoutError):  # the peer takes no more bytes
             writer.transport.abort()

@@ -1,7 +1,8 @@
-"""The algorithms in plain numpy, one sample after the other: what the core must equal on one thread.
+"""The algorithms in plain numpy, one sample after the other.
 
-Nothing here is shared with the core, not even the losses, so that an error cannot hide in both. With the loss softmax w
-has shape (n_features, n_classes), b (n_classes,), and y the numbers of classes.
+The core must give the same on one thread. Nothing here is shared with the core, not even the
+losses, because an error in shared code would go unnoticed. With the loss softmax w has shape
+(n_features, n_classes), b has shape (n_classes,), and y holds numbers of classes.
 """
 
 from __future__ import annotations
@@ -30,23 +31,27 @@ __all__ = [
 
 
 def l2_period(shrinkage: float) -> int:
-    """Return on which of its visits a sample brings the L2 penalty, so many times in a row.
+    """Return the period p of the L2 penalty: a sample applies it p times at every p-th visit.
 
     Parameters
     ----------
     shrinkage : float
-        step * alpha * n_samples * n_features / entries: by what a step shrinks the weight of the average entry.
+        step * alpha * n_samples * n_features / entries: the share by which a step shrinks the
+        weight of an average entry.
 
     Returns
     -------
     int
-        The greatest of 8, 4 and 2 that shrinks by 1/32 at most, else 1.
+        The greatest p of 8, 4 and 2 with p * shrinkage <= 1/32, else 1.
     """
     return next((period for period in (8, 4, 2) if shrinkage * period <= 1 / 32), 1)
 
 
 def turn(row: int) -> int:
-    """Return the three highest bits of a row's number times 2^64 over the golden ratio: its first visit's number."""
+    """Return the number from 0 to 7 at which a row begins to count its visits for `l2_period`.
+
+    It is the three highest of 64 bits of the row's number times 2^64 over the golden ratio.
+    """
     return (row * 0x9E3779B97F4A7C15 % 2**64) >> 61
 
 
@@ -90,13 +95,13 @@ def loss_gradient(
 
 
 def steps(name: str, step_size: float, *, n_samples: int, n_epochs: int, alpha: float) -> Array:
-    """Return the step sizes of a whole run by the name of the schedule, each with its default parameter.
+    """Return the step sizes of a whole run, by a schedule with its default parameters.
 
     Parameters
     ----------
     name : str
     step_size : float
-        The first.
+        The first step size.
     n_samples, n_epochs : int
     alpha : float
 
@@ -141,7 +146,10 @@ def sgd(X: Array, y: Array, order: Iterable[int], steps: Iterable[float], **prob
 def sgd_iterates(
     X: Array, y: Array, order: Iterable[int], steps: Iterable[float], **problem: Any
 ) -> Iterator[tuple[Array, float]]:
-    """Yield w and b after every step of `sgd`: of one decision value and without L1, L2 shrinks all weights."""
+    """Yield w and b after every step of `sgd`.
+
+    Without L1, and with a single decision value, the L2 penalty of a step shrinks all weights.
+    """
     whole = problem.get("alpha_l1", 0.0) == 0 and problem["loss"] != "softmax"
     return iterates(X, y, ([i] for i in order), steps, spread=not whole, **problem)
 
@@ -154,14 +162,14 @@ def hogwild_iterates(
 
 
 def _share(rule: str, loss: float, x: Array, step: float) -> float:
-    """Return the part of a step that a passive-aggressive sample takes."""
+    """Return the share of a step that a sample takes by a passive-aggressive rule."""
     if rule == "pa1":
         return min(1.0, loss / (step * float(x @ x))) if x.any() else 0.0
     return loss / (float(x @ x) + 1 / (2 * step)) / step if rule == "pa2" else 1.0
 
 
 def _as_column(p: Array, like: Array) -> Array:
-    """Return a number a feature so that it broadcasts over the classes, if `like` has some."""
+    """Return numbers of features, as a column if `like` has an axis of classes."""
     return p if like.ndim == 1 else p[:, None]
 
 
@@ -202,13 +210,14 @@ def iterates(
         L1 strength.
     sample_weight : ndarray of shape (n_samples,), optional
     intercept_rate : float
-        The intercept's step, in steps of the weights.
+        The intercept's step divided by the step of the weights.
     batch_size : int
-        What a step is divided by: rows of a full batch.
+        Rows of a full batch, by which a step is divided.
     rule : {"whole", "pa1", "pa2"}
-        What a sample takes of its step.
+        The share of its step that a sample takes.
     spread : bool
-        Whether a row shrinks its own features only, by their share of the penalty, or L2 all weights with every row.
+        If True, a row applies the penalty to its own features only, divided by their frequencies.
+        If False, every row applies L2 to all weights.
 
     Yields
     ------
@@ -217,10 +226,10 @@ def iterates(
     """
     support = np.ones(X.shape, bool) if stored is None else stored
     frequency = np.maximum(support.sum(axis=0), 1) / len(X)
-    shape = () if loss != "softmax" else (int(y.max()) + 1,)  # of what a sample has one of
+    shape = () if loss != "softmax" else (int(y.max()) + 1,)  # of the decision of a sample
     mean_inverse = X.size / max(int(support.sum()), 1)
     importance = np.ones(len(X)) if sample_weight is None else sample_weight
-    visits = np.zeros(len(X), int)  # of each row, one an epoch
+    visits = np.zeros(len(X), int)  # of each row so far
     w, b = np.zeros((X.shape[1], *shape)), np.zeros(shape)
     for batch, step in zip(batches, steps, strict=True):
         share = step / batch_size
@@ -242,7 +251,7 @@ def iterates(
             period = l2_period(share * alpha * mean_inverse) if alpha_l1 == 0 else 1
             if (turn(i) + visits[i]) % period == 0:
                 v = np.sign(v) * np.maximum(0, np.abs(v) - share * alpha_l1 / p)
-                v /= (1 + share * alpha / p) ** period  # the degree split, implicit
+                v /= (1 + share * alpha / p) ** period  # L2 divided by the frequency, implicit
             w[visited] = v
             visits[i] += 1
         yield w.copy(), b
@@ -279,16 +288,19 @@ def svrg_epoch(
         The row of each step.
     step : float
     form : {"reweighted", "scalar", "inside"}
-        ``"reweighted"``: a step is on the features of its row; ``"scalar"``: on all, as for dense data; ``"inside"``:
-        as reweighted, but L2 is a part of the gradient rather than a proximal step.
+        ``"reweighted"``: a step changes the features of its row only; ``"scalar"``: all features,
+        as for dense data; ``"inside"``: as reweighted, but L2 is a part of the gradient rather than
+        a proximal step.
     max_sigma : float
-        Most that the norm of a row's own gradient, over its mean so far, may lengthen a step by.
+        Bound of sigma, the norm of the row's gradient divided by the mean norm so far. The step is
+        multiplied by 1 + sigma; 0 means that it is not.
     longest_step : float
-        Of the steps so lengthened.
+        Bound of the steps that are lengthened.
     frequency : ndarray of shape (n_features,), optional
-        By which mean gradient and penalty are reweighted; by default that of these rows.
+        Frequencies by which the mean gradient and the penalty are divided; by default those of
+        these rows.
     mean_gradient : ndarray of shape (n_features,) and float, optional
-        That of the loss at the anchor; by default over these rows.
+        Mean gradient of the loss in w and b at the anchor; by default over these rows.
     X, y, loss, alpha, fit_intercept, stored, alpha_l1, sample_weight, intercept_rate
         As for `iterates`.
 
