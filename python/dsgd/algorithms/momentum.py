@@ -16,16 +16,20 @@ from dsgd.problems.task import EpochEnd, LocalTask
 __all__ = ["Momentum", "momentum_epochs"]
 
 
-# Units that the first layer is taken to have: rows that are longer make shorter steps.
+# Mean ||x||^2, in the units of the features, above which the first layer makes shorter steps, in proportion. A first
+# layer with more inputs then learns like one with 100 of them (docs/algorithms/mlp.md).
 _UNITS = 100
 
 
 class Momentum:
     """Mini-batch descent with the momentum of Polyak (1964): v <- momentum v - step P g, w <- w + v.
 
-    P makes the step that of plain descent in the units of the features and targets (`Units`), where their means are 0
-    and their deviations 1: with w = T u, and F(T u) to descend in u, P = T T'. It is a factor for every weight, and the
-    biases of the first layer go along with its weights, so that the layer turns about the mean of the features.
+    P makes the steps independent of the scale of the features and targets. Let u be the weights of the
+    same network on features and targets in their own units (`Units`), with mean 0 and deviation 1, and
+    let w = T u. Plain descent on F(T u) in u is descent in w with P = T T'. P multiplies the gradient
+    of every weight by a factor. It also moves the biases of the first layer along with the weights of
+    that layer, so that the layer turns about the mean of the features. docs/algorithms/mlp.md has the
+    formulas.
 
     Parameters
     ----------
@@ -43,18 +47,21 @@ class Momentum:
         self._rates = np.ones(objective.layout.size, dtype)
         self._velocity = np.zeros_like(self._rates)
         matrices, biases = objective.layout.split(self._rates)
-        # A target of large deviation makes gradients large, but for the last layer.
+        # Targets with a large deviation make gradients large, except those of the last layer.
         squares = units.target**2 if len(matrices) > 1 else 1.0
         for each in (*matrices[1:-1], *biases[:-1]):
             each[:] = 1 / (squares + objective.alpha)
-        # The penalty knows no units; its share keeps a step from being too long for it.
+        # The penalty does not depend on the units. With alpha in the divisor, no step is too long for the penalty.
         share = min(1.0, _UNITS / units.length) if units.length > 0 else 1.0
         matrices[0][:] = (share / (squares * units.scale**2 + share * objective.alpha))[:, None]
 
     def epoch(
         self, weights: NDArray[Any], order: NDArray[np.int64], steps: Sequence[float], batch_size: int, n_threads: int
     ) -> None:
-        """Make a step for every batch of `order`, in place; the same bits on the same BLAS with one thread."""
+        """Make a step for every batch of rows in `order`, in place.
+
+        On one thread the same BLAS gives the same bits.
+        """
         v, objective, real = self._velocity, self._objective, weights.dtype.type
         regularised, change = objective.layout.regularised, np.empty_like(weights)
         with blas_threads(n_threads), np.errstate(over="ignore", invalid="ignore"):
