@@ -28,7 +28,7 @@ REGISTRY: dict[str, type[Algorithm]] = {
     for kind in list(globals().values())
     if isinstance(kind, type) and issubclass(kind, Algorithm) and not inspect.isabstract(kind)
 }
-"""Every algorithm that is imported above, by its name: that import is all that makes it known."""
+"""Algorithm classes by name. An algorithm is registered by its import at the top of this file."""
 
 __all__ = [
     "REGISTRY",
@@ -47,13 +47,16 @@ __all__ = [
 
 
 def on_clusters(model: str | None = None) -> str:
-    """Return the names of the algorithms that run on a cluster and train a kind of model; empty if there is none."""
+    """Return the names of the distributed algorithms, as text for a message; empty if there are none.
+
+    With `model`, a kind of model (`Loss.model`), only those that train it.
+    """
     kinds = [kind for kind in REGISTRY.values() if issubclass(kind, DistributedAlgorithm)]
     return one_of(kind.name for kind in kinds if model is None or model in kind.capabilities.models)
 
 
 def on_one_machine(model: str) -> str:
-    """Return the names of the algorithms that run on one machine and train a kind of model."""
+    """Return the names of the algorithms of one machine that train a kind of model (`Loss.model`)."""
     kinds = [kind for kind in REGISTRY.values() if not issubclass(kind, DistributedAlgorithm)]
     return one_of(kind.name for kind in kinds if model in kind.capabilities.models)
 
@@ -66,14 +69,15 @@ def resolve_algorithm(algo: Any, options: dict[str, Any], other_parameters: Iter
     algo : str or Algorithm
         A name of the registry, or a configuration object.
     options : dict
-        Options of the named algorithm; none are allowed beside an object, which has its own.
+        Options of the named algorithm. Must be empty if `algo` is an object, which has its own options.
     other_parameters : iterable of str
-        Names that a misspelled option may have been meant for.
+        Other parameters of the caller. The message on a misspelled option may suggest one of them.
 
     Raises
     ------
     ConfigError
-        For an unknown name or option (it names the nearest valid one), or an impossible value.
+        If the name or an option is unknown (the message suggests the nearest valid one), if a value
+        is impossible, or if options are given beside an object.
     """
     if isinstance(algo, Algorithm):
         if options:

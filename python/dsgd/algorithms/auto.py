@@ -1,4 +1,4 @@
-"""``algo="auto"``: the algorithm that is expected to be fastest, picked when the data is known."""
+"""``algo="auto"``: picks the algorithm that is expected to be fastest, once the data is known."""
 
 from __future__ import annotations
 
@@ -14,20 +14,32 @@ from dsgd.problems.task import EpochEnd, LocalTask
 
 __all__ = ["Auto"]
 
-# What decides, by measurement (docs/algorithms/auto.md): entries from which on a second thread pays, for steps of SGD
-# and for those of dual coordinate ascent; and the average condition number from which on SGD is faster.
-_SGD_ENTRIES, _SDCA_ENTRIES, _CONDITION = 2_000_000, 8_000_000, 400.0
+# The three thresholds are measured; see docs/algorithms/auto.md.
+#
+# Non-zero entries of X from which on several threads are faster than one, for SGD.
+_SGD_ENTRIES = 2_000_000
+# Non-zero entries of X from which on several threads are faster than one, for dual coordinate ascent.
+_SDCA_ENTRIES = 8_000_000
+# Average condition number, mean ||x||^2 / (alpha d), above which SGD is faster than dual coordinate ascent.
+_CONDITION = 400.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Auto(Algorithm):
-    """Pick an algorithm by loss, penalty, size, threads and tolerance.
+    """Pick an algorithm by loss, penalty, data size, number of threads and tolerance.
 
-    Dual coordinate ascent (`Sdca`) where a dual and a duality gap exist, or are asked for by `gap_tol`; stochastic
-    gradient descent (`Sgd`, on several threads `Hogwild`) for perceptron and softmax, for l1, without a penalty, with a
-    step size or a schedule of one's own, and where many rows share few features: each dual variable then says so little
-    of its own that thousands of them have to agree. Several threads only where there is enough for them to do. The
-    logger ``dsgd`` says what was picked and why; `FitResult.algorithm` is what trained.
+    The first rule that applies decides:
+
+    1. `gap_tol` is given: dual coordinate ascent (`Sdca`), which has a duality gap.
+    2. The loss is the perceptron or the softmax, the penalty is not l2 alone, or the user gave a
+       step size or a schedule: stochastic gradient descent (`Sgd`, on several threads `Hogwild`).
+    3. The average condition number, mean ||x||^2 / (alpha d), is above 400: stochastic gradient
+       descent. Many rows share few features there. One dual variable then carries little
+       information, and thousands of them have to agree.
+    4. Otherwise: dual coordinate ascent.
+
+    Several threads are used only if X has enough entries. The logger ``dsgd`` reports the choice and
+    its reason. `FitResult.algorithm` is the algorithm that trained.
     """
 
     name = "auto"
@@ -37,7 +49,7 @@ class Auto(Algorithm):
     )
 
     def pick(self, facts: Facts) -> Choice:
-        """Return who is to train."""
+        """Return the algorithm to train with, its number of threads, and the reason."""
         why = self._against_the_dual(facts)
         if why is None:
             threads = facts.n_threads if facts.n_entries >= _SDCA_ENTRIES else 1
@@ -48,7 +60,7 @@ class Auto(Algorithm):
         return Choice(Sgd(), 1, f"{why}; {_size(facts, 1)}")
 
     def _against_the_dual(self, facts: Facts) -> str | None:
-        """Return what speaks against dual coordinate ascent, or None."""
+        """Return the reason not to use dual coordinate ascent, or None if there is none."""
         alpha_l1, alpha_l2 = facts.alphas
         if facts.gap_tol is not None:
             return None
@@ -58,14 +70,15 @@ class Auto(Algorithm):
             return "only l2 alone has a dual to ascend"
         if facts.stepped:
             return "a step size or a schedule was given"
-        # The eigenvalues of X'X/n have the mean ||x||^2 / d; alpha is added to each of them.
+        # The eigenvalues of X'X/n have the mean (mean ||x||^2) / d. L2 adds alpha to each of them, so alpha bounds
+        # the least eigenvalue from below.
         condition = facts.mean_square / (alpha_l2 * facts.n_features)
         if condition > _CONDITION:
             return f"the average condition number, {condition:.3g}, is above {_CONDITION:g}"
         return None
 
     def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:  # noqa: ARG002
-        """Refuse to train: the estimators, which do not let it pick, have an ``algo="auto"`` of their own."""
+        """Raise `ConfigError`: only `dsgd.fit` replaces an `Auto`; estimators have an ``algo="auto"`` of their own."""
         raise ConfigError("Auto() is for dsgd.fit; the estimators' algo='auto' is 'sgd', or 'hogwild' with n_jobs > 1")
 
 

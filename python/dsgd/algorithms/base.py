@@ -1,4 +1,4 @@
-"""What every algorithm of shared memory is."""
+"""The interface of all algorithms: what they can do, their options, and how they train."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ __all__ = ["Algorithm", "Capabilities", "Choice", "Facts", "check_block_size"]
 
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
-    """What an algorithm can do; `dsgd.fit` refuses the rest.
+    """What an algorithm can do. `dsgd.fit` refuses a request for anything else.
 
     Attributes
     ----------
     threads : bool
-        Runs on several threads.
+        Whether it runs on several threads.
     deterministic : bool
-        The same `random_state` and number of threads give the same bits.
+        Whether the same `random_state` and number of threads give the same bits.
     stochastic : bool
-        Steps on some of the rows, whose size has to be searched for.
+        Whether a step uses only some of the rows. The size of such steps has to be searched for.
     shares : bool
-        A sample may take a share of its step, as the passive-aggressive schedules want it.
+        Whether a sample may take a part of the scheduled step, as the passive-aggressive schedules
+        need it.
     dual : bool
-        Has a duality gap, which `gap_tol` needs; and no step size.
+        Whether it has a duality gap, which `gap_tol` needs. Such an algorithm has no step size.
     schedule : str or None
-        What ``schedule="auto"`` is for it; None: what is best for stochastic gradient descent.
+        The schedule that ``schedule="auto"`` stands for. None: that of stochastic gradient descent.
     distributed : bool
-        Runs on a cluster, and nowhere else.
+        Whether it runs on a cluster, and only there.
     models : frozenset of str
         The kinds of models it trains; see `dsgd.losses.Loss.model`.
     """
@@ -52,23 +53,23 @@ class Capabilities:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What an algorithm may be picked by.
+    """The problem and the request, as `Algorithm.pick` sees them.
 
     Attributes
     ----------
     n_samples, n_features, n_entries : int
-        The size of X; entries that are stored.
+        Rows, columns and non-zero entries of X.
     mean_square : float
         Mean of s_i ||x_i||^2.
     loss : Loss
     alphas : tuple of two floats
         Strengths of ||w||_1 and of ||w||^2 / 2.
     n_threads : int
-        To be used at most.
+        The most threads that may be used.
     gap_tol : float or None
-        The relative duality gap that is asked for.
+        The relative duality gap at which to stop, if the user gave one.
     stepped : bool
-        Whether a step size or a schedule was given.
+        Whether the user gave a step size or a schedule.
     """
 
     n_samples: int
@@ -83,7 +84,7 @@ class Facts:
 
 
 def check_block_size(block_size: Any) -> int | None:
-    """Return how many neighbouring rows are visited together, None for `Problem.block_size`; refuse anything else."""
+    """Return a valid `block_size`, where None stands for `Problem.block_size`; raise `ConfigError` for others."""
     return None if block_size is None else check_integer("block_size", block_size, 1, 2**63 - 1)
 
 
@@ -97,22 +98,32 @@ class Algorithm(ABC):
 
     @property
     def batch_rows(self) -> int:
-        """Rows whose gradients make one step of a stochastic algorithm."""
+        """Number of rows whose gradients make one step, for a stochastic algorithm."""
         return 1
 
     def check(self, loss: Loss, alphas: tuple[float, float]) -> None:  # noqa: B027
-        """Raise `ConfigError` for a loss, or strengths of ||w||_1 and ||w||^2 / 2, that it cannot train with."""
+        """Raise `ConfigError` if it cannot train this loss with this penalty.
+
+        Parameters
+        ----------
+        loss : Loss
+        alphas : tuple of two floats
+            Strengths of ||w||_1 and of ||w||^2 / 2.
+        """
 
     def regularises_unseen(self, problem: Problem) -> bool:  # noqa: ARG002
-        """Return whether an epoch regularises what no row holds as well, rather than have it done afterwards."""
+        """Return whether an epoch also regularises the weights of features that occur in no row.
+
+        If it does not, the loop over epochs does so afterwards (`LocalTask.shrink_unseen`).
+        """
         return not self.capabilities.stochastic
 
     def pick(self, facts: Facts) -> Choice:
-        """Return who is to train: the algorithm itself, but for `Auto`."""
+        """Return the algorithm to train with. This is the algorithm itself, except for `Auto`."""
         return Choice(self, facts.n_threads, "named")
 
     def on_share(self, share: float) -> Algorithm:  # noqa: ARG002
-        """Return the algorithm for a share of the rows: numbers of samples among its options shrink with it."""
+        """Return the algorithm for a `share` of the rows: options that count samples are multiplied by it."""
         return self
 
     @abstractmethod
@@ -125,7 +136,7 @@ class Algorithm(ABC):
 
 
 class Choice(NamedTuple):
-    """Who is to train, on how many threads, and why."""
+    """The algorithm to train with, its number of threads, and the reason."""
 
     algorithm: Algorithm
     n_threads: int

@@ -16,23 +16,26 @@ __all__ = ["Batch"]
 
 @dataclass(frozen=True, kw_only=True)
 class Batch(Algorithm):
-    """Proximal gradient descent with a line search: one exact gradient of the whole data an epoch, in parallel.
+    """Proximal gradient descent with a line search: one exact gradient an epoch, computed in parallel.
 
     Notes
     -----
-    With g the gradient of the mean loss f at w, the step eta is halved until the candidate v = prox(w - eta g)
-    satisfies ``f(v) <= f(w) + g.(v - w) + ||v - w||^2 / (2 eta)``, and doubled for the next epoch; the first is
-    `step_size`, and a schedule has no say. The penalty is in the prox, so l1 gives exact zeros. For a loss with kinks,
-    such as the hinge, g is a subgradient and the steps shrink to nothing near a kink: use a smooth loss.
+    Let g be the gradient of the mean loss f at w. The step eta is halved until v = prox(w - eta g)
+    satisfies ``f(v) <= f(w) + g.(v - w) + ||v - w||^2 / (2 eta)``. The next epoch starts with twice
+    that step. The first eta is `step_size`; schedules are not used. The penalty is in the prox, so
+    l1 gives exact zeros. For a loss with kinks, such as the hinge, g is only a subgradient, and the
+    steps shrink to zero near a kink: use a smooth loss.
 
-    With `dsgd.losses.KMeans` an epoch moves every centre to the mean of its rows, as Lloyd (1982) has it.
+    With `dsgd.losses.KMeans` an epoch is one step of Lloyd's algorithm (1982), which moves every
+    centre to the mean of its rows.
 
-    An epoch counts as one effective pass; evaluating the loss in the line search costs about half a pass each time.
+    An epoch counts as one effective pass. Each evaluation of the loss in the line search costs about
+    half a pass more, which is not counted.
 
     References
     ----------
     Beck, Teboulle (2009), "A fast iterative shrinkage-thresholding algorithm for linear inverse problems", section 3
-    (ISTA with backtracking). "BATCH" of Keuper, Pfreundt (2015) is this with a fixed step.
+    (ISTA with backtracking). "BATCH" of Keuper, Pfreundt (2015) is the same method with a fixed step.
     """
 
     name = "batch"
@@ -51,8 +54,8 @@ class Batch(Algorithm):
         for index in range(task.start_epoch, task.max_epochs):
             w = task.weights.astype(np.float64)
             gradient = task.loss_gradient()
-            with np.errstate(over="ignore", invalid="ignore"):  # a step too far is halved, or found to diverge
-                for _ in range(60):  # halvings: beyond them w does not change in double precision
+            with np.errstate(over="ignore", invalid="ignore"):  # too long a step is halved
+                for _ in range(60):  # after 60 halvings a step no longer changes w in double precision
                     v = task.prox(w - step * gradient, step)
                     task.weights[:] = v
                     move, candidate = v - w, task.mean_loss()
@@ -65,7 +68,11 @@ class Batch(Algorithm):
 
 
 def _lloyd(task: LocalTask) -> Iterator[EpochEnd]:
-    """Move every centre to the mean of its rows, the longest step of a batch of all rows: the error never grows."""
+    """Move every centre to the mean of its rows (Lloyd 1982). The objective never grows.
+
+    This is a mini-batch step on all rows. Such a step moves no centre beyond the mean of its rows, so
+    a huge step size moves each centre exactly there.
+    """
     for index in range(task.start_epoch, task.max_epochs):
         epoch = _core.Epoch(index=0, schedule=_core.Schedule(step_size=1e300), block_size=task.n_samples, seed=0)
         _core.minibatch_epoch(task.core, task.weights, epoch, task.n_samples, task.n_threads)

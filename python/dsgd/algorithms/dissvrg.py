@@ -21,41 +21,48 @@ __all__ = ["DisSvrg"]
 
 @dataclass(frozen=True, kw_only=True)
 class DisSvrg(StaleSynchronousAlgorithm):
-    """Distributed SVRG on a parameter server whose workers may be `staleness` clocks apart.
+    """Distributed SVRG on a parameter server; workers may be up to `staleness` clocks apart.
 
-    An epoch is one clock of every worker: a gradient of all its rows at the weights it pulled (the anchor), and
-    `inner_steps` variance-reduced steps, whose sum it pushes.
+    An epoch is one clock of every worker. In a clock, a worker pulls the weights (the anchor) and
+    computes the gradient of all its rows there. Then it makes `inner_steps` variance-reduced steps
+    and pushes their sum.
 
     Parameters
     ----------
     staleness : int or inf, default=3
-        How many clocks a worker may be ahead of the slowest: 0 is BSP, ``math.inf`` is asynchronous.
+        How many clocks a worker may be ahead of the slowest one. 0 is bulk synchronous (BSP),
+        ``math.inf`` is asynchronous.
     gradient : {"global", "exact", "local"}, default="global"
-        The mean gradient of the inner steps. ``"global"``: the mean of the latest gradients of all workers, as stale as
-        the gate allows. ``"exact"``: of all workers at this clock, which is a barrier. ``"local"``: of the worker's own
-        rows, as in the paper; the limit is then biased towards the average of the workers' own optima, the more the
-        longer the inner loop.
+        The mean gradient mu of the inner steps. ``"global"``: the mean of the latest gradients of all
+        workers, which may be as stale as `staleness` allows. ``"exact"``: the mean of the gradients
+        of all workers at this clock, which needs a barrier. ``"local"``: the gradient of the worker's
+        own rows, as in the paper. The limit is then biased towards the average of the workers' own
+        optima; the bias grows with the length of the inner loop.
     inner_steps : int, optional
-        Of a worker's first clock. By default as many as it has rows.
+        Inner steps in a worker's first clock. By default the number of its rows.
     inner_steps_increment : int, optional
-        How many more a worker makes after a clock in which another lags; 0: never more. By default a tenth of its rows.
+        Inner steps that a worker adds after a clock in which another worker lags; 0: none. By default
+        a tenth of its rows.
     max_inner_steps : int, optional
-        By default five times its rows.
+        Most inner steps in a clock. By default five times the worker's rows.
     decay : bool, default=False
-        Make as many fewer again after `staleness` clocks without a lag, down to the first number.
+        Whether to take the increment away again after `staleness` clocks without a lag, down to the
+        number of the first clock.
     window : bool, default=False
-        End an inner loop early when the loss on a fixed sample of rows no longer falls, and make so many steps next
-        time.
+        Whether an inner loop ends early when the loss on a fixed sample of rows no longer falls. The
+        next inner loop then has as many steps as this one made.
     max_sigma : float, default=0.0
-        The accelerated factor: steps are 1 + sigma times as long, sigma = min(max_sigma, norm of the mean gradient,
-        divided by that of the first); 0: no factor. The paper's is 1.
+        The largest sigma of the accelerated factor (section 5.1): steps are 1 + sigma times as long,
+        with sigma = min(max_sigma, ||mu|| / ||mu of the first clock||). 0: no factor. The paper's
+        is 1.
     safe : bool, default=True
-        Keep steps below 0.9 / (4 L), L = c max ||x||^2 + alpha, beyond which the theory promises nothing.
+        Whether to keep steps at or below 0.9 / (4 L), where L = c max ||x||^2 + alpha and c is the
+        curvature of the loss. Beyond 1 / (4 L) the theory promises nothing.
 
     References
     ----------
     Ming, Zhao, Guo, Yin, "Accelerate distributed stochastic gradient descent with asynchronous communication protocol",
-    Algorithms 1 to 3; docs/algorithms/dissvrg.md lists what is corrected in their listings.
+    Algorithms 1 to 3; docs/algorithms/dissvrg.md lists the corrections of their listings.
     """
 
     name = "dissvrg"
@@ -90,11 +97,11 @@ class DisSvrg(StaleSynchronousAlgorithm):
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """The weights, and the latest gradient of every worker."""
+        """The weights, and a table whose value is the mean of every worker's latest gradient."""
         return (*super().tables, Table(name="gradient", rule="replace_mean"))
 
     def worker(self, task: WorkerTask) -> Program:
-        """One trainer (Algorithm 3)."""
+        """Run one worker, the trainer of Algorithm 3."""
         state = task.state(inner_steps=self.inner_steps or task.n_samples, first_norm=0.0, calm=0)
         for clock in range(task.start_clock, task.max_clocks):
             anchor = yield Pull(clock)  # answered when clock - slowest <= staleness
@@ -108,13 +115,13 @@ class DisSvrg(StaleSynchronousAlgorithm):
     def _mean_gradient(
         self, task: WorkerTask, clock: int, own: np.ndarray[Any, Any]
     ) -> Generator[Command, Any, np.ndarray[Any, Any]]:
-        """Return the mean gradient that the inner steps go by."""
+        """Return mu, the mean gradient of the inner steps; `own` is the gradient of this worker's rows."""
         if self.gradient == "exact":
             mean: np.ndarray[Any, Any] = yield AllReduce(own, mean=True, weight=task.n_samples)
             return mean
         if self.gradient == "local":
             return own
-        yield Push(own, table="gradient", weight=task.n_samples)  # in place of this worker's last one
+        yield Push(own, table="gradient", weight=task.n_samples)  # replaces this worker's last gradient
         latest: np.ndarray[Any, Any] = yield Pull(clock, table="gradient")
         return latest
 
@@ -126,7 +133,7 @@ class DisSvrg(StaleSynchronousAlgorithm):
         anchor: np.ndarray[Any, Any],
         mean: np.ndarray[Any, Any],
     ) -> float:
-        """Return the step size of a clock, with the accelerated factor."""
+        """Return the step size of a clock, with the accelerated factor (section 5.1)."""
         step = task.step_size_at(clock)
         if self.max_sigma > 0:
             factor = AcceleratedFactor(self.max_sigma, state.first_norm)
@@ -143,7 +150,7 @@ class DisSvrg(StaleSynchronousAlgorithm):
         mean: np.ndarray[Any, Any],
         step: float,
     ) -> np.ndarray[Any, Any]:
-        """Return the weights after the inner steps (Algorithm 1, with the corrections)."""
+        """Return the weights after the inner steps (Algorithm 1, corrected as in docs/algorithms/dissvrg.md)."""
         rows = task.sample(clock, state.inner_steps)
         piece = max(task.n_samples // WINDOW, 1) if self.window else len(rows)
         weights, done = anchor, 0
@@ -160,7 +167,7 @@ class DisSvrg(StaleSynchronousAlgorithm):
         return weights
 
     def _adapt(self, state: State, clocks: Clocks, n_rows: int) -> None:
-        """Do more work in a clock while another worker lags behind."""
+        """Adapt the number of inner steps: more while another worker lags, with `decay` fewer again afterwards."""
         first = self.inner_steps or n_rows
         increment = -(-n_rows // 10) if self.inner_steps_increment is None else self.inner_steps_increment
         if clocks.slowest < clocks.own - max(self.staleness / 2, 1):
@@ -173,9 +180,9 @@ class DisSvrg(StaleSynchronousAlgorithm):
             state.inner_steps = max(first, state.inner_steps - increment)
 
     def clocks(self, max_epochs: int, n_rows: int) -> int:  # noqa: ARG002
-        """Return how many clocks a run of `max_epochs` has, where a worker has at most `n_rows`."""
+        """Return the number of clocks in a run of `max_epochs`: one an epoch, whatever the number of rows."""
         return max_epochs
 
     def natural_step(self, problem: Problem) -> float:
-        """Return the step size where nobody chose one: the longest that is safe with the whole factor."""
+        """Return the default step size: the longest one that is safe with the largest accelerated factor."""
         return longest_safe_step(problem) / (1 + self.max_sigma)

@@ -1,4 +1,4 @@
-"""What every distributed algorithm is: a worker program, and the tables that it shares."""
+"""The interface of distributed algorithms: worker programs, tables of the parameter server, mailboxes."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Table:
     Parameters
     ----------
     name : str
-        The one that is called ``"weights"`` begins with the weights to start from and ends with the result; others
-        begin with zeros.
+        The table ``"weights"`` starts with the initial weights and ends with the result. All other
+        tables start with zeros.
     rule : {"add", "add_scaled", "blend", "replace_mean", "average", "adagrad"}
-        What a push does (docs/server.md).
+        How the server applies a push; docs/server.md defines the rules.
     """
 
     name: str = "weights"
@@ -49,17 +49,18 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Mailbox:
-    """How the letters of a worker wait to be read.
+    """Where letters to a worker, sent by its peers, wait until the worker reads them.
 
     Parameters
     ----------
     slots : int, optional
-        A letter of rank r goes into slot r mod `slots`, where every name has a place of its own. None: as many as there
-        are letters.
+        A letter from rank r goes into slot r mod `slots`. A slot has one place for each letter name.
+        None: every letter is kept.
     on_full : {"overwrite", "sum"}, default="overwrite"
-        What becomes of a letter whose place holds an unread one. ``"overwrite"``: it takes its place. ``"sum"``: it is
-        added to it; the sender, too, adds up what cannot go yet because earlier letters to that peer are still on its
-        link, so that a slow link carries fewer letters and nothing is dropped.
+        What happens if the place of a letter holds an unread one. ``"overwrite"``: the new letter
+        replaces it. ``"sum"``: the new letter is added to it. With ``"sum"`` the sender also adds up
+        letters to a peer while earlier ones are still on the link to that peer. A slow link then
+        carries fewer letters, and nothing is dropped.
     """
 
     slots: int | None = None
@@ -87,12 +88,12 @@ class DistributedAlgorithm(Algorithm):
 
     @property
     def clock_bound(self) -> float:
-        """Clocks that a worker may be ahead of the slowest: 0 is BSP, infinity is asynchronous."""
+        """Most clocks that a worker may be ahead of the slowest one: 0 is BSP, infinity is asynchronous."""
         return 0.0
 
     @abstractmethod
     def worker(self, task: WorkerTask) -> Program:
-        """One that trains."""
+        """Run one worker that trains: a generator that yields commands and receives their answers."""
 
     @property
     def has_coordinator(self) -> bool:
@@ -101,14 +102,14 @@ class DistributedAlgorithm(Algorithm):
 
     @abstractmethod
     def clocks(self, max_epochs: int, n_rows: int) -> int:
-        """Return how many clocks a run of `max_epochs` has, where a worker has at most `n_rows`."""
+        """Return the number of clocks in a run of `max_epochs`; no worker has more than `n_rows` rows."""
 
     def step_trial(self, n_workers: int) -> Algorithm | None:  # noqa: ARG002
-        """Return the algorithm of one machine that a step size is tried with; None: `natural_step`."""
+        """Return the algorithm that the step search runs on one machine; None: `natural_step` is used instead."""
         return None
 
     def natural_step(self, problem: Problem) -> float:
-        """Return the step size where nobody chose one and none is tried."""
+        """Return the default step size where no step search takes place, 1 / (c max ||x||^2)."""
         return 1 / (problem.loss.curvature * problem.scale.largest)
 
     def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:  # noqa: ARG002
@@ -125,12 +126,12 @@ class CoordinatedAlgorithm(DistributedAlgorithm):
 
     @abstractmethod
     def coordinator(self, task: WorkerTask) -> Program:
-        """Rank 0."""
+        """Run rank 0: a generator that yields commands and receives their answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StaleSynchronousAlgorithm(DistributedAlgorithm):
-    """A distributed algorithm whose workers push how far they have come, and may be `staleness` clocks apart."""
+    """A distributed algorithm whose workers push changes of the weights, and may be `staleness` clocks apart."""
 
     staleness: float = 3
 
@@ -139,25 +140,29 @@ class StaleSynchronousAlgorithm(DistributedAlgorithm):
 
     @property
     def clock_bound(self) -> float:
-        """Clocks that a worker may be ahead of the slowest."""
+        """Most clocks that a worker may be ahead of the slowest one."""
         return self.staleness
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """The weights, to which a worker's way is added, divided by the number of workers.
+        """The weights. The server adds each worker's change, divided by the number of workers.
 
-        In BSP all set out from the same weights, and the server can take the difference itself: with one worker the
-        weights are then where that one has come to, to the bit, which w + (end - w) is not.
+        In BSP (`staleness` 0) all workers start a clock from the same weights w. They push their end
+        weights, and the server takes the difference. With one worker the result is then the worker's
+        end weights bit for bit; w + (end - w) can differ from them by rounding.
         """
         return (Table(rule="blend" if self.staleness == 0 else "add_scaled"),)
 
     def push(self, task: WorkerTask, start: NDArray[Any], end: NDArray[Any]) -> Push:
-        """Return the push of the way from the weights that were pulled; only of those that moved where that is shorter.
+        """Return the push of a clock: the change of the weights, or in BSP the end weights.
+
+        Only the weights that changed are pushed if that message is shorter.
 
         Parameters
         ----------
         task : WorkerTask
         start, end : ndarray of shape (n_parameters,)
+            The weights that the worker pulled, and its weights after the steps of the clock.
         """
         keys = task.differing(start, end)
         if keys is not None:
@@ -166,7 +171,7 @@ class StaleSynchronousAlgorithm(DistributedAlgorithm):
 
 
 def _check_staleness(staleness: Any) -> float:
-    """Return the bound as a float; refuse what is neither an integer of at least 0 nor infinity."""
+    """Return `staleness` as a float; raise `ConfigError` unless it is an integer of at least 0 or infinity."""
     number = isinstance(staleness, int | float) and not isinstance(staleness, bool)
     if not number or not (staleness == math.inf or (staleness >= 0 and staleness == int(staleness))):
         raise ConfigError(f"staleness must be an integer of at least 0, or math.inf, not {staleness!r}")
@@ -174,14 +179,14 @@ def _check_staleness(staleness: Any) -> float:
 
 
 class BatchPerClock:
-    """What algorithms share whose clock is a step on `batch_size` rows of every worker."""
+    """Shared by algorithms in which a clock is one step on `batch_size` rows of every worker."""
 
     batch_size: int
 
     def clocks(self, max_epochs: int, n_rows: int) -> int:
-        """Return how many clocks a run of `max_epochs` has, where a worker has at most `n_rows`."""
+        """Return the number of clocks in a run of `max_epochs`; no worker has more than `n_rows` rows."""
         return -(-max_epochs * n_rows // self.batch_size)
 
     def step_trial(self, n_workers: int) -> Minibatch:
-        """Return the algorithm of one machine that a step size is tried with: the same rows make a step."""
+        """Return mini-batch SGD for the step search, with as many rows a step as all workers use together."""
         return Minibatch(batch_size=self.batch_size * n_workers)

@@ -15,11 +15,16 @@ from dsgd.problems.task import EpochEnd, LocalTask
 
 __all__ = ["Hogwild"]
 
-# The measurements are in docs/design/throughput.md, "Copies of the weights". A weight of a copy is merged after _VISITS
-# of its visits. Copies pay from _ENTRIES entries an epoch on, for each weight of every thread, where features are
-# numbered by falling frequency. In any other order a merge takes in all weights, and copies pay from _WHOLE entries on.
-# A renumbered copy of the indices is earned back in _EPOCHS epochs.
-_VISITS, _ENTRIES, _WHOLE, _EPOCHS = 2, 8, 128, 4
+# The measurements behind these constants are in docs/design/throughput.md, "Copies of the weights".
+#
+# Visits of a weight after which a thread merges its copy of the weight into the shared one.
+_VISITS = 2
+# Entries an epoch per weight and thread from which on copies pay, if features are numbered by falling frequency.
+_ENTRIES = 8
+# The same for features in any other order, where every merge takes in all weights.
+_WHOLE = 128
+# Epochs after which renumbered indices have saved the time that it took to make them.
+_EPOCHS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,34 +34,41 @@ class Hogwild(Algorithm):
     Parameters
     ----------
     write : {"racy", "atomic", "locked"}, default="racy"
-        How a thread changes a shared weight. ``"racy"`` reads and writes it separately, so that an update may be lost
-        when two threads meet; ``"atomic"`` never loses one; ``"locked"`` locks all weights of a sample for the whole
-        step, the baseline AIG of the paper.
+        How a thread changes a shared weight. ``"racy"``: it reads and writes the weight separately. An
+        update may be lost if two threads change the same weight at once. ``"atomic"``: no update is
+        lost. ``"locked"``: all weights of a sample are locked for the whole step, the baseline AIG of
+        the paper.
     order : {"free", "round-robin"}, default="free"
-        When a thread updates: as soon as it can, or in its turn, one thread after the other, the baseline RR of the
-        paper. Needs ``write="racy"``.
+        When a thread updates. ``"free"``: as soon as it can. ``"round-robin"``: in its turn, one
+        thread after the other, the baseline RR of the paper; needs ``write="racy"``.
     merge_every : int, optional
-        Visits of a weight after which a thread adds what it changed in a copy of its own to the shared weights, and
-        takes over what others changed; 0: threads write the shared weights themselves, as in the paper. Needs
-        ``write="racy"`` and ``order="free"``. By default 2 where copies cost less than they save, else 0.
+        Visits of a weight after which a thread merges it. Every thread then works on a copy of the
+        weights. A merge adds the thread's changes to the shared weight and takes over the changes of
+        the other threads. Needs ``write="racy"`` and ``order="free"``. 0: no copies; threads write
+        the shared weights themselves, as in the paper. By default 2 if copies save more time than
+        they cost, else 0.
     layout : {"auto", "inplace", "renumbered"}, default="auto"
-        ``"inplace"`` copies nothing of the data; ``"renumbered"`` numbers the features of sparse data by falling
-        frequency, in one copy of the indices, so that copies of the weights can merge the frequent ones more often than
-        the others. ``"auto"`` renumbers where copies would not pay without and threads train long enough.
+        ``"inplace"``: copies no data. ``"renumbered"``: numbers the features of sparse data by falling
+        frequency, in one copy of the indices. Merges can then take in frequent features more often
+        than rare ones. ``"auto"``: renumbers if copies would not pay otherwise and the run is long
+        enough.
     block_size : int, optional
-        Rows that are visited together, in memory order, by one thread; the blocks are visited in a new random order
-        every epoch. 1 shuffles the rows themselves, larger blocks are faster and need data that is not sorted. By
-        default a thousandth of the rows, at most 256; 1 where neighbouring rows have like targets.
+        Number of neighbouring rows that one thread visits together, in memory order. Every epoch
+        visits the blocks in a new random order. 1 shuffles single rows. Larger blocks are faster, but
+        need data that is not sorted. By default n_samples / 1024, at most 256; 1 if neighbouring rows
+        have similar targets.
     record_delay : bool, default=False
-        Count in `Record.delay` how many updates of other threads were finished between the moment when the weights of
-        an update were read and its end.
+        Whether to count the delay of every update in `Record.delay`. The delay is the number of
+        updates that other threads finish between the read of the weights and the end of the update.
 
     Notes
     -----
-    The loop is ``cpp/src/solver/hogwild.cpp``. Every epoch visits every row once; thread k of T owns every T-th
-    block from k on. On more than one thread the result differs from run to run; on one it repeats, and equals `Sgd` bit
-    for bit without L2 and where features are not renumbered. L2 is brought by the support of each sample. With
-    `dsgd.losses.KMeans` a thread makes steps of 1,024 rows of its own, at the centres as they were before.
+    The loop is ``cpp/src/solver/hogwild.cpp``. Every epoch visits every row once; thread k of T owns
+    every T-th block from block k on. On several threads the result differs from run to run. On one
+    thread it repeats; without L2 and without renumbering it equals `Sgd` bit for bit. L2 is applied
+    to the support of each sample only (degree split, docs/design/penalties.md). With
+    `dsgd.losses.KMeans` a thread makes steps on 1,024 of its rows, with the gradient at the centres
+    before the step.
 
     References
     ----------
@@ -90,13 +102,13 @@ class Hogwild(Algorithm):
             raise ConfigError(f"order='round-robin' needs write='racy', not {self.write!r}: whole updates take turns")
         if self.merge_every and (self.write != "racy" or self.order != "free"):
             raise ConfigError(
-                f"merge_every={self.merge_every} needs write='racy' and order='free': copies are written freely"
+                f"merge_every={self.merge_every} needs write='racy' and order='free': a thread writes its own copy"
             )
         if self.layout == "renumbered" and self.write == "locked":
             raise ConfigError("layout='renumbered' needs write='racy' or 'atomic': locks need sorted columns")
 
     def check(self, loss: Loss, alphas: tuple[float, float]) -> None:  # noqa: ARG002
-        """Refuse with `KMeans` what its steps of many rows do not know."""
+        """Raise `ConfigError` for `KMeans` with an option that its steps on many rows do not have."""
         plain = Hogwild(write=self.write if self.write == "atomic" else "racy", block_size=self.block_size)
         if loss.model == "kmeans" and self != plain:
             raise ConfigError(
@@ -140,7 +152,8 @@ class Hogwild(Algorithm):
         return _VISITS if self._copies_pay(task, _WHOLE if whole else _ENTRIES) else 0
 
     def _copies_pay(self, task: LocalTask, entries: int) -> bool:
-        """Return whether an epoch has so many entries for every weight of every thread, and threads may have copies."""
+        """Return whether threads may have copies, and an epoch has at least `entries` entries per weight and thread."""
         free = self.write == "racy" and self.order == "free" and self.merge_every != 0
-        weights = task.n_threads * len(task.weights) / task.problem.layout.per_feature  # one entry touches as many
+        # One entry touches `per_feature` weights.
+        weights = task.n_threads * len(task.weights) / task.problem.layout.per_feature
         return free and task.n_threads > 1 and entries * weights <= task.problem.scale.row_entries * task.n_samples

@@ -1,4 +1,4 @@
-"""The inner loop of SVRG on one machine: how many steps it makes, and what it results in."""
+"""The inner loop of SVRG on one machine: its number of steps, and the weights at its end."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from dsgd.problems.task import LocalTask
 
 __all__ = ["average_of_ends", "equal_parts", "last_end", "parts_until_standstill"]
 
-# Equal parts of an inner loop whose ends are averaged.
+# Equal parts of an inner loop; ``anchor="average"`` averages the weights at their ends.
 _PARTS = 10
-# Rows that the window looks at.
+# Rows on which the window rule evaluates the objective.
 _SEEN_ROWS = 1000
-# Looks of the window in a pass over the data.
+# Evaluations of the window rule in a pass over the data.
 _LOOKS_A_PASS = 10
-# Passes after which an inner loop ends although the window still sees progress.
+# Passes after which an inner loop ends even if the objective still falls.
 _MOST_PASSES = 5
 
 
 def equal_parts(n_steps: int) -> Iterator[int]:
-    """Cut an inner loop of `n_steps` into ten parts, the last one shorter; yield the steps of each."""
+    """Cut an inner loop of `n_steps` into ten parts; yield the steps of each. The last part may be shorter."""
     part = -(-n_steps // _PARTS)
     for begin in range(0, n_steps, part):
         yield min(part, n_steps - begin)
 
 
 def parts_until_standstill(task: LocalTask) -> Iterator[int]:
-    """Yield parts of a tenth of a pass until the objective on a thousand rows stands still, for five passes at most.
+    """Yield the steps of parts of an inner loop until the objective on 1,000 rows stands still.
 
-    The rule of DisSVRG's section 6 for the number of inner steps, m.
+    A part is a tenth of a pass, and the inner loop ends after five passes at the latest. This is the
+    window rule of DisSVRG's section 6 for the number of inner steps, m.
     """
     rows = np.random.default_rng(task.seed).permutation(task.n_samples)[:_SEEN_ROWS]
     sample = Sample.cut(task.problem.matrix, np.sort(rows))
@@ -52,7 +53,7 @@ def parts_until_standstill(task: LocalTask) -> Iterator[int]:
 
 
 def last_end(descend: Callable[[int], None], parts: Iterable[int], weights: NDArray[Any]) -> int:  # noqa: ARG001
-    """Run an inner loop, which ends at its last weights; return its number of steps."""
+    """Run an inner loop and leave `weights` at its last iterate; return its number of steps."""
     taken = 0
     for count in parts:
         descend(count)
@@ -61,12 +62,14 @@ def last_end(descend: Callable[[int], None], parts: Iterable[int], weights: NDAr
 
 
 def average_of_ends(descend: Callable[[int], None], parts: Iterable[int], weights: NDArray[Any]) -> int:
-    """Run an inner loop, and set `weights` to the mean of the weights at the ends of its parts, each by its steps.
+    """Run an inner loop; set `weights` to the mean of the iterates at the ends of its parts.
+
+    Each iterate counts by the number of steps of its part.
 
     Parameters
     ----------
     descend : callable
-        Makes a number of steps from `weights`, in place.
+        Makes the given number of steps from `weights`, in place.
     parts : iterable of int
         The steps of each part.
     weights : ndarray of shape (n_parameters,)

@@ -17,34 +17,38 @@ from dsgd.problems.task import EpochEnd, LocalTask
 
 __all__ = ["Minibatch"]
 
-# The momentum of networks where nobody chose one.
+# The default momentum of networks.
 _MOMENTUM = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Minibatch(Algorithm):
-    """Gradient descent on the mean gradient of a few rows, computed by all threads together; reproducible.
+    """Gradient descent by the mean gradient of a few rows, which all threads compute together; reproducible.
 
     Parameters
     ----------
     batch_size : int, default=64
-        Rows of a step; the last one of an epoch has what is left, at the same weight per row.
+        Rows of a step. The last step of an epoch has the rows that are left. Each of them counts by
+        1 / `batch_size`, as in every other step.
     block_size : int, optional
-        Rows that are visited together, in memory order; the blocks are visited in a new random order every epoch. 1
-        shuffles the rows themselves, larger blocks are faster and need data that is not sorted. By default a thousandth
-        of the rows, at most 256; 1 where neighbouring rows have like targets.
+        Number of neighbouring rows that are visited together, in memory order. Every epoch visits
+        the blocks in a new random order. 1 shuffles single rows. Larger blocks are faster, but need
+        data that is not sorted. By default n_samples / 1024, at most 256; 1 if neighbouring rows
+        have similar targets.
     average : bool or int, default=False
-        Return the mean of the weights after every step, from that sample on, as for `Sgd`.
+        Whether to return the mean of the weights after every step, as for `Sgd`. A number: the sample
+        with which the average begins.
     momentum : float, optional
-        The part of a step that the next step repeats, in [0, 1). By default 0.9. Networks only.
+        The share of a step that is added to the next step, in [0, 1). By default 0.9. For networks
+        only.
 
     Notes
     -----
-    The loop is ``cpp/src/solver/minibatch.cpp``. The result does not depend on the number of threads, to the last bit.
-    A thread is woken for every 100,000 non-zeros of a batch; less is done by one. With ``batch_size=1`` this is `Sgd`.
-    With `dsgd.losses.KMeans` a step moves a centre towards the mean of its rows in the batch, but not beyond. With
-    `dsgd.losses.MLP` the steps have momentum, and the threads are those of numpy's BLAS, whose sums may depend on
-    their number.
+    The loop is ``cpp/src/solver/minibatch.cpp``. The result does not depend on the number of threads,
+    to the last bit. A batch uses one thread for every 100,000 of its non-zeros, but at least one.
+    With ``batch_size=1`` this is `Sgd`. With `dsgd.losses.KMeans` a step moves a centre towards the
+    mean of its rows in the batch, but not beyond it. With `dsgd.losses.MLP` the steps have momentum.
+    The threads are then those of numpy's BLAS, whose sums may depend on the number of threads.
 
     References
     ----------
@@ -102,7 +106,7 @@ class Minibatch(Algorithm):
             yield EpochEnd(index + 1, task.step_size_at(index), loss if sum_loss else None)
 
     def check(self, loss: Loss, alphas: tuple[float, float]) -> None:
-        """Refuse momentum but for networks, and for them an average and L1."""
+        """Raise `ConfigError` for momentum without a network, and for an average or L1 with one."""
         if loss.model != "mlp" and self.momentum is not None:
             raise ConfigError(
                 f"algo 'minibatch' has momentum for networks only, not for loss {loss.name!r}; leave it out"

@@ -40,7 +40,10 @@ class Momentum:
     def epoch(
         self, weights: NDArray[Any], order: NDArray[np.int64], steps: Sequence[float], batch_size: int, n_threads: int
     ) -> None:
-        """Make a step for every batch of `order`, in place; the same bits on the same BLAS with one thread."""
+        """Make a step for every batch of rows in `order`, in place.
+
+        On one thread the same BLAS gives the same bits.
+        """
         v, objective, real = self._velocity, self._objective, weights.dtype.type
         change = np.empty_like(weights)
         with blas_threads(n_threads), np.errstate(over="ignore", invalid="ignore"):

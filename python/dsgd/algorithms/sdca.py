@@ -19,38 +19,43 @@ __all__ = ["Sdca"]
 
 @dataclass(frozen=True, kw_only=True)
 class Sdca(Algorithm):
-    """Stochastic dual coordinate ascent (SDCA): one dual variable a sample, each step exact, no step size.
+    """Stochastic dual coordinate ascent (SDCA): one dual variable a sample, exact steps, no step size.
 
-    Needs ``penalty="l2"`` with alpha above 0, and any loss but the perceptron's. Converges linearly, fast where a row
-    is short for the penalty: ||x||^2 < alpha n, or not much more. The primal weights are kept beside the dual
-    variables, so that the duality gap says how far the model is from the best one at most: see `gap_tol` of `dsgd.fit`.
+    Needs ``penalty="l2"`` with alpha above 0, and any loss but the perceptron's. Converges linearly for
+    smooth losses. It is fast if ||x||^2 is below alpha n, or not much above it. The algorithm keeps the
+    primal weights beside the dual variables. The duality gap therefore bounds the distance of the
+    objective from its minimum: see `gap_tol` of `dsgd.fit`.
 
     Parameters
     ----------
     max_rest : int, default=16
-        A sample whose step changes nothing is left out for 1 epoch, then 2, 4, ... up to so many while that goes on; 0:
-        every sample is visited in every epoch. At most 128.
+        A sample whose step changes nothing is left out for 1 epoch. If its next steps change nothing
+        either, it is left out for 2, then 4, ... and at most `max_rest` epochs. 0: every epoch visits
+        every sample. At most 128.
     merge_every : int, default=2
-        Several threads: visits of a weight after which a thread adds what it changed in a copy of its own to the shared
-        weights, and takes over what others changed.
+        On several threads, visits of a weight after which a thread merges it. A merge adds the changes
+        in the thread's copy to the shared weight and takes over the changes of the other threads.
     damping : float, optional
-        How much more careful than exact on its own a step is, at least 1: threads step without knowing of one another's
-        last steps. By default 1 on one thread, else as many as there are threads.
+        Factor on the curvature that a step assumes, at least 1; larger values give shorter steps. A
+        thread does not see the latest steps of the others, so that several exact steps together would
+        be too long. By default the number of threads: on one thread steps are exact.
     sgd_first : bool, optional
-        Whether the steps of the first epoch are as if the samples so far were all; not where a run begins at weights
-        that are given. By default where that is sooner: for smooth losses, and for rows that are short for the
-        penalty, of a mean ||x||^2 up to alpha n.
+        Whether the first epoch is the procedure Modified-SGD of the paper: its t-th step is exact for
+        the problem of the t samples seen so far. Ignored if the run starts from given weights. By
+        default True where it is faster: for smooth losses, or if the mean ||x||^2 is at most alpha n.
     block_size : int, optional
-        Rows that are visited together, in memory order; the blocks are visited in a new random order every epoch. 1
-        shuffles the rows themselves, larger blocks are faster and need data that is not sorted. By default a thousandth
-        of the rows, at most 256; 1 where neighbouring rows have like targets.
+        Number of neighbouring rows that are visited together, in memory order. Every epoch visits
+        the blocks in a new random order. 1 shuffles single rows. Larger blocks are faster, but need
+        data that is not sorted. By default n_samples / 1024, at most 256; 1 if neighbouring rows
+        have similar targets.
 
     Notes
     -----
-    The loop is ``cpp/src/solver/sdca.cpp``. An intercept is not regularised: each epoch it is the weight of a constant
-    feature, drawn towards its last value (proximal point method). `effective_passes` counts the samples visited.
-    Weights to start from (`init`) give the dual variables -loss'(w.x + b), which is near theirs only near the optimum
-    of a smooth loss.
+    The loop is ``cpp/src/solver/sdca.cpp``. An intercept is not regularised. In each epoch it is the
+    weight of a constant feature, regularised towards its last value (proximal point method).
+    `effective_passes` counts the samples visited, and not those that were left out. With weights to
+    start from (`init`) the dual variables start at -loss'(w.x + b). These are close to the best dual
+    variables only near the optimum of a smooth loss.
 
     References
     ----------
@@ -80,12 +85,12 @@ class Sdca(Algorithm):
         object.__setattr__(self, "block_size", check_block_size(self.block_size))
 
     def check(self, loss: Loss, alphas: tuple[float, float]) -> None:
-        """Refuse what has no dual to ascend."""
+        """Raise `ConfigError` for a loss or a penalty without a dual problem."""
         if loss.scale_free:
             raise ConfigError(f"algo 'sdca' has no dual of loss {loss.name!r}; use loss='hinge', or algo='sgd'")
         alpha_l1, alpha_l2 = alphas
         if alpha_l1 > 0 or not alpha_l2 > 0:
-            raise ConfigError("algo 'sdca' needs penalty='l2' and alpha above 0; use algo='sgd' or 'svrg' without")
+            raise ConfigError("algo 'sdca' needs penalty='l2' and alpha above 0; use algo='sgd' or 'svrg' otherwise")
 
     def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""
@@ -123,11 +128,14 @@ class Sdca(Algorithm):
 
 
 def relative_gap(task: LocalTask, solver: _core.Sdca) -> float:
-    """Return (F - D) / D, how far F can be above the optimum at most, at weights without what rounding left."""
+    """Return the relative duality gap (F - D) / D, an upper bound of (F - F*) / F* for the optimum F*.
+
+    The weights are first rebuilt from the dual variables, which removes accumulated rounding errors.
+    """
     dual = solver.rebuild(task.weights)
     value = task.value()
-    unit = max(dual, 1e-12 * value)  # 0 where there is nothing left to gain
+    unit = max(dual, 1e-12 * value)  # D may be 0, as the optimum may be
     gap = max(value - dual, 0.0) / unit if unit > 0 else 0.0
     if task.gap_tol is not None and gap > task.gap_tol:
-        solver.wake()  # some of those at rest may be to blame
+        solver.wake()  # the gap may come from samples that are left out
     return gap

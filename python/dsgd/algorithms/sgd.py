@@ -21,18 +21,22 @@ class Sgd(Algorithm):
     Parameters
     ----------
     block_size : int, optional
-        Rows that are visited together, in memory order; the blocks are visited in a new random order every epoch. 1
-        shuffles the rows themselves, larger blocks are faster and need data that is not sorted. By default a thousandth
-        of the rows, at most 256; 1 where neighbouring rows have like targets.
+        Number of neighbouring rows that are visited together, in memory order. Every epoch visits
+        the blocks in a new random order. 1 shuffles single rows. Larger blocks are faster, but need
+        data that is not sorted. By default n_samples / 1024, at most 256; 1 if neighbouring rows
+        have similar targets.
     average : bool or int, default=False
-        Return the mean of the weights after every step instead of the last ones: True from the first sample on, a
-        number n from the n-th on. Pays with a constant or slowly falling step; an average has no exact zeros.
+        Whether to return the mean of the weights after every step instead of the last weights. True
+        averages from the first sample on, a number n from the n-th sample on. An average helps with a
+        constant or slowly falling step. It has no exact zeros.
 
     Notes
     -----
     The loop is ``cpp/src/solver/sgd.cpp``. Every epoch visits every row once, in an order drawn from
-    `random_state`. The penalty is applied in implicit form: L2 to all weights in every step, by way of a common
-    factor; L1 and the elastic net to the support of each sample only, by the inverse frequency of the features.
+    `random_state`. The penalty is applied in implicit (proximal) form. L2 shrinks all weights in every
+    step, by a common scale factor. L1, the elastic net, and any penalty on several decision values
+    (softmax) act on the support of each sample only, in proportion to the inverse frequency of the
+    features.
 
     References
     ----------
@@ -54,7 +58,7 @@ class Sgd(Algorithm):
         object.__setattr__(self, "average", check_average(self.average))
 
     def regularises_unseen(self, problem: Problem) -> bool:
-        """Return whether L2 is kept in a scale of all weights: without L1, and where there is one decision value."""
+        """Return whether a common scale factor shrinks all weights: without L1, and with one decision value."""
         return problem.alphas[0] == 0 and problem.layout.per_feature == 1
 
     def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:

@@ -15,25 +15,29 @@ __all__ = ["Ssp"]
 
 @dataclass(frozen=True, kw_only=True)
 class Ssp(BatchPerClock, StaleSynchronousAlgorithm):
-    """Mini-batch SGD on a parameter server whose workers may be `staleness` clocks apart; a clock is one mini-batch.
+    """Mini-batch SGD on a parameter server; workers may be up to `staleness` clocks apart.
+
+    A clock is one mini-batch of every worker.
 
     Parameters
     ----------
     staleness : int or inf, default=3
-        How many clocks a worker may be ahead of the slowest: 0 is BSP, ``math.inf`` is asynchronous.
+        How many clocks a worker may be ahead of the slowest one. 0 is bulk synchronous (BSP),
+        ``math.inf`` is asynchronous.
     batch_size : int, default=16
-        Rows of a worker's step. The server adds the steps of P workers divided by P, so that a clock of all is a step
-        on P * `batch_size` rows.
+        Rows of a worker's step. The server divides every step by the number P of workers before it
+        adds it. A clock of all workers is thus one step on P * `batch_size` rows.
 
     Notes
     -----
-    The step falls as 1/sqrt(t) (``schedule="inverse-sqrt"``, t in passes), as the regret bound of the paper wants it.
-    The penalty falls on the features of the mini-batch, by the degree split with the frequencies of the whole data.
+    The step falls as 1/sqrt(t) (``schedule="inverse-sqrt"``, t in passes), as the regret bound of the
+    paper requires. A step regularises only the features of its mini-batch, by the degree split
+    (docs/design/penalties.md) with the feature frequencies of the whole data.
 
     References
     ----------
     Ho, Cipar, Cui, Lee, Kim, Gibbons, Gibson, Ganger, Xing (2013), "More effective distributed ML via a stale
-    synchronous parallel parameter server". "PetuumSGD" of Ming, Zhao, Guo, Yin is this.
+    synchronous parallel parameter server". Ming, Zhao, Guo, Yin call it "PetuumSGD".
     """
 
     name = "ssp"
@@ -54,7 +58,7 @@ class Ssp(BatchPerClock, StaleSynchronousAlgorithm):
         object.__setattr__(self, "batch_size", check_integer("batch_size", self.batch_size, 1, 2**31 - 1))
 
     def worker(self, task: WorkerTask) -> Program:
-        """One that trains."""
+        """Run one worker."""
         for clock in range(task.start_clock, task.max_clocks):
             weights = yield Pull(clock)  # answered when clock - slowest <= staleness
             rows, index = task.draw(clock, self.batch_size), task.pass_of(clock, self.batch_size)

@@ -1,4 +1,4 @@
-"""SVRG: stochastic steps whose noise vanishes, by an exact gradient now and then; DisSVRG on one machine."""
+"""SVRG: stochastic steps that a full gradient, taken once an epoch, corrects; DisSVRG on one machine."""
 
 from __future__ import annotations
 
@@ -29,35 +29,42 @@ class Svrg(Algorithm):
     Parameters
     ----------
     inner_steps : int or "window", optional
-        Steps of all threads together between two full gradients, m in the paper; by default twice the number of
-        rows. ``"window"`` ends the inner loop when the objective on a thousand rows, looked at ten times a pass, no
-        longer falls by a thousandth from one half of ten looks to the other; after five passes at the latest.
+        Steps between two full gradients, of all threads together; m in the paper. By default twice the
+        number of rows. ``"window"`` evaluates the objective on 1,000 rows, ten times a pass. The inner
+        loop ends when the mean of the newer five of ten values is less than a thousandth below that of
+        the older five, or when the least value rises; after five passes at the latest.
     anchor : {"last", "average"}, default="last"
-        Where the next full gradient is taken, and what an epoch results in: the last weights, or the mean of the
-        weights at the ends of ten equal parts of the inner loop.
+        The weights at which an epoch ends, and at which the next full gradient is taken. ``"last"``: the
+        last iterate. ``"average"``: the mean of the iterates at the ends of ten equal parts of the
+        inner loop.
     mean_gradient : {"reweighted", "scalar"}, default="reweighted"
-        How a step on sparse data brings the mean gradient, which is dense. ``"reweighted"``: on the features of the
-        sample, by their inverse frequency. ``"scalar"``: on all features by way of two numbers, as if the data were
-        dense; with L2 or no penalty, and not with ``accelerated="sample"``. The same for dense data without a penalty.
+        How a step on a sparse row applies the mean gradient mu, which is dense. ``"reweighted"``: only
+        on the features of the row, divided by the frequency of each feature. ``"scalar"``: on all
+        features, exactly as for dense data. The weights are then kept as a v + c mu with two scalars a
+        and c. ``"scalar"`` needs L2 or no penalty, and excludes ``accelerated="sample"``. For dense
+        data without a penalty both are the same.
     accelerated : {None, "anchor", "sample"}, default=None
-        The accelerated factor of DisSVRG: steps of step_size (1 + sigma). ``"anchor"``: sigma is the norm of the full
-        gradient over that of the first one; ``"sample"``: the norm of the sample's own gradient over its mean so far.
+        The accelerated factor of DisSVRG (section 5.1): the step size is step_size (1 + sigma).
+        ``"anchor"``: sigma is the norm of the full gradient, divided by the norm of the first one.
+        ``"sample"``: sigma is the norm of the sample's own gradient, divided by the mean of these
+        norms so far.
     max_sigma : float, default=1.0
-        Most that sigma may be; above 0.
+        The largest sigma; above 0.
     safe : bool, default=True
-        Whether no accelerated step is longer than 0.9 / (4 L), L being the largest curvature of one sample's loss. If
-        not, a warning says that it may be.
+        Whether accelerated steps are cut to 0.9 / (4 L), where L is the largest curvature of one
+        sample's loss. If False, a warning says when steps may be longer.
     sgd_first : bool, default=True
-        Whether the first epoch is one pass of plain stochastic gradient descent, which costs a third of the others and
-        comes as far.
+        Whether the first epoch is one pass of plain stochastic gradient descent. It costs a third of
+        another epoch and makes as much progress.
     block_size : int, optional
-        Rows that are visited together, as for `Sgd`.
+        Number of neighbouring rows that are visited together, as for `Sgd`.
 
     Notes
     -----
-    The loop is ``cpp/src/solver/svrg.cpp``. The penalty is in the proximal step. A schedule has its say once an epoch;
-    ``schedule="auto"`` is ``"constant"``. An epoch makes 1 + inner_steps / n_samples effective passes; looking at the
-    objective is not counted. Steps found by trials may be longer than 1 / L where few rows are large. On one thread the
+    The loop is ``cpp/src/solver/svrg.cpp``. The proximal step applies the penalty. The schedule sets
+    the step size once an epoch; ``schedule="auto"`` is ``"constant"``. An epoch makes
+    1 + inner_steps / n_samples effective passes; evaluations of the objective by ``"window"`` are not
+    counted. If only few rows are large, the step search may find steps above 1 / L. On one thread the
     result repeats bit for bit.
 
     References
@@ -95,14 +102,14 @@ class Svrg(Algorithm):
         object.__setattr__(self, "sgd_first", check_flag("sgd_first", self.sgd_first))
         object.__setattr__(self, "block_size", check_block_size(self.block_size))
         if self.mean_gradient == "scalar" and self.accelerated == "sample":
-            raise ConfigError("accelerated='sample' needs mean_gradient='reweighted': two numbers keep one step size")
+            raise ConfigError("accelerated='sample' needs mean_gradient='reweighted': 'scalar' has one step size")
 
     def regularises_unseen(self, problem: Problem) -> bool:  # noqa: ARG002
-        """Return True: what no row holds is regularised by the steps of the inner loop."""
+        """Return True: an epoch also regularises the weights of features that occur in no row."""
         return True
 
     def on_share(self, share: float) -> Svrg:
-        """Return the algorithm for a share of the rows: numbers of samples among its options shrink with it."""
+        """Return the algorithm for a `share` of the rows: `inner_steps` is multiplied by it."""
         if not isinstance(self.inner_steps, int):
             return self
         return dataclasses.replace(self, inner_steps=max(1, round(share * self.inner_steps)))
@@ -110,7 +117,7 @@ class Svrg(Algorithm):
     def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch (Algorithm 1)."""
         if self.mean_gradient == "scalar" and task.problem.alphas[0] > 0:
-            raise ConfigError("mean_gradient='scalar' needs penalty 'l2' or 'none': a soft threshold is no multiplier")
+            raise ConfigError("mean_gradient='scalar' needs penalty 'l2' or 'none': l1 is not a scaling of w")
         longest = self._longest_step(task)
         solver = _core.Svrg(
             task.linear,
@@ -149,7 +156,7 @@ class Svrg(Algorithm):
         return run(descend, parts, task.weights)
 
     def _longest_step(self, task: LocalTask) -> float:
-        """Return the longest step that the accelerated factor may make."""
+        """Return the longest step that the accelerated factor may lead to; infinity if there is no bound."""
         if self.accelerated is None:
             return math.inf
         bound = longest_safe_step(task.problem)
@@ -165,7 +172,7 @@ class Svrg(Algorithm):
 
 
 def _check_inner_steps(value: Any) -> int | Literal["window"] | None:
-    """Return the number of inner steps, "window", or None for twice the rows; refuse anything else."""
+    """Return a valid `inner_steps` (None: twice the number of rows); raise `ConfigError` for others."""
     if value is None or (isinstance(value, str) and value == "window"):
         return None if value is None else "window"
     return check_integer("inner_steps", value, 1, 2**63 - 1)

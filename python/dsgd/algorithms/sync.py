@@ -18,27 +18,29 @@ __all__ = ["Sync"]
 
 @dataclass(frozen=True, kw_only=True)
 class Sync(BatchPerClock, CoordinatedAlgorithm):
-    """A coordinator on rank 0 averages the stochastic gradients of all workers and makes the step; then the next round.
+    """Synchronous SGD: in every round a coordinator averages the workers' gradients and makes one step.
 
     Parameters
     ----------
     batch_size : int, default=100
         Rows of a worker's gradient.
     stop_change : float or None, default=None
-        End the run when the objective on a fixed sample of the rows changed by less than this, twice in a row; the
-        report uses 1.6e-4 (100 for the sum over its 625,012 rows). None: never.
+        End the run when two evaluations in a row changed the objective on a fixed sample of the rows
+        by less than this. None: never. The report uses 1.6e-4 (100 for the sum over its 625,012 rows).
     check_every : int, default=10
-        Rounds from one such evaluation to the next.
+        Rounds between two evaluations of that objective.
 
     Notes
     -----
-    The coordinator has no rows: ``workers=4`` are five nodes. A round is a barrier, and the same run gives the same
-    weights on any cluster. The penalty is applied by the coordinator, in proximal form.
+    The coordinator is rank 0. It has no rows: ``workers=4`` are five nodes. A round is a barrier, and
+    the same run gives the same weights on any cluster. The coordinator applies the penalty, in
+    proximal form.
 
     References
     ----------
-    Declety, Gauchoux, Abouzaid, "Distributed Synchronous and Asynchronous SGD" (EPFL), the synchronous version. The
-    step and the batch are not given there; these are those of the project that it goes on from.
+    Declety, Gauchoux, Abouzaid, "Distributed Synchronous and Asynchronous SGD" (EPFL), the synchronous
+    version. The report gives neither the step size nor the batch size. The values here are those of
+    the project that it continues.
     """
 
     name = "sync"
@@ -63,24 +65,24 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """The weights: of one that pushes and others that do not, the mean is what it pushes, to the bit."""
+        """The weights. Only the coordinator pushes, and the mean of one push is that push, bit for bit."""
         return (Table(rule="average"),)
 
     def worker(self, task: WorkerTask) -> Program:
-        """One that computes gradients."""
+        """Run one worker, which computes gradients."""
         for clock in range(task.start_clock, task.max_clocks):
             weights = yield Pull(clock)
             if (yield Poll("stop")):
                 return
             gradient = task.gradient(weights, task.draw(clock, self.batch_size))
             loss = task.sample_loss(weights) if self._checks(clock) else 0.0
-            # The loss travels with the gradient: a worker that is started again repeats its clock, and the server keeps
-            # the result of one all-reduce only.
+            # The loss travels in the same all-reduce as the gradient: a worker that is started again repeats its
+            # clock, and the server keeps the result of one all-reduce only.
             yield AllReduce(np.append(gradient, gradient.dtype.type(loss)), mean=True)
             yield Clock()
 
     def coordinator(self, task: WorkerTask) -> Program:
-        """Rank 0, which makes the steps and says when to stop."""
+        """Run rank 0, which makes the steps and decides when to stop."""
         state = task.state(objective=math.inf, standstills=0)
         for clock in range(task.start_clock, task.max_clocks):
             weights = yield Pull(clock)

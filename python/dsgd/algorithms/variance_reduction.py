@@ -1,4 +1,4 @@
-"""What variance-reduced algorithms share: how long a step is safe, and when an inner loop has done enough."""
+"""Shared by SVRG and DisSVRG: the longest safe step, the accelerated factor, and the window rule."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dsgd.problems.problem import Problem
 __all__ = ["WINDOW", "AcceleratedFactor", "gradient_norm", "longest_safe_step", "stands_still"]
 
 WINDOW = 10
-"""Looks at the loss that the rule for the number of inner steps goes by."""
+"""Number of loss values that the window rule compares to end an inner loop."""
 
-# The newer half of the looks must be lower than the older by this part of it.
+# Fall of the loss from the older to the newer half of a window, relative to the older half, that is progress.
 _LEAST_FALL = 1e-3
-# The part of 1 / (4 L), where the proofs of linear convergence end, that is safe.
+# Share of 1 / (4 L) that is taken as safe. The proofs of linear convergence hold below 1 / (4 L).
 _SAFETY = 0.9
 
 
@@ -34,7 +34,7 @@ class AcceleratedFactor:
     ----------
     max_sigma : float
     first_norm : float
-        The norm at the first anchor; 0: none was seen yet.
+        The norm of the gradient at the first anchor; 0 before the first anchor.
     """
 
     def __init__(self, max_sigma: float, first_norm: float = 0.0) -> None:
@@ -48,16 +48,19 @@ class AcceleratedFactor:
 
 
 def gradient_norm(problem: Problem, weights: NDArray[Any], mean_gradient: NDArray[np.float64], step: float) -> float:
-    """Return ||w - prox(w - step g)|| / step, which is the norm of the objective's gradient where it has one.
+    """Return ||w - prox(w - step g)|| / step, the norm of the gradient mapping of the objective.
+
+    Without a penalty this is the norm of the gradient.
 
     Parameters
     ----------
     problem : Problem
     weights : ndarray of shape (n_parameters,)
     mean_gradient : ndarray of shape (n_parameters,)
-        Of the loss alone; rounded to the type of the weights, as it is where it comes from other machines.
+        Gradient g of the mean loss alone. It is rounded to the dtype of the weights, as is a gradient
+        that comes from other machines.
     step : float
-        0, as a schedule may end at, moves nothing: the norm of that is 0.
+        The step size. For 0, at which a schedule may end, the result is 0.
     """
     w = weights.astype(np.float64)
     moved = w - step * mean_gradient.astype(weights.dtype)
@@ -66,9 +69,11 @@ def gradient_norm(problem: Problem, weights: NDArray[Any], mean_gradient: NDArra
 
 
 def stands_still(losses: Sequence[float]) -> bool:
-    """Whether the newer half of a full window is hardly below the older, or its best above the older one's.
+    """Return whether the losses of a full window no longer fall.
 
-    The rule of DisSVRG's section 6 for the number of inner steps m.
+    This is so if the newer half falls by less than a thousandth of the older half, or if the least
+    loss of the newer half is above that of the older half. It is the window rule of DisSVRG's section
+    6 for the number of inner steps, m.
     """
     if len(losses) < WINDOW or not math.isfinite(losses[-1]):
         return False

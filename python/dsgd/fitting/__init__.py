@@ -1,4 +1,4 @@
-"""The road of a fit on one machine: what is asked for, first steps, the loop over epochs, divergence, stopping.
+"""A fit on one machine: its specification, the step search, the loop over epochs, divergence, stopping rules.
 
 It imports `dsgd.algorithms` and `dsgd.results`.
 """

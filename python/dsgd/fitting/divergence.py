@@ -1,4 +1,4 @@
-"""When a run has diverged, and when it ended no better than no model at all."""
+"""Detects runs that diverge, and models that end far worse than a constant."""
 
 from __future__ import annotations
 
@@ -19,29 +19,32 @@ from dsgd.problems.task import LocalTask
 
 __all__ = ["Watch", "warn_if_useless"]
 
-# An objective so many times that of the best constant is taken for a divergence, unless the epoch began near it.
+# Multiple of the best constant model's objective above which an objective counts as a divergence.
 _EXPLOSION = 10.0
+# Multiple of the objective at the start of an epoch below which the epoch never counts as a divergence.
 _REGAIN = 1.5
-# Where nobody asks for the objective, so many rows say whether it is worth a look.
+# Rows on which the objective is evaluated if nobody asks for it. All rows are evaluated only if it is bad on these.
 _WATCHED_ROWS = 256
-# A model so much worse than the best constant is worth a warning: noise alone does not make it so bad.
+# Multiple of the best constant model's objective above which a trained model gives a warning. Noise alone does not
+# make a model so bad.
 _USELESS = 2.0
 
 
 class Watch:
-    """Says after every epoch whether it exploded.
+    """Decides after every epoch whether the run has diverged ("exploded").
 
-    The answer depends on the epoch and the data alone, not on what went before: `partial_fit` gives the same as `fit`.
+    The decision depends on this epoch and the data alone, not on earlier epochs. `partial_fit`
+    therefore gives the same result as `fit`.
 
     Parameters
     ----------
     tasks : sequence of LocalTask
-        The problems of a model.
+        The problems of one model.
 
     Raises
     ------
     DivergedError
-        If the objective of a constant is not finite already.
+        If even the objective of the best constant model is not finite.
     """
 
     def __init__(self, tasks: Sequence[LocalTask]) -> None:
@@ -55,14 +58,15 @@ class Watch:
         return _FewRows(self._tasks)
 
     def exploded(self, objective: float | None, before: NDArray[Any]) -> bool:
-        """Return whether the weights are those of a divergence.
+        """Return whether the weights have diverged in the last epoch.
 
         Parameters
         ----------
         objective : float or None
-            At the weights as they are, or the mean over the epoch; None: nobody evaluated it.
+            The objective at the current weights, or its mean over the epoch; None if it was not
+            evaluated.
         before : ndarray of shape (n_problems, n_parameters)
-            The weights that the epoch began with.
+            The weights at the start of the epoch.
 
         Returns
         -------
@@ -70,7 +74,8 @@ class Watch:
         """
         if self._off or (self._few.look_well() if objective is None else objective <= self._bound):
             return False
-        # The losses of an epoch may be large where its end is not, and some rows may not be like all.
+        # The mean over an epoch may be large although its end is fine, and the few rows may not be typical. So all rows
+        # are evaluated at the current weights.
         now = _mean_objective(self._tasks, [task.weights for task in self._tasks])
         if now <= self._bound:
             return False
@@ -80,12 +85,12 @@ class Watch:
         return not now <= _REGAIN * began
 
     def give_up(self) -> None:
-        """Say from now on that no epoch exploded."""
+        """Switch the watch off: no later epoch counts as a divergence."""
         self._off = True
 
 
 class _FewRows:
-    """The problems on a few rows, or on all where there are no more."""
+    """The problems on a random sample of the rows, or on all rows if there are only few."""
 
     def __init__(self, tasks: Sequence[LocalTask]) -> None:
         first = tasks[0]
@@ -101,7 +106,7 @@ class _FewRows:
         self._bound = _EXPLOSION * trivial_objective(self._tasks)
 
     def _on_rows(self, task: LocalTask, objective: Objective) -> LocalTask:
-        """Return a problem on the rows."""
+        """Return the task on the sampled rows."""
         assert self._rows is not None
         task.turn()
         problem = self._rows.problem(task.problem)
@@ -109,7 +114,7 @@ class _FewRows:
         return dataclasses.replace(task, problem=problem, objective=own, n_threads=1, turn=lambda: None)
 
     def look_well(self) -> bool:
-        """Return whether the objective on these rows is not that of a divergence, at the weights as they are."""
+        """Return whether the objective on the sampled rows, at the current weights, shows no divergence."""
         weights = [task.weights for task in self._whole]
         if self._rows is not None:
             weights = [self._rows.weights(task.problem, w) for task, w in zip(self._whole, weights, strict=True)]
@@ -117,7 +122,7 @@ class _FewRows:
 
 
 def _mean_objective(tasks: Sequence[LocalTask], weights: Sequence[NDArray[Any]] | NDArray[Any]) -> float:
-    """Return the mean objective of the problems at these weights, a row a problem."""
+    """Return the mean objective of the problems; row k of the weights belongs to problem k."""
     values = [task.value_at(w) for task, w in zip(tasks, weights, strict=True)]
     return sum(values) / len(tasks)
 
@@ -126,20 +131,20 @@ def trivial_objective(tasks: Sequence[LocalTask]) -> float:
     """Return the mean objective of the best models without a feature; `DivergedError` if it is not finite."""
     losses = [task.problem.trivial_losses() for task in tasks]
     constant, zero = np.mean(losses, axis=0)
-    trivial = float(max(constant, 1e-6 * zero))  # the constant may be perfect; rounding is no explosion
+    trivial = float(max(constant, 1e-6 * zero))  # a perfect constant has 0, which rounding exceeds
     if not math.isfinite(_EXPLOSION * trivial):
         raise DivergedError("the objective is not finite before the first epoch: scale the data")
     return trivial
 
 
 def warn_if_useless(tasks: Sequence[LocalTask], objective: float | None) -> None:
-    """Warn of a model that is far worse than the best constant: it is finite, but nobody wants it."""
+    """Warn if the model is far worse than the best constant model, although it is finite."""
     loss = tasks[0].problem.loss
     if objective is None or loss.scale_free or not loss.explodes:
         return
     trivial = trivial_objective(tasks)
     if objective > _USELESS * trivial:
         warn(
-            f"the objective ended at {objective:.3g}, and at {trivial:.3g} it is for a model that knows no feature: "
+            f"the objective ended at {objective:.3g}, but it is {trivial:.3g} for a model that knows no feature: "
             "scale the features, give it more epochs, or a larger alpha",
         )

@@ -1,4 +1,4 @@
-"""The loop over epochs: what happens between an algorithm and its history."""
+"""The loop over epochs: trains, repeats epochs that diverge with a smaller step, and records the others."""
 
 from __future__ import annotations
 
@@ -22,37 +22,40 @@ __all__ = ["take_over_cuts", "train"]
 
 _LOG = logging.getLogger("dsgd")
 
-# Ten cuts make the step a million times smaller.
-_STEP_CUT, _MAX_CUTS = 0.25, 10
+# Factor by which the step is cut after an epoch that diverged.
+_STEP_CUT = 0.25
+# Most cuts of a run. Ten of them make the step a million times smaller.
+_MAX_CUTS = 10
 
 
 def train(
     algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorder, *, keep_interrupted: bool = True
 ) -> tuple[History, str]:
-    """Train the binary problems of a model, or its regression, epoch by epoch and in step.
+    """Train all problems of a model together, epoch by epoch.
 
     Parameters
     ----------
     algorithm : Algorithm
     tasks : sequence of LocalTask
-        One a row of ``recorder.model.weights``, which they train from their `start_epoch` on.
+        One task for each row of ``recorder.model.weights``, which it trains in place from its
+        `start_epoch` on.
     recorder : Recorder
     keep_interrupted : bool
-        Whether Ctrl-C ends the fit with the epochs that are finished, rather than the program.
+        Whether Ctrl-C ends the fit with the finished epochs, instead of ending the program.
 
     Returns
     -------
     history : History
-        The weights are those of its last record, with early stopping those of the best score.
+        The model has the weights of the last record, or with early stopping those of the best score.
     stop_reason : str
         ``"max_epochs"``, ``"interrupted"`` (Ctrl-C), ``"callback"``, or the name of a stopping rule.
 
     Raises
     ------
     DivergedError
-        If weights or objective are not finite, or explode, after every cut of the step.
+        If weights or objective are still not finite, or explode, after the last cut of the step.
     KeyboardInterrupt
-        If no epoch was finished.
+        On Ctrl-C, if no epoch is finished or `keep_interrupted` is False.
     """
     history = recorder.history
     with recorder.showing(tasks[0].max_epochs):
@@ -74,9 +77,10 @@ def train(
 
 
 def _records(algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorder) -> Iterator[Record]:
-    """Train, and describe every epoch; the clock stands still while objective and score are evaluated.
+    """Train, and yield a record of every epoch. Evaluations of objective and score are not timed.
 
-    An epoch that diverges is taken back to the weights of the last record and begun anew with a smaller step.
+    If an epoch diverges, the weights go back to those of the last record, and the epoch is repeated
+    with a smaller step.
     """
     weights, every, max_epochs = recorder.model.weights, recorder.evaluate_every, tasks[0].max_epochs
     epoch, seconds = tasks[0].start_epoch, time.perf_counter() - recorder.begin
@@ -96,9 +100,9 @@ def _records(algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorde
                     task.shrink_unseen(epoch, algorithm.batch_rows)
             seconds += time.perf_counter() - start
             evaluate = every > 0 and ((epoch + 1) % every == 0 or epoch + 1 == max_epochs)
-            summed = all(end.loss is not None for end in ends)  # the losses are known anyhow
+            summed = all(end.loss is not None for end in ends)  # the algorithm knows the losses anyway
             loss, objective = _losses(tasks, ends) if evaluate or summed else (None, None)
-            # A mean over the epoch may be infinite although its end is well: the watch looks.
+            # A mean over the epoch may be infinite although its end is fine. Then only `watch` decides.
             lost = not summed and objective is not None and not math.isfinite(objective)
             diverged = not np.isfinite(weights).all() or watch.exploded(objective, recorder.weights) or lost
             if diverged:
@@ -121,7 +125,7 @@ def _records(algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorde
 
 
 def _in_turn(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> Iterator[list[EpochEnd]]:
-    """Train all problems epoch by epoch, one after the other in each."""
+    """Train all problems for one epoch, one after the other, and yield their ends; repeat until all are done."""
     runs = [algorithm.epochs(task) for task in tasks]
     while True:
         ends: list[EpochEnd] = []
@@ -134,26 +138,32 @@ def _in_turn(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> Iterator[list[
 
 
 def _next_epoch(epochs: Iterator[list[EpochEnd]]) -> list[EpochEnd] | None:
-    """Train for an epoch, None after the last; numbers may overflow in it, as it is looked at when it has ended."""
+    """Train for an epoch and return its ends, or None after the last epoch.
+
+    Numbers may overflow without a warning: the result of the epoch is checked afterwards.
+    """
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return next(epochs, None)
 
 
 def _gap(ends: Sequence[EpochEnd]) -> float | None:
-    """Return the greatest relative duality gap, if that of every problem is known."""
+    """Return the largest relative duality gap of the problems; None unless all of them are known."""
     gaps = [end.gap for end in ends if end.gap is not None]
     return max(gaps) if len(gaps) == len(ends) else None
 
 
 def _losses(tasks: Sequence[LocalTask], ends: Sequence[EpochEnd]) -> tuple[float, float]:
-    """Return mean loss and objective of the problems, from the losses of an epoch where the algorithm summed them."""
+    """Return the mean loss and the mean objective of the problems.
+
+    The losses are those that the algorithm summed in the epoch, or else those at the current weights.
+    """
     losses = [task.mean_loss() if end.loss is None else end.loss for task, end in zip(tasks, ends, strict=True)]
     loss = sum(losses) / len(tasks)
     return loss, loss + sum(task.penalty() for task in tasks) / len(tasks)
 
 
 def _go_on_smaller(tasks: Sequence[LocalTask]) -> bool:
-    """Make the step smaller where the schedule has that answer to a standstill; return whether it has."""
+    """Make the steps smaller if the schedule answers a standstill so; return whether any step changed."""
     steps = [task.schedule.after_standstill(task.step_size) for task in tasks]
     for task, step in zip(tasks, steps, strict=True):
         task.step_size = task.step_size if step is None else step
@@ -161,18 +171,22 @@ def _go_on_smaller(tasks: Sequence[LocalTask]) -> bool:
 
 
 def take_over_cuts(task: LocalTask, cuts: int) -> None:
-    """Begin with the step that earlier epochs, of another call, were cut to."""
+    """Cut the step of a task as often as earlier calls, such as those of `partial_fit`, cut it."""
     task.cuts = cuts
     task.step_size *= _STEP_CUT**cuts if cuts <= _MAX_CUTS else 1.0
 
 
 def _unwatched(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> bool:
-    """Whether no epoch is taken for an explosion: a dual method ascends however bad its primal weights are."""
+    """Return whether no epoch counts as an explosion.
+
+    A dual method makes progress however bad its primal weights are, and after the last cut a run goes
+    on without the watch.
+    """
     return algorithm.capabilities.dual or tasks[0].cuts > _MAX_CUTS
 
 
 def _cut_step(algorithm: Algorithm, tasks: Sequence[LocalTask], epoch: int, step_size: float, watch: Watch) -> None:
-    """Make the step smaller, and warn if somebody chose it; or give up, the watch or the fit."""
+    """Cut the step, with a warning if the user chose it. After the last cut, give up the watch or the fit."""
     cuts, loss = tasks[0].cuts + 1, tasks[0].problem.loss
     what = f"epoch {epoch + 1} diverged with step size {step_size:g}"
     if algorithm.capabilities.dual:  # there is no step to cut
@@ -182,9 +196,10 @@ def _cut_step(algorithm: Algorithm, tasks: Sequence[LocalTask], epoch: int, step
         )
     for task in tasks:
         task.cuts = cuts
-        task.average = None  # it begins anew
+        task.average = None  # the average starts again
     if cuts == _MAX_CUTS + 1 and tasks[0].rule_of_thumb and not loss.steep:
-        # The slope of such a loss is bounded: large weights are a matter of scale, and scikit-learn goes on as well.
+        # The slope of such a loss is bounded. Large weights then come from the scale of the features, and scikit-learn
+        # goes on as well.
         for task in tasks:
             task.step_size *= _STEP_CUT**-_MAX_CUTS
         watch.give_up()

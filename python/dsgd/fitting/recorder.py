@@ -1,4 +1,4 @@
-"""What happens after every epoch, on one machine and on a cluster: the history, the best model, and when to end."""
+"""Keeps the history and the best model of a fit, and decides when it ends; on one machine and on clusters."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Recorder:
     progress : bool
         Whether each record is shown on standard error.
     begin : float
-        The clock (`time.perf_counter`) when the work began, such as a search for the step size.
+        `time.perf_counter()` when the work began, including a step search.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Recorder:
     reason : str or None
         Why the fit ends; None while it goes on.
     weights : ndarray of shape (n_problems, n_parameters)
-        The model's weights at the last record, before the first one those to start from.
+        The model's weights at the last record; before the first record, the initial weights.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class Recorder:
         self._progress = progress
         self._report: ProgressReport | None = None
         self._best: NDArray[Any] | None = None
-        self._since = 0  # the record before which a standstill has been answered
+        self._since = 0  # number of records when a smaller step last answered a standstill
 
     @contextlib.contextmanager
     def showing(self, max_epochs: int) -> Iterator[None]:
-        """Show the records that are added meanwhile."""
+        """Show the records that are added inside the ``with`` block, if `progress` is True."""
         if not self._progress:
             yield
             return
@@ -81,17 +81,18 @@ class Recorder:
             yield
 
     def score(self) -> float | None:
-        """Return the score of the model as it is; None without samples to score on."""
+        """Return the current score of the model; None without samples to score on."""
         return None if self._evaluation is None else self._evaluation.score(self.model)
 
     def add(self, record: Record, go_on_smaller: Callable[[], bool] = lambda: False) -> bool:
-        """Add a record of the model as it is; return whether the fit is to end.
+        """Add a record of the current model; return whether the fit ends here.
 
         Parameters
         ----------
         record : Record
         go_on_smaller : callable
-            Asked at a standstill: makes the steps smaller and returns True where the schedule has that answer.
+            Called when the fit stands still. If the schedule answers a standstill with smaller steps,
+            it sets them and returns True, and the fit goes on.
         """
         self.history.append(record)
         np.copyto(self.weights, self.model.weights)
@@ -102,7 +103,7 @@ class Recorder:
         self.reason = self._stopping.reason(self.history, time.perf_counter() - self.begin, self._since)
         if self.reason in STANDSTILLS and go_on_smaller():
             self.reason, self._since = None, len(self.history)
-        stop = [callback(record, self.model) for callback in self._callbacks]  # all of them, also when one stops
+        stop = [callback(record, self.model) for callback in self._callbacks]  # all are called
         if self.reason is None and any(stop):
             self.reason = "callback"
         return self.reason is not None
@@ -113,5 +114,5 @@ class Recorder:
         return self._best is not None
 
     def finish(self) -> None:
-        """Leave the model with the weights of its best record, or of its last where no rule asks for the best."""
+        """Set the model to the weights of its best record, or of its last one if no rule asks for the best."""
         np.copyto(self.model.weights, self.weights if self._best is None else self._best)

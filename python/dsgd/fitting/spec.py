@@ -1,6 +1,7 @@
-"""What a fit is asked for, checked: the one road from data that is ready to the tasks of an algorithm.
+"""The checked specification of a fit, and how it makes the tasks of an algorithm from data.
 
-`dsgd.fit` and the estimators differ in the names of what they take; from here on they are the same.
+`dsgd.fit` and the estimators have different parameters. Both make a `FitSpec` of them, and from there
+on they share all code.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _LOG = logging.getLogger("dsgd")
 
 @dataclass(frozen=True, kw_only=True)
 class FitSpec:
-    """Everything of a fit but its data.
+    """Everything that defines a fit, except its data.
 
     Attributes
     ----------
@@ -49,25 +50,26 @@ class FitSpec:
     fit_intercept : bool
     schedule : Schedule
     step_size : float or None
-        None: the schedule's, or one found by trials.
+        The first step. None: the schedule's own, or one found by trials.
     n_threads : int
     seed : int or None
-        None: from the system.
+        None: drawn from the system's source of random numbers.
     max_epochs : int
     start_epoch, offset : int
-        Where a run goes on; see `LocalTask`.
+        Where a run that continues another one starts; see `LocalTask`.
     sum_loss : bool
-        Whether the losses of an epoch's samples are as good as the objective at its end, which costs more.
+        Whether the losses that an epoch's steps compute may stand for the losses at its end, whose
+        evaluation costs more.
     gap_tol : float or None
         The relative duality gap at which to stop.
     named_schedule : bool
-        Whether somebody chose the schedule.
+        Whether the user chose the schedule.
 
     Raises
     ------
     ConfigError
-        For a schedule that does not go with the penalty, the loss or the algorithm, or an algorithm that does not go
-        with the others.
+        If the schedule does not work with the penalty, the loss or the algorithm, or if the algorithm
+        does not work with the loss, the penalty, `gap_tol` or a step size.
     """
 
     algorithm: Algorithm
@@ -106,7 +108,7 @@ class FitSpec:
             )
 
     def _check_penalty(self, alphas: tuple[float, float]) -> None:
-        """Refuse strengths that algorithm or schedule cannot do with."""
+        """Raise `ConfigError` if the algorithm or the schedule cannot work with these penalty strengths."""
         self.algorithm.check(self.loss, alphas)
         self.schedule.check(sum(alphas), self.loss)
 
@@ -115,7 +117,7 @@ class FitSpec:
         return self.step_size is not None or self.named_schedule
 
     def settle(self, matrix: _core.Matrix, scale: Scale) -> FitSpec:
-        """Return the spec with the algorithm that is to train on this matrix, which `Auto` picks by its size."""
+        """Return the spec with the algorithm that trains on this matrix: `Auto` is replaced by its choice."""
         facts = Facts(
             n_samples=matrix.n_rows,
             n_features=matrix.n_features,
@@ -144,7 +146,9 @@ class FitSpec:
         scale: Scale,
         fresh: bool,
     ) -> list[Callable[[], LocalTask]]:
-        """Return for every problem what makes its task, the first step not chosen yet where `step_size` is None.
+        """Return one function for each problem that makes its task.
+
+        If `step_size` is None, the tasks have no step size yet (NaN); see `choose_steps`.
 
         Parameters
         ----------
@@ -152,21 +156,21 @@ class FitSpec:
         targets : ndarray of shape (n_problems, n_samples), or OneVsAll
         sample_weight : ndarray of shape (n_samples,) or None
         weights : ndarray of shape (n_problems, n_parameters)
-            To start from; the tasks train its rows in place.
+            The initial weights. The tasks train the rows in place.
         n_classes : int
             0 for regression.
         scale : Scale
             Of the matrix and the sample weights.
         fresh : bool
-            Whether nobody gave the weights, so that the loss says where they start.
+            Whether the user gave no weights, so that the loss sets the initial ones.
 
         Returns
         -------
         list of callables
-            A task and its targets take memory from when it is made.
+            Functions, because a task and its targets take memory once they are made.
         """
         dtype = real_dtype(matrix)
-        # A strength that is 0 in the type of X is none, for the core as well.
+        # A strength that rounds to 0 in the dtype of X counts as no penalty, here and in the core.
         least = float(np.finfo(dtype).smallest_subnormal)
         alpha_l1, alpha_l2 = (alpha if alpha >= least else 0.0 for alpha in self.alphas)
         self._check_penalty((alpha_l1, alpha_l2))
@@ -212,7 +216,7 @@ class FitSpec:
         return [functools.partial(make, k) for k in range(len(targets))]
 
     def choose_steps(self, tasks: list[LocalTask]) -> None:
-        """Set the first step of every task where it was not given."""
+        """Set the first step of every task if the user gave none."""
         if self.step_size is None:
             choose_steps(self.algorithm, tasks)
 
@@ -224,12 +228,12 @@ def _trainers(algorithm: Algorithm, model: str) -> str:
 
 
 def _alone(algorithm: Algorithm) -> str:
-    """Return what to leave out for an algorithm of one machine."""
+    """Return the hint to leave out the cluster, if `algorithm` needs one: another algorithm has none."""
     return " (without cluster and workers)" if isinstance(algorithm, DistributedAlgorithm) else ""
 
 
 def _unseen(matrix: _core.Matrix) -> NDArray[np.intp]:
-    """Return the features that no row of a sparse matrix holds."""
+    """Return the indices of features without an entry in a sparse matrix; none for a dense one."""
     if not isinstance(matrix.arrays, tuple):
         return np.empty(0, np.intp)
     seen = np.zeros(matrix.n_features, bool)

@@ -1,4 +1,4 @@
-"""Where a fit starts that goes on from a result: its weights, if they are those of the same kind of model."""
+"""Starts a fit at the weights of an earlier result, after checking that they fit the new model."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def start_from(result: FitResult, model: Model, names: FeatureNames, index_base:
     Parameters
     ----------
     result : FitResult
-        Its loss may be another one of the same kind of model.
+        The earlier result. Its loss may be another one of the same kind of model.
     model : Model
-        Of the data and the loss to train on.
+        The model that is to be trained, with the loss and the shape of the new data.
     names : FeatureNames
-        Of that data.
+        The feature names of the new data.
     index_base : {"zero", "one"} or None
-        What that calls the first feature.
+        The number of the first feature in the text of the new data; None if it is unknown.
 
     Raises
     ------
     ConfigError
         If the result is of another kind of model.
     DataError
-        If it has other features or classes, or weights beyond the range of the type of the data.
+        If the result has other features or classes, or weights beyond the range of the new data's dtype.
     """
     old = result.model
     _check_kind(old, model)
@@ -53,7 +53,7 @@ def start_from(result: FitResult, model: Model, names: FeatureNames, index_base:
 
 
 def _check_kind(old: Model, model: Model) -> None:
-    """Refuse a model whose weights mean something else."""
+    """Raise `ConfigError` unless the weights of both models have the same meaning."""
     if type(old) is not type(model):
         raise ConfigError(
             f"init is a result of loss {old.loss.name!r}, a {type(old).__name__}; loss {model.loss.name!r} needs a "

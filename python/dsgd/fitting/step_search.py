@@ -1,7 +1,8 @@
 """``step_size="auto"``: the first step size, found by short trials on a sample of the rows.
 
-The idea is that of Bottou's programs (determineEta0): train on a few rows with steps on a grid of powers of two and
-take the best. docs/design/step-sizes.md has the measurements behind the numbers here.
+As in Bottou's SGD programs (``determineEta0``), a trial trains on a few rows with one step of a grid
+of powers of two, and the best step is taken. docs/design/step-sizes.md has the measurements behind the
+constants.
 """
 
 from __future__ import annotations
@@ -25,15 +26,29 @@ __all__ = ["choose_steps"]
 
 _LOG = logging.getLogger("dsgd")
 
-# A trial is three passes over a hundredth of the rows, at least a thousand; for large batches over sixteen of them, but
-# not more than a quarter of the rows.
-_PASSES, _SHARE, _MIN_ROWS, _BATCHES, _LARGEST_SHARE = 3, 100, 1000, 16, 4
-# A whole run is longer than a trial, and what is best for it is smaller: by half, on every set measured.
+# Passes of a trial over its rows.
+_PASSES = 3
+# A trial has n_samples / _SHARE rows, ...
+_SHARE = 100
+# ... but at least this number of rows ...
+_MIN_ROWS = 1000
+# ... and at least this number of batches, ...
+_BATCHES = 16
+# ... the batches being limited to n_samples / _LARGEST_SHARE rows.
+_LARGEST_SHARE = 4
+# Factor from the best step of the trials to the step of the run. A run is longer than a trial, and its best step is
+# smaller: by half, on every data set measured.
 _MARGIN = 0.5
+# Most factors of two that the search goes up or down from its first step.
 _MAX_MOVES = 60
-# Entries that say how large those of a column are; the sum of a run's steps, in units of what one sample needs, to
-# which a weight hardly moves, and from which on it surely does; how much longer a line search may make steps.
-_SEEN, _HARDLY, _SURELY, _SEARCHED = 1000, 0.1, 10.0, 10
+# Non-zero entries, about, from which the typical entry of each column is estimated.
+_SEEN = 1000
+# Sum of a run's steps, in units of 1 / (c x_j^2), below which the weight of feature j hardly moves.
+_HARDLY = 0.1
+# The same sum, above which the weight of feature j surely moves.
+_SURELY = 10.0
+# Factor by which a line search is assumed to lengthen the first step.
+_SEARCHED = 10
 
 
 def choose_steps(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> None:
@@ -43,7 +58,8 @@ def choose_steps(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> None:
     ----------
     algorithm : Algorithm
     tasks : sequence of LocalTask
-        Problems that differ in targets and starting weights only: each search begins where the last one ended.
+        Problems that differ in targets and initial weights only. Each search starts from the result of
+        the search before it.
     """
     first = tasks[0]
     natural = 1 / (first.problem.loss.curvature * first.problem.scale.mean)
@@ -73,7 +89,7 @@ def choose_steps(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> None:
 
 
 def _trial_tasks(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> Iterator[LocalTask]:
-    """Yield each task on a sample of the rows, which is cut out and whose features are counted once for all."""
+    """Yield each task on a sample of the rows. All tasks share the sample and its feature counts."""
     first = tasks[0]
     batches = min(_BATCHES * algorithm.batch_rows, first.n_samples // _LARGEST_SHARE)
     wanted = max(_MIN_ROWS, first.n_samples // _SHARE, batches)
@@ -93,13 +109,13 @@ def _trial_tasks(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> Iterator[L
             start_epoch=0,
             offset=0,
             average=None,
-            turn=lambda: None,  # targets of its own
+            turn=lambda: None,  # a trial has a copy of its targets
             unseen=np.empty(0, np.intp),  # the sample keeps only features that occur
         )
 
 
 def _search(algorithm: Algorithm, trial_task: LocalTask, guess: float) -> float:
-    """Return the best step size for the rows of a trial."""
+    """Return the step size with the lowest objective after a trial."""
     start = trial_task.weights.copy()
     trials: list[str] = []
 
@@ -107,7 +123,7 @@ def _search(algorithm: Algorithm, trial_task: LocalTask, guess: float) -> float:
         trial_task.step_size, trial_task.average = step, None
         np.copyto(trial_task.weights, start)
         with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a step that is only tried
+            warnings.simplefilter("ignore")  # about a step that is only a trial
             for _ in algorithm.epochs(trial_task):
                 pass
         value = trial_task.value() if np.isfinite(trial_task.weights).all() else math.inf
@@ -121,7 +137,7 @@ def _search(algorithm: Algorithm, trial_task: LocalTask, guess: float) -> float:
 
 
 def _minimise(trial: Callable[[float], float], guess: float) -> float:
-    """Walk from `guess` in factors of two while the value of `trial` falls."""
+    """Walk from `guess` in factors of two while the value of `trial` falls; return the best step."""
     best, value = guess, trial(guess)
     for factor in (2.0, 0.5) if math.isfinite(value) else (0.5,):
         first = best
@@ -130,22 +146,25 @@ def _minimise(trial: Callable[[float], float], guess: float) -> float:
             if math.isfinite(value) and candidate >= value:
                 break
             best, value = best * factor, candidate
-        if best != first:  # it went down this way, so it goes up the other way
+        if best != first:  # the value fell in this direction, so it rises in the other one
             break
     return best
 
 
 def _longest_stable(algorithm: Algorithm, task: LocalTask) -> float:
-    """Return the step from which on one sample could make its own error grow; a trial may not have seen the largest."""
+    """Return the step above which a step on the largest sample could increase the error of that sample.
+
+    The trials may not have seen the largest sample. Infinity for losses with a bounded slope.
+    """
     loss, scale = task.problem.loss, task.problem.scale
     batch_rows = min(algorithm.batch_rows, task.n_samples)
     return 2 * batch_rows / (loss.curvature * scale.largest) if loss.steep else math.inf
 
 
 def _warn_of_units(task: LocalTask, n_steps: float) -> None:
-    """Warn if the weights of half of the features can hardly move, since another feature is so much larger."""
+    """Warn if the weights of half of the features can hardly move, because another feature is much larger."""
     squares = _column_squares(task.problem.matrix, 16 + round(_SEEN / max(1.0, task.problem.scale.row_entries)))
-    # A schedule falls: half of the first step in the mean.
+    # Schedules fall: the mean step is taken to be half of the first one.
     moves = task.problem.loss.curvature * task.step_size * n_steps / 2 * squares
     if len(squares) > 0 and np.median(moves) < _HARDLY and moves.max() > _SURELY:
         low, high = np.sqrt([squares.min(), squares.max()])
@@ -157,9 +176,10 @@ def _warn_of_units(task: LocalTask, n_steps: float) -> None:
 
 
 def _column_squares(matrix: _core.Matrix, n_rows: int) -> NDArray[np.float64]:
-    """Return the usual squares of the entries that are not zero, of every column that has any in the first rows.
+    """Return the geometric mean of the squared non-zero entries of each column, over the first rows.
 
-    That is their geometric mean, which a single large entry does not change.
+    Columns without a non-zero entry in these rows are left out. A single large entry hardly changes a
+    geometric mean.
     """
     arrays = matrix.arrays
     if isinstance(arrays, tuple):

@@ -1,4 +1,4 @@
-"""When a fit ends before its last epoch."""
+"""Rules that end a fit before its last epoch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["STANDSTILLS", "Standstill", "Stopping", "StoppingRule"]
 
 
 STANDSTILLS = ("tol", "early_stopping")
-"""Reasons to stop for want of progress, which a schedule may answer by a smaller step."""
+"""Reasons to stop that mean no progress. A schedule may answer them with a smaller step instead."""
 
 
 class StoppingRule(Protocol):
-    """What the loop over epochs asks after every one of them."""
+    """The questions that the loop over epochs asks after every epoch."""
 
     def reason(self, history: History, wall_seconds: float, since: int = 0) -> str | None:
-        """Return what ends the fit after the last record, or None.
+        """Return the name of the rule that ends the fit after the last record, or None.
 
         Parameters
         ----------
@@ -29,7 +29,8 @@ class StoppingRule(Protocol):
         wall_seconds : float
             Since the work began.
         since : int
-            The record before which a standstill has been answered already.
+            Number of the first record that counts for a standstill. A smaller step has answered the
+            standstill before it.
 
         Returns
         -------
@@ -37,21 +38,24 @@ class StoppingRule(Protocol):
         """
 
     def is_best(self, history: History) -> bool:
-        """Whether the model of the last record is to be returned unless a better one comes."""
+        """Return whether the last record has the best model so far, which the fit keeps."""
 
 
 class Standstill:
-    """scikit-learn's rule: for `patience` epochs nothing better than the best by at least a gain. For one fit.
+    """scikit-learn's rule: stop if `patience` epochs in a row do not improve the best value enough.
+
+    An object keeps the state of one fit.
 
     Parameters
     ----------
     tol : float or None
-        That gain, in units of the mean loss or of the score; None: never.
+        The least improvement, in units of the mean loss or of the score. None: the rule is off.
     share : float
-        More of it, as a share of the best.
+        Further least improvement, as a share of the best value; it is added to `tol`.
     patience : int
     on_score : bool
-        Whether the score on the evaluation set counts, rather than the mean loss of training, without the penalty.
+        Whether the value is the score on the evaluation set. Otherwise it is the mean training loss,
+        without the penalty.
     """
 
     def __init__(self, *, tol: float | None, patience: int, on_score: bool, share: float = 0.0) -> None:
@@ -63,7 +67,7 @@ class Standstill:
         self._waited = 0
 
     def reason(self, history: History, wall_seconds: float, since: int = 0) -> str | None:  # noqa: ARG002
-        """Return ``"tol"`` or ``"early_stopping"`` where the fit stands still, else None."""
+        """Return ``"tol"`` or ``"early_stopping"`` if the fit stands still, else None."""
         value = history[-1].score if self._on_score else history[-1].loss
         if self._tol is None or value is None:
             return None
@@ -91,11 +95,12 @@ class Stopping:
     tol : float or None
         Stop when the objective improved by less than ``tol * |objective|`` over `patience` evaluations.
     patience : int
-        Evaluations without (enough) improvement that are waited for.
+        Evaluations without (enough) improvement after which the fit stops.
     early_stopping : bool
         Stop when the score on the evaluation set did not improve over `patience` evaluations.
     max_seconds : float or None
-        Stop after the first epoch that ends later than this, in wall seconds, evaluations included.
+        Stop after the first epoch that ends later than this, in wall seconds since the work began,
+        evaluations included.
     gap_tol : float or None
         Stop at a relative duality gap of no more than this.
     """
@@ -122,7 +127,7 @@ class Stopping:
         return self.early_stopping or any(limit is not None for limit in (self.tol, self.max_seconds, self.gap_tol))
 
     def check(self, evaluate_every: int, eval_set: Any) -> None:
-        """Refuse rules that would wait for an evaluation that never comes."""
+        """Raise `ConfigError` for a rule that needs evaluations which never take place."""
         if self.tol is not None and evaluate_every == 0:
             raise ConfigError("tol needs the objective; evaluate_every=0 never evaluates it")
         if self.early_stopping and (evaluate_every == 0 or eval_set is None):
@@ -142,7 +147,7 @@ class Stopping:
         return None
 
     def is_best(self, history: History) -> bool:
-        """Whether the last record has the best score so far; of equal ones the first counts."""
+        """Return whether the last record has the best score so far; of equal scores the first is the best."""
         if not self.early_stopping:
             return False
         scores = _scores(history)

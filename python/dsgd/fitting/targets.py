@@ -1,4 +1,4 @@
-"""From the labels and weights a user has to what the core takes: targets of -1 and +1, one weight a sample."""
+"""Converts a user's labels and weights for the core: targets of -1 and +1, one weight a sample."""
 
 from __future__ import annotations
 
@@ -18,21 +18,25 @@ from dsgd.models.base import Loss, ParameterLayout
 __all__ = ["OneVsAll", "as_initial_weights", "as_sample_weight", "as_targets", "numbers_of", "warn_of_many_classes"]
 
 
-# So many classes never raise a doubt; of more, fewer rows a class than these do. Words cannot be a regression.
-_FEW_CLASSES, _ROWS_OF_A_NUMBER, _ROWS_OF_A_WORD = 20, 10, 2
+# Number of classes up to which there is no warning (docs/design/numbers.md has the reasons for all three).
+_FEW_CLASSES = 20
+# Rows per class, on average, below which classes that are numbers give a warning.
+_ROWS_OF_A_NUMBER = 10
+# Rows per class, on average, below which classes that are words give a warning: words cannot be a regression.
+_ROWS_OF_A_WORD = 2
 
 
 def as_targets(
     y: ArrayLike | None, loss: Loss, n_rows: int, dtype: np.dtype[Any]
 ) -> tuple[NDArray[Any] | OneVsAll, NDArray[Any] | None]:
-    """Return the targets of every binary problem or of the one regression, and the classes that they stand for.
+    """Return the targets of every problem, and the classes.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,)
         Class labels of any kind for classification, real numbers for regression.
     loss : Loss
-        Says which of the two.
+        Decides between classification and regression.
     n_rows : int
         Rows of X.
     dtype : numpy dtype
@@ -41,20 +45,23 @@ def as_targets(
     Returns
     -------
     targets : ndarray of shape (n_problems, n_samples), or OneVsAll
-        One for every problem. For two classes -1 for the smaller class and +1 for the larger; for more `OneVsAll`. For
-        a joint loss the number of the class. Zeros where the loss has no targets.
+        Row k has the targets of problem k. Two classes: -1 for the smaller class and +1 for the larger
+        one. More classes: class k against all others (`OneVsAll`). A joint loss: the numbers of the
+        classes. Regression: y. A loss without targets: zeros.
     classes : ndarray of shape (n_classes,) or None
         Sorted; None for regression.
 
     Raises
     ------
     DataError
-        If the length is not that of X, a target is not finite, or there is only one class, or a class for every row.
+        If y and X have different lengths, if a target is not finite, if there is only one class, or if
+        every one of more than 20 rows has its own class.
 
     Warns
     -----
     UserWarning
-        Where there are so many classes that they may be the numbers of a regression.
+        If there are so many classes that they may be the targets of a regression, or too rare to be
+        learnt.
     """
     if not loss.supervised:
         return np.zeros((1, n_rows), dtype), None
@@ -77,8 +84,8 @@ def as_targets(
 
 
 def numbers_of(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
-    """Return the number of the class of every label, all of which are among the classes."""
-    if len(classes) == 2:  # ten times as fast
+    """Return the number of the class of every label; every label must be one of the classes."""
+    if len(classes) == 2:  # ten times as fast as a search
         second: NDArray[np.bool_] = labels == classes[1]
         return second.astype(np.intp)
     numbers: NDArray[np.intp] = np.searchsorted(classes, labels)
@@ -103,21 +110,22 @@ def warn_of_many_classes(classes: NDArray[Any], n_rows: int) -> None:
 
 
 class OneVsAll:
-    """The targets of one-vs-all: +1 for the samples of one class, -1 for all others, made when they are asked for.
+    """The targets of one-vs-all: +1 for the samples of one class, -1 for all others.
 
-    All classes at once would take the memory of many matrices.
+    The targets of a problem are made when it is indexed. Those of all problems at once would take the
+    memory of many matrices.
 
     Parameters
     ----------
     members : ndarray of int, shape (n_samples,)
         Number of the class of every sample.
     n_classes : int
-        Of two the second alone makes a problem.
+        Two classes make one problem, in which the second class is the positive one.
     dtype : numpy dtype
         Of the targets.
     shared : bool, default=False
-        Whether all problems share one array, which is written anew where another one is asked for. Who trains several
-        problems in turn has to ask before every turn.
+        Whether all problems share one array, which is overwritten when another problem is indexed. A
+        caller that trains several problems in turn must index before every turn.
     """
 
     def __init__(
@@ -151,7 +159,7 @@ class OneVsAll:
         return self._buffer
 
     def where(self, mask: NDArray[np.bool_]) -> OneVsAll:
-        """Return the targets of the samples that the mask names."""
+        """Return the targets of the samples where the mask is True."""
         return OneVsAll(self._members[mask], self._n_classes, self._dtype)
 
 
@@ -163,14 +171,14 @@ def as_sample_weight(
     n_rows: int,
     dtype: np.dtype[Any],
 ) -> NDArray[Any] | None:
-    """Return the weight of every sample, its own times that of its class; None if all are 1.
+    """Return the weight of every sample, its own times that of its class; None if neither is given.
 
     Parameters
     ----------
     sample_weight : array-like of shape (n_samples,) or None
     class_weight : dict from class to weight, "balanced" or None
-        A class that a dict does not name has weight 1. It may name classes that no sample has, if it names all others,
-        too. ``"balanced"``: n_samples / (n_classes * samples of the class).
+        A class that is missing in the dict has weight 1. The dict may name classes without samples if
+        it also names all classes of y. ``"balanced"``: n_samples / (n_classes * samples of the class).
     y : array-like of shape (n_samples,)
     classes : ndarray or None
         None for regression.
@@ -184,9 +192,9 @@ def as_sample_weight(
     Raises
     ------
     DataError
-        For a weight that is negative or not finite, a wrong length, or weights that are all zero.
+        If a weight is negative or not finite, if the length is wrong, or if all weights are zero.
     ConfigError
-        For a class_weight that is neither of the three, or with regression.
+        If class_weight is none of the three, names an unknown class, or is given for a regression.
     """
     if sample_weight is None and class_weight is None:
         return None
@@ -199,7 +207,7 @@ def as_sample_weight(
         if classes is None:
             raise ConfigError("class_weight needs classes; regression takes sample_weight")
         member = np.searchsorted(classes, as_labels(y, n_rows))
-        # Looked for below; a class without samples has a weight that nothing uses.
+        # Weights that are not finite are found below. The weight of a class without samples is not used.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             weight = weight * _class_weights(class_weight, classes, member)[member]
     wrong = ~(np.isfinite(weight) & (weight >= 0))
@@ -218,7 +226,8 @@ def _class_weights(class_weight: Any, classes: NDArray[Any], member: NDArray[Any
         raise ConfigError(f"class_weight must be a dict, 'balanced' or None, not {shown(class_weight)}")
     names = classes.tolist()
     absent = [label for label in class_weight if label not in names]
-    # A fold of cross-validation may lack a class. Where a class of y has no weight either, the name is a mistake.
+    # A fold of cross-validation may lack a class that the dict names. If the dict also lacks a class of y, the name is
+    # a mistake.
     if absent and not all(name in class_weight for name in names):
         raise ConfigError(f"class_weight has the class {shown(absent[0])}; the classes are {shown(names)}")
     return np.array([check_real(f"class_weight[{name!r}]", class_weight.get(name, 1), 0) for name in names])
@@ -227,12 +236,13 @@ def _class_weights(class_weight: Any, classes: NDArray[Any], member: NDArray[Any
 def as_initial_weights(
     init: ArrayLike | None, n_problems: int, layout: ParameterLayout, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
-    """Return the weights to start from, of shape (n_problems, n_parameters): a copy of `init`, or zeros for None.
+    """Return the initial weights, of shape (n_problems, n_parameters): a copy of `init`, or zeros for None.
 
     Raises
     ------
     DataError
-        Unless `init` is finite and of the shape of the layout, or for several problems of so many of these.
+        If `init` is not finite, or its shape is not `layout.shape` (several problems: (n_problems,
+        *layout.shape)).
     """
     if init is None:
         return np.zeros((n_problems, layout.size), dtype)

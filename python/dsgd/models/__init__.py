@@ -1,4 +1,4 @@
-"""The models, one a file: losses, layout of the parameters, start, objective, and what a trained one predicts.
+"""The models, one a file: losses, parameter layout, initial weights, objective, and predictions.
 
 They import `dsgd.data` and what lies below it.
 """
@@ -17,4 +17,4 @@ MODELS: dict[str, type[Model]] = {
     "kmeans": KMeansModel,
     "mlp": MLPModel,
 }
-"""The models by their kinds, `Loss.model`."""
+"""Model classes by kind (`Loss.model`)."""

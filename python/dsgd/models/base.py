@@ -1,4 +1,4 @@
-"""What a model is made of: the layout of its parameters, its objective, and the loss that names them."""
+"""The parts of a model: parameter layout, objective, and the loss that provides both."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["WEIGHTS_OF_AN_ENTRY", "FeatureMajor", "Loss", "Objective", "Paramete
 
 
 class Objective(Protocol):
-    """Value and gradient at a flat vector of weights, which the layout of the model explains."""
+    """Value and gradient of an objective at a flat parameter vector; see `ParameterLayout`."""
 
     def value(self, weights: NDArray[Any], n_threads: int) -> float:
-        """Return mean loss and penalty."""
+        """Return the mean loss plus the penalty."""
 
     def mean_loss(self, weights: NDArray[Any], n_threads: int) -> float:
         """Return the mean loss, without the penalty."""
@@ -60,7 +60,7 @@ class RowSteps(Protocol):
 
 
 class ParameterLayout(ABC):
-    """The layout of a flat parameter vector, which the objective of a model decides.
+    """Where each parameter lies in the flat vector. The objective of a model decides this.
 
     Attributes
     ----------
@@ -72,12 +72,12 @@ class ParameterLayout(ABC):
     @property
     @abstractmethod
     def per_feature(self) -> int:
-        """Parameters that one entry of a row touches."""
+        """Number of parameters that one entry of a row touches."""
 
     @property
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
-        """The shape of the parameters as a user sees them, such as `init`."""
+        """Shape of the parameters as users see them, for example in `init`."""
 
     @property
     def size(self) -> int:
@@ -86,11 +86,11 @@ class ParameterLayout(ABC):
 
     @abstractmethod
     def pack(self, parameters: NDArray[Any]) -> NDArray[Any]:
-        """Return the flat vector of parameters of `shape`, in memory of its own."""
+        """Return parameters of shape `shape` as a flat vector, which is a copy."""
 
     @abstractmethod
     def unpack(self, flat: NDArray[Any]) -> NDArray[Any]:
-        """Return the parameters of a flat vector, of `shape`; a view of it."""
+        """Return a flat vector as parameters of shape `shape`, which are a view."""
 
     @abstractmethod
     def regularised(self, flat: NDArray[Any]) -> NDArray[Any]:
@@ -98,22 +98,26 @@ class ParameterLayout(ABC):
 
     @abstractmethod
     def of_features(self, features: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Return where the parameters of some features lie."""
+        """Return the flat indices of the parameters of some features."""
 
     @abstractmethod
     def on(self, features: NDArray[Any] | slice) -> NDArray[np.intp]:
-        """Return the indices of the parameters that a model of these features only would have, in its order."""
+        """Return the flat indices of the parameters that a model on these features alone also has.
+
+        The indices are in the order of that model's flat vector. They include the parameters that
+        belong to no feature, such as an intercept.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureMajor(ParameterLayout):
-    """Linear models: the weights of one feature are neighbours, one a decision value, and the intercepts come last.
+    """The layout of linear models: feature by feature the weights of all decision values, then the intercepts.
 
     Parameters
     ----------
     n_features : int
     n_outputs : int
-        Decision values.
+        Number of decision values.
     fit_intercept : bool
     """
 
@@ -123,39 +127,39 @@ class FeatureMajor(ParameterLayout):
 
     @property
     def per_feature(self) -> int:
-        """One a decision value."""
+        """One parameter for each decision value."""
         return self.n_outputs
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(n_features,), or (n_outputs, n_features) for several decision values; with an intercept one more."""
+        """(n_features,), or (n_outputs, n_features) for several decision values; n_features + 1 with an intercept."""
         width = self.n_features + int(self.fit_intercept)
         return (width,) if self.n_outputs == 1 else (self.n_outputs, width)
 
     def pack(self, parameters: NDArray[Any]) -> NDArray[Any]:
-        """Return the flat vector of parameters of `shape`, in memory of its own."""
+        """Return parameters of shape `shape` as a flat vector, which is a copy."""
         return parameters.T.flatten()
 
     def unpack(self, flat: NDArray[Any]) -> NDArray[Any]:
-        """Return the parameters of a flat vector, of `shape`; a view of it."""
+        """Return a flat vector as parameters of shape `shape`, which are a view."""
         return flat.reshape(self.shape[::-1]).T
 
     def regularised(self, flat: NDArray[Any]) -> NDArray[Any]:
-        """Return a view of the weights of features."""
+        """Return a view of the weights, without the intercepts."""
         return flat[: self.n_features * self.n_outputs]
 
     def of_features(self, features: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Return where the parameters of some features lie."""
+        """Return the flat indices of the weights of some features."""
         return np.asarray(features[:, None] * self.n_outputs + np.arange(self.n_outputs)).ravel()
 
     def on(self, features: NDArray[Any] | slice) -> NDArray[np.intp]:
-        """Return the indices of the parameters that a model of these features only would have, in its order."""
+        """Return the flat indices of the parameters that a model on these features alone also has."""
         rows = np.arange(self.n_features + int(self.fit_intercept))
         return self.of_features(np.concatenate([rows[: self.n_features][features], rows[self.n_features :]]))
 
 
 class Samples(Protocol):
-    """The data of a problem, as its loss sees it; `dsgd.problems.Problem` is one."""
+    """The data of a problem, as its loss sees it; `dsgd.problems.problem.Problem` provides it."""
 
     @property
     def matrix(self) -> _core.Matrix:
@@ -187,11 +191,11 @@ class Samples(Protocol):
 
     @property
     def n_classes(self) -> int:
-        """0 for regression."""
+        """Number of classes; 0 for regression."""
 
     @property
     def layout(self) -> ParameterLayout:
-        """Where the parameters lie in the flat vector."""
+        """The layout of the flat parameter vector."""
 
     def objective(self, n_threads: int, inverse_frequency: NDArray[Any] | None = None) -> Objective:
         """Return the objective; see `Loss.objective`."""
@@ -251,14 +255,15 @@ class LinearSteps:
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """A loss, whose mean a fit minimises; of a linear model l(z, y) of the decision value z = w.x + b and the target y.
+    """A loss, whose mean over the samples a fit minimises.
 
-    A loss knows its model: where the parameters lie, where they start, and which objective they have.
+    The loss of a linear model is l(z, y), with the decision value z = w.x + b and the target y. A loss
+    also defines its model: parameter layout, initial weights and objective.
     """
 
     name: ClassVar[str]
     model: ClassVar[str] = "linear"
-    """The kind of model, by which algorithms say what they train, and which class of `dsgd.models.trained` it is."""
+    """The kind of model: a key of `dsgd.models.MODELS`, and a name in `Capabilities.models` of algorithms."""
     classification: ClassVar[bool]
     """Whether targets are classes, coded -1 and +1, rather than real numbers."""
     supervised: ClassVar[bool] = True
@@ -266,28 +271,31 @@ class Loss:
     penalised: ClassVar[bool] = True
     """Whether there are a penalty and an intercept."""
     joint: ClassVar[bool] = False
-    """Whether all classes make one problem, whose targets are their numbers, rather than one each."""
+    """Whether all classes make one problem, with class numbers as targets. Otherwise each class makes one."""
     curvature: ClassVar[float] = 1.0
     """The greatest second derivative in z; 1 by convention for a loss with a kink."""
     smooth: ClassVar[bool] = True
     """Whether the derivative in z has no jump."""
     steep: ClassVar[bool] = False
-    """Whether the slope grows without bound, so that a step too long for one sample makes its error grow."""
+    """Whether the derivative in z is unbounded. Too long a step on a sample then increases its own error."""
     scale_free: ClassVar[bool] = False
-    """Whether weights of any length are as good, so that no step is too long and a loss says nothing of the step."""
+    """Whether weights w and c w (c > 0) are equally good, so that no step is too long.
+
+    The value of the loss then cannot tell a good step size from a bad one.
+    """
     explodes: ClassVar[bool] = True
     """Whether steps that are too long can make the objective grow without bound."""
 
     def to_core(self, n_outputs: int = 1) -> _core.Loss:
-        """Return the loss for the core, of so many decision values."""
+        """Return the loss for the core, with `n_outputs` decision values."""
         return _core.Loss(self.name, 0.0, n_outputs)
 
     def layout(self, n_features: int, n_classes: int, fit_intercept: bool) -> ParameterLayout:  # noqa: ARG002
-        """Return where the parameters of one problem lie; `n_classes` is 0 for regression."""
+        """Return the parameter layout of one problem; `n_classes` is 0 for regression."""
         return FeatureMajor(n_features=n_features, fit_intercept=fit_intercept)
 
     def objective(self, problem: Samples, n_threads: int, inverse_frequency: NDArray[Any] | None) -> Objective:
-        """Return the objective for the core; parameters as for `Problem.objective`."""
+        """Return the objective of a problem; parameters as for `Problem.objective`."""
         return _core.LinearObjective(
             problem.matrix,
             problem.target,
@@ -320,7 +328,7 @@ class Loss:
         return LinearSteps(problem, of_whole.get("inverse_frequency"), n_threads)
 
     def start(self, problem: Samples, weights: NDArray[Any], seed: int) -> None:  # noqa: ARG002
-        """Set the weights that a problem is trained from where nobody gave any; they are zeros before."""
+        """Set the initial weights of a problem in place, if the user gave none; they are zeros before."""
         if problem.fit_intercept:
             weights[-1] = self.best_constant(problem.target, problem.sample_weight)
 
@@ -329,8 +337,8 @@ class Loss:
         return None
 
     def trivial_losses(self, problem: Samples) -> tuple[float, float]:
-        """Return the mean losses of the best model without any feature, and of one whose decision values are zeros."""
-        if self.classification:  # either class costs as much
+        """Return the mean loss of the best constant model, and that of a model with all decision values 0."""
+        if self.classification:  # at z = 0 both classes have the same loss
             even = problem.mean_weight * float(self.value(0.0, 1.0))
             return even, even
         importance = 1.0 if problem.sample_weight is None else problem.sample_weight
@@ -358,7 +366,7 @@ class Loss:
         return np.asarray(self.to_core().derivative(z, y))
 
     def best_constant(self, y: NDArray[Any], sample_weight: NDArray[Any] | None) -> float:
-        """Return the decision value that predicts y best without any feature; 0 for a loss of classification.
+        """Return the constant decision value that predicts y best; 0 for a classification loss.
 
         Parameters
         ----------
@@ -368,28 +376,30 @@ class Loss:
         Returns
         -------
         float
-            The weighted mean for losses that are steep (best for the squared loss, near it where small errors cost
-            nothing), the weighted median for the losses that are linear far out.
+            For `steep` losses the weighted mean. It is best for the squared loss, and nearly so for
+            the squared epsilon-insensitive loss. For losses that are linear far out, the weighted
+            median.
         """
         if self.classification:
             return 0.0
         if self.steep:
-            with np.errstate(over="ignore", invalid="ignore"):  # of a constant that is refused later
+            with np.errstate(over="ignore", invalid="ignore"):  # an infinite mean is refused later
                 return float(np.average(y.astype(np.float64), weights=sample_weight))
         order = np.argsort(y)
-        with np.errstate(over="ignore"):  # half of an infinite sum is reached where it becomes infinite
+        with np.errstate(over="ignore"):  # an infinite sum has its half where it overflows
             below = np.cumsum(np.ones(len(y)) if sample_weight is None else sample_weight[order], dtype=np.float64)
         return float(y[order[np.searchsorted(below, below[-1] / 2)]])
 
     def probability(self, z: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ARG002
         """Return the probability of the positive class at decision values z; `ConfigError` if the loss has none."""
-        cure = "train with loss='logistic'" if self.classification else "predict gives what it has"
+        cure = "train with loss='logistic'" if self.classification else "use predict for the predicted numbers"
         raise ConfigError(f"loss {self.name!r} has no probabilities; {cure}")
 
     def probabilities(self, decision: NDArray[Any]) -> NDArray[np.float64]:
         """Return the probabilities of all classes, shape (n_samples, n_classes), at the decision values of a model.
 
-        For more than two classes those of each against all others, scaled to sum 1; `ConfigError` if there are none.
+        For more than two classes, the probabilities of each class against all others are scaled to
+        sum 1. `ConfigError` if the loss has no probabilities.
         """
         positive = self.probability(decision.astype(np.float64))
         if positive.ndim == 1:

@@ -1,4 +1,4 @@
-"""k-means: the loss, where the centres start, distances, and the trained model."""
+"""k-means: the loss, the initial centres, distances, and the trained model."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ from dsgd.models.trained import Model
 __all__ = ["Centres", "KMeans", "KMeansModel", "distances", "starting_centres"]
 
 
-# Rows that centres are drawn from, unless these are less than so many a centre.
-_ROWS, _ROWS_A_CENTRE = 3072, 3
-
+# Rows among which k-means++ chooses the initial centres.
+_ROWS = 3072
+# Least number of such rows per centre.
+_ROWS_A_CENTRE = 3
+# Rows whose distances are computed together, which bounds the memory.
 _ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
 class Centres(FeatureMajor):
-    """The centres of k-means, as the weights of so many decision values: also one is a row."""
+    """The layout of k-means centres: that of `n_outputs` decision values, with two dimensions even for one centre."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -37,15 +39,15 @@ class Centres(FeatureMajor):
 
 @dataclass(frozen=True, kw_only=True)
 class KMeans(Loss):
-    """min_c ||x - w_c||^2 / 2: k-means, which has no targets; the mean is the squared quantisation error.
+    """min_c ||x - w_c||^2 / 2: k-means. It has no targets, and its mean is the squared quantisation error.
 
     Parameters
     ----------
     n_clusters : int, default=8
-        Centres, at least 1.
+        Number of centres, at least 1.
     init : {"k-means++", "random"}, default="k-means++"
-        Where they start: rows far from one another (Arthur, Vassilvitskii 2007), drawn from 3,072 rows, or from
-        three times as many as centres; or any rows.
+        The initial centres. ``"k-means++"``: rows far from one another (Arthur, Vassilvitskii 2007),
+        chosen among 3,072 random rows, or three per centre if that is more. ``"random"``: random rows.
     """
 
     name = "kmeans"
@@ -53,7 +55,7 @@ class KMeans(Loss):
     classification = False
     supervised = False
     penalised = False
-    explodes = False  # a centre moves towards a mean of rows, at most to it
+    explodes = False  # a step moves a centre at most to the mean of its rows
     n_clusters: int = field(default=8, kw_only=False)
     init: str = "k-means++"
 
@@ -62,7 +64,7 @@ class KMeans(Loss):
         check_choice("init", self.init, ("k-means++", "random"))
 
     def layout(self, n_features: int, n_classes: int, fit_intercept: bool) -> ParameterLayout:  # noqa: ARG002
-        """Return where the centres lie: feature by feature, one number a centre."""
+        """Return the layout of the centres: feature by feature, one number for each centre."""
         return Centres(n_features=n_features, n_outputs=self.n_clusters, fit_intercept=False)
 
     def objective(self, problem: Samples, n_threads: int, inverse_frequency: NDArray[Any] | None) -> Objective:  # noqa: ARG002
@@ -78,7 +80,7 @@ class KMeans(Loss):
         return CentreSteps(problem, self.n_clusters, n_threads)
 
     def start(self, problem: Samples, weights: NDArray[Any], seed: int) -> None:
-        """Set the centres to rows."""
+        """Set the initial centres in place, to rows of the data."""
         centres = starting_centres(problem.matrix, self.n_clusters, self.init, seed, problem.sample_weight)
         weights[:] = problem.layout.pack(centres)
 
@@ -87,7 +89,7 @@ class KMeans(Loss):
         return float(self.n_clusters)
 
     def trivial_losses(self, problem: Samples) -> tuple[float, float]:
-        """Return half the mean of s_i ||x_i||^2, the error of centres at the origin, twice."""
+        """Return half the mean of s_i ||x_i||^2, the loss of centres at the origin, for both models."""
         return problem.scale.mean / 2, problem.scale.mean / 2
 
 
@@ -166,19 +168,20 @@ def starting_centres(
     rows = np.arange(matrix.n_rows) if sample_weight is None else np.flatnonzero(sample_weight)
     if len(rows) < n_clusters:
         raise DataError(f"{len(rows)} rows are fewer than n_clusters={n_clusters}; ask for fewer clusters")
-    wanted = max(_ROWS, _ROWS_A_CENTRE * n_clusters)  # without replacement, to draw from
+    wanted = max(_ROWS, _ROWS_A_CENTRE * n_clusters)  # k-means++ chooses among them
     rows = random.permutation(rows)[: n_clusters if init == "random" else wanted]
     X = take_rows(matrix, rows)
     if init == "k-means++":
-        # Importing scikit-learn takes longer than many a fit, so only who needs it waits for it.
+        # Importing scikit-learn takes longer than many a fit, so it is imported only if it is needed.
         from sklearn.cluster import kmeans_plusplus
 
-        # As parts of the largest, as their sum may be out of range.
+        # Divided by the largest weight, because the sum of the weights may be out of range.
         weight = None if sample_weight is None else sample_weight[rows].astype(np.float64) / sample_weight.max()
         state = int(random.integers(2**32))
-        # Distances are taken from the mean: far from 0, products of rows are differences of large numbers.
+        # The rows are centred first: k-means++ computes distances from products of rows, and far from 0 these are
+        # differences of large numbers.
         seen = X - X.mean(axis=0, dtype=np.float64) if isinstance(X, np.ndarray) else X
-        with np.errstate(over="ignore", invalid="ignore"):  # the largest squares may be infinite: any rows do then
+        with np.errstate(over="ignore", invalid="ignore"):  # with infinite squares any rows will do
             X = X[kmeans_plusplus(seen, n_clusters, sample_weight=weight, random_state=state)[1]]
     return np.asarray(X if isinstance(X, np.ndarray) else X.toarray())
 
@@ -186,7 +189,8 @@ def starting_centres(
 def distances(X: NDArray[Any], centres: NDArray[Any]) -> NDArray[np.float64]:
     """Return the Euclidean distance of every row from every centre.
 
-    They are taken from the mean of the centres: far from 0 the digits of distances cancel.
+    The mean of the centres is subtracted from rows and centres first: far from 0 the digits of squared
+    distances cancel.
 
     Parameters
     ----------
@@ -206,7 +210,7 @@ def distances(X: NDArray[Any], centres: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _of_some(rows: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the distances of rows from centres, each in a unit of its own where squares would overflow."""
+    """Return the distances of rows from centres. If squares overflow, each distance is computed in its own unit."""
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.square(rows).sum(axis=1)[:, None] + np.square(centres).sum(axis=1) - 2 * rows @ centres.T
         out = np.sqrt(np.maximum(squares, 0))
@@ -233,7 +237,7 @@ class KMeansModel(Model):
 
     @property
     def n_features(self) -> int:
-        """The features it was trained on."""
+        """Number of features it was trained on."""
         return int(self.weights.shape[1]) // self.loss.n_clusters
 
     @property
@@ -271,7 +275,7 @@ class KMeansModel(Model):
         loss: Loss,
         classes: NDArray[Any] | None,
     ) -> KMeansModel:
-        """Return the model of a description."""
+        """Return the model of a description and its weights; `DataError` if they do not fit."""
         if not isinstance(loss, KMeans) or classes is not None or len(weights) != 1:
             raise DataError("k-means has one set of centres and no classes")
         if weights.shape[1] % loss.n_clusters:

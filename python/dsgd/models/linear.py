@@ -82,7 +82,7 @@ class ModifiedHuber(Loss):
     curvature = 2.0
 
     def probability(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return (1 + z) / 2, cut to [0, 1]: where the expected loss is least at z."""
+        """Return (1 + z) / 2, cut to [0, 1]: the probability at which z has the least expected loss."""
         return (1 + np.clip(z, -1, 1)) / 2
 
 
@@ -97,12 +97,12 @@ class Squared(Loss):
 
 @dataclass(frozen=True)
 class Huber(Loss):
-    """Least squares up to a distance, then linear: robust against outliers.
+    """Least squares for small errors, linear for large ones: robust against outliers.
 
     Parameters
     ----------
     epsilon : float, default=0.1
-        That distance, in units of y; above 0.
+        The error |z - y| from which on the loss is linear, in units of y; above 0.
     """
 
     name = "huber"
@@ -113,7 +113,7 @@ class Huber(Loss):
         object.__setattr__(self, "epsilon", check_real("epsilon", self.epsilon, 0, low_open=True))
 
     def to_core(self, n_outputs: int = 1) -> _core.Loss:
-        """Return the loss for the core, of so many decision values."""
+        """Return the loss for the core, with `n_outputs` decision values."""
         return _core.Loss(self.name, self.epsilon, n_outputs)
 
 
@@ -136,7 +136,7 @@ class EpsilonInsensitive(Loss):
         object.__setattr__(self, "epsilon", check_real("epsilon", self.epsilon, 0))
 
     def to_core(self, n_outputs: int = 1) -> _core.Loss:
-        """Return the loss for the core, of so many decision values."""
+        """Return the loss for the core, with `n_outputs` decision values."""
         return _core.Loss(self.name, self.epsilon, n_outputs)
 
 
@@ -157,19 +157,19 @@ class LinearModel(Model):
     Attributes
     ----------
     weights : ndarray of shape (n_problems, n_parameters)
-        A flat parameter vector, the intercept last where there is one, for the regression, for the two classes, or for
-        each of more classes against all others.
+        A row for each problem: one for a regression or two classes, otherwise one for each class
+        against all others. A row has the weights of the features, then the intercept if there is one.
     fit_intercept : bool
     loss : Loss
     classes : ndarray of shape (n_classes,) or None
-        Sorted; of two the first is the negative one. None for regression.
+        Sorted; of two classes the first is the negative one. None for regression.
     """
 
     fit_intercept: bool
 
     @property
     def n_features(self) -> int:
-        """The features it was trained on."""
+        """Number of features it was trained on."""
         return int(self.weights.shape[1]) - int(self.fit_intercept)
 
     @property
@@ -180,7 +180,7 @@ class LinearModel(Model):
 
     @property
     def intercept(self) -> Any:
-        """The intercept, a float, or shape (n_classes,) for more than two classes; 0 without one."""
+        """The intercept: a float, or shape (n_classes,) for more than two classes; 0 without an intercept."""
         intercept = self.weights[:, -1] if self.fit_intercept else np.zeros(len(self.weights), self.weights.dtype)
         return float(intercept[0]) if len(intercept) == 1 else intercept
 
@@ -194,18 +194,18 @@ class LinearModel(Model):
 
     @classmethod
     def untrained(cls, weights: NDArray[Any], loss: Loss, classes: NDArray[Any] | None, fit_intercept: bool) -> Self:
-        """Return the model that a fit trains in place; `weights` are those to start from."""
+        """Return the model that a fit trains in place; `weights` are the initial ones."""
         return cls(weights=weights, fit_intercept=fit_intercept, loss=loss, classes=classes)
 
     def description(self) -> dict[str, Any]:
-        """Return what `from_description` needs beside weights, loss and classes."""
+        """Return what `from_description` needs in addition to weights, loss and classes."""
         return {"fit_intercept": self.fit_intercept}
 
     @classmethod
     def from_description(
         cls, description: dict[str, Any], weights: NDArray[Any], loss: Loss, classes: NDArray[Any] | None
     ) -> LinearModel:
-        """Return the model of a description."""
+        """Return the model of a description and its weights; `DataError` if they do not fit."""
         fit_intercept = description["fit_intercept"]
         check_flag("fit_intercept", fit_intercept)
         model = cls(weights=weights, fit_intercept=fit_intercept, loss=loss, classes=classes)
@@ -218,5 +218,5 @@ class LinearModel(Model):
         return model
 
     def _counts(self) -> tuple[int, int]:
-        """Return the number of problems, and that of weights for a feature in each."""
+        """Return the number of problems, and the number of weights per feature in each problem."""
         return 1 if self.classes is None or len(self.classes) == 2 else len(self.classes), 1

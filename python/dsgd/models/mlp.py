@@ -24,7 +24,7 @@ __all__ = ["MLP", "MLPModel", "SquaredMLP"]
 
 @dataclass(frozen=True, kw_only=True)
 class MLP(Loss):
-    """The softmax loss of a fully connected network, max(0, z) after every layer but the last.
+    """The softmax loss of a fully connected network, with max(0, z) after every layer but the last.
 
     It is trained by ``algo="minibatch"`` with momentum, and by ``"batch"``; L2 is on the weights, and there are always
     biases. Weights start at random (He, Zhang, Ren, Sun 2015), and with a momentum
@@ -50,7 +50,7 @@ class MLP(Loss):
         object.__setattr__(self, "hidden", units)
 
     def layout(self, n_features: int, n_classes: int, fit_intercept: bool) -> Layers:
-        """Return where the parameters lie: all matrices, then all biases."""
+        """Return the parameter layout: all matrices, then all biases."""
         if not fit_intercept:
             raise ConfigError(f"loss {self.name!r} always has biases; leave fit_intercept=False out")
         return Layers(n_features=n_features, hidden=self.hidden, n_outputs=n_classes or 1)
@@ -75,7 +75,7 @@ class MLP(Loss):
         return NetworkSteps(problem, of_whole, n_threads)
 
     def start(self, problem: Samples, weights: NDArray[Any], seed: int) -> None:
-        """Draw the weights."""
+        """Draw the initial weights, in place."""
         layout = self.layout(problem.matrix.n_features, problem.n_classes, problem.fit_intercept)
         weights[:] = starting_weights(layout, seed, weights.dtype, Units.measure(problem))
 
@@ -84,7 +84,7 @@ class MLP(Loss):
         return (10 - 10 * momentum) / 10  # of 0.9 this is 0.1 to the bit
 
     def trivial_losses(self, problem: Samples) -> tuple[float, float]:
-        """Return the mean loss where all classes are as likely, twice."""
+        """Return the mean loss of equal probabilities for all classes, for both models."""
         even = problem.mean_weight * float(np.log(problem.n_classes))
         return even, even
 
@@ -97,7 +97,7 @@ class MLP(Loss):
 
 @dataclass(frozen=True, kw_only=True)
 class SquaredMLP(MLP):
-    """(z - y)^2 / 2 of the one output z of such a network: regression. Parameters as of `MLP`.
+    """(z - y)^2 / 2 of the single output z of a fully connected network: regression. Parameters as for `MLP`.
 
     With a momentum of 0.9 steps start from 0.02, in units of the targets' deviation as well.
     """
@@ -114,13 +114,13 @@ class SquaredMLP(MLP):
         return (10 - 10 * momentum) / 50
 
     def start(self, problem: Samples, weights: NDArray[Any], seed: int) -> None:
-        """Draw the weights; the bias of the output starts at the mean of y."""
+        """Draw the initial weights, in place; the bias of the output starts at the mean of y."""
         super().start(problem, weights, seed)
-        with np.errstate(over="ignore", invalid="ignore"):  # of a mean that is refused later
+        with np.errstate(over="ignore", invalid="ignore"):  # an infinite mean is refused later
             weights[-1] += np.average(problem.target.astype(np.float64), weights=problem.sample_weight)
 
     def trivial_losses(self, problem: Samples) -> tuple[float, float]:
-        """Return the mean losses of the mean of y, and of 0."""
+        """Return the mean loss of the prediction mean(y), and that of the prediction 0."""
         y, weight = problem.target.astype(np.float64), problem.sample_weight
         importance = 1.0 if weight is None else weight
         with np.errstate(over="ignore", invalid="ignore"):
@@ -128,7 +128,7 @@ class SquaredMLP(MLP):
             return float(np.mean(importance * (y - mean) ** 2) / 2), float(np.mean(importance * y**2) / 2)
 
     def probabilities(self, decision: NDArray[Any]) -> NDArray[np.float64]:
-        """Raise `ConfigError`: there are none."""
+        """Raise `ConfigError`: a regression has no probabilities."""
         return Loss.probabilities(self, decision)
 
 
@@ -152,17 +152,17 @@ class MLPModel(Model):
 
     @property
     def n_features(self) -> int:
-        """The features it was trained on."""
+        """Number of features it was trained on."""
         return (int(self.weights.shape[1]) - self._behind) // (*self.loss.hidden, self._n_outputs)[0]
 
     @property
     def _behind(self) -> int:
-        """Parameters but the first matrix."""
+        """Number of parameters that are not in the first matrix."""
         return Layers(n_features=0, hidden=self.loss.hidden, n_outputs=self._n_outputs).size
 
     @property
     def layout(self) -> Layers:
-        """Where matrices and biases lie in the weights."""
+        """The layout of matrices and biases in the weights."""
         return Layers(n_features=self.n_features, hidden=self.loss.hidden, n_outputs=self._n_outputs)
 
     def decide(self, matrix: _core.Matrix, threads: int) -> NDArray[Any]:
@@ -183,7 +183,7 @@ class MLPModel(Model):
         loss: Loss,
         classes: NDArray[Any] | None,
     ) -> MLPModel:
-        """Return the model of a description."""
+        """Return the model of a description and its weights; `DataError` if they do not fit."""
         if not isinstance(loss, MLP) or len(weights) != 1:
             raise DataError("a network has one vector of weights")
         model = cls(weights=weights, loss=loss, classes=classes)

@@ -1,6 +1,6 @@
 """Layers of a fully connected network: forward and backward, by the matrix products of numpy's BLAS.
 
-Nearly all of the time goes into these products; nothing here is worth C++.
+Nearly all of the time goes into these products, so C++ would gain nothing.
 """
 
 from __future__ import annotations
@@ -22,20 +22,23 @@ from dsgd.models.base import ParameterLayout, Samples
 __all__ = ["Layers", "NetworkObjective", "Units", "forward", "starting_weights"]
 
 
-# Rows that go through a network together where no step is made: what they need stays in a cache.
+# Rows that are evaluated together when no step is made: the outputs of their layers stay in a cache.
 _ROWS = 1024
-# Rows that say what features are measured in; deviations a feature is taken to reach; units a layer is taken to have.
-_MEASURED, _REACH = 4096, 8.0
+# Most rows from which the means and deviations of the features are estimated.
+_MEASURED = 4096
+# A feature whose range exceeds this multiple of its deviation has range / _REACH as its unit (docs/algorithms/mlp.md).
+_REACH = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """What the features and targets of a network are measured in, so that its steps do not depend on it.
+    """The units in which a network measures features and targets, so that steps do not depend on their scale.
 
     Attributes
     ----------
     mean, scale : ndarray of shape (n_features,)
-        Of every feature: its mean, and its standard deviation, or an eighth of its range if that is more.
+        The mean of every feature, and its unit: the standard deviation, or an eighth of the range if
+        that is more. A constant feature has the geometric mean of the other units.
     length : float
         Mean square length of a row in these units.
     target : float
@@ -60,7 +63,7 @@ class Units:
 
     @classmethod
     def measure(cls, problem: Samples) -> Units:
-        """Measure a problem: ranges of all rows, means and deviations of at most 4,096."""
+        """Return the units of a problem: ranges over all rows, means and deviations over at most 4,096 rows."""
         whole, n_rows = as_scipy(problem.matrix), problem.matrix.n_rows
         some = take_rows(problem.matrix, np.arange(0, n_rows, -(-n_rows // _MEASURED)))
         if isinstance(some, np.ndarray):
@@ -73,18 +76,18 @@ class Units:
             variance = squares / n + (1 - np.bincount(some.indices, minlength=d) / n) * mean**2
             reach = (whole.max(axis=0) - whole.min(axis=0)).toarray().ravel().astype(np.float64)
         scale = np.maximum(np.sqrt(variance), reach / _REACH)
-        # What is so small that its square is lost counts as a constant, as it does in the scale of the data.
+        # A feature whose unit is so small that its square is lost counts as constant, as in `Scale`.
         varies = (scale > 1e-12 * np.abs(mean)) & (scale**2 > np.finfo(some.dtype).tiny)
         usual = float(np.exp(np.log(scale[varies]).mean())) if varies.any() else 1.0
         scale = np.where(varies, scale, usual)
-        with np.errstate(over="ignore", invalid="ignore"):  # of targets that are refused later
+        with np.errstate(over="ignore", invalid="ignore"):  # targets out of range are refused later
             spread = 1.0 if problem.n_classes > 0 else float(np.std(problem.target.astype(np.float64)))
         return cls(mean=mean, scale=scale, length=float((variance / scale**2).sum()), target=spread or 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layers(ParameterLayout):
-    """The matrices of all layers, each of shape (inputs, outputs), one after the other; then the biases of all.
+    """The layout of a network: the matrices of all layers, of shape (inputs, outputs), then all biases.
 
     Parameters
     ----------
@@ -100,17 +103,17 @@ class Layers(ParameterLayout):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Inputs, units of every hidden layer, outputs."""
+        """Number of inputs, of units in every hidden layer, and of outputs."""
         return (self.n_features, *self.hidden, self.n_outputs)
 
     @property
     def n_weights(self) -> int:
-        """Elements of all matrices."""
+        """Number of elements of all matrices."""
         return sum(a * b for a, b in itertools.pairwise(self.widths))
 
     @property
     def per_feature(self) -> int:
-        """One a unit of the first layer."""
+        """One parameter for each unit of the first layer."""
         return self.widths[1]
 
     @property
@@ -131,11 +134,11 @@ class Layers(ParameterLayout):
         return flat[: self.n_weights]
 
     def of_features(self, features: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Return where the weights of some features lie."""
+        """Return the flat indices of the weights of some features."""
         return np.asarray(features[:, None] * self.per_feature + np.arange(self.per_feature)).ravel()
 
     def on(self, features: NDArray[Any] | slice) -> NDArray[np.intp]:
-        """Return where the parameters lie that the same network has on these features only."""
+        """Return the flat indices of the parameters that the network on these features alone also has."""
         first = self.of_features(np.arange(self.n_features)[features])
         return np.concatenate([first, np.arange(self.n_features * self.per_feature, self.size)])
 
@@ -152,14 +155,17 @@ class Layers(ParameterLayout):
 
 
 def starting_weights(layout: Layers, seed: int, dtype: np.dtype[Any], units: Units | None = None) -> NDArray[Any]:
-    """Return normal weights of variance 2 / inputs (He, Zhang, Ren, Sun 2015), in these units, and biases of 0."""
+    """Return normal weights of variance 2 / inputs (He, Zhang, Ren, Sun 2015), and biases of 0.
+
+    They are drawn for features and targets in `units`, and then converted to those of the data.
+    """
     flat = np.zeros(layout.size, dtype)
     random = np.random.default_rng(seed)
     matrices, biases = layout.split(flat)
     for matrix in matrices:
         matrix[:] = random.standard_normal(matrix.shape) * np.sqrt(2 / len(matrix))
     if units is not None:
-        with np.errstate(over="ignore", invalid="ignore"):  # of data out of range: the first epoch shows it
+        with np.errstate(over="ignore", invalid="ignore"):  # the first epoch shows data out of range
             matrices[-1] *= units.target
             matrices[0] /= units.scale[:, None].astype(dtype)
             biases[0] -= units.mean.astype(dtype) @ matrices[0]
@@ -167,10 +173,10 @@ def starting_weights(layout: Layers, seed: int, dtype: np.dtype[Any], units: Uni
 
 
 def forward(X: Any, layout: Layers, flat: NDArray[Any]) -> list[Any]:
-    """Return the inputs of every layer, the first of them X, and last the outputs of the network."""
+    """Return the inputs of every layer, of which X is the first, and then the outputs of the network."""
     matrices, biases = layout.split(flat)
     layers = [X]
-    with np.errstate(over="ignore", invalid="ignore"):  # of weights that diverged, which the objective shows
+    with np.errstate(over="ignore", invalid="ignore"):  # the objective shows weights that diverged
         for k, (w, b) in enumerate(zip(matrices, biases, strict=True)):
             z = layers[-1] @ w
             z += b
@@ -179,7 +185,7 @@ def forward(X: Any, layout: Layers, flat: NDArray[Any]) -> list[Any]:
 
 
 class NetworkObjective:
-    """Mean loss and penalty of a network on the rows of a matrix, as `_core.Objective` has them.
+    """The objective of a network on the rows of a matrix, with the methods of `_core.Objective`.
 
     Parameters
     ----------
@@ -189,9 +195,9 @@ class NetworkObjective:
     sample_weight : ndarray of shape (n_samples,) or None
     layout : Layers
     alpha : float
-        Strength of the squares of the weights, halved.
+        Strength of ||w||^2 / 2, over all weights but the biases.
     classes : bool
-        Whether the outputs are those of a softmax, rather than compared with the targets by their squares.
+        Whether the loss is the softmax loss. Otherwise it is half the squared error.
     """
 
     def __init__(
@@ -219,7 +225,7 @@ class NetworkObjective:
         return float(total) / self.n_rows
 
     def value(self, weights: NDArray[Any], n_threads: int) -> float:
-        """Return mean loss and penalty."""
+        """Return the mean loss plus the penalty."""
         loss = self.mean_loss(weights, n_threads)
         if not self.alpha:
             return loss
@@ -236,9 +242,10 @@ class NetworkObjective:
     def gradient(
         self, weights: NDArray[Any], rows: Any, divisor: int, origin: NDArray[Any] | None = None
     ) -> NDArray[Any]:
-        """Return the sum of the gradients of some rows, over `divisor`: what is behind each layer first.
+        """Return the sum of the gradients of some rows, divided by `divisor`, by backpropagation.
 
-        With an `origin` of the features it is that in the weights of features less their origin.
+        With an `origin` of shape (n_features,), the gradient in the first matrix is that of a network
+        whose inputs are X - origin.
         """
         layers = forward(self._X[rows], self.layout, weights)
         matrices, _ = self.layout.split(weights)
@@ -251,7 +258,7 @@ class NetworkObjective:
                 of_matrices[k][:] = layers[k].T @ behind
             elif isinstance(layers[0], np.ndarray):
                 of_matrices[0][:] = (layers[0] - origin).T @ behind
-            else:  # which would not be sparse any more
+            else:  # X - origin would not be sparse any more
                 of_matrices[0][:] = layers[0].T @ behind
                 of_matrices[0] -= np.multiply.outer(origin, of_biases[0])
             if k > 0:

@@ -20,7 +20,8 @@ __all__ = ["Softmax", "SoftmaxModel"]
 class Softmax(Loss):
     """log(sum_c exp(z_c)) - z_y: multinomial logistic regression, one decision value z_c = w_c.x + b_c a class.
 
-    All classes are trained together, also two; the weights of all of them are regularised.
+    All classes are trained together, even if there are only two. The weights of all classes are
+    regularised.
     """
 
     name = "softmax"
@@ -30,14 +31,14 @@ class Softmax(Loss):
     curvature = 0.5  # the greatest eigenvalue of diag(p) - p p' is at most 1/2
 
     def layout(self, n_features: int, n_classes: int, fit_intercept: bool) -> ParameterLayout:
-        """Return where the parameters lie: the weights of a feature together, one a class."""
+        """Return the parameter layout: feature by feature, one weight for each class."""
         return FeatureMajor(n_features=n_features, n_outputs=n_classes, fit_intercept=fit_intercept)
 
     def start(self, problem: Samples, weights: NDArray[Any], seed: int) -> None:
-        """Leave the weights at zeros."""
+        """Leave the initial weights at zeros."""
 
     def trivial_losses(self, problem: Samples) -> tuple[float, float]:
-        """Return the mean loss where all classes are as likely, twice."""
+        """Return the mean loss of equal probabilities for all classes, for both models."""
         even = problem.mean_weight * float(np.log(problem.layout.per_feature))
         return even, even
 
@@ -58,7 +59,7 @@ class Softmax(Loss):
         of_target = np.take_along_axis(decision, target[:, None], axis=1)[:, 0]
         from scipy.special import logsumexp  # slow to import
 
-        with np.errstate(over="ignore"):  # of a difference whose exponential is 0
+        with np.errstate(over="ignore"):  # a difference may be -inf: its exponential is 0
             return np.asarray(logsumexp(decision, axis=1) - of_target)
 
     def derivative(self, z: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
@@ -76,14 +77,14 @@ class Softmax(Loss):
 
 @dataclass(frozen=True, kw_only=True)
 class SoftmaxModel(LinearModel):
-    """Multinomial logistic regression: one decision value a class, also for two.
+    """Multinomial logistic regression: one decision value a class, even for two classes.
 
     Attributes
     ----------
     weights : ndarray of shape (1, n_parameters)
         Feature by feature the weights of all classes, then the intercepts if there are any.
     fit_intercept, loss
-        As of `LinearModel`.
+        As for `LinearModel`.
     classes : ndarray of shape (n_classes,)
         Sorted.
     """
@@ -94,7 +95,7 @@ class SoftmaxModel(LinearModel):
 
     @property
     def n_features(self) -> int:
-        """The features it was trained on."""
+        """Number of features it was trained on."""
         return len(self._by_feature) - int(self.fit_intercept)
 
     @property
@@ -104,7 +105,7 @@ class SoftmaxModel(LinearModel):
 
     @property
     def intercept(self) -> Any:
-        """The intercepts, shape (n_classes,); 0 without."""
+        """The intercepts, shape (n_classes,); zeros without intercepts."""
         return self._by_feature[-1] if self.fit_intercept else np.zeros(self._counts()[1], self.weights.dtype)
 
     def decide(self, matrix: _core.Matrix, threads: int) -> NDArray[Any]:

@@ -20,6 +20,7 @@ from dsgd.models.base import Loss
 __all__ = ["Model"]
 
 
+# Absolute value above which R2 scales its numbers down, so that no difference overflows float64 (at most 1.8e308).
 _LARGE = 1e307
 
 
@@ -30,10 +31,11 @@ class Model(ABC):
     Attributes
     ----------
     weights : ndarray of shape (n_problems, n_parameters)
-        A flat parameter vector for every problem that it was trained on; see `dsgd.models.parameter_layout`.
+        A flat parameter vector for every problem that it was trained on; see
+        `dsgd.models.base.ParameterLayout`.
     loss : Loss
     classes : ndarray of shape (n_classes,) or None
-        Sorted; of two the first is the negative one. None for regression.
+        Sorted; of two classes the first is the negative one. None for regression.
     """
 
     weights: NDArray[Any]
@@ -43,7 +45,7 @@ class Model(ABC):
     @property
     @abstractmethod
     def n_features(self) -> int:
-        """The features it was trained on."""
+        """Number of features it was trained on."""
 
     @abstractmethod
     def decide(self, matrix: _core.Matrix, threads: int) -> NDArray[Any]:
@@ -51,11 +53,11 @@ class Model(ABC):
 
     @classmethod
     def untrained(cls, weights: NDArray[Any], loss: Loss, classes: NDArray[Any] | None, fit_intercept: bool) -> Self:  # noqa: ARG003
-        """Return the model that a fit trains in place; `weights` are those to start from."""
+        """Return the model that a fit trains in place; `weights` are the initial ones."""
         return cls(weights=weights, loss=loss, classes=classes)
 
     def description(self) -> dict[str, Any]:
-        """Return what `from_description` needs beside weights, loss and classes, as JSON can hold it."""
+        """Return what `from_description` needs in addition to weights, loss and classes, for a JSON file."""
         return {}
 
     @classmethod
@@ -63,7 +65,13 @@ class Model(ABC):
     def from_description(
         cls, description: dict[str, Any], weights: NDArray[Any], loss: Loss, classes: NDArray[Any] | None
     ) -> Model:
-        """Return the model of a description; `DataError`, `KeyError` or `ConfigError` if there can be none."""
+        """Return the model of a description and its weights.
+
+        Raises
+        ------
+        DataError, KeyError, ConfigError
+            If they make no model.
+        """
 
     def decision_function(self, X: Any, *, n_threads: int | None = None) -> NDArray[Any]:
         """Return the decision values of every row, w.x + b for a linear model.
@@ -72,7 +80,7 @@ class Model(ABC):
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
         n_threads : int, optional
-            By default all that the process may use.
+            By default all threads that the process may use.
 
         Returns
         -------
@@ -90,7 +98,7 @@ class Model(ABC):
         return self.decide(matrix, threads)
 
     def labels(self, decision: NDArray[Any]) -> NDArray[Any]:
-        """Return the predictions that belong to decision values."""
+        """Return the predictions for decision values: classes, or the values themselves for regression."""
         if self.classes is None:
             return decision
         chosen = (decision > 0).astype(np.intp) if decision.ndim == 1 else decision.argmax(axis=1)
@@ -110,10 +118,10 @@ class Model(ABC):
 
 
 def _r2(target: NDArray[np.float64], decision: NDArray[np.float64], sample_weight: NDArray[Any] | None) -> float:
-    """Return R2 = 1 - sum s (y - z)^2 / sum s (y - mean)^2, always a finite number, as a history is written in JSON.
+    """Return R2 = 1 - sum s (y - z)^2 / sum s (y - mean)^2, always finite, because JSON has no infinity.
 
-    The two sums are taken in units of their own. In a common one, such as the largest prediction of an exploded model,
-    the targets would all be 0, and R2 that of a constant.
+    Each of the two sums is computed in its own unit. In a common unit, such as the largest prediction
+    of a model that exploded, all targets would round to 0, and R2 would be that of a constant.
     """
     if not np.isfinite(decision).all():
         raise DataError(f"the prediction of row {int(np.argmin(np.isfinite(decision)))} is not finite: scale the data")
@@ -122,7 +130,7 @@ def _r2(target: NDArray[np.float64], decision: NDArray[np.float64], sample_weigh
         target, decision = target / 4, decision / 4
     counted = target[weight > 0]
     errors, error_unit = _in_unit(target - decision, weight)
-    if counted.min() == counted.max():  # by rounding its mean may be another number
+    if counted.min() == counted.max():  # constant: its computed mean may differ by rounding
         return 1.0 if error_unit == 0 else 0.0
     middle = counted[0] + np.average(target - counted[0], weights=weight)
     spread, spread_unit = _in_unit(target - middle, weight)
@@ -133,6 +141,6 @@ def _r2(target: NDArray[np.float64], decision: NDArray[np.float64], sample_weigh
 
 
 def _in_unit(differences: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the weighted sum of squares in units of the largest, and the unit; 0 and 0 where all are 0."""
+    """Return the weighted sum of squares, in units of the largest difference, and that unit; (0, 0) if all are 0."""
     unit = float(np.abs(differences[weight > 0]).max())
     return (float(weight @ np.square(differences / unit)), unit) if unit > 0 else (0.0, 0.0)

@@ -1,4 +1,4 @@
-"""One problem as algorithms train it: data, loss and penalty, its task, averages, the order of the data in memory.
+"""One problem as algorithms train it: data, loss, penalty, task, averages, and the memory layout of the data.
 
 It imports `dsgd.models` and what lies below it.
 """

@@ -13,35 +13,38 @@ __all__ = ["PolyakAverage", "check_average"]
 
 
 def check_average(average: Any) -> bool | int:
-    """Return True or False, or the sample with which the average begins; refuse anything else."""
+    """Return a valid `average`: a bool, or the first sample of the average; raise `ConfigError` for others."""
     if isinstance(average, bool | np.bool_):
         return bool(average)
     return check_integer("average", average, 0, 2**62)
 
 
 class PolyakAverage:
-    """The average of the weights after every sample from a given one on, kept beside the iterate.
+    """The mean of the iterates from a given sample on, kept beside the last iterate.
 
-    The core adds up (s - 1) D_s for the change D_s of step s, on the weights that change, so that a sparse step stays
-    sparse; averaging.hpp has the formula.
+    Let D_s be the change that step s makes. The mean of the first T iterates is
+    w_T - (1/T) sum_s (s - 1) D_s (averaging.hpp). The core adds up (s - 1) D_s, the `drift`, only for
+    the weights that a step changes, so that a sparse step stays sparse.
 
     Parameters
     ----------
     weights : ndarray
-        The weights that a user sees: the average, as soon as it has begun.
+        The weights that users see. They are the average, as soon as it has begun.
     average : bool or int
-        The first sample in the average, counted from 1, or True for that; 0 or False: there is no average, and the
-        iterate is `weights` itself.
+        The first sample of the average, counted from 1; True is 1. With 0 or False there is no
+        average, and the iterate is `weights` itself.
     n_before : int
-        Samples of the run so far. An epoch that diverged is begun anew from the average, which begins anew too.
+        Number of samples that the run has seen so far. An epoch that diverged is repeated from the
+        averaged weights, and a new average begins.
 
     Attributes
     ----------
     iterate : ndarray
-        What the algorithm steps on.
+        The weights that the algorithm changes.
     drift : ndarray of float64 or None
+        The sum of (s - 1) D_s; None without an average.
     steps : int
-        Samples in the average so far; negative before it begins.
+        Number of samples in the average so far; negative before it begins.
 
     References
     ----------
@@ -56,14 +59,14 @@ class PolyakAverage:
         self.steps = 1 - begin
 
     def go_on(self, weights: NDArray[Any]) -> PolyakAverage:
-        """Return this average, to be seen in other weights from now on; the iterate is what it was."""
+        """Return this average, which users see in other `weights` from now on; the iterate stays as it is."""
         self._weights = weights
         self.iterate = _writeable(self.iterate)
         self.drift = None if self.drift is None else _writeable(self.drift)
         return self
 
     def change(self, where: NDArray[np.intp], to: NDArray[Any]) -> None:
-        """Set some weights of the iterate, as a part of the last step."""
+        """Set the weights `where` of the iterate to `to`, as a part of the last step."""
         difference = to - self.iterate[where]
         self.iterate[where] = to
         if self.drift is not None:
@@ -71,7 +74,7 @@ class PolyakAverage:
         self.advance(0)
 
     def advance(self, n_samples: int) -> None:
-        """Count the samples of an epoch and bring the weights up to date."""
+        """Count the samples of an epoch, and write the average into the weights that users see."""
         self.steps += n_samples
         if self.drift is None:
             return
@@ -81,5 +84,5 @@ class PolyakAverage:
 
 
 def _writeable(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the array, or a copy where it lies in a file that was mapped to be read, as joblib may load a model."""
+    """Return the array, or a copy if it is read-only: joblib may load a model as a read-only mapped file."""
     return array if array.flags.writeable else array.copy()

@@ -14,14 +14,14 @@ from dsgd.problems.task import LocalTask
 __all__ = ["InPlace", "MemoryLayout", "Renumbered"]
 
 
-# Of matrices in use: the classes of a fit share one.
+# Frequency order and renumbered copy of each matrix in use. The problems of a fit, one a class, share one copy.
 _RENUMBERED: weakref.WeakKeyDictionary[_core.Matrix, tuple[NDArray[np.int64], _core.Matrix]] = (
     weakref.WeakKeyDictionary()
 )
 
 
 def _renumbered(task: LocalTask) -> tuple[NDArray[np.int64], _core.Matrix]:
-    """Return the features by falling frequency, and the matrix with columns in that order."""
+    """Return the features in the order of falling frequency, and the matrix with its columns in that order."""
     matrix = task.problem.matrix
     if matrix not in _RENUMBERED:
         order = task.linear.frequency_order()
@@ -30,13 +30,13 @@ def _renumbered(task: LocalTask) -> tuple[NDArray[np.int64], _core.Matrix]:
 
 
 class InPlace:
-    """The objective and the weights of the task themselves.
+    """The layout without a copy: the objective and the weights of the task themselves.
 
     Attributes
     ----------
     objective : _core.Objective
     weights : ndarray
-        What an epoch changes.
+        The weights that an epoch changes.
     """
 
     def __init__(self, task: LocalTask) -> None:
@@ -44,22 +44,24 @@ class InPlace:
         self.weights = task.weights
 
     def fetch(self) -> None:
-        """Take over the weights of the task: they are the same."""
+        """Do nothing: `weights` are the weights of the task."""
 
     def publish(self) -> None:
-        """Bring the weights of the task up to date: they are the same."""
+        """Do nothing: `weights` are the weights of the task."""
 
 
 class Renumbered:
-    """Features numbered by falling frequency: one copy of the indices, in 32 bits; the values stay where they are.
+    """The layout in which features are numbered by falling frequency.
 
-    The weights of frequent features lie together then, and can be merged more often than the others.
+    It copies the column indices, in 32 bits, but not the values of the matrix. The weights of frequent
+    features are then neighbours, and `Hogwild` can merge them more often than the others.
 
     Attributes
     ----------
     objective : _core.LinearObjective
     weights : ndarray
-        What an epoch changes: in the order of the frequencies of their features, intercepts last.
+        The weights that an epoch changes, in the order of their features' falling frequency;
+        intercepts are last.
     """
 
     def __init__(self, task: LocalTask) -> None:
@@ -72,11 +74,11 @@ class Renumbered:
         self.weights: NDArray[Any] = np.empty_like(task.weights)
 
     def fetch(self) -> None:
-        """Take over the weights of the task, which others may have changed."""
+        """Copy the weights of the task, which others may have changed, into `weights`."""
         np.take(self._published, self._order, out=self.weights, mode="clip")
 
     def publish(self) -> None:
-        """Bring the weights of the task up to date."""
+        """Copy `weights` into the weights of the task."""
         np.take(self.weights, self._rank, out=self._published, mode="clip")
 
 

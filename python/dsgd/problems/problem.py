@@ -21,8 +21,12 @@ from dsgd.models.base import FeatureMajor, Loss, Objective, ParameterLayout
 __all__ = ["Problem", "Sample", "on_target"]
 
 
-# So many blocks leave enough randomness; rows of so large a block are read as fast as all in memory order.
-_BLOCKS, _LARGEST_BLOCK, _SHORT_BLOCK = 1024, 256, 16
+# Number of blocks, about, that makes their random order random enough.
+_BLOCKS = 1024
+# Rows of the largest block. Such a block is read as fast as all rows in memory order (docs/design/threads.md).
+_LARGEST_BLOCK = 256
+# Rows of the largest block for a loss without targets (docs/design/objectives.md, "k-means").
+_SHORT_BLOCK = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,7 @@ class Problem:
 
     @property
     def sparse(self) -> bool:
-        """Whether the matrix is."""
+        """Whether the matrix is sparse."""
         return isinstance(self.matrix.arrays, tuple)
 
     @property
@@ -82,12 +86,13 @@ class Problem:
 
     @functools.cached_property
     def block_size(self) -> int:
-        """How many neighbouring rows may be visited together without harm to convergence.
+        """Number of neighbouring rows that may be visited together without harm to convergence.
 
-        1 where neighbours have like targets, as in sorted data: where their mean squared difference is less than half
-        of what it would be in random order (von Neumann's ratio). Else a thousandth of the rows, at most 256.
+        1 if neighbours have similar targets, as in sorted data. This is assumed if the mean squared
+        difference of neighbouring targets is at most half of its value in random order (von Neumann's
+        ratio). Otherwise n_samples / 1024, at most 256; without targets at most 16.
         """
-        if not self.loss.supervised:  # nothing says whether rows are sorted: many short blocks in every batch
+        if not self.loss.supervised:  # the rows may be sorted: short blocks, so that a batch has many of them
             return int(np.clip(self.matrix.n_rows // _BLOCKS, 1, _SHORT_BLOCK))
         y = self.target.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -97,10 +102,10 @@ class Problem:
     def penalty(self, coef: NDArray[Any]) -> float:
         """Return alpha R(w)."""
         alpha_l1, alpha_l2 = self.alphas
-        with np.errstate(over="ignore", under="ignore"):  # weights may have diverged, or have been shrunk to almost 0
+        with np.errstate(over="ignore", under="ignore"):  # weights may have diverged, or may be almost 0
             # Not a dot product: a BLAS may wake threads for it, and wait for them.
             value = alpha_l2 / 2 * float(np.square(coef, dtype=np.float64).sum()) if alpha_l2 else 0.0
-            if math.isinf(value) and np.isfinite(coef).all():  # of the squares, but perhaps not times a small alpha
+            if math.isinf(value) and np.isfinite(coef).all():  # alpha times it may be finite
                 largest = float(np.abs(coef).max())
                 value = alpha_l2 / 2 * largest * float(np.square(coef / largest, dtype=np.float64).sum()) * largest
             return value + (alpha_l1 * float(np.abs(coef).sum(dtype=np.float64)) if alpha_l1 else 0.0)
@@ -108,36 +113,41 @@ class Problem:
     def shrink(self, coef: NDArray[Any], step: float | NDArray[Any]) -> None:
         """Make the proximal step of the penalty in place: argmin_v ||v - w||^2 / (2 step) + alpha R(v)."""
         alpha_l1, alpha_l2 = self.alphas
-        with np.errstate(over="ignore"):  # a step beyond the range of the weights sets them to 0
+        with np.errstate(over="ignore"):  # a step out of range sets the weights to 0
             if alpha_l1:
                 coef[:] = np.sign(coef) * np.maximum(0, np.abs(coef) - step * alpha_l1)
             if alpha_l2:
                 coef /= 1 + step * alpha_l2
 
     def objective(self, n_threads: int, inverse_frequency: NDArray[Any] | None = None) -> Objective:
-        """Return the objective for the core, its feature frequencies counted on `n_threads` threads unless given."""
+        """Return the objective. Unless `inverse_frequency` is given, `n_threads` threads count the frequencies."""
         threads = worth_waking(n_threads, stored_entries(self.matrix))
         return self.loss.objective(self, threads, inverse_frequency)
 
     def linear_objective(self, n_threads: int, inverse_frequency: NDArray[Any] | None = None) -> _core.LinearObjective:
-        """Return the same for who trains linear models only."""
+        """Return the objective with the type of linear models, for code that trains nothing else."""
         return cast(_core.LinearObjective, self.objective(n_threads, inverse_frequency))
 
 
 def on_target(objective: Objective, target: NDArray[Any]) -> Objective:
-    """Return the objective with another target, sharing what was counted; itself where there is none."""
+    """Return a linear objective with another target, which shares the feature counts.
+
+    Any other objective is returned as it is: its model has one problem only.
+    """
     return objective.with_target(target) if isinstance(objective, _core.LinearObjective) else objective
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Some rows of a matrix, cut out once for all problems on it.
+    """Some rows of a matrix, copied once for all problems on the matrix.
 
     Attributes
     ----------
     rows : ndarray of shape (n_rows,)
+        The numbers of the rows.
     matrix : _core.Matrix
-        A sparse one keeps only the features that occur in the rows, so that its size does not depend on theirs.
+        The copied rows. A sparse matrix keeps only the features that occur in them, so that its size
+        does not depend on the number of all features.
     features : ndarray or slice
         The features that are kept.
     """
@@ -161,7 +171,7 @@ class Sample:
         return cls(rows=rows, matrix=as_matrix(X, 1), features=features)
 
     def problem(self, whole: Problem) -> Problem:
-        """Return a problem on these rows only."""
+        """Return the problem `whole` on these rows only."""
         weight = whole.sample_weight
         return dataclasses.replace(
             whole,
@@ -171,5 +181,5 @@ class Sample:
         )
 
     def weights(self, whole: Problem, weights: NDArray[Any]) -> NDArray[Any]:
-        """Return a copy of the weights of these features, and of what belongs to none, such as an intercept."""
+        """Return a copy of the weights of the kept features and of the parameters without one, such as an intercept."""
         return weights.copy() if isinstance(self.features, slice) else weights[whole.layout.on(self.features)]

@@ -1,4 +1,4 @@
-"""One problem as an algorithm trains it, and what it says of an epoch."""
+"""One problem as an algorithm trains it, and the report on a finished epoch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["EpochEnd", "LocalTask"]
 
 
 class EpochEnd(NamedTuple):
-    """What an algorithm says of an epoch that it finished.
+    """The report of an algorithm on an epoch that it finished.
 
     Attributes
     ----------
@@ -29,7 +29,8 @@ class EpochEnd(NamedTuple):
     step_size : float
         At the first sample of the epoch.
     loss : float or None
-        Mean loss of the samples as they were drawn, from an algorithm that sums it on `LocalTask.sum_loss`.
+        Mean loss of the samples, each at the weights when it was drawn; only if `LocalTask.sum_loss`
+        asks for it and the algorithm can.
     delay : tuple of int or None
         As in `dsgd.Record`.
     gap : float or None
@@ -45,43 +46,47 @@ class EpochEnd(NamedTuple):
 
 @dataclass(kw_only=True)
 class LocalTask:
-    """One fit, as its algorithm sees it.
+    """One problem of a fit, as the algorithm sees it.
 
     Attributes
     ----------
     problem : dsgd.problems.problem.Problem
         Data, loss and penalty.
-    objective : dsgd.models.objective.Objective
-        The same for the core.
+    objective : dsgd.models.base.Objective
+        The objective of `problem`, for solvers.
     weights : ndarray
-        The flat parameter vector, as `problem.layout` says; the algorithm changes it in place.
+        The flat parameter vector in the layout `problem.layout`; the algorithm changes it in place.
     schedule : dsgd.schedules.Schedule
     step_size : float
-        Where the schedule starts.
+        The first step of the schedule.
     seed : int
         In [0, 2^64).
     n_threads : int
     max_epochs : int
     start_epoch : int
-        Epochs finished before; not 0 when an epoch that diverged is begun anew, or when a run goes on.
+        Number of epochs finished before. It is not 0 if an epoch that diverged is repeated, or if a
+        run continues another one.
     offset : int
-        Samples drawn before epoch 0, as by earlier calls on other rows; a schedule counts them.
+        Samples drawn before epoch 0, for example by earlier calls on other rows. Schedules count them.
     average : PolyakAverage or None
-        That of an algorithm that averages: kept here, so that a run can go on with it.
+        The average of an algorithm that averages. It is kept here, so that a later run can go on with
+        it.
     rule_of_thumb : bool
-        Whether `step_size` comes from a rule of thumb of the schedule: it may well be too long.
+        Whether `step_size` comes from a rule of thumb of the schedule. It may well be too long.
     unseen : ndarray of int
-        Weights of features that no row holds, where a run does not begin at 0: no step of a sample regularises them.
+        Flat indices of the weights of features that occur in no row: no step on a sample regularises
+        them. Empty if a run starts at 0, where these weights stay.
     sum_loss : bool
-        Whether an algorithm that can should sum the losses of the samples that it draws.
+        Whether the algorithm should sum the losses of the samples that it draws, if it can.
     gap_tol : float or None
-        The relative duality gap that is good enough.
+        The relative duality gap at which to stop.
     passes : float
-        Effective passes so far, of an algorithm whose epochs differ in them.
+        Effective passes so far, for an algorithm whose epochs have different numbers of passes.
     cuts : int
-        How often the step was cut so far, because an epoch diverged.
+        Number of times that the step was cut because an epoch diverged.
     turn : callable
-        To be called before anything reads the targets: the problems of one-vs-all may share the memory of theirs.
+        Must be called before the targets are read: one-vs-all problems may share the memory of their
+        targets.
     """
 
     problem: Problem
@@ -110,26 +115,26 @@ class LocalTask:
 
     @property
     def run(self) -> Run:
-        """What the schedule may depend on."""
+        """The facts that the schedule may depend on."""
         return Run(n_samples=self.n_samples, max_epochs=self.max_epochs, alpha=sum(self.problem.alphas))
 
     @property
     def core(self) -> _core.Objective:
-        """The objective, for solvers of the core."""
+        """The objective, with the type that solvers of the core take."""
         return cast(_core.Objective, self.objective)
 
     @property
     def linear(self) -> _core.LinearObjective:
-        """The objective, for who trains linear models only."""
+        """The objective, with the type of linear models."""
         return cast(_core.LinearObjective, self.objective)
 
     @property
     def quantisation(self) -> _core.QuantisationObjective:
-        """The objective, for who trains k-means only."""
+        """The objective, with the type of k-means."""
         return cast(_core.QuantisationObjective, self.objective)
 
     def value(self) -> float:
-        """Return the objective at the weights as they are."""
+        """Return the objective at the current weights."""
         return self.value_at(self.weights)
 
     def value_at(self, weights: NDArray[Any]) -> float:
@@ -138,16 +143,16 @@ class LocalTask:
         return self.objective.value(weights, self.n_threads)
 
     def penalty(self) -> float:
-        """Return the penalty of the weights as they are."""
+        """Return the penalty of the current weights."""
         return self.problem.penalty(self.problem.layout.regularised(self.weights))
 
     def mean_loss(self) -> float:
-        """Return the mean loss, without the penalty, at the weights as they are."""
+        """Return the mean loss, without the penalty, at the current weights."""
         self.turn()
         return self.objective.mean_loss(self.weights, self.n_threads)
 
     def loss_gradient(self) -> NDArray[np.float64]:
-        """Return the gradient of the mean loss, without the penalty, at the weights as they are."""
+        """Return the gradient of the mean loss, without the penalty, at the current weights."""
         self.turn()
         gradient = np.empty(len(self.weights))
         self.objective.loss_gradient(self.weights, gradient, self.n_threads)
@@ -160,18 +165,18 @@ class LocalTask:
         return w
 
     def shrink_unseen(self, index: int, batch_rows: int) -> None:
-        """Regularise after epoch `index` what no sample of it could, by all steps of the epoch at once."""
+        """Regularise the weights `unseen` after epoch `index`, by all steps of the epoch at once."""
         if len(self.unseen) == 0:
             return
         schedule, n = self.schedule.to_core(self.step_size, self.run), self.n_samples
         first = self.offset + index * n + 1
-        some = np.linspace(first, first + n - 1, min(n, 64)).astype(int).tolist()  # a schedule is smooth
+        some = np.linspace(first, first + n - 1, min(n, 64)).astype(int).tolist()  # schedules are smooth
         with np.errstate(over="ignore"):
             mean = float(np.mean([schedule.at(t, index) for t in some]))
         self.shrink_unseen_by(mean * n / min(batch_rows, n))
 
     def shrink_unseen_by(self, total: float) -> None:
-        """Regularise what no sample could, by steps that add up to `total`."""
+        """Regularise the weights `unseen` by one proximal step of length `total`, the sum of the steps."""
         if len(self.unseen) == 0:
             return
         weights = self.weights if self.average is None else self.average.iterate
@@ -183,7 +188,7 @@ class LocalTask:
             self.average.change(self.unseen, shrunk)
 
     def averaging(self, begin: bool | int) -> PolyakAverage:
-        """Return the average to go on with, or a new one from sample `begin` of the run on."""
+        """Return the average of an earlier run, or a new one that begins with sample `begin` of the run."""
         if self.average is None:
             self.average = PolyakAverage(self.weights, begin, self.offset + self.start_epoch * self.n_samples)
         return self.average
@@ -193,7 +198,7 @@ class LocalTask:
         return self.schedule.to_core(self.step_size, self.run).at(self.offset + index * self.n_samples + 1, index)
 
     def epoch(self, index: int, block_size: int | None) -> _core.Epoch:
-        """Return what the core needs for epoch `index`, counted from 0."""
+        """Return the parameters of epoch `index`, counted from 0, for the core."""
         schedule = self.schedule.to_core(self.step_size, self.run)
         block = self.problem.block_size if block_size is None else block_size
         return _core.Epoch(index=index, schedule=schedule, block_size=block, seed=self.seed, offset=self.offset)
