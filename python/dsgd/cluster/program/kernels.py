@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dsgd import _core
 from dsgd.cluster.program.partition import part
 from dsgd.data.inputs import stored_entries
+from dsgd.errors import ConfigError
 from dsgd.problems.problem import Problem
 
 __all__ = ["Kernels", "Work"]
@@ -30,6 +31,8 @@ _FETCHED_LATE = 0.15
 # Cost of a step on an entry of a sparse row (a dot product, then a weight that is read, changed and written), in units
 # of the cost of an entry in a full gradient. bench/studies/kernel_cost.py measured these two numbers.
 _STEP = 1.85
+# Likewise of an entry of a clipped gradient (a dot product, a norm, an addition).
+_CLIP = 2.0
 
 # Of a key on the wire: its difference from the one before, seven bits a byte.
 _KEY_BYTES = 2
@@ -146,8 +149,43 @@ class Kernels:
         total.fill(0)
         _core.rows_gradient(self._objective, weights, rows, total)
         self.count(entries=self._entries_of(rows), cost=_STEP, elements=self._n_parameters, samples=len(rows))
-        total /= len(rows)
+        total /= max(len(rows), 1)
         return total.astype(weights.dtype)
+
+    def clipped_gradient(self, weights: NDArray[Any], rows: Rows, clip_norm: float) -> tuple[NDArray[Any], int]:
+        """Return the sum over `rows` of gradients that are shortened to `clip_norm`, and how many were longer.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_parameters,)
+        rows : ndarray of int64
+            May be empty: the sum is then 0.
+        clip_norm : float
+            Most that the 2-norm of one row's gradient counts for, the intercept included; above 0. `math.inf` shortens
+            none.
+
+        Returns
+        -------
+        total : ndarray of shape (n_parameters,)
+            sum_i g_i min(1, clip_norm / ||g_i||). g_i is the gradient of the loss of row i, times its sample weight and
+            without the penalty.
+        n_clipped : int
+
+        Raises
+        ------
+        ConfigError
+            For a `clip_norm` that is not above 0.
+
+        References
+        ----------
+        Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar, Zhang (2016), "Deep learning with differential privacy",
+        Algorithm 1.
+        """
+        total: NDArray[Any] = self._scratch
+        total.fill(0)
+        n_clipped = _core.clipped_gradient(self._objective, weights, rows, clip_norm, total)
+        self.count(entries=self._entries_of(rows), cost=_CLIP, elements=self._n_parameters, samples=len(rows))
+        return total.astype(weights.dtype), n_clipped
 
     def full_gradient(self, weights: NDArray[Any]) -> NDArray[Any]:
         """Return the mean over all rows of this worker of the gradient of the loss, without the penalty."""
@@ -187,11 +225,51 @@ class Kernels:
         self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(moved), samples=len(rows))
         return moved
 
-    def sgd_steps(self, weights: NDArray[Any], rows: Rows, step: float) -> NDArray[Any]:
-        """Return the weights after a step of stochastic gradient descent on each of `rows`."""
+    def sgd_steps(
+        self,
+        weights: NDArray[Any],
+        rows: Rows,
+        step: float | NDArray[np.float64],
+        index: int,
+        batch_size: int = 1,
+    ) -> NDArray[Any]:
+        """Return the weights after steps of stochastic gradient descent on `rows` in turn.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_parameters,)
+        rows : ndarray of int64
+        step : float or ndarray
+            The size of all steps, or an array of one for each.
+        index : int
+            Passes before this one: where the penalty is not brought by every row, the rows bring it in turn
+            (docs/design/penalties.md).
+        batch_size : int
+            Rows of a step. 1: the step is that of `sgd`, whose L2 shrinks all weights. More: the step is that of
+            `minibatch`; the last step has the rows that are left, at the same weight for each row.
+
+        Returns
+        -------
+        ndarray of shape (n_parameters,)
+
+        Raises
+        ------
+        ConfigError
+            For an array of steps of another length.
+        """
         moved = weights.copy()
-        self._plain.descend_rows(moved, step, rows)
-        self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(moved), samples=len(rows))
+        if batch_size == 1:
+            _core.sgd_rows(self._objective, moved, rows, step, index)
+            self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(moved), samples=len(rows))
+            return moved
+        begins = range(0, len(rows), batch_size)
+        if np.size(step) not in (1, len(begins)):
+            raise ConfigError(f"step has {np.size(step)} elements; expected 1, or {len(begins)}, one for each batch")
+        for begin, size in zip(begins, np.broadcast_to(step, len(begins)), strict=True):
+            batch = rows[begin : begin + batch_size]
+            _core.minibatch_step(self._objective, moved, batch, size, batch_size, index, self._threads)
+            self.count(entries=self._entries_of(batch), cost=_STEP, samples=len(batch))
+        self.count(elements=len(moved))  # the copy
         return moved
 
     def svrg_steps(
@@ -271,11 +349,6 @@ class Kernels:
     def _svrg(self) -> _core.Svrg:
         """The solver with its anchor; `svrg_steps` has the step of that of one machine."""
         return _core.Svrg(self._objective, n_threads=self._threads, mean_gradient="reweighted")
-
-    @functools.cached_property
-    def _plain(self) -> _core.Svrg:
-        """One that never takes an anchor, whose steps are those of plain stochastic gradient descent."""
-        return _core.Svrg(self._objective, n_threads=1, mean_gradient="reweighted")
 
     @functools.cached_property
     def _local_frequencies(self) -> NDArray[Any] | None:
