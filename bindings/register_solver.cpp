@@ -1,9 +1,11 @@
 #include <limits>  // for numeric_limits
 #include <memory>  // for make_unique, unique_ptr
 
+#include "dsgd/solver/clipped_gradient.hpp"
 #include "dsgd/solver/hogwild.hpp"
 #include "dsgd/solver/kmeans.hpp"
 #include "dsgd/solver/minibatch.hpp"
+#include "dsgd/solver/row_sgd.hpp"
 #include "dsgd/solver/rows.hpp"
 #include "dsgd/solver/sampler.hpp"
 #include "dsgd/solver/sdca.hpp"
@@ -105,6 +107,31 @@ void gradient_of_rows(const Objective& self, const py::array& weights, const py:
       self.objective);
 }
 
+std::size_t clipped_gradient_of_rows(const Linear& objective, const py::array& weights, const py::array& rows,
+                                     double clip_norm, const py::array& gradient) {
+  return visit_linear(objective, [&](const auto& f) {
+    using Real = typename std::remove_cvref_t<decltype(f)>::Real;
+    const auto w = array_span<const Real>(weights, "weights");
+    const auto which = array_span<const std::int64_t>(rows, "rows");
+    const auto sum = array_span<double>(gradient, "gradient");
+    const py::gil_scoped_release release;
+    return clipped_gradient(f, w, which, clip_norm, sum);
+  });
+}
+
+/// `step` is one number, or an array of one for each row.
+void steps_on_rows(const Linear& objective, const py::array& weights, const py::array& rows,
+                   const py::array_t<double, py::array::c_style | py::array::forcecast>& step, std::size_t index) {
+  visit_linear(objective, [&](const auto& f) {
+    using Real = typename std::remove_cvref_t<decltype(f)>::Real;
+    const auto w = array_span<Real>(weights, "weights");
+    const auto which = array_span<const std::int64_t>(rows, "rows");
+    const std::span<const double> sizes(step.data(), static_cast<std::size_t>(step.size()));
+    const py::gil_scoped_release release;
+    sgd_rows(f, w, which, sizes, index);
+  });
+}
+
 py::array_t<std::int64_t> draw_rows(std::size_t n_rows, std::size_t count, std::size_t block_size, std::uint64_t seed,
                                     std::size_t index, std::size_t stream) {
   if (n_rows == 0) throw Error(ErrorCode::config, "no rows to draw from");
@@ -184,6 +211,10 @@ void register_solver(py::module_& m) {
 
   m.def("rows_gradient", &gradient_of_rows, py::arg("objective"), py::arg("weights"), py::arg("rows"),
         py::arg("gradient"));
+  m.def("clipped_gradient", &clipped_gradient_of_rows, py::arg("objective"), py::arg("weights"), py::arg("rows"),
+        py::arg("clip_norm"), py::arg("gradient"));
+  m.def("sgd_rows", &steps_on_rows, py::arg("objective"), py::arg("weights"), py::arg("rows"), py::arg("step"),
+        py::arg("index"));
   m.def("draw_rows", &draw_rows, py::arg("n_rows"), py::arg("count"), py::kw_only(), py::arg("block_size"),
         py::arg("seed"), py::arg("index"), py::arg("stream"));
 

@@ -2,7 +2,7 @@
 
     python bench/studies/kernel_cost.py
 
-Four kernels run on four sizes of sparse data and two of dense. Each has a line with the shortest
+Six kernels run on four sizes of sparse data and two of dense. Each has a line with the shortest
 measured time and the virtual time of a pass over the rows. Rows come in random order, as programs
 draw them, and every batch is another one. Sizes take turns, so that other load on the machine meets
 all alike. The last lines have the worst error and the rates that fit best. The exit status is 1 if
@@ -57,7 +57,7 @@ def kernels_of(X: Any) -> Kernels:
         fit_intercept=True,
         scale=measure(matrix, None, 1),
     )
-    return Kernels(problem, None, 1)
+    return Kernels(problem, {}, 1)
 
 
 def passes_of(kernels: Kernels) -> dict[str, Callable[[], object]]:
@@ -78,6 +78,8 @@ def passes_of(kernels: Kernels) -> dict[str, Callable[[], object]]:
         "full_gradient": lambda: kernels.full_gradient(weights),
         "gradient": of_batches(lambda batch: kernels.gradient(weights, batch)),
         "minibatch_step": of_batches(lambda batch: kernels.minibatch_step(weights, batch, 0.1, len(batch), 0)),
+        "clipped_gradient": of_batches(lambda batch: kernels.clipped_gradient(weights, batch, 0.1)),
+        "sgd_steps": lambda: kernels.sgd_steps(weights, rows, 0.1, 0),
         "svrg_steps": lambda: kernels.svrg_steps(weights, mean, rows, 0.1),
     }
 
@@ -102,7 +104,7 @@ def main() -> int:
     work = np.array([[w.entries, w.far_lines, w.elements, w.calls] for w in counted.values()], float)
     ratios = np.array([KernelCost().seconds(w) for w in counted.values()]) / times
     for (size, name), took, ratio in zip(seconds, times, ratios, strict=True):
-        print(f"{name:15} {'x'.join(map(str, size[:2])):>12}: {took * 1e3:8.3f} ms, virtual / measured {ratio:.2f}")
+        print(f"{name:16} {'x'.join(map(str, size[:2])):>12}: {took * 1e3:8.3f} ms, virtual / measured {ratio:.2f}")
     worst = float(np.abs(ratios - 1).max())
     rates = np.linalg.lstsq(work / times[:, None], np.ones(len(times)), rcond=None)[0]
     print(f"ratios {ratios.min():.2f} to {ratios.max():.2f}; worst error {worst:.0%}")

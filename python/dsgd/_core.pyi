@@ -135,6 +135,20 @@ def minibatch_step(
     index: int,
     n_threads: int,
 ) -> None: ...
+def clipped_gradient(
+    objective: LinearObjective,
+    weights: NDArray[Any],
+    rows: NDArray[np.int64],
+    clip_norm: float,
+    gradient: NDArray[np.float64],
+) -> int: ...
+def sgd_rows(
+    objective: LinearObjective,
+    weights: NDArray[Any],
+    rows: NDArray[np.int64],
+    step: float | NDArray[np.float64],
+    index: int,
+) -> None: ...
 def draw_rows(n_rows: int, count: int, *, block_size: int, seed: int, index: int, stream: int) -> NDArray[np.int64]: ...
 
 class SdcaEpoch:

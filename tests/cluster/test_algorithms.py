@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 from problems import make_problem
 
 import dsgd
-from dsgd import _core
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp, Sync, resolve_algorithm
 from dsgd.cluster import Crash, KernelCost, Simulation
 from dsgd.cluster.program.commands import Push
@@ -232,12 +230,3 @@ def test_where_nearly_all_weights_move_all_are_pushed() -> None:
     before = np.zeros(21)
     assert kernels.differing(before, np.where(np.arange(21) < 16, 1.0, 0.0)) is not None
     assert kernels.differing(before, np.where(np.arange(21) < 17, 1.0, 0.0)) is None
-
-
-def test_plain_steps_on_rows_that_are_named_are_those_of_sgd() -> None:
-    kernels = Kernels(replace(problem_of(X), alphas=(0.0, 0.0)), {}, 1)
-    epoch = _core.Epoch(index=1, schedule=_core.Schedule(step_size=0.1), block_size=1, seed=7)
-    expected = np.full(21, 0.1)
-    moved = kernels.sgd_steps(expected, _core.draw_rows(240, 240, block_size=1, seed=7, index=1, stream=0), 0.1)
-    _core.sgd_epoch(kernels._linear, expected, epoch)
-    np.testing.assert_allclose(moved, expected, rtol=1e-12)

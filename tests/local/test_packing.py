@@ -63,7 +63,11 @@ def test_what_is_mapped_is_what_was_packed(data: Any, sample_weight: Any, worker
         file.close()  # what is mapped stays
     kernels = work.kernels(workers - 1)
     rows = np.arange(20)
-    for name, arguments in (("full_gradient", ()), ("minibatch_step", (rows, 0.1, 20, 0)), ("sgd_steps", (rows, 0.1))):
+    for name, arguments in (
+        ("full_gradient", ()),
+        ("minibatch_step", (rows, 0.1, 20, 0)),
+        ("sgd_steps", (rows, 0.1, 0)),
+    ):
         one, other = (getattr(which, name)(work.start, *arguments) for which in (kernels, mapped))
         assert np.array_equal(one, other)
     assert mapped.problem.loss == work.problem.loss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,52 @@ def test_gradient_equals_fourth_order_differences(classes: bool, hidden: tuple[i
     for j, analytic in enumerate(gradient):
         at = [objective.mean_loss(flat + k * h * np.eye(layers.size)[j], 1) for k in (-2, -1, 1, 2)]
         assert (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * h) == pytest.approx(analytic, rel=0, abs=1e-9)
+
+
+@pytest.mark.parametrize("layout", ["sparse", "dense"])
+@pytest.mark.parametrize("classes", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("hidden", [(), (7,), (7, 4)])
+def test_the_clipped_gradient_equals_the_reference(
+    layout: str, classes: bool, weighted: bool, hidden: tuple[int, ...]
+) -> None:
+    objective, y, flat, layers = problem(layout, classes, weighted, hidden)
+    rows = np.random.default_rng(3).permutation(N_ROWS)[:40]
+    weight = WEIGHTS[rows] if weighted else np.ones(40)
+    norms = [np.linalg.norm(objective.gradient(flat, [row], 1)) for row in rows]
+    for clip_norm, clipped in ((np.median(norms), 20), (math.inf, 0)):
+        total, n_clipped = objective.clipped_gradient(flat, rows, clip_norm, 8.0)
+        by_layer, count = reference.clipped_gradient(
+            DENSE[rows], y[rows], pairs(layers, flat), clip_norm, classes=classes, sample_weight=weight
+        )
+        for (w, b), (g, h) in zip(by_layer, pairs(layers, total), strict=True):
+            np.testing.assert_allclose(g, w / 8, rtol=0, atol=1e-12)
+            np.testing.assert_allclose(h, b / 8, rtol=0, atol=1e-12)
+        assert n_clipped == count == clipped
+    assert np.array_equal(total, objective.gradient(flat, rows, 1) / 8)
+
+
+@pytest.mark.parametrize("layout", ["sparse", "dense"])
+def test_the_gradient_of_no_rows_is_0_and_a_clip_is_above_0(layout: str) -> None:
+    objective, _, flat, layers = problem(layout, True, True, (7,))
+    none = np.zeros(0, np.int64)
+    total, n_clipped = objective.clipped_gradient(flat, none, 1.0, 1.0)
+    assert np.array_equal(total, np.zeros(layers.size))
+    assert n_clipped == 0
+    assert np.array_equal(objective.gradient(flat, none, 1), np.zeros(layers.size))
+    for clip_norm in (0.0, -1.0, math.nan):
+        with pytest.raises(ConfigError, match="clip_norm must be above 0, not"):
+            objective.clipped_gradient(flat, none, clip_norm, 1.0)
+
+
+def test_a_clipped_gradient_has_the_type_of_the_weights() -> None:
+    layers = Layers(n_features=N_FEATURES, hidden=(7,), n_outputs=1)
+    data = as_matrix(DENSE.astype(np.float32), 1)
+    objective = NetworkObjective(data, REAL.astype(np.float32), None, layout=layers, alpha=0.0, classes=False)
+    flat = starting_weights(layers, 1, np.dtype(np.float32))
+    total, _ = objective.clipped_gradient(flat, np.arange(20), 0.1, 1.0)
+    assert total.dtype == np.float32
+    assert np.linalg.norm(total) <= 20 * 0.1
 
 
 def rates_of(units: Units, layers: list[Any]) -> list[Any]:

@@ -18,16 +18,6 @@
 
 namespace dsgd {
 
-namespace {
-
-/// Whether L2 can be kept in a scale of the weights.
-template <typename Kernel>
-constexpr bool kScales = false;
-template <typename Data, typename Loss, typename Real, typename Frequency>
-constexpr bool kScales<LinearKernel<Data, Loss, L2<Real, Frequency>>> = !VectorLoss<Loss>;
-
-}  // namespace
-
 template <SampleObjective Objective>
 double sgd_epoch(const Objective& objective, std::span<typename Objective::Real> weights, const Epoch& epoch,
                  std::span<std::int64_t> visited, const Average& average, bool sum_loss) {

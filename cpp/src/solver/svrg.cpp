@@ -20,14 +20,14 @@
 #include "dsgd/solver/svrg.hpp"
 
 #include <algorithm>  // for clamp, min, transform
-#include <cmath>      // for exp, expm1, log1p, sqrt
+#include <cmath>      // for exp, expm1, log1p
 #include <utility>    // for move
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/check_size.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
-#include "dsgd/data/squared_norms.hpp"
+#include "dsgd/objective/gradient_norm.hpp"
 #include "dsgd/solver/rows.hpp"
 
 namespace dsgd {
@@ -85,6 +85,7 @@ void Svrg<Data>::use_mean(std::span<const Real> mean, std::span<const Real> inve
 /// Makes the mean gradient what a step on the support brings; an intercept is in every row.
 template <typename Data>
 void Svrg<Data>::spread(std::span<const Real> mean, std::span<const Real> inverse_frequency) {
+  has_mean_ = true;
   const std::size_t m = objective_.parameters_per_feature();
   const std::size_t scaled = config_.mean_gradient == "scalar" ? 0 : inverse_frequency.size() * m;
   for (std::size_t w = 0; w < mean.size(); ++w) pull_[w] = w < scaled ? mean[w] * inverse_frequency[w / m] : mean[w];
@@ -94,10 +95,7 @@ void Svrg<Data>::spread(std::span<const Real> mean, std::span<const Real> invers
 template <typename Data>
 template <typename Row>
 auto Svrg<Data>::lengthened(Real step, std::span<const Real> residual, const Row& x, Norms& norms) const -> Real {
-  const double squares = squared_norm(x) + (objective_.config().fit_intercept ? 1 : 0);
-  double length = 0;
-  for (const Real each : residual) length += static_cast<double>(each) * static_cast<double>(each);
-  const double norm = std::sqrt(length) * std::sqrt(squares);
+  const double norm = gradient_norm(x, residual, objective_.config().fit_intercept);
   norms.sum += norm;
   ++norms.samples;
   const double mean = norms.sum / static_cast<double>(norms.samples);
@@ -134,6 +132,9 @@ void Svrg<Data>::descend_rows(std::span<Real> weights, double step, std::span<co
   check_rows(rows, objective_.X().rows());
   if (config_.mean_gradient == "scalar") {
     throw Error(ErrorCode::config, "the scalar form takes its rows from an epoch; use reweighted");
+  }
+  if (!has_mean_) {
+    throw Error(ErrorCode::config, "descend_rows needs a mean gradient: take an anchor or use_mean first");
   }
   Norms norms;
   reweighted<Exclusive>(weights, static_cast<Real>(step), norms, [&](const auto& visit) {

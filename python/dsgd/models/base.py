@@ -50,6 +50,11 @@ class RowSteps(Protocol):
     def step(self, weights: NDArray[Any], gradient: NDArray[Any], step: float) -> NDArray[Any]:
         """Return the weights after a step along a mean of such gradients, the penalty included."""
 
+    def clipped_gradient(
+        self, weights: NDArray[Any], rows: NDArray[np.int64], clip_norm: float, out: NDArray[np.float64]
+    ) -> int:
+        """Write the sum over `rows` of gradients shortened to `clip_norm` into `out`; return how many were longer."""
+
     def minibatch_step(
         self, weights: NDArray[Any], rows: NDArray[np.int64], step: float, batch_size: int, index: int
     ) -> None:
@@ -232,6 +237,13 @@ class LinearSteps:
         """Write the sum over `rows` of the gradients of the loss into `out`; no penalty."""
         out.fill(0)
         _core.rows_gradient(self._core, weights, rows, out)
+
+    def clipped_gradient(
+        self, weights: NDArray[Any], rows: NDArray[np.int64], clip_norm: float, out: NDArray[np.float64]
+    ) -> int:
+        """Write the sum over `rows` of gradients shortened to `clip_norm` into `out`; return how many were longer."""
+        out.fill(0)
+        return _core.clipped_gradient(self._core, weights, rows, clip_norm, out)
 
     def step(self, weights: NDArray[Any], gradient: NDArray[Any], step: float) -> NDArray[Any]:
         """Return prox(w - step gradient), the step of the intercept multiplied by its rate."""

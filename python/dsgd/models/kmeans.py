@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from dsgd import _core
 from dsgd._common.checks import check_choice, check_integer
 from dsgd.data.inputs import real_dtype, take_rows
-from dsgd.errors import DataError
+from dsgd.errors import ConfigError, DataError
 from dsgd.models.base import WEIGHTS_OF_AN_ENTRY, FeatureMajor, Loss, Objective, ParameterLayout, RowSteps, Samples
 from dsgd.models.trained import Model
 
@@ -114,6 +114,16 @@ class CentreSteps:
         """Write the sums over `rows` of s_i (w_c - x_i), c the nearest centre, and of s_i, by centre, into `out`."""
         out.fill(0)
         _core.rows_gradient(self._core, weights, rows, out)
+
+    def clipped_gradient(
+        self,
+        weights: NDArray[Any],  # noqa: ARG002
+        rows: NDArray[np.int64],  # noqa: ARG002
+        clip_norm: float,  # noqa: ARG002
+        out: NDArray[np.float64],  # noqa: ARG002
+    ) -> int:
+        """Raise `ConfigError`: a step of k-means needs the weight of the rows of every centre, which is not clipped."""
+        raise ConfigError("gradients of k-means cannot be clipped; train a loss with a gradient for every row")
 
     def step(self, weights: NDArray[Any], gradient: NDArray[Any], step: float) -> NDArray[Any]:
         """Return the centres after a step, each moved to the mean of its rows at most."""

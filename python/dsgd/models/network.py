@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
+from dsgd._common.checks import shown
 from dsgd._common.threads import blas_threads
 from dsgd.data.inputs import as_scipy, take_rows
+from dsgd.errors import ConfigError
 from dsgd.models.base import ParameterLayout, Samples
 
 __all__ = ["Layers", "NetworkObjective", "Units", "forward", "starting_weights"]
@@ -184,6 +186,13 @@ def forward(X: Any, layout: Layers, flat: NDArray[Any]) -> list[Any]:
     return layers
 
 
+def _row_squares(rows: Any) -> NDArray[np.float64]:
+    """Return the squared norm of every row, dense or sparse."""
+    if isinstance(rows, np.ndarray):
+        return np.asarray(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    return np.asarray(rows.astype(np.float64).power(2).sum(axis=1)).ravel()
+
+
 class NetworkObjective:
     """The objective of a network on the rows of a matrix, with the methods of `_core.Objective`.
 
@@ -248,21 +257,76 @@ class NetworkObjective:
         whose inputs are X - origin.
         """
         layers = forward(self._X[rows], self.layout, weights)
+        last = self._derivative(layers[-1], rows) / weights.dtype.type(divisor)
+        return self._sum_of_gradients(layers, self._backward(layers, weights, last), weights.dtype, origin)
+
+    def clipped_gradient(
+        self, weights: NDArray[Any], rows: Any, clip_norm: float, divisor: float
+    ) -> tuple[NDArray[Any], int]:
+        """Return the sum of gradients that are shortened to `clip_norm`, over `divisor`, and how many were longer.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_parameters,)
+        rows : ndarray of int
+            May be empty: the sum is then 0.
+        clip_norm : float
+            Most that the 2-norm of one row's gradient counts for, its biases included; above 0. `math.inf` shortens
+            none.
+        divisor : float
+
+        Returns
+        -------
+        total : ndarray of shape (n_parameters,)
+            sum_i g_i min(1, clip_norm / ||g_i||) / divisor. g_i is the gradient of the loss of row i, times its sample
+            weight and without the penalty.
+        n_clipped : int
+
+        Raises
+        ------
+        ConfigError
+            For a `clip_norm` that is not above 0.
+
+        Notes
+        -----
+        No g_i is formed: of layer k it is the product of the layer's inputs a and the derivatives d behind it, so that
+        ||g_i||^2 = sum_k (||a_k||^2 + 1) ||d_k||^2 (Goodfellow 2015, "Efficient per-example gradient computations").
+        """
+        if not clip_norm > 0:
+            raise ConfigError(f"clip_norm must be above 0, not {shown(clip_norm)}")
+        layers = forward(self._X[rows], self.layout, weights)
+        behind = self._backward(layers, weights, self._derivative(layers[-1], rows))
+        with np.errstate(over="ignore", invalid="ignore"):  # of weights that diverged, which the objective shows
+            squares = sum((_row_squares(a) + 1) * _row_squares(d) for a, d in zip(layers[:-1], behind, strict=True))
+            norms = np.sqrt(squares)
+            longer = norms > clip_norm
+            shares = np.where(longer, clip_norm / np.where(longer, norms, 1), 1.0) / divisor
+            behind = [d * shares[:, None].astype(d.dtype) for d in behind]
+            return self._sum_of_gradients(layers, behind, weights.dtype), int(longer.sum())
+
+    def _backward(self, layers: list[Any], weights: NDArray[Any], last: NDArray[Any]) -> list[NDArray[Any]]:
+        """Return the derivatives behind every layer, from those behind the last: what its outputs are multiplied by."""
         matrices, _ = self.layout.split(weights)
-        gradient = np.empty_like(weights)
+        behind = [last]
+        for k in range(len(matrices) - 1, 0, -1):
+            behind.append((behind[-1] @ matrices[k].T) * (layers[k] > 0))
+        return behind[::-1]
+
+    def _sum_of_gradients(
+        self, layers: list[Any], behind: list[NDArray[Any]], dtype: np.dtype[Any], origin: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Return the sum over rows of the products of every layer's inputs and what is behind it."""
+        gradient = np.empty(self.layout.size, dtype)
         of_matrices, of_biases = self.layout.split(gradient)
-        behind = self._derivative(layers[-1], rows) / weights.dtype.type(divisor)
-        for k in range(len(matrices) - 1, -1, -1):
-            of_biases[k][:] = behind.sum(axis=0)
+        for k, derivative in enumerate(behind):
+            of_biases[k][:] = derivative.sum(axis=0)
             if k > 0 or origin is None:
-                of_matrices[k][:] = layers[k].T @ behind
+                of_matrices[k][:] = layers[k].T @ derivative
             elif isinstance(layers[0], np.ndarray):
-                of_matrices[0][:] = (layers[0] - origin).T @ behind
+                of_matrices[0][:] = (layers[0] - origin).T @ derivative
             else:  # X - origin would not be sparse any more
-                of_matrices[0][:] = layers[0].T @ behind
+                of_matrices[0][:] = layers[0].T @ derivative
                 of_matrices[0] -= np.multiply.outer(origin, of_biases[0])
-            if k > 0:
-                behind = (behind @ matrices[k].T) * (layers[k] > 0)
         return gradient
 
     def _blocks(self) -> Iterator[slice]:

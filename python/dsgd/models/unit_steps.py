@@ -86,6 +86,19 @@ class NetworkSteps:
         """Write the sum over `rows` of the gradients of the loss into `out`; no penalty."""
         out[:] = self._mean_gradient(weights, rows, 1)
 
+    def clipped_gradient(
+        self, weights: NDArray[Any], rows: NDArray[np.int64], clip_norm: float, out: NDArray[np.float64]
+    ) -> int:
+        """Write the sum over `rows` of gradients shortened to `clip_norm` into `out`; return how many were longer.
+
+        The gradients are shortened as they are; the features of their sum are then taken from their mean.
+        """
+        with blas_threads(self._n_threads):
+            out[:], n_clipped = self._network.clipped_gradient(weights, rows, clip_norm, 1.0)
+        matrices, biases = self._network.layout.split(out)
+        matrices[0] -= np.multiply.outer(self._steps.mean, biases[0])
+        return n_clipped
+
     def step(self, weights: NDArray[Any], gradient: NDArray[Any], step: float) -> NDArray[Any]:
         """Return w - step P (gradient + alpha w)."""
         direction = gradient.astype(weights.dtype)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["gradient", "objective", "train"]
+__all__ = ["clipped_gradient", "gradient", "objective", "train"]
 
 Array = NDArray[np.float64]
 Layer = tuple[Array, Array]
@@ -64,6 +64,25 @@ def gradient(X: Array, y: Array, layers: Sequence[Layer], *, classes: bool, samp
             total[k][1][:] += back
             back = (layers[k][0] @ back) * (values[k] > 0)
     return total
+
+
+def clipped_gradient(
+    X: Array, y: Array, layers: Sequence[Layer], clip_norm: float, *, classes: bool, sample_weight: Array
+) -> tuple[list[Layer], int]:
+    """Return the sum of the rows' gradients, each formed and shortened to `clip_norm`, and how many were longer.
+
+    Parameters as for `objective`.
+    """
+    total, n_clipped = [(np.zeros_like(w), np.zeros_like(b)) for w, b in layers], 0
+    for i in range(len(X)):
+        one = gradient(X[[i]], y[[i]], layers, classes=classes, sample_weight=sample_weight[[i]])
+        norm = np.sqrt(sum(np.square(part).sum() for layer in one for part in layer))
+        n_clipped += int(norm > clip_norm)
+        share = clip_norm / norm if norm > clip_norm else 1.0
+        for (w, b), (g, h) in zip(total, one, strict=True):
+            w += share * g
+            b += share * h
+    return total, n_clipped
 
 
 def train(

@@ -19,6 +19,7 @@ __all__ = [
     "DERIVATIVES",
     "EPSILON",
     "VALUES",
+    "clipped_gradient",
     "hogwild_iterates",
     "iterates",
     "loss_gradient",
@@ -92,6 +93,47 @@ def loss_gradient(
     """Return the gradient of (1/n) sum_i s_i l(w.x_i + b, y_i) in w and in b; parameters as for `objective`."""
     derivative = (sample_weight * DERIVATIVES[loss](X @ w + b, y).T).T / len(y)
     return X.T @ derivative, derivative.sum(axis=0)
+
+
+def clipped_gradient(
+    X: Array,
+    y: Array,
+    w: Array,
+    b: Any,
+    rows: Iterable[int],
+    clip_norm: float,
+    *,
+    loss: str,
+    fit_intercept: bool,
+    sample_weight: Array | None = None,
+) -> tuple[Array, int]:
+    """Return the sum of the rows' gradients, each formed and shortened to `clip_norm`, and how many were longer.
+
+    Parameters
+    ----------
+    rows : iterable of int
+    clip_norm : float
+    fit_intercept : bool
+        Whether the gradients have elements for b, after those for w.
+    X, y, w, b, loss, sample_weight
+        As for `objective`.
+
+    Returns
+    -------
+    total : ndarray of shape (n_parameters,)
+    n_clipped : int
+    """
+    total, n_clipped = np.zeros(w.size + (np.size(b) if fit_intercept else 0)), 0
+    for i in rows:
+        derivative = DERIVATIVES[loss](np.asarray(X[i] @ w + b), y[i]) * (
+            1 if sample_weight is None else sample_weight[i]
+        )
+        gradient = np.multiply.outer(X[i], derivative).ravel()
+        gradient = np.append(gradient, derivative) if fit_intercept else gradient
+        norm = np.linalg.norm(gradient)
+        n_clipped += int(norm > clip_norm)
+        total += gradient * (clip_norm / norm if norm > clip_norm else 1.0)
+    return total, n_clipped
 
 
 def steps(name: str, step_size: float, *, n_samples: int, n_epochs: int, alpha: float) -> Array:
@@ -189,6 +231,8 @@ def iterates(
     batch_size: int = 1,
     rule: str = "whole",
     spread: bool = True,
+    start: tuple[Array, Any] | None = None,
+    index: int | None = None,
 ) -> Iterator[tuple[Array, Any]]:
     """Yield w and b after every step of mini-batch gradient descent; of plain SGD where a batch is one row.
 
@@ -218,6 +262,10 @@ def iterates(
     spread : bool
         If True, a row applies the penalty to its own features only, divided by their frequencies.
         If False, every row applies L2 to all weights.
+    start : ndarray of shape (n_features,) and float, optional
+        The first w and b; by default 0.
+    index : int, optional
+        Passes before all of these steps; by default as many as the row has come before.
 
     Yields
     ------
@@ -229,8 +277,8 @@ def iterates(
     shape = () if loss != "softmax" else (int(y.max()) + 1,)  # of the decision of a sample
     mean_inverse = X.size / max(int(support.sum()), 1)
     importance = np.ones(len(X)) if sample_weight is None else sample_weight
-    visits = np.zeros(len(X), int)  # of each row so far
-    w, b = np.zeros((X.shape[1], *shape)), np.zeros(shape)
+    visits = np.zeros(len(X), int)  # of each row, one an epoch
+    w, b = (np.zeros((X.shape[1], *shape)), np.zeros(shape)) if start is None else (start[0].copy(), start[1])
     for batch, step in zip(batches, steps, strict=True):
         share = step / batch_size
         # All gradients of the batch first, at the same weights.
@@ -249,7 +297,7 @@ def iterates(
             v = w[visited] - share * np.multiply.outer(X[i, visited], gradient)
             p = _as_column(frequency[visited], v)
             period = l2_period(share * alpha * mean_inverse) if alpha_l1 == 0 else 1
-            if (turn(i) + visits[i]) % period == 0:
+            if (turn(i) + (visits[i] if index is None else index)) % period == 0:
                 v = np.sign(v) * np.maximum(0, np.abs(v) - share * alpha_l1 / p)
                 v /= (1 + share * alpha / p) ** period  # L2 divided by the frequency, implicit
             w[visited] = v

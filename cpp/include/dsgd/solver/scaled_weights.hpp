@@ -14,10 +14,19 @@
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/types.hpp"
+#include "dsgd/objective/linear_kernel.hpp"
 #include "dsgd/objective/linear_weights.hpp"
+#include "dsgd/objective/loss.hpp"
+#include "dsgd/objective/penalty.hpp"
 #include "dsgd/solver/averaging.hpp"
 
 namespace dsgd {
+
+/// Whether L2 can be kept in a scale of the weights.
+template <typename Kernel>
+constexpr bool kScales = false;
+template <typename Data, typename Loss, typename Real, typename Frequency>
+constexpr bool kScales<LinearKernel<Data, Loss, L2<Real, Frequency>>> = !VectorLoss<Loss>;
 
 /// With `averages` it keeps the average in `average.drift`: the sum over steps of scale_s v_s is
 ///

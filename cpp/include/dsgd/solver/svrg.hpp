@@ -27,8 +27,9 @@ class Svrg {
  public:
   using Real = typename Data::Real;
 
-  /// The objective must outlive the solver. Without an anchor its steps are those of plain stochastic gradient descent.
-  /// Throws Error(config) for an unknown form of the mean gradient, and for "scalar" with L1 or a sample's own factor.
+  /// The objective must outlive the solver. Before the first anchor the steps of `descend` are those of plain
+  /// stochastic gradient descent on all threads, with which a run may begin. Throws Error(config) for an unknown form
+  /// of the mean gradient, and for "scalar" with L1 or a sample's own factor.
   Svrg(const LinearObjective<Data>& objective, SvrgConfig config);
 
   /// Draws the rows of an epoch afresh.
@@ -43,7 +44,7 @@ class Svrg {
   void use_mean(std::span<const Real> mean, std::span<const Real> inverse_frequency = {});
 
   /// Inner steps on these rows in turn, on one thread. Throws Error(config) for a row that is not there, wrong sizes,
-  /// and the form "scalar".
+  /// the form "scalar", and before there is a mean gradient: `sgd_rows` makes plain steps (row_sgd.hpp).
   void descend_rows(std::span<Real> weights, double step, std::span<const std::int64_t> rows);
 
   /// The next `count` inner steps of all threads together. `visited`, if it is not empty, receives their rows, of one
@@ -91,6 +92,7 @@ class Svrg {
   std::size_t steps_ = 0;        // of all threads since the rows were drawn afresh
   std::vector<double> mean_;     // mu: the gradient of the mean loss at the anchor
   std::vector<Real> pull_;       // "reweighted": mu_j / p_j, "scalar": mu_j
+  bool has_mean_ = false;        // which an anchor brings, or `use_mean`
   std::vector<Real> residuals_;  // of every sample at the anchor
 };
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dsgd import _core
 from dsgd.cluster.program.partition import part
 from dsgd.data.inputs import stored_entries
+from dsgd.errors import ConfigError
 from dsgd.models.base import Objective
 from dsgd.problems.problem import Problem
 
@@ -36,6 +37,8 @@ _FETCHED_LATE = 0.15
 # written), in units of the time of an entry in a full gradient. Measured by
 # bench/studies/kernel_cost.py.
 _STEP = 1.85
+# Likewise of an entry of a clipped gradient (a dot product, a norm, an addition).
+_CLIP = 2.1
 
 # Bytes of a key on the wire, estimated. A key is sent as its difference from the key before, with
 # seven bits in a byte: two bytes hold a difference below 2^14.
@@ -175,8 +178,44 @@ class Kernels:
         total: NDArray[Any] = self._scratch
         self._row_steps.gradient(weights, rows, total)
         self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(total), samples=len(rows))
-        total /= len(rows)
+        total /= max(len(rows), 1)
         return total.astype(weights.dtype)
+
+    def clipped_gradient(self, weights: NDArray[Any], rows: Rows, clip_norm: float) -> tuple[NDArray[Any], int]:
+        """Return the sum over `rows` of gradients that are shortened to `clip_norm`, and how many were longer.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_parameters,)
+        rows : ndarray of int64
+            May be empty: the sum is then 0.
+        clip_norm : float
+            Most that the 2-norm of one row's gradient counts for, the intercept included; above 0. `math.inf` shortens
+            none.
+
+        Returns
+        -------
+        total : ndarray of shape (n_parameters,)
+            sum_i g_i min(1, clip_norm / ||g_i||). g_i is the gradient of the loss of row i, times its sample weight and
+            without the penalty.
+        n_clipped : int
+
+        Raises
+        ------
+        ConfigError
+            For a `clip_norm` that is not above 0.
+
+        References
+        ----------
+        Abadi, Chu, Goodfellow, McMahan, Mironov, Talwar, Zhang (2016), "Deep learning with differential privacy",
+        Algorithm 1.
+        """
+        total: NDArray[Any] = self._scratch
+        n_clipped = self._row_steps.clipped_gradient(weights, rows, clip_norm, total)
+        entries = self._entries_of(rows)
+        thrice = 0 if self._sparse else entries  # a dense row is read a third time, for its norm
+        self.count(entries=entries, cost=_CLIP, elements=self._n_parameters + thrice, samples=len(rows))
+        return total.astype(weights.dtype), n_clipped
 
     def full_gradient(self, weights: NDArray[Any]) -> NDArray[Any]:
         """Return the mean over all rows of this worker of the gradient of the loss, without the penalty."""
@@ -220,11 +259,52 @@ class Kernels:
         self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(moved), samples=len(rows))
         return moved
 
-    def sgd_steps(self, weights: NDArray[Any], rows: Rows, step: float) -> NDArray[Any]:
-        """Return the weights after one step of stochastic gradient descent on each of `rows`."""
+    def sgd_steps(
+        self,
+        weights: NDArray[Any],
+        rows: Rows,
+        step: float | NDArray[np.float64],
+        index: int,
+        batch_size: int = 1,
+    ) -> NDArray[Any]:
+        """Return the weights after steps of stochastic gradient descent on `rows` in turn.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_parameters,)
+        rows : ndarray of int64
+        step : float or ndarray
+            The size of all steps, or an array of one for each.
+        index : int
+            Passes before this one: where the penalty is not brought by every row, the rows bring it in turn
+            (docs/design/penalties.md).
+        batch_size : int
+            Rows of a step. 1: the step of a linear model is that of `sgd`, whose L2 shrinks all
+            weights. More: the step is that of `minibatch`; the last step has the rows that are left,
+            at the same weight for each row.
+
+        Returns
+        -------
+        ndarray of shape (n_parameters,)
+
+        Raises
+        ------
+        ConfigError
+            For an array of steps of another length.
+        """
         moved = weights.copy()
-        self._plain.descend_rows(moved, step, rows)
-        self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(moved), samples=len(rows))
+        if batch_size == 1 and isinstance(self._row_steps.objective, _core.LinearObjective):
+            _core.sgd_rows(self._row_steps.objective, moved, rows, step, index)
+            self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(moved), samples=len(rows))
+            return moved
+        begins = range(0, len(rows), batch_size)
+        if np.size(step) not in (1, len(begins)):
+            raise ConfigError(f"step has {np.size(step)} elements; expected 1, or {len(begins)}, one for each batch")
+        for begin, size in zip(begins, np.broadcast_to(step, len(begins)), strict=True):
+            batch = rows[begin : begin + batch_size]
+            self._row_steps.minibatch_step(moved, batch, float(size), batch_size, index)
+            self.count(entries=self._entries_of(batch), cost=_STEP, samples=len(batch))
+        self.count(elements=len(moved))  # the copy
         return moved
 
     def svrg_steps(
@@ -319,11 +399,6 @@ class Kernels:
     def _svrg(self) -> _core.Svrg:
         """The solver with its anchor; `svrg_steps` has the step of that of one machine."""
         return _core.Svrg(self._linear, n_threads=self._threads, mean_gradient="reweighted")
-
-    @functools.cached_property
-    def _plain(self) -> _core.Svrg:
-        """One that never takes an anchor, whose steps are those of plain stochastic gradient descent."""
-        return _core.Svrg(self._linear, n_threads=1, mean_gradient="reweighted")
 
     @functools.cached_property
     def _local_frequencies(self) -> NDArray[Any] | None:

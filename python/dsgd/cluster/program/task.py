@@ -10,7 +10,7 @@ import numpy as np
 import safetensors.numpy
 
 from dsgd import _core
-from dsgd._common.checks import shown
+from dsgd._common.checks import check_real, shown
 from dsgd.cluster.program.kernels import Kernels, Rows
 from dsgd.errors import ConfigError, DataError
 from dsgd.schedules import Run, Schedule
@@ -132,6 +132,7 @@ class WorkerTask:
         self._order: tuple[int, Rows] | None = None
 
         self.gradient = kernels.gradient
+        self.clipped_gradient = kernels.clipped_gradient
         self.full_gradient = kernels.full_gradient
         self.take_anchor = kernels.take_anchor
         self.minibatch_step = kernels.minibatch_step
@@ -176,7 +177,7 @@ class WorkerTask:
 
     def random(self, clock: int) -> np.random.Generator:
         """Return a generator of random numbers for one clock; every life draws the same ones."""
-        return np.random.Generator(np.random.Philox(key=[self.seed, (self.rank << 40) + clock]))
+        return np.random.Generator(self._bits(clock))
 
     def draw(self, clock: int, size: int) -> Rows:
         """Return the `size` rows of mini-batch `clock`.
@@ -204,6 +205,30 @@ class WorkerTask:
         """
         return self._rows(clock, size)
 
+    def poisson(self, clock: int, rate: float) -> Rows:
+        """Return rows that are drawn each on its own with probability `rate`, in rising order; there may be none.
+
+        Parameters
+        ----------
+        clock : int
+            The same rows for one clock in every life.
+        rate : float
+            In [0, 1].
+
+        Raises
+        ------
+        ConfigError
+            For another rate.
+
+        Notes
+        -----
+        The draws are those of `random` 2^128 numbers on, so that they are independent of what a program draws from
+        `random(clock)` itself, such as the noise on the gradient of these rows.
+        """
+        rate = check_real("rate", rate, 0, 1)
+        draws = np.random.Generator(self._bits(clock).jumped()).random(self.n_samples)
+        return np.flatnonzero(draws < rate).astype(np.int64, copy=False)
+
     def chunks(self, rows: Rows) -> Iterator[Rows]:
         """Yield the rows of a long kernel in pieces of at most `chunk_rows` rows.
 
@@ -216,6 +241,9 @@ class WorkerTask:
         """Return the step size of a clock by the schedule."""
         samples = round(clock * self._passes_per_clock * self.n_total)
         return self._schedule.at(1 + samples, samples // self.n_total)
+
+    def _bits(self, clock: int) -> np.random.Philox:
+        return np.random.Philox(key=[self.seed, (self.rank << 40) + clock])
 
     def _order_of_pass(self, index: int) -> Rows:
         if self._order is None or self._order[0] != index:
