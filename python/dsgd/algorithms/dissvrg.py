@@ -167,7 +167,7 @@ class DisSvrg(StaleSynchronousAlgorithm):
             state.inner_steps = max(first, state.inner_steps - increment)
 
     def clocks(self, max_epochs: int, n_rows: int) -> int:  # noqa: ARG002
-        """Return how many clocks a run of `max_epochs` has, where a worker has at most `n_rows`."""
+        """Return how many clocks a run of `max_epochs` has, where a worker has `n_rows` in the mean."""
         return max_epochs
 
     def natural_step(self, problem: Problem) -> float:

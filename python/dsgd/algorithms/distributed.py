@@ -101,7 +101,7 @@ class DistributedAlgorithm(Algorithm):
 
     @abstractmethod
     def clocks(self, max_epochs: int, n_rows: int) -> int:
-        """Return how many clocks a run of `max_epochs` has, where a worker has at most `n_rows`."""
+        """Return how many clocks a run of `max_epochs` has, where a worker has `n_rows` in the mean."""
 
     def step_trial(self, n_workers: int) -> Algorithm | None:  # noqa: ARG002
         """Return the algorithm of one machine that a step size is tried with; None: `natural_step`."""
@@ -179,7 +179,7 @@ class BatchPerClock:
     batch_size: int
 
     def clocks(self, max_epochs: int, n_rows: int) -> int:
-        """Return how many clocks a run of `max_epochs` has, where a worker has at most `n_rows`."""
+        """Return how many clocks a run of `max_epochs` has, where a worker has `n_rows` in the mean."""
         return -(-max_epochs * n_rows // self.batch_size)
 
     def step_trial(self, n_workers: int) -> Minibatch:

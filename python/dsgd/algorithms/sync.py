@@ -33,7 +33,8 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
     Notes
     -----
     The coordinator has no rows: ``workers=4`` are five nodes. A round is a barrier, and the same run gives the same
-    weights on any cluster. The penalty is applied by the coordinator, in proximal form.
+    weights on any cluster. A gradient counts in the mean by the rows of its worker, so that all rows count alike. The
+    penalty is applied by the coordinator, in proximal form.
 
     References
     ----------
@@ -70,7 +71,7 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
             loss = task.sample_loss(weights) if self._checks(clock) else 0.0
             # The loss travels with the gradient: a worker that is started again repeats its clock, and the server keeps
             # the result of one all-reduce only.
-            yield AllReduce(np.append(gradient, gradient.dtype.type(loss)), mean=True)
+            yield AllReduce(np.append(gradient, gradient.dtype.type(loss)), mean=True, weight=task.weight)
             yield Clock()
 
     def coordinator(self, task: WorkerTask) -> Program:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from dsgd._common.checks import check_choice, check_flag, check_integer, check_real, shown
 from dsgd._common.files import check_replaceable
+from dsgd.cluster.program.partition import Partition, check_partition
 from dsgd.errors import ConfigError
 
 __all__ = ["LocalCluster"]
@@ -43,6 +44,9 @@ class LocalCluster:
     speeds : float or sequence of float or mapping of int to float, default=1.0
         Of all workers, of each, or of those that are named, by number: below 1 a worker sleeps after each kernel, as
         long as if its processor were so much slower.
+    partition : "equal" or Partition, default="equal"
+        How the rows are dealt to the workers, by the `random_state` of the fit. ``"equal"``: at random, as many for
+        each as for any other. `Shares`, `ByLabel`, `Dirichlet` and `Given` of `dsgd.cluster` deal otherwise.
     checkpoint_every : int, optional
         Clocks of the slowest worker between checkpoints of the server. None: there are none, and a server that is
         started again begins at clock 0.
@@ -50,8 +54,8 @@ class LocalCluster:
         A safetensors file that always holds the last checkpoint; without it the last one is kept in memory. One that
         can no longer be written in the middle of a run is a RuntimeWarning, and the run goes on.
     resume : path-like, optional
-        A checkpoint to go on from. Algorithm, data, workers and servers must be the same; the random state is that of
-        the run that was saved, and so is a step size that was chosen then and is not given now.
+        A checkpoint to go on from. Algorithm, data, workers, partition and servers must be the same; the random state
+        is that of the run that was saved, and so is a step size that was chosen then and is not given now.
     on_lost : {"continue", "fail"}, default="continue"
         Whether the others go on without a worker that is lost, after `heartbeat_deadline`, and without its rows.
     restart_workers, restart_servers : int, default=0, 1
@@ -84,6 +88,7 @@ class LocalCluster:
     workers: int = 4
     servers: int = 1
     speeds: float | Sequence[float] | Mapping[int, float] = 1.0
+    partition: Partition | str = "equal"
     checkpoint_every: int | None = None
     checkpoint: str | os.PathLike[str] | None = None
     resume: str | os.PathLike[str] | None = None
@@ -130,6 +135,7 @@ class LocalCluster:
             raise ConfigError(f"log_dir {os.fspath(self.log_dir)} is not a folder; make it first")
         if self.proxy is not None and not callable(getattr(self.proxy, "front", None)):
             raise ConfigError(f"proxy must be a dsgd.testing.Proxy, not {shown(self.proxy)}")
+        check_partition(self.partition, self.workers)
         self.worker_speeds()
 
     def check_writable(self) -> None:

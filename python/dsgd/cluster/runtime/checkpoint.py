@@ -40,6 +40,8 @@ class About:
         By which the rows were dealt; a run that goes on takes it.
     step_size : float
         Taken likewise where no other is given.
+    partition : str
+        How the rows were dealt. All were equal parts before there was a choice.
     """
 
     algorithm: str
@@ -53,6 +55,7 @@ class About:
     dtype: str
     seed: int
     step_size: float
+    partition: str = "equal"
 
     @classmethod
     def of(cls, assignment: RunSpec, n_shards: int) -> About:
@@ -69,6 +72,7 @@ class About:
             dtype=str(assignment.start.dtype),
             seed=assignment.seed,
             step_size=assignment.step_size,
+            partition=assignment.partition,
         )
 
 

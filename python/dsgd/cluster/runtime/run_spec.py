@@ -98,6 +98,8 @@ class RunSpec(Plan):
         For the arithmetic of a node where nodes take turns; of all nodes where they work at the same time.
     start : ndarray of shape (n_parameters,)
         Weights to start from.
+    partition : str
+        How the rows were dealt, as a checkpoint names it.
     """
 
     problem: Problem
@@ -105,6 +107,7 @@ class RunSpec(Plan):
     inverse_frequency: NDArray[Any] | None
     n_threads: int
     start: NDArray[Any]
+    partition: str = "equal"
 
     @property
     def n_nodes(self) -> int:
