@@ -177,7 +177,7 @@ class Dirichlet(Partition):
     References
     ----------
     Yurochkin, Agarwal, Ghosh, Greenewald, Hoang, Khazaeni (2019), "Bayesian nonparametric federated learning of neural
-    networks", section 4: the proportions of a class over the workers. Hsu, Qi, Brown (2019), "Measuring the effects of
+    networks": the proportions of a class over the workers. Hsu, Qi, Brown (2019), "Measuring the effects of
     non-identical data distribution for federated visual classification", draw those of a worker over the classes
     instead, and deal as many rows to each worker as to any other.
     """
