@@ -7,7 +7,7 @@ from typing import Any
 from problems import make_problem
 
 import dsgd
-from dsgd.cluster import LocalCluster, Simulation
+from dsgd.cluster import LocalCluster, Partition, Simulation
 
 __all__ = ["X", "Y", "local_fit", "simulated_fit"]
 
@@ -22,9 +22,9 @@ def local_fit(cluster: dict[str, Any] | None = None, **options: Any) -> dsgd.Fit
     return _fit(LocalCluster(**{"workers": 2, "stall_deadline": 100.0, **(cluster or {})}), options)
 
 
-def simulated_fit(workers: int = 2, **options: Any) -> dsgd.FitResult:
+def simulated_fit(workers: int = 2, partition: Partition | str = "equal", **options: Any) -> dsgd.FitResult:
     """Fit the same problem in virtual time."""
-    return _fit(Simulation(workers=workers), options)
+    return _fit(Simulation(workers=workers, partition=partition), options)
 
 
 def _fit(cluster: LocalCluster | Simulation, options: dict[str, Any]) -> dsgd.FitResult:

@@ -28,7 +28,7 @@ from perfect_links import Cluster
 import dsgd
 from common.real_sets import Parts
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp, Sync
-from dsgd.cluster import Kind, LocalCluster, Simulation, Trace
+from dsgd.cluster import ByLabel, Dirichlet, Given, Kind, LocalCluster, Shares, Simulation, Trace
 from dsgd.cluster import fit as on_cluster
 from dsgd.cluster.local.supervision import LocalRun
 from dsgd.cluster.program.commands import EVERYONE, Clock, Program, Push
@@ -49,15 +49,23 @@ WEIGHTS = np.random.default_rng(0).uniform(0.5, 1.5, len(Y))
         ),
         ({"algo": DisSvrg(staleness=0, gradient="exact"), "schedule": "inverse-sqrt"}, {"workers": 1}),
         ({"algo": AllCommands(staleness=0), "evaluate_every": 0, "max_epochs": 1}, {"workers": 3, "servers": 2}),
+        ({"algo": Sync(batch_size=20)}, {"partition": Shares([3, 1])}),
+        ({"algo": DisSvrg(staleness=0)}, {"workers": 3, "partition": ByLabel()}),
+        ({"algo": Ssp(staleness=0)}, {"workers": 3, "partition": Dirichlet(0.3)}),
+        ({"algo": Sync(batch_size=20)}, {"partition": Given([range(1, 240, 2), range(0, 240, 2)])}),
     ],
-    ids=["sync", "ssp", "dissvrg", "exact", "every command"],
+    ids=["sync", "ssp", "dissvrg", "exact", "every command", "shares", "by label", "dirichlet", "given"],
 )
 def test_a_barrier_run_equals_the_simulated_one_to_the_last_bit(
     options: dict[str, Any], cluster: dict[str, Any]
 ) -> None:
     local = local_fit(cluster, **options)
-    simulated = simulated_fit(cluster.get("workers", 2), **options)
+    simulated = simulated_fit(cluster.get("workers", 2), cluster.get("partition", "equal"), **options)
     assert np.array_equal(local.model.weights, simulated.model.weights)
+    if "partition" in cluster:
+        assert not np.array_equal(
+            local.model.weights, simulated_fit(cluster.get("workers", 2), **options).model.weights
+        )
     assert [record.objective for record in local.history] == [record.objective for record in simulated.history]
     assert local.history[-1].effective_passes == simulated.history[-1].effective_passes
     assert local.history[-1].virtual_seconds is None

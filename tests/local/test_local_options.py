@@ -16,10 +16,11 @@ from local.programs import Failing, Mortal
 
 import dsgd
 from dsgd.algorithms import DisSvrg, Ssp, Sync
-from dsgd.cluster import Kind, LocalCluster
+from dsgd.cluster import Given, Kind, LocalCluster, Shares
 from dsgd.cluster import fit as on_cluster
 from dsgd.cluster.local.supervision import LocalRun
-from dsgd.cluster.runtime.checkpoint import Checkpoint
+from dsgd.cluster.runtime import checkpoint
+from dsgd.cluster.runtime.checkpoint import About, Checkpoint
 from dsgd.errors import ClusterError, ConfigError, DataError, DeadlineError, WorkerLostError
 from dsgd.schedules import Constant
 
@@ -35,6 +36,7 @@ BARRIER = Ssp(staleness=0)
         ({"speeds": {4: 0.5}}, "speeds names worker 4; there are 0 to 3"),
         ({"speeds": 2.0}, "speeds must be a finite number above 0 and at most 1, not 2.0"),
         ({"speeds": 0}, "speeds must be"),
+        ({"partition": Shares([1, 2])}, "Shares has 2 elements for 4 workers"),
         ({"checkpoint_every": 0}, "checkpoint_every must be"),
         ({"checkpoint": "x"}, "checkpoint needs checkpoint_every"),
         ({"checkpoint": 3, "checkpoint_every": 1}, "checkpoint must be a path, not 3"),
@@ -251,6 +253,7 @@ def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     assert np.array_equal(rest.coef_, whole.coef_)
     for changed, message in (
         ({"cluster": {"workers": 3, "resume": path}}, "n_nodes=2; this one has 3"),
+        ({"cluster": {"resume": path, "partition": Shares([3, 1])}}, "partition='equal'; this one has 'Shares"),
         ({"cluster": {"resume": path}, "algo": "dissvrg"}, "algorithm='ssp'"),
         ({"cluster": {"resume": path}, "loss": "hinge"}, r"loss='Logistic\(\)'; this one has 'Hinge\(\)'"),
         ({"cluster": {"resume": path}, "alpha": 0.25}, "alpha_l2=.*; this one has 0.25"),
@@ -258,6 +261,39 @@ def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             local_fit(**{**options, **changed})
+
+
+def test_a_run_goes_on_with_its_partition_only(tmp_path: Path) -> None:
+    path = tmp_path / "run.checkpoint"
+    rows = [range(180), range(180, 240)]
+    options: dict[str, Any] = {"algo": BARRIER, "schedule": Constant()}
+    local_fit({"checkpoint": path, "checkpoint_every": 15, "partition": Given(rows)}, max_epochs=4, **options)
+    rest = local_fit({"resume": path, "partition": Given(rows)}, max_epochs=8, **options)
+    assert np.array_equal(rest.coef_, simulated_fit(partition=Given(rows), max_epochs=8, **options).coef_)
+    for other in ("equal", Given([range(179), range(179, 240)])):
+        with pytest.raises(ConfigError, match=r"with partition='Given\(2 arrays, 240 rows, crc32 .*; this one has"):
+            local_fit({"resume": path, "partition": other}, max_epochs=8, **options)
+
+
+def test_a_checkpoint_from_before_partitions_is_of_equal_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.checkpoint"
+    monkeypatch.setattr(checkpoint, "asdict", lambda about: {k: v for k, v in vars(about).items() if k != "partition"})
+    about = About(
+        algorithm="ssp",
+        loss="Logistic()",
+        alpha_l1=0.0,
+        alpha_l2=0.0,
+        n_nodes=2,
+        n_shards=1,
+        n_samples=9,
+        n_parameters=3,
+        dtype="float64",
+        seed=0,
+        step_size=0.1,
+        partition="Shares(shares=(3.0, 1.0))",
+    )
+    Checkpoint(clock=1, incarnation=0, shards=[{}]).save(path, about)
+    assert Checkpoint.load(path)[1].partition == "equal"
 
 
 def test_a_checkpoint_is_whole_or_the_one_before(tmp_path: Path) -> None:

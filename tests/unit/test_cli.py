@@ -231,6 +231,9 @@ def test_a_distributed_fit_leaves_a_checkpoint_to_go_on_from(folder: Path) -> No
         assert done.returncode == 0, done.stderr
         assert "passes of ssp in" in done.stdout
     assert (dsgd.load(folder / "m").coef_ == dsgd.load(folder / "n").coef_).all()
+    done = run(*command.split(), "--partition", "shares=3,1", "--model", "n", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert (dsgd.load(folder / "m").coef_ != dsgd.load(folder / "n").coef_).any()
     done = run(*command.split(), "--checkpoint", "m", "--model", "m", cwd=folder)
     assert done.returncode == 2
     assert "--model and --checkpoint both name m" in done.stderr
@@ -264,6 +267,8 @@ def test_algorithms_lists_the_registry(tmp_path: Path) -> None:
         ("fit train.svm --algo hogwilt", "did you mean 'hogwild'"),
         ("fit train.svm --gap-tol 0.1", "gap_tol needs an algorithm with a duality gap, such as 'sdca', not 'hogwild'"),
         ("fit train.svm --resume x", "--checkpoint and --resume need --workers"),
+        ("fit train.svm --partition by_label", "--partition needs --workers"),
+        ("fit train.svm --workers 2 --partition by-label", "did you mean 'by_label'"),
         ("fit train.svm --option write", "--option takes KEY=VALUE, not 'write'"),
         ("fit train.svm --option block_size={[]:1}", "block_size must be an integer"),
         ("fit train.svm --option wirte=atomic", "did you mean 'write'"),

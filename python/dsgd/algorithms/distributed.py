@@ -102,7 +102,7 @@ class DistributedAlgorithm(Algorithm):
 
     @abstractmethod
     def clocks(self, max_epochs: int, n_rows: int) -> int:
-        """Return the number of clocks in a run of `max_epochs`; no worker has more than `n_rows` rows."""
+        """Return the number of clocks in a run of `max_epochs`; a worker has `n_rows` rows on average."""
 
     def step_trial(self, n_workers: int) -> Algorithm | None:  # noqa: ARG002
         """Return the algorithm that the step search runs on one machine; None: `natural_step` is used instead."""
@@ -184,7 +184,7 @@ class BatchPerClock:
     batch_size: int
 
     def clocks(self, max_epochs: int, n_rows: int) -> int:
-        """Return the number of clocks in a run of `max_epochs`; no worker has more than `n_rows` rows."""
+        """Return the number of clocks in a run of `max_epochs`; a worker has `n_rows` rows on average."""
         return -(-max_epochs * n_rows // self.batch_size)
 
     def step_trial(self, n_workers: int) -> Minibatch:

@@ -33,6 +33,8 @@ class Ssp(BatchPerClock, StaleSynchronousAlgorithm):
     The step falls as 1/sqrt(t) (``schedule="inverse-sqrt"``, t in passes), as the regret bound of the
     paper requires. A step regularises only the features of its mini-batch, by the degree split
     (docs/design/penalties.md) with the feature frequencies of the whole data.
+    A worker with r times as many rows as the average makes steps r times as long, so that all rows
+    count alike.
 
     References
     ----------
@@ -62,6 +64,7 @@ class Ssp(BatchPerClock, StaleSynchronousAlgorithm):
         for clock in range(task.start_clock, task.max_clocks):
             weights = yield Pull(clock)  # answered when clock - slowest <= staleness
             rows, index = task.draw(clock, self.batch_size), task.pass_of(clock, self.batch_size)
-            moved = task.minibatch_step(weights, rows, task.step_size_at(clock), self.batch_size, index)
+            step = task.weight * task.step_size_at(clock)  # workers with more rows make longer ones
+            moved = task.minibatch_step(weights, rows, step, self.batch_size, index)
             yield self.push(task, weights, moved)
             yield Clock()

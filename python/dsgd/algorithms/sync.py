@@ -34,7 +34,8 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
     -----
     The coordinator is rank 0. It has no rows: ``workers=4`` are five nodes. A round is a barrier, and
     the same run gives the same weights on any cluster. The coordinator applies the penalty, in
-    proximal form.
+    proximal form. A gradient counts in the mean by the rows of its worker, so that all rows count
+    alike.
 
     References
     ----------
@@ -78,7 +79,7 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
             loss = task.sample_loss(weights) if self._checks(clock) else 0.0
             # The loss travels in the same all-reduce as the gradient: a worker that is started again repeats its
             # clock, and the server keeps the result of one all-reduce only.
-            yield AllReduce(np.append(gradient, gradient.dtype.type(loss)), mean=True)
+            yield AllReduce(np.append(gradient, gradient.dtype.type(loss)), mean=True, weight=task.weight)
             yield Clock()
 
     def coordinator(self, task: WorkerTask) -> Program:

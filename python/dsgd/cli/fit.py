@@ -12,7 +12,7 @@ import typer
 import dsgd
 from dsgd.algorithms import resolve_algorithm
 from dsgd.cli.labels import against_the_rest
-from dsgd.cli.options import check_outputs, options_of, save_outputs, step_size_of, summarise
+from dsgd.cli.options import check_outputs, options_of, partition_of, save_outputs, step_size_of, summarise
 from dsgd.data.inputs import match_features
 from dsgd.data.libsvm import ReadOptions
 from dsgd.data.reading import load_alike
@@ -52,6 +52,13 @@ def fit(
     max_seconds: Annotated[float | None, typer.Option(help="stop after so many seconds")] = None,
     threads: Annotated[int | None, typer.Option(help="default: all that the process may use")] = None,
     workers: Annotated[int | None, typer.Option(help="processes, for a distributed algorithm")] = None,
+    partition: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[=VALUE]",
+            help="how rows are dealt to workers: equal, shares=2,1,1, by_label=2, dirichlet=0.3 or given=[[0,2],[1]]",
+        ),
+    ] = "equal",
     checkpoint: Annotated[Path | None, typer.Option(help="keep the last state of a distributed run here")] = None,
     checkpoint_every: Annotated[int, typer.Option(help="clocks from one checkpoint to the next")] = 10,
     resume: Annotated[Path | None, typer.Option(help="checkpoint of a distributed run to go on from")] = None,
@@ -76,7 +83,7 @@ def fit(
     data_files = {"TRAIN": train, "--test": test}
     check_outputs({**data_files, "--resume": resume}, model=model, history=history)
     check_outputs(data_files, model=model, history=history, checkpoint=checkpoint)  # it may be the file of --resume
-    cluster = _cluster(workers, checkpoint, checkpoint_every, resume)
+    cluster = _cluster(workers, partition, checkpoint, checkpoint_every, resume)
     paths = [train] if test is None else [train, test]
     how = ReadOptions(dtype=np.float32 if float32 else None, index_base=index_base, n_threads=threads)
     files = [replace(file, y=against_the_rest(file.y, positive or [])) for file in load_alike(paths, how)]
@@ -121,14 +128,22 @@ def _as_wide(test: dsgd.data.Dataset, train: dsgd.data.Dataset) -> dsgd.data.Dat
 
 
 def _cluster(
-    workers: int | None, checkpoint: Path | None, checkpoint_every: int, resume: Path | None
+    workers: int | None, partition: str, checkpoint: Path | None, checkpoint_every: int, resume: Path | None
 ) -> dsgd.LocalCluster | None:
     if workers is None:
         if checkpoint is not None or resume is not None:
             raise ConfigError("--checkpoint and --resume need --workers")
+        if partition != "equal":
+            raise ConfigError("--partition needs --workers")
         return None
     every = None if checkpoint is None else checkpoint_every
-    return dsgd.LocalCluster(workers=workers, checkpoint=checkpoint, checkpoint_every=every, resume=resume)
+    return dsgd.LocalCluster(
+        workers=workers,
+        partition=partition_of(partition),
+        checkpoint=checkpoint,
+        checkpoint_every=every,
+        resume=resume,
+    )
 
 
 def _loss_of(name: str, n_clusters: int | None, hidden: str | None) -> str | Loss:

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dsgd._common.checks import unknown_name
 from dsgd._common.files import check_replaceable, own_descriptor
 from dsgd.cli.streams import report, write_out
+from dsgd.cluster.program.partition import PARTITIONS, Partition
 from dsgd.errors import ConfigError
 from dsgd.results.result import FitResult
 
-__all__ = ["check_outputs", "options_of", "save_outputs", "step_size_of", "summarise"]
+__all__ = ["check_outputs", "options_of", "partition_of", "save_outputs", "step_size_of", "summarise"]
 
 
 def check_outputs(inputs: Mapping[str, Path | None], **outputs: Path | None) -> None:
@@ -83,3 +85,16 @@ def options_of(pairs: list[str]) -> dict[str, Any]:
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # all errors that it documents
             options[key] = value
     return options
+
+
+def partition_of(text: str) -> Partition | str:
+    """Return the partition of a name with or without a value, such as ``dirichlet=0.3``."""
+    name, has_value, _ = text.partition("=")
+    if text == "equal":
+        return text
+    if name not in PARTITIONS:
+        raise unknown_name("partition", name, ["equal", *PARTITIONS])
+    try:
+        return PARTITIONS[name](*(options_of([text]).values() if has_value else ()))
+    except TypeError as error:  # there is no default
+        raise ConfigError(f"--partition {name} takes a value, such as {name}=2,1,1") from error

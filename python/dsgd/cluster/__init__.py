@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dsgd.cluster.local.config import LocalCluster
+from dsgd.cluster.program.partition import ByLabel, Dirichlet, Given, Partition, Shares
 from dsgd.cluster.runtime.trace import Kind, Trace
 from dsgd.cluster.simulation.config import Simulation
 from dsgd.cluster.simulation.failures import SERVER, Crash, Delay, Duplication, Failure, FrameLoss, NetworkSplit, Pause
@@ -10,16 +11,21 @@ from dsgd.cluster.simulation.nodes import KernelCost
 
 __all__ = [
     "SERVER",
+    "ByLabel",
     "Crash",
     "Delay",
+    "Dirichlet",
     "Duplication",
     "Failure",
     "FrameLoss",
+    "Given",
     "KernelCost",
     "Kind",
     "LocalCluster",
     "NetworkSplit",
+    "Partition",
     "Pause",
+    "Shares",
     "Simulation",
     "Trace",
 ]

@@ -17,7 +17,7 @@ from dsgd._common.warn import warn
 from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.cluster.local.config import LocalCluster
 from dsgd.cluster.local.supervision import LocalRun
-from dsgd.cluster.program.partition import deal
+from dsgd.cluster.program.partition import Partition, deal_problem
 from dsgd.cluster.runtime.checkpoint import Checkpoint
 from dsgd.cluster.runtime.run_spec import ClusterRecord, Outcome, RunSpec
 from dsgd.cluster.runtime.trace import Trace
@@ -85,7 +85,9 @@ def choose_step(algorithm: DistributedAlgorithm, task: LocalTask, n_workers: int
         choose_steps(trial, [task])
 
 
-def assignment(algorithm: DistributedAlgorithm, task: LocalTask, n_nodes: int) -> RunSpec:
+def assignment(
+    algorithm: DistributedAlgorithm, task: LocalTask, n_nodes: int, partition: Partition | str = "equal"
+) -> RunSpec:
     """Deal the rows of a task out to the workers of a cluster.
 
     Parameters
@@ -94,6 +96,7 @@ def assignment(algorithm: DistributedAlgorithm, task: LocalTask, n_nodes: int) -
     task : LocalTask
     n_nodes : int
         Number of nodes that run a program, including a coordinator.
+    partition : Partition or "equal"
 
     Returns
     -------
@@ -101,12 +104,14 @@ def assignment(algorithm: DistributedAlgorithm, task: LocalTask, n_nodes: int) -
     """
     has_coordinator = int(algorithm.has_coordinator)
     problem = task.problem
-    rows = deal(problem.matrix.n_rows, n_nodes - has_coordinator, task.seed)
-    max_clocks = algorithm.clocks(task.max_epochs, max(map(len, rows)))
+    n_workers = n_nodes - has_coordinator
+    rows = deal_problem(partition, problem, n_workers, task.seed)
+    max_clocks = algorithm.clocks(task.max_epochs, math.ceil(problem.matrix.n_rows / n_workers))
     return RunSpec(
         algorithm=algorithm,
         problem=problem,
         rows=[np.zeros(1, np.intp)] * has_coordinator + rows,
+        partition=str(partition),
         of_whole=problem.loss.of_whole(problem, task.objective),
         n_threads=task.n_threads,
         start=task.weights.copy(),
@@ -235,7 +240,7 @@ def train_on_cluster(
     if isinstance(cluster, LocalCluster) and cluster.resume is not None:
         _go_on(task, cluster.resume)
     choose_step(algorithm, task, nodes - int(algorithm.has_coordinator))
-    work = assignment(algorithm, task, nodes)
+    work = assignment(algorithm, task, nodes, cluster.partition)
     with recorder.showing(task.max_epochs):
         outcome = _run(cluster, work, task, recorder)
     recorder.finish()

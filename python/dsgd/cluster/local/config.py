@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from dsgd._common.checks import check_choice, check_flag, check_integer, check_real, shown
 from dsgd._common.files import check_replaceable
+from dsgd.cluster.program.partition import Partition, check_partition
 from dsgd.errors import ConfigError
 
 __all__ = ["LocalCluster"]
@@ -45,6 +46,10 @@ class LocalCluster:
         Speed of all workers, of each, or of some by their numbers (the others have 1); at most 1. A
         worker of speed s sleeps after each kernel, so that kernel and sleep together take 1 / s
         times the time of the kernel.
+    partition : "equal" or Partition, default="equal"
+        How the rows are dealt to the workers, by the `random_state` of the fit. ``"equal"``: at random,
+        the same number to each. `Shares`, `ByLabel`, `Dirichlet` and `Given` of `dsgd.cluster` deal
+        otherwise.
     checkpoint_every : int, optional
         Clocks of the slowest worker between checkpoints of the server. None: there are no
         checkpoints, and a server that is started again begins at clock 0.
@@ -53,8 +58,8 @@ class LocalCluster:
         memory. If the file cannot be written in the middle of a run there is a RuntimeWarning, and
         the run goes on.
     resume : path-like, optional
-        A checkpoint from which the run goes on. Algorithm, data, workers and servers must be those
-        of the run that saved it. The random state is taken from that run, and so is the step size
+        A checkpoint from which the run goes on. Algorithm, data, workers, partition and servers must
+        be those of the run that saved it. The random state is taken from that run, and so is the step size
         if none is given now.
     on_lost : {"continue", "fail"}, default="continue"
         ``"continue"``: after `heartbeat_deadline` the other workers go on without a lost worker and
@@ -92,6 +97,7 @@ class LocalCluster:
     workers: int = 4
     servers: int = 1
     speeds: float | Sequence[float] | Mapping[int, float] = 1.0
+    partition: Partition | str = "equal"
     checkpoint_every: int | None = None
     checkpoint: str | os.PathLike[str] | None = None
     resume: str | os.PathLike[str] | None = None
@@ -138,6 +144,7 @@ class LocalCluster:
             raise ConfigError(f"log_dir {os.fspath(self.log_dir)} is not a folder; make it first")
         if self.proxy is not None and not callable(getattr(self.proxy, "front", None)):
             raise ConfigError(f"proxy must be a dsgd.testing.Proxy, not {shown(self.proxy)}")
+        check_partition(self.partition, self.workers)
         self.worker_speeds()
 
     def check_writable(self) -> None:

@@ -163,6 +163,16 @@ class WorkerTask:
         """Length of a `gradient`: at least that of the parameter vector."""
         return self.kernels.gradient_size
 
+    @property
+    def weight(self) -> float:
+        """What this worker counts in a mean over the workers: its rows, divided by the mean of all.
+
+        With it the mean of the workers' gradients is that of all rows. A row more or less counts nothing: equal parts
+        have the weight 1, also where their number does not divide the rows.
+        """
+        mean = self.n_total / self.n_workers
+        return self.n_samples / mean if abs(self.n_samples - mean) >= 1 else 1.0
+
     def state(self, **defaults: Any) -> State:
         """Return the state of the program, which survives restarts.
 

@@ -45,6 +45,8 @@ class About:
         Seed by which the rows were dealt. A run that resumes takes it over.
     step_size : float
         A run that resumes takes it over if it was given none.
+    partition : str
+        How the rows were dealt. A checkpoint without it has equal parts.
     """
 
     algorithm: str
@@ -58,6 +60,7 @@ class About:
     dtype: str
     seed: int
     step_size: float
+    partition: str = "equal"
 
     @classmethod
     def of(cls, assignment: RunSpec, n_shards: int) -> About:
@@ -74,6 +77,7 @@ class About:
             dtype=str(assignment.start.dtype),
             seed=assignment.seed,
             step_size=assignment.step_size,
+            partition=assignment.partition,
         )
 
 

@@ -94,6 +94,8 @@ class RunSpec(Plan):
         all of them; processes that work at the same time share them.
     start : ndarray of shape (n_parameters,)
         Initial weights.
+    partition : str
+        How the rows were dealt, as a checkpoint names it.
     """
 
     problem: Problem
@@ -101,6 +103,7 @@ class RunSpec(Plan):
     of_whole: Mapping[str, NDArray[Any]]
     n_threads: int
     start: NDArray[Any]
+    partition: str = "equal"
 
     @property
     def n_nodes(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dsgd._common.checks import as_seed, check_choice, check_flag, check_integer, check_real, shown
+from dsgd.cluster.program.partition import Partition, check_partition
 from dsgd.cluster.simulation.failures import Failure
 from dsgd.cluster.simulation.nodes import KernelCost, SpeedProfile
 from dsgd.errors import ConfigError
@@ -49,6 +50,10 @@ class Simulation:
         `Crash`, `Pause`, `NetworkSplit`, `FrameLoss`, `Delay`, `Duplication` of `dsgd.cluster`.
     seed : int, numpy.random.Generator or numpy.random.RandomState, default=0
         Seed of the jitter and of the random failures.
+    partition : "equal" or Partition, default="equal"
+        How the rows are dealt to the workers, by the `random_state` of the fit. ``"equal"``: at random,
+        the same number to each. `Shares`, `ByLabel`, `Dirichlet` and `Given` of `dsgd.cluster` deal
+        otherwise.
     groups : mapping of str to sequence of sequences of int
         Further groups of nodes. A key is the name that commands use. Its value is a sequence of
         disjoint sets of nodes, each of which is one group with a parameter server of its own.
@@ -85,6 +90,7 @@ class Simulation:
     jitter: float = 0.0
     failures: Sequence[Failure] = ()
     seed: Any = 0  # an int after the check
+    partition: Partition | str = "equal"
     groups: Mapping[str, Sequence[Sequence[int]]] = field(default_factory=dict)
     kernel_cost: KernelCost = KernelCost()  # noqa: RUF009  # frozen
     chunk_rows: int = 4096
@@ -125,6 +131,7 @@ class Simulation:
         for failure in self.failures:
             if not isinstance(failure, Failure):
                 raise ConfigError(f"failures are objects such as dsgd.cluster.Crash, not {shown(failure)}")
+        check_partition(self.partition, self.workers)
         for name, parts in self.groups.items():
             members = [node for part in parts for node in part]
             if len(set(members)) < len(members) or not all(0 <= node <= self.workers for node in members):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import tomllib
+from collections.abc import Mapping
 from typing import Any
 
 from dsgd._common.checks import shown, unknown_name
 from dsgd._common.files import as_path
+from dsgd.cluster.program.partition import PARTITIONS
 from dsgd.cluster.simulation import failures
 from dsgd.cluster.simulation.config import Simulation
 from dsgd.cluster.simulation.nodes import KernelCost
@@ -32,6 +34,8 @@ def load_simulation(path: str | os.PathLike[str]) -> Simulation:
     The keys are the parameters of `Simulation`. The table ``[kernel_cost]`` has the parameters of
     `KernelCost`. Every table ``[[failures]]`` is one failure: ``kind`` is its name, such as
     ``frame_loss``, and the other keys are its parameters. The server is node -1.
+    The table ``[partition]`` has a ``kind``, ``shares``, ``by_label``, ``dirichlet`` or ``given``, and
+    the parameters of that partition.
 
     Parameters
     ----------
@@ -55,6 +59,10 @@ def load_simulation(path: str | os.PathLike[str]) -> Simulation:
         workers = 4
         speeds = [1.0, 1.0, 1.0, 0.5]
         bandwidth = 1.25e8
+
+        [partition]
+        kind = "dirichlet"
+        concentration = 0.1
 
         [[failures]]
         kind = "crash"
@@ -80,20 +88,22 @@ def _simulation(given: dict[str, Any]) -> Simulation:
     if "failures" in given:
         if not isinstance(given["failures"], list):
             raise ConfigError(f"failures are tables, [[failures]], not {shown(given['failures'])}")
-        given["failures"] = [_failure(table) for table in given["failures"]]
+        given["failures"] = [_of_kind("failure", table, _FAILURES) for table in given["failures"]]
+    if isinstance(given.get("partition"), dict):
+        given["partition"] = _of_kind("partition", given["partition"], PARTITIONS)
     return Simulation(**given)
 
 
-def _failure(table: Any) -> failures.Failure:
+def _of_kind(what: str, table: Any, kinds: Mapping[str, type[Any]]) -> Any:
+    """Return the object of a table, whose ``kind`` names its class."""
     kind = table.pop("kind", None) if isinstance(table, dict) else None
-    if kind not in _FAILURES:
-        raise unknown_name("kind of failure", kind, _FAILURES)
-    _check_names(f"key of a {kind}", table, _FAILURES[kind])
+    if not isinstance(kind, str) or kind not in kinds:
+        raise unknown_name(f"kind of {what}", kind, kinds)
+    _check_names(f"key of a {kind}", table, kinds[kind])
     try:
-        failure: failures.Failure = _FAILURES[kind](**table)
+        return kinds[kind](**table)
     except TypeError as error:  # a parameter without a default is missing
-        raise ConfigError(f"a failure of kind {kind!r}: {error}") from error
-    return failure
+        raise ConfigError(f"a {what} of kind {kind!r}: {error}") from error
 
 
 def _check_names(what: str, given: Any, kind: Any) -> None:
