@@ -50,16 +50,16 @@ namespace {
   return newline == std::string_view::npos ? text.size() : newline + 1;
 }
 
-/// Calls `visit(begin, end)` for every line that holds a row, without its comment and leading blanks, as long as
-/// `visit` returns true. Counting and parsing share it, so they cannot disagree about what a row is.
-template <typename Visit>
-void for_each_line(std::string_view text, Visit&& visit) {
+/// Calls `on_line(begin, end)` for every line that holds a row, without its comment and leading blanks, as long as
+/// `on_line` returns true. Counting and parsing share it, so they cannot disagree about what a row is.
+template <typename OnLine>
+void for_each_line(std::string_view text, OnLine&& on_line) {
   const char* const end = text.data() + text.size();
   for (const char* at = text.data(); at < end;) {
     const char* const line_end = find(at, end, '\n');
     const char* const content_end = find(at, line_end, '#');
     const char* const content = skip_blanks(at, content_end);
-    if (content < content_end && !visit(content, content_end)) return;
+    if (content < content_end && !on_line(content, content_end)) return;
     at = line_end == end ? end : line_end + 1;
   }
 }

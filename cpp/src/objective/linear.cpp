@@ -197,10 +197,10 @@ void LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::sp
   if (!derivatives.empty()) check_size("derivatives", derivatives.size(), X_.rows() * m);
   Exclusive policy;
   visit_evaluation([&](const auto& kernel) {
-    const auto steps = kernel.steps(weights, policy);
+    const auto access = kernel.access(weights, policy);
     add_rows(X_, n_threads, 1 / static_cast<double>(X_.rows()), out, [&] {
       return [&, residual = kernel.residual()](std::size_t i, const auto& x, std::span<double> sum) mutable {
-        steps.evaluate(i, residual, false);
+        access.evaluate(i, residual, false);
         if (!derivatives.empty()) std::ranges::copy(residual, derivatives.subspan(i * m, m).begin());
         if (m > 1 || residual[0] != 0) add_row(x, std::span<const Real>(residual), X_.features(), sum);
       };

@@ -29,9 +29,9 @@ double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std
   double losses = 0;
   objective_.visit([&](const SampleKernel auto& kernel) {
     Policy policy;
-    const auto w = kernel.steps(weights, policy);
+    const auto w = kernel.access(weights, policy);
     auto seen = kernel.residual();
-    const EpochSteps<Real> steps(epoch.schedule, epoch.index);
+    const StepSizes<Real> step_sizes(epoch.schedule, epoch.index);
     std::size_t t = epoch.t(X.rows(), thread);  // samples drawn by all threads, as this one counts them
     epoch.sampler(X.rows(), thread, config_.n_threads).for_each(X, [&](std::size_t e) {
       {
@@ -40,7 +40,7 @@ double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std
         const Real loss = w.evaluate(e, seen, config_.sum_loss);
         if (config_.sum_loss) losses += static_cast<double>(objective_.sample_weight(e) * loss);
         held.await_turn();
-        w.descend(e, seen, steps(t), visit_number(e, epoch.index));
+        w.descend(e, seen, step_sizes(t), penalty_phase(e, epoch.index));
         if (delays) delays->finish();
       }
       t += config_.n_threads;

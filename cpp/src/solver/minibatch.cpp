@@ -38,13 +38,13 @@ std::size_t useful_threads(const Objective& objective, std::size_t batch_size, s
   return std::clamp<std::size_t>(entries * cost / kThreadEntries, 1, n_threads);
 }
 
-/// The steps of one call, and what they share.
+/// Makes the steps of one call; they share the memory and the split of the features over the threads.
 template <SampleObjective Objective>
-class BatchSteps {
+class BatchDescent {
  public:
   using Real = typename Objective::Real;
 
-  BatchSteps(const Objective& objective, std::span<Real> weights, std::size_t batch_size, std::size_t n_threads)
+  BatchDescent(const Objective& objective, std::span<Real> weights, std::size_t batch_size, std::size_t n_threads)
       : objective_(objective),
         weights_(weights),
         size_(objective.residual_size()),
@@ -63,11 +63,11 @@ class BatchSteps {
     evaluate(batch);
     objective_.visit_descent([&](const SampleKernel auto& kernel) {
       parallel_region(threads_, [&](std::size_t thread) {
-        const auto w = kernel.steps(weights_, policy);
+        const auto w = kernel.access(weights_, policy);
         const Features part{edges_[thread], edges_[thread + 1]};
         for (std::size_t k = 0; k < batch.size(); ++k) {
           const auto i = static_cast<std::size_t>(batch[k]);
-          w.descend(i, of_sample(k), share, visit_number(i, index), part);
+          w.descend(i, of_sample(k), share, penalty_phase(i, index), part);
         }
       });
     });
@@ -79,7 +79,7 @@ class BatchSteps {
     objective_.visit_evaluation([&](const SampleKernel auto& kernel) {
       parallel_blocks(batch.size(), kBlockRows, threads_, [&](std::size_t, std::size_t begin, std::size_t end) {
         Exclusive policy;
-        const auto w = kernel.steps(std::span<const Real>(weights_), policy);
+        const auto w = kernel.access(std::span<const Real>(weights_), policy);
         for (std::size_t k = begin; k < end; ++k) w.evaluate(static_cast<std::size_t>(batch[k]), of_sample(k), false);
       });
     });
@@ -105,13 +105,13 @@ void minibatch_epoch(const Objective& objective, std::span<typename Objective::R
   check_visited(visited, X.rows());
   average.check(weights.size());
   batch_size = std::clamp<std::size_t>(batch_size, 1, X.rows());
-  BatchSteps<Objective> batches(objective, weights, batch_size, n_threads);
-  const EpochSteps<Real> steps(epoch.schedule, epoch.index);
+  BatchDescent<Objective> batches(objective, weights, batch_size, n_threads);
+  const StepSizes<Real> step_sizes(epoch.schedule, epoch.index);
   std::size_t done = 0;
   const auto run = [&](auto policy) {
     std::vector<std::int64_t> batch;
     const auto step = [&] {
-      const Real share = steps(epoch.t(X.rows(), done)) / static_cast<Real>(batch_size);
+      const Real share = step_sizes(epoch.t(X.rows(), done)) / static_cast<Real>(batch_size);
       batches.step(policy, batch, share, epoch.index);
       done += batch.size();
       batch.clear();
@@ -137,7 +137,7 @@ void minibatch_step(const Objective& objective, std::span<typename Objective::Re
                     std::size_t n_threads) {
   using Real = typename Objective::Real;
   check_rows(rows, objective.X().rows());
-  BatchSteps<Objective> batches(objective, weights, batch_size, n_threads);
+  BatchDescent<Objective> batches(objective, weights, batch_size, n_threads);
   const Real share = static_cast<Real>(step) / static_cast<Real>(std::max<std::size_t>(batch_size, 1));
   Exclusive policy;
   batches.step(policy, rows, share, index);

@@ -26,11 +26,11 @@ void rows_gradient(const LinearObjective<Data>& objective, std::span<const typen
   check_rows(rows, objective.X().rows());
   Exclusive policy;
   objective.visit_evaluation([&](const auto& kernel) {
-    const auto steps = kernel.steps(weights, policy);
+    const auto access = kernel.access(weights, policy);
     auto residual = kernel.residual();
     for (const std::int64_t row : rows) {
       const auto i = static_cast<std::size_t>(row);
-      steps.evaluate(i, residual, false);
+      access.evaluate(i, residual, false);
       add_row(objective.X().row(i), std::span<const Real>(residual), objective.X().features(), gradient);
     }
   });

@@ -41,17 +41,17 @@ double sgd_epoch(const Objective& objective, std::span<typename Objective::Real>
     std::size_t done = 0;
     const auto run = [&](auto&& w) {
       auto seen = kernel.residual();
-      const EpochSteps<Real> steps(epoch.schedule, epoch.index);
-      const bool with_loss = sum_loss || !steps.whole();
+      const StepSizes<Real> step_sizes(epoch.schedule, epoch.index);
+      const bool with_loss = sum_loss || !step_sizes.whole();
       epoch.sampler(X.rows(), 0, 1).for_each(X, [&](std::size_t i) {
         const Real loss = w.evaluate(i, seen, with_loss);
-        const Real step = steps(epoch.t(X.rows(), done));
+        const Real step = step_sizes(epoch.t(X.rows(), done));
         if (sum_loss) losses += static_cast<double>(objective.sample_weight(i) * loss);
-        if (!steps.whole()) {
-          const Real share = steps.share(X.row(i), loss, step);
+        if (!step_sizes.whole()) {
+          const Real share = step_sizes.share(X.row(i), loss, step);
           for (Real& each : seen) each *= share;
         }
-        w.descend(i, seen, step, visit_number(i, epoch.index));
+        w.descend(i, seen, step, penalty_phase(i, epoch.index));
         if (!visited.empty()) visited[done] = static_cast<std::int64_t>(i);
         ++done;
       });
@@ -59,16 +59,16 @@ double sgd_epoch(const Objective& objective, std::span<typename Objective::Real>
     using Kernel = std::remove_cvref_t<decltype(kernel)>;
     if constexpr (kScales<Kernel>) {
       if (average.drift.empty()) {
-        run(ScaledSteps<Kernel, false>(kernel, weights, average, done));
+        run(ScaledAccess<Kernel, false>(kernel, weights, average, done));
       } else {
-        run(ScaledSteps<Kernel, true>(kernel, weights, average, done));
+        run(ScaledAccess<Kernel, true>(kernel, weights, average, done));
       }
     } else if (average.drift.empty()) {
       Exclusive policy;
-      run(kernel.steps(weights, policy));
+      run(kernel.access(weights, policy));
     } else {
       Averaged<Real> policy(weights, average, done);
-      run(kernel.steps(weights, policy));
+      run(kernel.access(weights, policy));
     }
   });
   return losses / static_cast<double>(std::max<std::size_t>(X.rows(), 1));

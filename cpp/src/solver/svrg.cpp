@@ -63,7 +63,7 @@ void Svrg<Data>::begin(const Epoch& epoch) {
   for (std::size_t thread = 0; thread < threads; ++thread) {
     walks_.push_back({Draws(n, epoch.block_size, thread, threads, RandomStream(epoch.seed, epoch.index, thread))});
   }
-  steps_ = 0;
+  n_steps_ = 0;
 }
 
 template <typename Data>
@@ -111,7 +111,7 @@ template <typename Policy, typename Rows>
 void Svrg<Data>::reweighted(std::span<Real> weights, Real step, Norms& norms, const Rows& for_each_row) const {
   objective_.visit_reduced([&](const auto& kernel) {
     Policy policy;
-    const auto w = kernel.steps(weights, policy);
+    const auto w = kernel.access(weights, policy);
     auto seen = kernel.residual();
     for_each_row([&](std::size_t i) {
       w.evaluate(i, seen, false);
@@ -136,8 +136,8 @@ void Svrg<Data>::descend_rows(std::span<Real> weights, double step, std::span<co
     throw Error(ErrorCode::config, "the scalar form takes its rows from an epoch; use reweighted");
   }
   Norms norms;
-  reweighted<Exclusive>(weights, static_cast<Real>(step), norms, [&](const auto& visit) {
-    for (const std::int64_t row : rows) visit(static_cast<std::size_t>(row));
+  reweighted<Exclusive>(weights, static_cast<Real>(step), norms, [&](const auto& on_row) {
+    for (const std::int64_t row : rows) on_row(static_cast<std::size_t>(row));
   });
 }
 
@@ -159,9 +159,9 @@ void Svrg<Data>::scalar(std::span<Real> v, double step, Walk& walk, std::size_t 
     const LinearKernel<Data, Loss, NoPenalty> kernel{objective_, loss, {}};  // the multipliers bring the penalty
     Policy policy;
     Exclusive reading;
-    const auto steps = kernel.steps(v, policy);
-    const auto& of_v = steps.weights();
-    const auto reader = kernel.steps(std::span<const Real>(pull_), reading);
+    const auto access = kernel.access(v, policy);
+    const auto& of_v = access.weights();
+    const auto reader = kernel.access(std::span<const Real>(pull_), reading);
     const auto& mu = reader.weights();
     const std::span<const Real> pull_of_intercepts = std::span(pull_).last(objective_.parameters_per_feature());
     const auto eta = static_cast<Real>(step);
@@ -175,7 +175,7 @@ void Svrg<Data>::scalar(std::span<Real> v, double step, Walk& walk, std::size_t 
       mu.products(x, shift);
       for (std::size_t k = 0; k < seen.size(); ++k) seen[k] = a * seen[k] + c * shift[k];
       of_v.add_intercepts(seen);
-      steps.finish(i, seen, false);
+      access.finish(i, seen, false);
       change_since_anchor(i, seen);
       for (std::size_t k = 0; k < seen.size(); ++k) {
         shift[k] = rate * eta * (seen[k] + pull_of_intercepts[k]);
@@ -196,15 +196,15 @@ void Svrg<Data>::fold(std::span<Real> v, double step, std::size_t taken) const {
   for (std::size_t w = 0; w < regularised; ++w) v[w] = a * v[w] + c * pull_[w];
 }
 
-/// Calls `body(walk, steps)` on every thread, `steps` being as many of `count` as keep its share of all steps
+/// Calls `body(walk, n_steps)` on every thread, `n_steps` being as many of `count` as keep its share of all steps
 /// that of the rows that it owns.
 template <typename Data>
 template <typename Body>
 void Svrg<Data>::share_out(std::size_t count, const Body& body) {
-  steps_ += count;
+  n_steps_ += count;
   const std::size_t n = objective_.X().rows();
-  const std::size_t passes = steps_ / n;
-  const std::size_t rest = steps_ % n;
+  const std::size_t passes = n_steps_ / n;
+  const std::size_t rest = n_steps_ % n;
   std::size_t owned = 0;
   std::vector<std::size_t> due;
   for (const Walk& walk : walks_) {
@@ -214,9 +214,9 @@ void Svrg<Data>::share_out(std::size_t count, const Body& body) {
   }
   parallel_region(walks_.size(), [&](std::size_t thread) {
     Walk& walk = walks_[thread];
-    const std::size_t steps = due[thread] > walk.steps ? due[thread] - walk.steps : 0;
-    body(walk, steps);
-    walk.steps += steps;
+    const std::size_t n_steps = due[thread] > walk.n_steps ? due[thread] - walk.n_steps : 0;
+    body(walk, n_steps);
+    walk.n_steps += n_steps;
   });
 }
 
@@ -231,10 +231,10 @@ void Svrg<Data>::descend(std::span<Real> weights, double step, std::size_t count
   std::int64_t* next = visited.empty() ? nullptr : visited.data();
   if (config_.mean_gradient == "reweighted") {
     const auto eta = static_cast<Real>(step);
-    share_out(count, [&](Walk& walk, std::size_t steps) {
-      const auto rows = [&](const auto& visit) {
-        walk.draws.take(steps, [&](std::size_t i) {
-          visit(i);
+    share_out(count, [&](Walk& walk, std::size_t n_steps) {
+      const auto rows = [&](const auto& on_row) {
+        walk.draws.take(n_steps, [&](std::size_t i) {
+          on_row(i);
           if (next != nullptr) *next++ = static_cast<std::int64_t>(i);
         });
       };
@@ -251,11 +251,11 @@ void Svrg<Data>::descend(std::span<Real> weights, double step, std::size_t count
     std::size_t part = count;
     if (shrinkage * static_cast<double>(count) > kFold) part = static_cast<std::size_t>(kFold / shrinkage) + 1;
     std::atomic<std::size_t> taken{0};
-    share_out(part, [&](Walk& walk, std::size_t steps) {
+    share_out(part, [&](Walk& walk, std::size_t n_steps) {
       if (alone) {
-        scalar<Exclusive>(weights, step, walk, steps, next, taken);
+        scalar<Exclusive>(weights, step, walk, n_steps, next, taken);
       } else {
-        scalar<Racy>(weights, step, walk, steps, next, taken);
+        scalar<Racy>(weights, step, walk, n_steps, next, taken);
       }
     });
     fold(weights, step, taken);

@@ -50,15 +50,15 @@ using LinearWeightsOf = decltype(linear_weights(std::declval<std::span<Weight>>(
 template <typename Loss, RealType Real>
 using LinearResidual = std::conditional_t<VectorLoss<Loss>, std::vector<Real>, std::array<Real, 1>>;
 
-/// One thread's steps; `Weight` is const for a reader, which cannot descend. Everything is a value here, in reach of
-/// the sample loop without a way through the objective.
+/// One thread's access to the weights; `Weight` is const for a reader, which cannot descend. Everything is a value
+/// here, in reach of the sample loop without a way through the objective.
 template <typename Data, typename Loss, typename Penalty, typename Weight, typename Policy>
-class LinearSteps {
+class LinearAccess {
  public:
   using Real = typename Data::Real;
 
-  LinearSteps(const LinearObjective<Data>& objective, const Loss& loss, const Penalty& penalty,
-              std::span<Weight> weights, Policy& policy)
+  LinearAccess(const LinearObjective<Data>& objective, const Loss& loss, const Penalty& penalty,
+               std::span<Weight> weights, Policy& policy)
       : X_(objective.X()),
         y_(objective.y()),
         sample_weight_(objective.sample_weight()),
@@ -86,13 +86,13 @@ class LinearSteps {
     return loss;
   }
 
-  void descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t visit) const {
-    whole_.descend(X_.row(i), residual, step, rate_, penalty_, visit);
+  void descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t phase) const {
+    whole_.descend(X_.row(i), residual, step, rate_, penalty_, phase);
   }
 
-  void descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t visit, Features part) const {
+  void descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t phase, Features part) const {
     const auto w = linear_weights(weights_, loss_, fit_intercept_ && part.begin == 0, policy_);
-    w.descend(X_.row(i).between(part.begin, part.end), residual, step, rate_, penalty_, visit);
+    w.descend(X_.row(i).between(part.begin, part.end), residual, step, rate_, penalty_, phase);
   }
 
   /// One step reduced in variance, the prox on every visit: `pull` is the part of the gradient that is the same for
@@ -133,8 +133,8 @@ struct LinearKernel {
 
   /// Of weights that may be const, for a reader.
   template <typename Weight, typename Policy>
-  [[nodiscard]] auto steps(std::span<Weight> weights, Policy& policy) const {
-    return LinearSteps<Data, LossT, PenaltyT, Weight, Policy>(objective, loss, penalty, weights, policy);
+  [[nodiscard]] auto access(std::span<Weight> weights, Policy& policy) const {
+    return LinearAccess<Data, LossT, PenaltyT, Weight, Policy>(objective, loss, penalty, weights, policy);
   }
 };
 

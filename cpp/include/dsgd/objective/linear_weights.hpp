@@ -52,13 +52,13 @@ class LinearWeights {
 
   /// One proximal gradient step on the support of x, where `gradient` is the loss's derivative at w.x + b:
   ///   w_j <- prox_j(w_j - step * gradient * x_j),   b <- b - intercept_rate * step * gradient,
-  /// the prox only where the penalty is due: `visit` is the row's visit_number (penalty.hpp).
+  /// the prox only where the penalty is due: `phase` is the row's penalty_phase (penalty.hpp).
   template <typename Row, typename Penalty>
   void descend(const Row& x, std::span<const Real> gradient, Real step, Real intercept_rate, const Penalty& penalty,
-               std::size_t visit) const {
+               std::size_t phase) const {
     const Real scale = step * gradient[0];
     const std::size_t period = penalty.period(step);
-    if (period != 0 && (visit & (period - 1)) == 0) {
+    if (period != 0 && (phase & (period - 1)) == 0) {
       penalty.with_prox(step, period, [&](const auto& prox) {
         update(x, [&](Real w, Real value, std::size_t j) { return prox(j)(w - scale * value); });
       });

@@ -4,13 +4,13 @@
 // Its parameters are one flat vector, whose layout is the objective's own affair. Every one is a
 // GradientObjective: value and exact gradients, which is all that gradient descent over all rows needs. Stochastic
 // solvers ask for a SampleObjective: `visit` gives a kernel, which knows loss and penalty as static types, and a kernel
-// gives each thread its steps,
+// gives each thread its access to the weights,
 //
 //   objective.visit([&](const auto& kernel) {
-//     const auto steps = kernel.steps(weights, policy);         // one thread's, through its write policy (atomic.hpp)
+//     const auto access = kernel.access(weights, policy);       // one thread's, through its write policy (atomic.hpp)
 //     auto seen = kernel.residual();                            // what a sample says of the weights
-//     const Real loss = steps.evaluate(i, seen, with_loss);     // reads
-//     steps.descend(i, seen, step, visit);                      // writes
+//     const Real loss = access.evaluate(i, seen, with_loss);    // reads
+//     access.descend(i, seen, step, phase);                     // writes
 //   });
 //
 // `evaluate` and `descend` are apart, so that the samples of a mini-batch are evaluated at the same weights. A residual
@@ -57,23 +57,23 @@ concept GradientObjective =
 ///
 ///   evaluate(i, seen, with_loss)              fills the residual of sample i at the weights as they are, and returns
 ///                                             its loss, without its sample weight, if asked for (else anything)
-///   descend(i, seen, step, visit)             one step on sample i, with its share of the penalty where that is due;
-///                                             `visit` is the row plus the epoch
-///   descend(i, seen, step, visit, features)   that part of it
-template <typename Steps, typename Real>
-concept SampleSteps = requires(const Steps& steps, std::size_t i, std::span<Real> residual, std::span<const Real> seen,
-                               Real step, Features features) {
-  { steps.evaluate(i, residual, true) } -> std::same_as<Real>;
-  steps.descend(i, seen, step, i);
-  steps.descend(i, seen, step, i, features);
+///   descend(i, seen, step, phase)             one step on sample i, with its share of the penalty where that is due;
+///                                             `phase` is penalty_phase (penalty.hpp)
+///   descend(i, seen, step, phase, features)   that part of it
+template <typename Access, typename Real>
+concept SampleAccess = requires(const Access& access, std::size_t i, std::span<Real> residual,
+                                std::span<const Real> seen, Real step, Features features) {
+  { access.evaluate(i, residual, true) } -> std::same_as<Real>;
+  access.descend(i, seen, step, i);
+  access.descend(i, seen, step, i, features);
 };
 
 template <typename Kernel>
 concept SampleKernel = requires(const Kernel& kernel, std::span<typename Kernel::Real> weights, Exclusive& alone,
                                 Racy& racy, decltype(std::declval<const Kernel&>().residual())& seen) {
   std::span<typename Kernel::Real>(seen);
-  { kernel.steps(weights, alone) } -> SampleSteps<typename Kernel::Real>;
-  { kernel.steps(weights, racy) } -> SampleSteps<typename Kernel::Real>;
+  { kernel.access(weights, alone) } -> SampleAccess<typename Kernel::Real>;
+  { kernel.access(weights, racy) } -> SampleAccess<typename Kernel::Real>;
 };
 
 /// An objective of which a step needs one sample. Beside the kernels,

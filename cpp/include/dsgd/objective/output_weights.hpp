@@ -60,9 +60,9 @@ class OutputWeights {
   /// One proximal gradient step, as in LinearWeights.
   template <typename Row, typename Penalty>
   void descend(const Row& x, std::span<const Real> gradient, Real step, Real intercept_rate, const Penalty& penalty,
-               std::size_t visit) const {
+               std::size_t phase) const {
     const std::size_t period = penalty.period(step);
-    if (period != 0 && (visit & (period - 1)) == 0) {
+    if (period != 0 && (phase & (period - 1)) == 0) {
       penalty.with_prox(step, period, [&](const auto& prox) {
         for (std::size_t k = 0; k < x.size(); ++k) {
           const std::size_t j = x.index(k);

@@ -40,9 +40,9 @@ struct SupportOnly {
   [[nodiscard]] Real inverse(std::size_t j) const { return inverse_frequency[j]; }
 };
 
-/// The number of a row's visit in an epoch that decides whether it brings the penalty: its three lowest bits count on
-/// from a hash of the row.
-[[nodiscard]] constexpr std::size_t visit_number(std::size_t row, std::size_t epoch) {
+/// The phase of a row in an epoch. The row brings the penalty in the epochs in which the phase is a multiple of the
+/// penalty's period. The phase grows by 1 from epoch to epoch; it begins with the three highest bits of a hash.
+[[nodiscard]] constexpr std::size_t penalty_phase(std::size_t row, std::size_t epoch) {
   return static_cast<std::size_t>((std::uint64_t{row} * 0x9E3779B97F4A7C15U) >> 61U) + epoch;
 }
 
@@ -105,8 +105,8 @@ struct ElasticNet {
   template <typename F>
   void with_prox(Real step, std::size_t /*times*/, F&& f) const {
     f([this, step](std::size_t j) {
-      const Real visit = step * frequency.inverse(j);
-      return [threshold = visit * alpha_l1, factor = Real{1} / (Real{1} + visit * alpha_l2)](Real w) {
+      const Real step_of_j = step * frequency.inverse(j);
+      return [threshold = step_of_j * alpha_l1, factor = Real{1} / (Real{1} + step_of_j * alpha_l2)](Real w) {
         return std::copysign(std::max(Real{0}, std::abs(w) - threshold), w) * factor;
       };
     });

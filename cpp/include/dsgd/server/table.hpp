@@ -45,12 +45,12 @@ class Table {
   void restore(const Checkpoint& checkpoint);
 
  private:
-  template <typename Visit>
-  decltype(auto) visit(Visit&& visitor) {
+  template <typename Visitor>
+  decltype(auto) visit(Visitor&& visitor) {
     return std::visit([&](auto& typed) { return std::visit(visitor, typed); }, state_);
   }
-  template <typename Visit>
-  decltype(auto) visit(Visit&& visitor) const {
+  template <typename Visitor>
+  decltype(auto) visit(Visitor&& visitor) const {
     return std::visit([&](const auto& typed) { return std::visit(visitor, typed); }, state_);
   }
 

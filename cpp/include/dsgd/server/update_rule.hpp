@@ -121,16 +121,16 @@ struct AdagradRule {
   Paged<double> squares;
 
   void apply(const Update& update, std::size_t /*live*/) {
-    std::vector<double> steps;  // in the order of the pushed values
-    steps.reserve(update.values->size());
+    std::vector<double> changes;  // in the order of the pushed values
+    changes.reserve(update.values->size());
     for_each_value<Real>(*update.values, width, squares, [&](double& square, Real value) {
       const double gradient = update.weight * static_cast<double>(value);
       square += gradient * gradient;
-      steps.push_back(square > 0 ? step_size * gradient / std::sqrt(square) : 0);
+      changes.push_back(square > 0 ? step_size * gradient / std::sqrt(square) : 0);
     });
     std::size_t next = 0;
     for_each_value<Real>(*update.values, width, values, [&](Real& element, Real /*value*/) {
-      element = static_cast<Real>(static_cast<double>(element) - steps[next++]);
+      element = static_cast<Real>(static_cast<double>(element) - changes[next++]);
     });
   }
   void finish_clock() {}

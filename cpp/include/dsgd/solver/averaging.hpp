@@ -20,14 +20,14 @@ namespace dsgd {
 /// so `drift` adds up (s - 1) D_s on the weights that change, and the average is w_T - drift / T. Empty: no average.
 struct Average {
   std::span<double> drift;
-  std::int64_t steps = 0;  // in the average before this epoch; below 0: so many of this epoch come before it begins
+  std::int64_t n_steps = 0;  // in the average before this epoch; below 0: so many of this epoch come before it begins
 
   /// How many steps are in the average after `done` steps of this epoch.
   [[nodiscard]] double counted(std::size_t done) const {
-    return static_cast<double>(std::max<std::int64_t>(0, steps + static_cast<std::int64_t>(done)));
+    return static_cast<double>(std::max<std::int64_t>(0, n_steps + static_cast<std::int64_t>(done)));
   }
   /// Whether the next step is.
-  [[nodiscard]] bool counts(std::size_t done) const { return steps + static_cast<std::int64_t>(done) >= 0; }
+  [[nodiscard]] bool counts(std::size_t done) const { return n_steps + static_cast<std::int64_t>(done) >= 0; }
 
   /// Throws Error(config) unless there is room for every weight.
   void check(std::size_t n_weights) const {

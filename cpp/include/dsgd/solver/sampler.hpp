@@ -33,20 +33,20 @@ class Sampler {
     shuffle(std::span(blocks_), random);
   }
 
-  /// Calls `visit(row)` for every row of the share, in order.
-  template <typename Visit>
-  void for_each(Visit&& visit) const {
+  /// Calls `on_row(row)` for every row of the share, in order.
+  template <typename OnRow>
+  void for_each(OnRow&& on_row) const {
     for (const std::size_t block : blocks_) {
       const std::size_t end = end_of(block);
-      for (std::size_t row = block * block_size_; row < end; ++row) visit(row);
+      for (std::size_t row = block * block_size_; row < end; ++row) on_row(row);
     }
   }
 
   /// The same for the rows of X, each of which is asked for some visits ahead where X is larger than a cache: blocks
   /// are read a tenth faster, and what lies in the cache would be a tenth slower. A few rows are asked for together, so
   /// that the loop over these does nothing else, and is compiled once.
-  template <typename Data, typename Visit>
-  [[gnu::always_inline]] void for_each(const Data& X, Visit&& visit) const {
+  template <typename Data, typename OnRow>
+  [[gnu::always_inline]] void for_each(const Data& X, OnRow&& on_row) const {
     const bool large = X.bytes() >= kCacheBytes;
     Cursor next(*this);
     if (large) next.prefetch(X, kEntriesAhead * X.rows() / std::max<std::size_t>(X.nonzeros(), 1) + 1);
@@ -55,7 +55,7 @@ class Sampler {
       for (std::size_t row = block * block_size_; row < end;) {
         const std::size_t stop = std::min(row + kTogether, end);
         if (large) next.prefetch(X, stop - row);
-        for (; row < stop; ++row) visit(row);
+        for (; row < stop; ++row) on_row(row);
       }
     }
   }
@@ -113,12 +113,12 @@ class Draws {
   /// Rows of the share.
   [[nodiscard]] std::size_t size() const { return size_; }
 
-  /// Calls `visit(row)` for the next `count` rows; the share must not be empty.
-  template <typename Visit>
-  void take(std::size_t count, Visit&& visit) {
+  /// Calls `on_row(row)` for the next `count` rows; the share must not be empty.
+  template <typename OnRow>
+  void take(std::size_t count, OnRow&& on_row) {
     for (; count > 0; --count) {
       if (row_ == end_) begin_block();
-      visit(row_++);
+      on_row(row_++);
     }
   }
 

@@ -118,36 +118,36 @@ class ScaledWeights {
   LinearWeights<Real, InterceptPolicy> b_;
 };
 
-/// The steps of a linear kernel (linear_kernel.hpp) of one decision value on such weights.
+/// The access of a linear kernel (linear_kernel.hpp) of one decision value to such weights.
 template <typename Kernel, bool averages>
-class ScaledSteps {
+class ScaledAccess {
  public:
   using Real = typename Kernel::Real;
 
-  ScaledSteps(const Kernel& kernel, std::span<Real> weights, const Average& average, const std::size_t& done)
+  ScaledAccess(const Kernel& kernel, std::span<Real> weights, const Average& average, const std::size_t& done)
       : X_(kernel.objective.X()),
         rate_(static_cast<Real>(kernel.objective.config().intercept_rate)),
-        unscaled_(kernel.steps(weights, policy_)),
+        unscaled_(kernel.access(weights, policy_)),
         w_(weights, kernel.objective.config().fit_intercept, kernel.objective.config().alpha_l2, average, done) {}
 
-  // NOLINTNEXTLINE(modernize-use-nodiscard): as in LinearSteps
+  // NOLINTNEXTLINE(modernize-use-nodiscard): as in LinearAccess
   Real evaluate(std::size_t i, std::span<Real> residual, bool with_loss) const {
     residual[0] = w_.decision(X_.row(i));
     return unscaled_.finish(i, residual, with_loss);
   }
 
-  /// `visit` has no say.
-  void descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t /*visit*/) {
+  /// Every step brings L2: the phase of the row does not matter.
+  void descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t /*phase*/) {
     w_.descend(X_.row(i), residual[0], step, rate_);
   }
 
  private:
-  using Steps = decltype(std::declval<const Kernel&>().steps(std::span<Real>(), std::declval<Exclusive&>()));
+  using Unscaled = decltype(std::declval<const Kernel&>().access(std::span<Real>(), std::declval<Exclusive&>()));
 
   typename Kernel::Data X_;
   Real rate_;
   Exclusive policy_;
-  Steps unscaled_;  // of which only the loss is asked
+  Unscaled unscaled_;  // of which only the loss is asked
   ScaledWeights<Real, averages> w_;
 };
 

@@ -40,11 +40,11 @@ struct Schedule {
   }
 };
 
-/// A schedule within one epoch, as a sample loop asks for it: what stays the same is evaluated once.
+/// The step sizes of one epoch. A sample loop calls it with t; factors that are constant in an epoch are computed once.
 template <typename Real>
-class EpochSteps {
+class StepSizes {
  public:
-  EpochSteps(const Schedule& schedule, std::size_t epoch)
+  StepSizes(const Schedule& schedule, std::size_t epoch)
       : schedule_(schedule), constant_(schedule.power == 0 && std::isinf(schedule.horizon)) {
     schedule_.step_size *= std::pow(schedule_.decay, static_cast<double>(epoch));
     schedule_.decay = 1;

@@ -62,7 +62,7 @@ class Svrg {
   /// What one thread keeps from step to step.
   struct Walk {
     Draws draws;
-    std::size_t steps = 0;  // since the rows were drawn afresh
+    std::size_t n_steps = 0;  // since the rows were drawn afresh
     Norms norms{};
   };
   /// The multipliers of w = scale v + shift mu.
@@ -88,7 +88,7 @@ class Svrg {
   const LinearObjective<Data>& objective_;
   SvrgConfig config_;
   std::vector<Walk> walks_;      // one a thread
-  std::size_t steps_ = 0;        // of all threads since the rows were drawn afresh
+  std::size_t n_steps_ = 0;      // of all threads since the rows were drawn afresh
   std::vector<double> mean_;     // mu: the gradient of the mean loss at the anchor
   std::vector<Real> pull_;       // "reweighted": mu_j / p_j, "scalar": mu_j
   std::vector<Real> residuals_;  // of every sample at the anchor
