@@ -48,6 +48,23 @@ std::span<T> array_span(const py::array& array, const char* name, py::ssize_t n_
   }
 }
 
+/// The enumerator called `name`, where `names` holds the names of all enumerators in their order.
+template <typename Enum, std::size_t Size>
+Enum named(const char* const (&names)[Size], const std::string& name, const char* what) {
+  std::string all;
+  for (std::size_t k = 0; k < Size; ++k) {
+    if (name == names[k]) return static_cast<Enum>(k);
+    all += (k > 0 ? ", '" : "'") + std::string(names[k]) + "'";
+  }
+  throw Error(ErrorCode::config, "unknown " + std::string(what) + " '" + name + "'; possible are " + all);
+}
+
+/// The name of an enumerator.
+template <std::size_t Size, typename Enum>
+const char* name_of(const char* const (&names)[Size], Enum value) {
+  return names[static_cast<std::size_t>(value)];
+}
+
 /// A matrix in the memory of numpy arrays, which it keeps alive.
 struct Matrix {
   MatrixView view;

@@ -150,18 +150,6 @@ Linear renumbered(const Linear& self, const Matrix& X, const py::array& order) {
   });
 }
 
-/// `f(loss)`, for a loss of one decision value.
-template <typename F>
-py::object of_one_value(const LossConfig& config, F&& f) {
-  return visit_loss(config, [&](auto loss) -> py::object {
-    if constexpr (VectorLoss<decltype(loss)>) {
-      throw Error(ErrorCode::config, "loss '" + config.name + "' is one of several decision values");
-    } else {
-      return f(loss);
-    }
-  });
-}
-
 }  // namespace
 
 void register_objective(py::module_& m) {
@@ -170,7 +158,7 @@ void register_objective(py::module_& m) {
       .def(
           "value",
           [](const LossConfig& self, const py::array_t<double>& z, const py::array_t<double>& y) -> py::object {
-            return of_one_value(self, [&](auto loss) -> py::object {
+            return visit_scalar_loss(self, [&](auto loss) -> py::object {
               return py::vectorize([loss](double a, double b) { return loss.value(a, b); })(z, y);
             });
           },
@@ -178,7 +166,7 @@ void register_objective(py::module_& m) {
       .def(
           "derivative",
           [](const LossConfig& self, const py::array_t<double>& z, const py::array_t<double>& y) -> py::object {
-            return of_one_value(self, [&](auto loss) -> py::object {
+            return visit_scalar_loss(self, [&](auto loss) -> py::object {
               return py::vectorize([loss](double a, double b) { return loss.derivative(a, b); })(z, y);
             });
           },

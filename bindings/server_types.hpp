@@ -15,17 +15,7 @@ namespace dsgd::python {
 
 using server::Checkpoint;
 
-/// Numbers of the enumerations as Python writes them, in their order.
-template <typename Enum, std::size_t Size>
-Enum named(const char* const (&names)[Size], const std::string& name, const char* what) {
-  std::string all;
-  for (std::size_t k = 0; k < Size; ++k) {
-    if (name == names[k]) return static_cast<Enum>(k);
-    all += (k > 0 ? ", '" : "'") + std::string(names[k]) + "'";
-  }
-  throw Error(ErrorCode::config, "unknown " + std::string(what) + " '" + name + "'; possible are " + all);
-}
-
+/// Names of the enumerations as Python writes them, in the order of their values.
 inline constexpr const char* kWires[] = {"exact", "float16", "bfloat16"};
 inline constexpr const char* kDTypes[] = {"float32", "float64"};
 inline constexpr const char* kRules[] = {"add", "add_scaled", "replace_mean", "average", "adagrad", "blend"};
@@ -33,11 +23,6 @@ inline constexpr const char* kStatuses[] = {"unknown", "expected", "live", "lost
 inline constexpr const char* kLost[] = {"continue", "fail"};
 inline constexpr const char* kKinds[] = {"joined", "rewound", "pull",    "clock",  "all_reduce",
                                          "left",   "signal",  "members", "letter", "failed"};
-
-template <std::size_t Size, typename Enum>
-const char* name_of(const char* const (&names)[Size], Enum value) {
-  return names[static_cast<std::size_t>(value)];
-}
 
 inline py::bytes to_python(net::ByteSpan bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};  // NOLINT: that is how Python counts bytes

@@ -20,7 +20,7 @@
 namespace dsgd {
 
 /// One thread's share of an epoch.
-template <SampleObjective Objective>
+template <GradientObjective Objective>
 template <typename Policy>
 double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Side side) {
   const auto& X = objective_.X();
@@ -50,7 +50,7 @@ double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std
   return losses;
 }
 
-template <SampleObjective Objective>
+template <GradientObjective Objective>
 Hogwild<Objective>::Hogwild(const Objective& objective, HogwildConfig config)
     : objective_(objective), config_(std::move(config)) {
   const auto& write = config_.write;
@@ -58,9 +58,7 @@ Hogwild<Objective>::Hogwild(const Objective& objective, HogwildConfig config)
     throw Error(ErrorCode::config, "unknown write policy '" + write + "'; use racy, atomic, locked or in-turn");
   }
   if (write == "locked") {
-    if constexpr (std::remove_cvref_t<decltype(objective.X())>::kSparse) {
-      if (!objective.X().canonical()) throw Error(ErrorCode::data, "locked writes need sorted, distinct columns");
-    }
+    if (!objective.X().canonical()) throw Error(ErrorCode::data, "locked writes need sorted, distinct columns");
     locks_ = std::vector<std::atomic_flag>(objective.X().features() + 1);
   }
   if (write == "racy" && config_.n_threads > 1 && config_.merge_visits > 0) {
@@ -70,12 +68,12 @@ Hogwild<Objective>::Hogwild(const Objective& objective, HogwildConfig config)
   if (config_.record_delay) delays_.emplace(config_.n_threads);
 }
 
-template <SampleObjective Objective>
+template <GradientObjective Objective>
 std::vector<std::uint64_t> Hogwild<Objective>::delays() const {
   return delays_ ? delays_->histogram() : std::vector<std::uint64_t>();
 }
 
-template <SampleObjective Objective>
+template <GradientObjective Objective>
 double Hogwild<Objective>::epoch(std::span<Real> weights, const Epoch& epoch) {
   objective_.check_weights(weights);
   const std::size_t n_threads = config_.n_threads;
@@ -105,7 +103,7 @@ double Hogwild<Objective>::epoch(std::span<Real> weights, const Epoch& epoch) {
 }
 
 /// One thread's share of an epoch, on a replica.
-template <SampleObjective Objective>
+template <GradientObjective Objective>
 double Hogwild<Objective>::replicate(std::span<Real> weights, const Epoch& epoch, std::size_t thread) {
   Replica<Real>& replica = replicas_[thread];
   replica.begin(weights, merging_);

@@ -178,9 +178,7 @@ double pass_of(const QuantisationObjective<Data>& objective, std::span<typename 
   average.check(weights.size());
   batch_size = std::clamp<std::size_t>(batch_size, 1, X.rows());
   const std::size_t threads = useful_threads(objective, batch_size, n_threads);
-  if constexpr (Data::kSparse) {
-    if (!X.canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
-  }
+  if (!X.canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
   Batch<Data> batch(objective, threads, sum_loss);
   std::size_t done = 0;
   const auto run = [&](auto policy) {
@@ -222,7 +220,7 @@ double minibatch_epoch(const QuantisationObjective<Data>& objective, std::span<t
 }
 
 template <typename Data>
-KMeansHogwild<Data>::KMeansHogwild(const QuantisationObjective<Data>& objective, HogwildConfig config)
+Hogwild<QuantisationObjective<Data>>::Hogwild(const QuantisationObjective<Data>& objective, HogwildConfig config)
     : objective_(objective), config_(std::move(config)) {
   if (config_.write != "racy" && config_.write != "atomic") {
     throw Error(ErrorCode::config, "k-means has no write policy '" + config_.write + "'; use racy or atomic");
@@ -232,7 +230,8 @@ KMeansHogwild<Data>::KMeansHogwild(const QuantisationObjective<Data>& objective,
 /// One thread's share of an epoch.
 template <typename Data>
 template <typename Policy>
-double KMeansHogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Policy policy) const {
+double Hogwild<QuantisationObjective<Data>>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread,
+                                                  Policy policy) const {
   const Data& X = objective_.X();
   const std::size_t batch_size = std::clamp<std::size_t>(X.rows(), 1, kBatchRows);
   Batch<Data> batch(objective_, 1, config_.sum_loss);
@@ -256,7 +255,7 @@ double KMeansHogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, st
 }
 
 template <typename Data>
-double KMeansHogwild<Data>::epoch(std::span<Real> weights, const Epoch& epoch) {
+double Hogwild<QuantisationObjective<Data>>::epoch(std::span<Real> weights, const Epoch& epoch) {
   objective_.check_weights(weights);
   std::vector<double> losses(config_.n_threads);  // each written once, by its thread
   parallel_region(config_.n_threads, [&](std::size_t thread) {
@@ -277,7 +276,7 @@ double KMeansHogwild<Data>::epoch(std::span<Real> weights, const Epoch& epoch) {
                             std::span<std::int64_t>, const Average&, bool);                                 \
   template double minibatch_epoch(const QuantisationObjective<Data>&, std::span<Data::Real>, const Epoch&,  \
                                   std::size_t, std::size_t, std::span<std::int64_t>, const Average&, bool); \
-  template class KMeansHogwild<Data>;
+  template class Hogwild<QuantisationObjective<Data>>;
 DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 

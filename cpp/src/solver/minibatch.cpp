@@ -51,9 +51,7 @@ class BatchDescent {
         threads_(useful_threads(objective, batch_size, n_threads)),
         edges_(objective.feature_ranges(threads_)) {
     objective.check_weights(weights);
-    if constexpr (std::remove_cvref_t<decltype(objective.X())>::kSparse) {
-      if (!objective.X().canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
-    }
+    if (!objective.X().canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
   }
 
   /// A step of the size `share` on every row of the batch; row i brings the penalty when its visit of epoch `index`
@@ -97,9 +95,10 @@ class BatchDescent {
 }  // namespace
 
 template <SampleObjective Objective>
-void minibatch_epoch(const Objective& objective, std::span<typename Objective::Real> weights, const Epoch& epoch,
-                     std::size_t batch_size, std::size_t n_threads, std::span<std::int64_t> visited,
-                     const Average& average) {
+double minibatch_epoch(const Objective& objective, std::span<typename Objective::Real> weights, const Epoch& epoch,
+                       std::size_t batch_size, std::size_t n_threads, std::span<std::int64_t> visited,
+                       const Average& average, bool sum_loss) {
+  if (sum_loss) throw Error(ErrorCode::config, "mini-batches sum losses of k-means only");
   using Real = typename Objective::Real;
   const auto& X = objective.X();
   check_visited(visited, X.rows());
@@ -129,6 +128,7 @@ void minibatch_epoch(const Objective& objective, std::span<typename Objective::R
   } else {
     run(Averaged<Real>(weights, average, done));
   }
+  return 0;
 }
 
 template <SampleObjective Objective>
@@ -144,8 +144,8 @@ void minibatch_step(const Objective& objective, std::span<typename Objective::Re
 }
 
 #define DSGD_INSTANTIATE(Data)                                                                                     \
-  template void minibatch_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, std::size_t,    \
-                                std::size_t, std::span<std::int64_t>, const Average&);                             \
+  template double minibatch_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, std::size_t,  \
+                                  std::size_t, std::span<std::int64_t>, const Average&, bool);                     \
   template void minibatch_step(const LinearObjective<Data>&, std::span<Data::Real>, std::span<const std::int64_t>, \
                                double, std::size_t, std::size_t, std::size_t);
 DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)

@@ -42,6 +42,8 @@ class DenseView {
   [[nodiscard]] std::size_t rows() const { return n_rows_; }
   [[nodiscard]] std::size_t features() const { return n_features_; }
   [[nodiscard]] std::size_t nonzeros() const { return values_.size(); }
+  /// As CsrView::canonical: the columns of a dense row always increase.
+  [[nodiscard]] static constexpr bool canonical() { return true; }
   [[nodiscard]] std::size_t bytes() const { return values_.size_bytes(); }
   void prefetch(std::size_t i) const { dsgd::prefetch(values_.subspan(i * n_features_, n_features_)); }
   /// The entries of rows [begin, end), row after row.

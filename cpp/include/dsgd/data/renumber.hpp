@@ -6,6 +6,7 @@
 #include <span>     // for span
 
 #include "dsgd/core/types.hpp"
+#include "dsgd/data/csr.hpp"
 
 namespace dsgd {
 
@@ -14,10 +15,14 @@ namespace dsgd {
 template <RealType Real>
 void frequency_order(std::span<const Real> inverse_frequency, std::span<std::int64_t> order);
 
-/// Whether `order` holds every number below `size` once.
-[[nodiscard]] bool is_order(std::span<const std::int64_t> order, std::size_t size);
+/// `X` with its features renumbered: feature r of the result is feature order[r] of `X`. Writes the new column of every
+/// entry into `columns`, which the result refers to. Throws Error(config) unless `order` names every feature once.
+template <RealType Real>
+[[nodiscard]] CsrView<Real> renumbered(const CsrView<Real>& X, std::span<const std::int64_t> order,
+                                       std::span<std::int32_t> columns, std::size_t n_threads);
 
-/// Writes the new number of every entry's feature into `out`, `order[r]` being the feature that is r from now on.
+/// Writes the new number of the feature of every entry into `out`. order[r] is the old number of the feature whose new
+/// number is r.
 void renumber(std::span<const std::int32_t> indices, std::span<const std::int64_t> order, std::span<std::int32_t> out,
               std::size_t n_threads);
 

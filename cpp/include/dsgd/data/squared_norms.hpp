@@ -9,6 +9,7 @@
 #include <span>       // for span
 #include <vector>     // for vector
 
+#include "dsgd/core/error.hpp"
 #include "dsgd/core/lanes.hpp"
 #include "dsgd/core/parallel.hpp"
 #include "dsgd/core/types.hpp"
@@ -45,9 +46,11 @@ template <RealType Real>
 }
 
 /// Writes ||x_i||^2 for every row into `out`, of one element a row, and returns how many entries are not zero: the same
-/// for a dense matrix and for its sparse twin. The result does not depend on the number of threads.
+/// for a dense matrix and for its sparse twin. The result does not depend on the number of threads. Throws
+/// Error(config) unless `out` has one element for every row.
 template <typename Data>
 std::size_t squared_norms(const Data& X, std::span<double> out, std::size_t n_threads) {
+  if (out.size() != X.rows()) throw Error(ErrorCode::config, "out must have one element for every row");
   constexpr std::size_t kBlockRows = 256;
   std::vector<std::size_t> counts((X.rows() + kBlockRows - 1) / kBlockRows);
   parallel_blocks(X.rows(), kBlockRows, n_threads, [&](std::size_t block, std::size_t begin, std::size_t end) {

@@ -9,6 +9,7 @@
 #include <string_view>  // for string_view
 #include <variant>      // for variant, visit
 
+#include "dsgd/core/error.hpp"
 #include "dsgd/core/types.hpp"
 #include "dsgd/objective/softmax.hpp"
 
@@ -160,6 +161,16 @@ using ScalarLoss = std::variant<Hinge, SquaredHinge, Perceptron, Logistic, Modif
 template <typename F>
 decltype(auto) visit_loss(const LossConfig& config, F&& f) {
   if (config.name == Softmax::kName) return f(Softmax{config.n_outputs});
+  return std::visit([&](const auto& loss) -> decltype(auto) { return f(loss); }, scalar_loss(config));
+}
+
+/// Calls `f` with the loss called config.name as a static type. Throws Error(config) unless it is a loss of one
+/// decision value.
+template <typename F>
+decltype(auto) visit_scalar_loss(const LossConfig& config, F&& f) {
+  if (config.name == Softmax::kName) {
+    throw Error(ErrorCode::config, "loss '" + config.name + "' is one of several decision values");
+  }
   return std::visit([&](const auto& loss) -> decltype(auto) { return f(loss); }, scalar_loss(config));
 }
 

@@ -27,9 +27,12 @@ struct HogwildConfig {
   bool sum_loss = false;
 };
 
-/// The solver, with what its threads keep from one epoch to the next.
-template <SampleObjective Objective>
+/// The solver, and the state that its threads keep from one epoch to the next. The objective of k-means has a
+/// specialisation of its own (kmeans.hpp).
+template <GradientObjective Objective>
 class Hogwild {
+  static_assert(SampleObjective<Objective>);
+
  public:
   using Real = typename Objective::Real;
 

@@ -28,13 +28,13 @@ double minibatch_epoch(const QuantisationObjective<Data>& objective, std::span<t
 /// Hogwild!, of threads that share the centres and nothing else: each makes steps of rows of its own, `kBatchRows` of
 /// them or all that there are, and writes them into the centres as they then are.
 template <typename Data>
-class KMeansHogwild {
+class Hogwild<QuantisationObjective<Data>> {
  public:
   using Real = typename Data::Real;
   static constexpr std::size_t kBatchRows = 1024;
 
   /// The objective must outlive the solver. Throws Error(config) for policies other than "racy" and "atomic".
-  KMeansHogwild(const QuantisationObjective<Data>& objective, HogwildConfig config);
+  Hogwild(const QuantisationObjective<Data>& objective, HogwildConfig config);
 
   /// One pass over the data by all threads; see `Hogwild::epoch`.
   double epoch(std::span<Real> weights, const Epoch& epoch);

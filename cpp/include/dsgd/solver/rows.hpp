@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstddef>  // for size_t
-#include <cstdint>  // for int64_t
+#include <cstdint>  // for int64_t, uint64_t
 #include <span>     // for span
 
 #include "dsgd/objective/linear.hpp"
@@ -17,5 +17,10 @@ void check_rows(std::span<const std::int64_t> rows, std::size_t n_rows);
 template <typename Data>
 void rows_gradient(const LinearObjective<Data>& objective, std::span<const typename Data::Real> weights,
                    std::span<const std::int64_t> rows, std::span<double> gradient);
+
+/// Fills `out` with the next rows of the whole data in blocks of `block_size` (Draws, sampler.hpp), drawn from the
+/// stream of random numbers (seed, index, stream). Throws Error(config) if there are no rows.
+void draw_rows(std::size_t n_rows, std::size_t block_size, std::uint64_t seed, std::size_t index, std::size_t stream,
+               std::span<std::int64_t> out);
 
 }  // namespace dsgd
