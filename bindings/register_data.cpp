@@ -55,7 +55,7 @@ std::size_t norms(const Matrix& self, const py::array& out, std::size_t n_thread
   return std::visit([&](const auto& X) { return squared_norms(X, norms, n_threads); }, self.view);
 }
 
-/// Columns under new numbers; rows and values are those of `X`.
+/// The matrix with new column numbers. It shares row pointers and values with `X`.
 template <typename Real>
 Matrix renumbered_columns(const CsrView<Real>& X, const py::object& arrays, std::span<const std::int64_t> order,
                           std::size_t n_threads) {
@@ -127,7 +127,7 @@ void register_data(py::module_& m) {
           },
           py::arg("weights"), py::arg("fit_intercept"), py::arg("out"), py::arg("n_threads"));
 
-  py::class_<LibsvmReader>(m, "LibsvmReader", "libsvm text, counted.")
+  py::class_<LibsvmReader>(m, "LibsvmReader", "A libsvm text whose rows and entries are counted.")
       .def(py::init(&libsvm_reader), py::arg("text"), py::arg("name"), py::arg("offset"), py::arg("length"),
            py::arg("n_threads"), py::keep_alive<1, 2>())
       .def_property_readonly("n_rows", &LibsvmReader::rows)

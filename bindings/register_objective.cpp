@@ -40,7 +40,7 @@ Quantisation quantisation_objective(const Matrix& X, const std::optional<py::arr
       X.view);
 }
 
-/// Calls `f` with the objective as a static type, that of k-means.
+/// Calls `f` with the objective of k-means as a static type.
 template <typename F>
 void visit_quantisation(const Quantisation& self, F&& f) {
   std::visit(
@@ -172,7 +172,7 @@ void register_objective(py::module_& m) {
           },
           py::arg("z"), py::arg("y"));
 
-  py::class_<Objective>(m, "Objective", "Mean loss of a model on some rows, plus the penalty; see objective.hpp.")
+  py::class_<Objective>(m, "Objective", "The mean loss of a model on some rows, plus the penalty; see objective.hpp.")
       .def("value", &value, py::arg("weights"), py::arg("n_threads"))
       .def("mean_loss", &mean_loss, py::arg("weights"), py::arg("n_threads"))
       .def("loss_gradient", &loss_gradient, py::arg("weights"), py::arg("out"), py::arg("n_threads"));

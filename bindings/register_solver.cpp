@@ -26,7 +26,7 @@ void with_weights(const Objective& self, const py::array& weights, Run&& run) {
       self.objective);
 }
 
-/// A solver on any of the objectives that it takes.
+/// A solver for any of the objectives that it can train.
 template <template <typename> typename Solver, typename Objectives>
 struct AnySolver;
 template <template <typename> typename Solver, typename... Fs>
@@ -71,7 +71,7 @@ using SvrgSolver = AnySolver<SvrgOf, LinearObjectives>;
 
 constexpr const char* kShares[] = {"whole", "pa1", "pa2"};
 
-/// The memory of an array, or nothing for None.
+/// The memory of an array; empty for None.
 template <typename T>
 std::span<T> optional_span(const std::optional<py::array>& array, const char* name) {
   return array ? array_span<T>(*array, name) : std::span<T>();
@@ -108,7 +108,7 @@ void register_solver(py::module_& m) {
            py::arg("horizon") = std::numeric_limits<double>::infinity(), py::arg("share") = "whole")
       .def("at", &Schedule::at, py::arg("t"), py::arg("epoch"));
 
-  py::class_<Epoch>(m, "Epoch", "What one epoch of a stochastic solver is given.")
+  py::class_<Epoch>(m, "Epoch", "The arguments of one epoch of a stochastic solver; see epoch.hpp.")
       .def(py::init([](std::size_t index, const Schedule& schedule, std::size_t block_size, std::uint64_t seed,
                        std::size_t offset) { return Epoch{index, schedule, block_size, seed, offset}; }),
            py::kw_only(), py::arg("index"), py::arg("schedule"), py::arg("block_size"), py::arg("seed"),
@@ -185,7 +185,7 @@ void register_solver(py::module_& m) {
         return py::array_t<std::uint64_t>(static_cast<py::ssize_t>(counts.size()), counts.data());
       });
 
-  py::class_<SdcaEpoch>(m, "SdcaEpoch", "What an epoch of dual coordinate ascent did; see sdca.hpp.")
+  py::class_<SdcaEpoch>(m, "SdcaEpoch", "The result of an epoch of dual coordinate ascent; see sdca.hpp.")
       .def_readonly("visits", &SdcaEpoch::visits)
       .def_readonly("gap", &SdcaEpoch::gap);
 

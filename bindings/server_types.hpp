@@ -1,5 +1,5 @@
-// What the bindings of the parameter server share: the state machines' (register_server.cpp) and TCP's
-// (register_net.cpp).
+// Types and functions that the bindings of the state machines (register_server.cpp) and of TCP
+// (register_net.cpp) share.
 #pragma once
 
 #include <cmath>        // for floor, isinf
@@ -25,7 +25,8 @@ inline constexpr const char* kKinds[] = {"joined", "rewound", "pull",    "clock"
                                          "left",   "signal",  "members", "letter", "failed"};
 
 inline py::bytes to_python(net::ByteSpan bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};  // NOLINT: that is how Python counts bytes
+  // NOLINTNEXTLINE: the byte type of Python
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 inline net::Bytes from_python(const std::string_view bytes) {
@@ -38,12 +39,12 @@ py::array_t<T> to_array(const std::vector<T>& values) {
   return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
 }
 
-/// An array over the same memory, which it keeps.
+/// An array on the memory of `values`. It keeps the memory alive.
 template <typename Real>
 py::array to_array(const net::Array<Real>& values) {
   auto owner = std::make_unique<net::Owner>(values.owner());
   const py::capsule keeps(owner.get(), [](void* kept) { std::unique_ptr<net::Owner>(static_cast<net::Owner*>(kept)); });
-  static_cast<void>(owner.release());  // the capsule's now
+  static_cast<void>(owner.release());  // the capsule owns it now
   return py::array_t<Real>(static_cast<py::ssize_t>(values.size()), values.data(), keeps);
 }
 
@@ -109,7 +110,7 @@ inline Checkpoint checkpoint_of(const py::dict& dict) {
   return checkpoint;
 }
 
-/// None: numbers are sent as they are.
+/// None means that numbers are sent exactly.
 inline net::Wire wire_of(const std::optional<std::string>& dtype) {
   return dtype ? named<net::Wire>(kWires, *dtype, "wire_dtype") : net::Wire::exact;
 }

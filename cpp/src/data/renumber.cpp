@@ -10,7 +10,8 @@
 namespace dsgd {
 namespace {
 
-/// Grows with x > 0, in eighths of each power of two: exponent and three bits of the fraction.
+/// A bucket number that grows with x > 0. There are eight buckets per power of two: the number is
+/// the exponent and three bits of the fraction.
 std::size_t bucket(float x) { return std::bit_cast<std::uint32_t>(x) >> 20U; }
 
 constexpr std::size_t kBuckets = std::size_t{1} << 12U;

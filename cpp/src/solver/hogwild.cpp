@@ -1,10 +1,12 @@
-// Hogwild! (Niu, Recht, Re, Wright 2011, Algorithm 1, as its section 5 runs it). Every thread, on its own:
+// Hogwild! (Niu, Recht, Re, Wright 2011, Algorithm 1, as its section 5 runs it). Every thread runs
+// this loop:
 //
 //   loop   draw a sample e of its share, without replacement
 //          read x_e, evaluate G_e = s_e loss'(w.x_e + b, y_e)
-//          for v in e:   w_v <- prox_v(w_v - step G_e x_ev)          one component at a time, no lock
+//          for v in e:   w_v <- prox_v(w_v - step G_e x_ev)     one component at a time, no lock
 //
-// The paper's theory samples one component v of e with replacement; its experiments, and we, update all of e.
+// The paper's theory draws samples with replacement and updates one component v of e. Its
+// experiments, and this code, update all components of e.
 #include "dsgd/solver/hogwild.hpp"
 
 #include <algorithm>    // for max
@@ -32,7 +34,8 @@ double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std
     const auto w = kernel.access(weights, policy);
     auto seen = kernel.residual();
     const StepSizes<Real> step_sizes(epoch.schedule, epoch.index);
-    std::size_t t = epoch.t(X.rows(), thread);  // samples drawn by all threads, as this one counts them
+    // The number of the sample in the run, if all threads are equally fast.
+    std::size_t t = epoch.t(X.rows(), thread);
     epoch.sampler(X.rows(), thread, config_.n_threads).for_each(X, [&](std::size_t e) {
       {
         const auto held = side.gate.hold(X.row(e));
@@ -77,7 +80,7 @@ template <GradientObjective Objective>
 double Hogwild<Objective>::epoch(std::span<Real> weights, const Epoch& epoch) {
   objective_.check_weights(weights);
   const std::size_t n_threads = config_.n_threads;
-  std::vector<double> losses(n_threads);  // each written once, by its thread
+  std::vector<double> losses(n_threads);  // one per thread, written once
   if (plan_) {
     parallel_region(n_threads, [&](std::size_t thread) { losses[thread] = replicate(weights, epoch, thread); });
   } else if (config_.write == "in-turn") {
@@ -87,7 +90,7 @@ double Hogwild<Objective>::epoch(std::span<Real> weights, const Epoch& epoch) {
       losses[thread] = pass<Racy>(weights, epoch, thread, {gate});
     });
   } else {
-    const Gate gate(locks_, objective_.has_intercept());  // open where there are no locks
+    const Gate gate(locks_, objective_.has_intercept());  // an open gate if there are no locks
     parallel_region(n_threads, [&](std::size_t thread) {
       if (config_.write == "atomic") {
         losses[thread] = pass<Atomic>(weights, epoch, thread, {gate});

@@ -1,12 +1,15 @@
 // Mini-batch gradient descent:
 //
-//   for every batch B:   g_i = s_i loss'(w.x_i + b, y_i) for all i in B, at the same w       the rows shared out
-//                        w <- prox(w - step/|B| g_i x_i) for i in B in turn                  the features shared out
+//   for every batch B:
+//     g_i = s_i loss'(w.x_i + b, y_i) for all i in B, at the same w   threads divide the rows
+//     w <- prox(w - step/|B| g_i x_i) for one i in B after another    threads divide the features
 //
-// The samples of a batch do not see one another's step, as in the mean gradient, and each brings its own share of the
-// penalty (penalty.hpp), so that a step touches the support of the batch only. A thread owns some features and goes
-// through the whole batch: nothing is written by two, and the sums do not depend on the number of threads. |B| is the
-// batch size also where an epoch leaves fewer rows for its last batch: every row weighs the same.
+// All samples of a batch are evaluated before the first of them steps, as the mean gradient
+// requires. Each applies its own share of the penalty (penalty.hpp), so that a batch changes only
+// the support of its rows. When features are divided, every thread goes through the whole batch and
+// writes only its own features: no weight is written by two threads, and the sums do not depend on
+// the number of threads. |B| is the batch size even for the last batch of an epoch, which may have
+// fewer rows: every row has the same weight.
 #include "dsgd/solver/minibatch.hpp"
 
 #include <algorithm>    // for clamp, max
@@ -22,12 +25,13 @@
 namespace dsgd {
 namespace {
 
-/// Entries that are worth waking a thread for. What one costs is its way to memory and back; so many weights that it
-/// touches side by side cost as much again.
+/// The number of stored entries of a batch that is worth waking one thread more.
 constexpr std::size_t kThreadEntries = 100'000;
+/// An entry costs mostly its access to memory. With several decision values an entry has several
+/// neighbouring weights; this number of weights costs as much as one entry.
 constexpr std::size_t kWeightsOfAnEntry = 4;
 
-/// Rows whose decision values a thread computes before it asks for more.
+/// Rows of a block, whose decision values a thread computes before it takes the next block.
 constexpr std::size_t kBlockRows = 32;
 
 template <SampleObjective Objective>
@@ -38,7 +42,8 @@ std::size_t useful_threads(const Objective& objective, std::size_t batch_size, s
   return std::clamp<std::size_t>(entries * cost / kThreadEntries, 1, n_threads);
 }
 
-/// Makes the steps of one call; they share the memory and the split of the features over the threads.
+/// Makes the steps of one call; they share the memory and the split of the features over the
+/// threads.
 template <SampleObjective Objective>
 class BatchDescent {
  public:
@@ -54,8 +59,8 @@ class BatchDescent {
     if (!objective.X().canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
   }
 
-  /// A step of the size `share` on every row of the batch; row i brings the penalty when its visit of epoch `index`
-  /// does.
+  /// Makes a step of size `share` on every row of the batch. Row i applies the penalty if it is due
+  /// at its phase in epoch `index`.
   template <typename Policy>
   void step(Policy& policy, std::span<const std::int64_t> batch, Real share, std::size_t index) {
     evaluate(batch);

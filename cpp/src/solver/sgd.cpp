@@ -4,9 +4,10 @@
 //                        g = s_i loss'(w.x_i + b, y_i)
 //                        w <- prox(w - step_t g x_i),   b <- b - rate step_t g
 //
-// Passive-aggressive samples take a share of their step (schedule.hpp), which is the same as a smaller g.
-// Of one decision value, L2 shrinks all weights at once (scaled_weights.hpp); of several, and where there is L1, prox
-// shrinks the support of x_i only, each coordinate by its share of the penalty (penalty.hpp).
+// With a passive-aggressive schedule a sample takes only a share of its step (schedule.hpp), which
+// is the same as a smaller g. With one decision value, L2 shrinks all weights in every step
+// (scaled_weights.hpp). With several, and with L1, prox shrinks only the support of x_i, each
+// coordinate by its share of the penalty (penalty.hpp).
 #include "dsgd/solver/sgd.hpp"
 
 #include <algorithm>    // for max
@@ -20,7 +21,7 @@ namespace dsgd {
 
 namespace {
 
-/// Whether L2 can be kept in a scale of the weights.
+/// Whether L2 can be kept as a scale of the weights.
 template <typename Kernel>
 constexpr bool kScales = false;
 template <typename Data, typename Loss, typename Real, typename Frequency>

@@ -1,4 +1,4 @@
-// A dense matrix in C order, seen in place.
+// A view of a dense matrix in C order.
 #pragma once
 
 #include <cstddef>  // for size_t
@@ -9,7 +9,8 @@
 
 namespace dsgd {
 
-/// One row, or a part of one that begins with feature `first`; entry k is feature first + k.
+/// One row, or the part of a row that begins with feature `first`. Entry k belongs to feature first
+/// + k.
 template <RealType Real>
 class DenseRow {
  public:

@@ -1,5 +1,5 @@
-// Losses of a linear model. One convention everywhere: value(z, y) and derivative(z, y) = d value / d z, where z is the
-// decision value w.x + b and y the target (-1 or +1 for classification).
+// Losses of a linear model. One convention everywhere: value(z, y) and derivative(z, y) = d value /
+// d z, where z is the decision value w.x + b and y the target (-1 or +1 for classification).
 #pragma once
 
 #include <algorithm>    // for clamp, max
@@ -34,7 +34,7 @@ struct Perceptron {
   [[nodiscard]] static Real value(Real z, Real y) {
     return std::max(-y * z, Real{0});
   }
-  /// At the kink (z = 0) the subgradient -y: weights of zero could not be left otherwise.
+  /// At the kink (z = 0) the subgradient -y: otherwise weights of zero would never change.
   template <RealType Real>
   [[nodiscard]] static Real derivative(Real z, Real y) {
     return y * z <= Real{0} ? -y : Real{0};
@@ -68,8 +68,8 @@ struct SquaredHinge {
   }
 };
 
-/// The squared hinge with a linear tail, which makes it robust (Zhang 2004, "Statistical behavior and consistency of
-/// classification methods based on convex risk minimization").
+/// The squared hinge with a linear tail, which makes it robust (Zhang 2004, "Statistical behavior
+/// and consistency of classification methods based on convex risk minimization").
 struct ModifiedHuber {
   static constexpr std::string_view kName = "modified_huber";
   template <RealType Real>
@@ -143,7 +143,8 @@ struct SquaredEpsilonInsensitive {
   }
 };
 
-/// A loss by its name; `epsilon` is the width of those that have one, `n_outputs` how many decision values it is of.
+/// A loss by its name. `epsilon` is the width of the losses that have one; `n_outputs` is the
+/// number of decision values.
 struct LossConfig {
   std::string name;
   double epsilon;
@@ -154,18 +155,18 @@ struct LossConfig {
 using ScalarLoss = std::variant<Hinge, SquaredHinge, Perceptron, Logistic, ModifiedHuber, Squared, Huber,
                                 EpsilonInsensitive, SquaredEpsilonInsensitive>;
 
-/// The loss of that name; throws Error(config) where it is none of these.
+/// The loss called config.name. Throws Error(config) if ScalarLoss has no loss of this name.
 [[nodiscard]] ScalarLoss scalar_loss(const LossConfig& config);
 
-/// Calls `f` with the loss of that name as a static type.
+/// Calls `f` with the loss called config.name as a static type.
 template <typename F>
 decltype(auto) visit_loss(const LossConfig& config, F&& f) {
   if (config.name == Softmax::kName) return f(Softmax{config.n_outputs});
   return std::visit([&](const auto& loss) -> decltype(auto) { return f(loss); }, scalar_loss(config));
 }
 
-/// Calls `f` with the loss called config.name as a static type. Throws Error(config) unless it is a loss of one
-/// decision value.
+/// Calls `f` with the loss called config.name as a static type. Throws Error(config) unless it is a
+/// loss of one decision value.
 template <typename F>
 decltype(auto) visit_scalar_loss(const LossConfig& config, F&& f) {
   if (config.name == Softmax::kName) {
@@ -174,8 +175,9 @@ decltype(auto) visit_scalar_loss(const LossConfig& config, F&& f) {
   return std::visit([&](const auto& loss) -> decltype(auto) { return f(loss); }, scalar_loss(config));
 }
 
-/// Any of them, chosen at every sample: a branch that is always the same. Sample loops are compiled for it, and for
-/// those losses alone where that is slower by more than a few percent (docs/design/compilation.md).
+/// Any loss of one decision value. Every sample branches on the loss, and the branch always goes
+/// the same way. Sample loops are compiled for this type. A loss has a sample loop of its own only
+/// if this branch makes it slower by more than a few percent (docs/design/compilation.md).
 class AnyScalar {
  public:
   explicit AnyScalar(ScalarLoss loss) : loss_(loss) {}
@@ -193,7 +195,8 @@ class AnyScalar {
   ScalarLoss loss_;
 };
 
-/// Calls `f` with the loss of that name as one of the types that sample loops are compiled for.
+/// Calls `f` with the loss called config.name, as one of the types for which sample loops are
+/// compiled.
 template <typename F>
 decltype(auto) visit_compiled(const LossConfig& config, F&& f) {
   if (config.name == Softmax::kName) return f(Softmax{config.n_outputs});
@@ -204,7 +207,8 @@ decltype(auto) visit_compiled(const LossConfig& config, F&& f) {
   return f(AnyScalar(scalar_loss(config)));
 }
 
-/// The same where a step costs so much that the choice does not count.
+/// Like `visit_compiled`, for loops whose steps cost so much that the branch on the loss does not
+/// matter.
 template <typename F>
 decltype(auto) visit_outputs(const LossConfig& config, F&& f) {
   if (config.name == Softmax::kName) return f(Softmax{config.n_outputs});
