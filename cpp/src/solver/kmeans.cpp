@@ -285,7 +285,7 @@ double Hogwild<QuantisationObjective<Data>>::epoch(std::span<Real> weights, cons
                             std::span<std::int64_t>, const Average&, bool);                                 \
   template double minibatch_epoch(const QuantisationObjective<Data>&, std::span<Data::Real>, const Epoch&,  \
                                   std::size_t, std::size_t, std::span<std::int64_t>, const Average&, bool); \
-  template class Hogwild<QuantisationObjective<Data>>;
+  template class Hogwild<QuantisationObjective<Data>>;  // NOLINT(bugprone-macro-parentheses)
 DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 
