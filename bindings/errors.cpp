@@ -1,10 +1,10 @@
-// dsgd::Error becomes a class of dsgd.errors, or OSError for a failed system call.
+// Translates dsgd::Error into a class of dsgd.errors, or into OSError for a failed system call.
 #include "pybind.hpp"
 
 namespace dsgd::python {
 namespace {
 
-/// A path as Python writes it: its bytes need not be UTF-8.
+/// The path as a str of Python. The bytes of a path need not be UTF-8.
 py::object path_of(const Error& error) { return py::module_::import("os").attr("fsdecode")(py::bytes(error.file())); }
 
 py::object exception_of(const Error& error) {

@@ -1,4 +1,5 @@
-// dsgd._core: the compiled half of dsgd. Nothing here is public; dsgd's Python layer validates and documents.
+// dsgd._core, the compiled part of dsgd. It is not public: the Python package validates arguments
+// and has the documentation.
 #include "dsgd/core/parallel.hpp"
 #include "pybind.hpp"
 
@@ -7,7 +8,7 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = DSGD_VERSION;
   m.def(
       "backend", [] { return dsgd::backend() == dsgd::Backend::openmp ? "openmp" : "std_threads"; },
-      "What runs the next team of threads of this process.");
+      "The library that runs the threads of this process: openmp or std_threads.");
   dsgd::python::register_errors(m);
   dsgd::python::register_data(m);
   dsgd::python::register_objective(m);

@@ -1,4 +1,5 @@
-// The first include of every file here: pybind11, and what the files share.
+// Includes pybind11, and holds the types and functions that the files of this folder share. Every
+// one of these files includes it.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -25,8 +26,8 @@ void register_solver(py::module_& m);
 void register_server(py::module_& m);
 void register_net(py::module_& m);
 
-/// The memory of an array in C order, taken as it is: another dtype, stride or alignment is an error, never a copy.
-/// With `T` not const the array must be writeable.
+/// The memory of an array, which must have the dtype `T`, C order and alignment. Arrays are never
+/// converted or copied. If `T` is not const the array must be writeable.
 template <typename T>
 std::span<T> array_span(const py::array& array, const char* name, py::ssize_t n_dimensions = 1) {
   using Element = std::remove_const_t<T>;
@@ -44,11 +45,29 @@ std::span<T> array_span(const py::array& array, const char* name, py::ssize_t n_
     return {static_cast<const Element*>(array.data()), size};
   } else {
     if (!array.writeable()) throw Error(ErrorCode::config, std::string(name) + " is read-only");
-    return {static_cast<Element*>(const_cast<void*>(array.data())), size};  // NOLINT: writeable, as just checked
+    // NOLINTNEXTLINE: it is writeable, as the line above has checked
+    return {static_cast<Element*>(const_cast<void*>(array.data())), size};
   }
 }
 
-/// A matrix in the memory of numpy arrays, which it keeps alive.
+/// The enumerator called `name`, where `names` holds the names of all enumerators in their order.
+template <typename Enum, std::size_t Size>
+Enum named(const char* const (&names)[Size], const std::string& name, const char* what) {
+  std::string all;
+  for (std::size_t k = 0; k < Size; ++k) {
+    if (name == names[k]) return static_cast<Enum>(k);
+    all += (k > 0 ? ", '" : "'") + std::string(names[k]) + "'";
+  }
+  throw Error(ErrorCode::config, "unknown " + std::string(what) + " '" + name + "'; possible are " + all);
+}
+
+/// The name of an enumerator.
+template <std::size_t Size, typename Enum>
+const char* name_of(const char* const (&names)[Size], Enum value) {
+  return names[static_cast<std::size_t>(value)];
+}
+
+/// A matrix in the memory of numpy arrays. It keeps the arrays alive.
 struct Matrix {
   MatrixView view;
   py::object arrays;
@@ -62,8 +81,8 @@ using AnyObjective =
                  LinearObjective<DenseFloat64>, QuantisationObjective<CsrFloat32>, QuantisationObjective<CsrFloat64>,
                  QuantisationObjective<DenseFloat32>, QuantisationObjective<DenseFloat64>>;
 
-/// An objective over a Matrix, which it keeps alive, and targets. An objective of another kind is another alternative
-/// of the variant, and a class derived from this one with the constructor and the methods that only it has.
+/// An objective on a Matrix and targets, whose arrays it keeps alive. A new kind of objective needs
+/// a new alternative of the variant, and a derived class for its constructor and its own methods.
 struct Objective {
   AnyObjective objective;
   py::object arrays;
@@ -77,7 +96,7 @@ inline constexpr bool kIsLinear = false;
 template <typename Data>
 inline constexpr bool kIsLinear<LinearObjective<Data>> = true;
 
-/// Calls `f` with the objective as a static type, a linear one.
+/// Calls `f` with the linear objective as a static type.
 template <typename F>
 auto visit_linear(const Linear& self, F&& f) {
   using Result = decltype(f(std::get<0>(self.objective)));

@@ -52,15 +52,10 @@ void decide(const auto& X, const py::array& weights, bool fit_intercept, const p
 std::size_t norms(const Matrix& self, const py::array& out, std::size_t n_threads) {
   const auto norms = array_span<double>(out, "out");
   const py::gil_scoped_release release;
-  return std::visit(
-      [&](const auto& X) {
-        if (norms.size() != X.rows()) throw Error(ErrorCode::config, "out must have one element for every row");
-        return squared_norms(X, norms, n_threads);
-      },
-      self.view);
+  return std::visit([&](const auto& X) { return squared_norms(X, norms, n_threads); }, self.view);
 }
 
-/// Columns under new numbers; rows and values are those of `X`.
+/// The matrix with new column numbers. It shares row pointers and values with `X`.
 template <typename Real>
 Matrix renumbered_columns(const CsrView<Real>& X, const py::object& arrays, std::span<const std::int64_t> order,
                           std::size_t n_threads) {
@@ -68,17 +63,13 @@ Matrix renumbered_columns(const CsrView<Real>& X, const py::object& arrays, std:
   const std::span<std::int32_t> columns(indices.mutable_data(), X.nonzeros());
   py::tuple owners = py::make_tuple(arrays[py::int_(0)], indices, arrays[py::int_(2)]);
   const py::gil_scoped_release release;
-  renumber(X.indices(), order, columns, n_threads);
-  return {CsrView<Real>::trusted(X.indptr(), columns, X.values(), X.features()), std::move(owners)};
+  return {renumbered(X, order, columns, n_threads), std::move(owners)};
 }
 
 Matrix renumbered(const Matrix& self, const py::array& order, std::size_t n_threads) {
   const auto features = array_span<const std::int64_t>(order, "order");
   const auto make = [&]<typename Data>(const Data& X) -> Matrix {
     if constexpr (Data::kSparse) {
-      if (!is_order(features, X.features())) {
-        throw Error(ErrorCode::config, "order must name every feature once");
-      }
       return renumbered_columns(X, self.arrays, features, n_threads);
     } else {
       throw Error(ErrorCode::config, "the features of a dense matrix cannot be renumbered");
@@ -119,15 +110,8 @@ void register_data(py::module_& m) {
                              [](const Matrix& self) { return std::visit([](auto X) { return X.rows(); }, self.view); })
       .def_property_readonly(
           "n_features", [](const Matrix& self) { return std::visit([](auto X) { return X.features(); }, self.view); })
-      .def_property_readonly("canonical",
-                             [](const Matrix& self) {
-                               return std::visit(
-                                   [](auto X) {
-                                     if constexpr (decltype(X)::kSparse) return X.canonical();
-                                     return true;
-                                   },
-                                   self.view);
-                             })
+      .def_property_readonly(
+          "canonical", [](const Matrix& self) { return std::visit([](auto X) { return X.canonical(); }, self.view); })
       .def("renumbered", &renumbered, py::arg("order"), py::arg("n_threads"))
       .def("squared_norms", &norms, py::arg("out"), py::arg("n_threads"))
       .def(
@@ -143,7 +127,7 @@ void register_data(py::module_& m) {
           },
           py::arg("weights"), py::arg("fit_intercept"), py::arg("out"), py::arg("n_threads"));
 
-  py::class_<LibsvmReader>(m, "LibsvmReader", "libsvm text, counted.")
+  py::class_<LibsvmReader>(m, "LibsvmReader", "A libsvm text whose rows and entries are counted.")
       .def(py::init(&libsvm_reader), py::arg("text"), py::arg("name"), py::arg("offset"), py::arg("length"),
            py::arg("n_threads"), py::keep_alive<1, 2>())
       .def_property_readonly("n_rows", &LibsvmReader::rows)

@@ -1,4 +1,4 @@
-// The parameter server on TCP: whatever waits gives the GIL away, and looks for signals now and then.
+// The parameter server on TCP. Calls that wait release the GIL, and check for signals at intervals.
 #include <algorithm>  // for min
 #include <chrono>     // for steady_clock
 
@@ -19,7 +19,7 @@ constexpr const char* kEvents[] = {"clock", "checkpoint", "members", "finished",
 
 net::Bytes token_of(const py::bytes& token) { return from_python(std::string_view(token)); }
 
-/// Waits in slices, so that Ctrl-C is noticed.
+/// Waits in intervals of kSlice seconds, and checks for signals after each, so that Ctrl-C works.
 template <typename Waits>
 auto wait_for(Waits& object, double timeout) {
   constexpr double kSlice = 0.1;
@@ -38,7 +38,7 @@ auto wait_for(Waits& object, double timeout) {
   }
 }
 
-/// A call that may wait, or has much to do.
+/// Releases the GIL during a call that may wait or take long.
 template <typename Call>
 auto released(Call&& call) {
   const py::gil_scoped_release release;
@@ -74,7 +74,7 @@ std::unique_ptr<TcpServer> make_server(
 }
 
 void register_event(py::module_& m) {
-  py::class_<ServerEvent>(m, "ServerEvent", "What has happened to a server; see tcp_server.hpp.")
+  py::class_<ServerEvent>(m, "ServerEvent", "An event of a server; see tcp_server.hpp.")
       .def_property_readonly("kind", [](const ServerEvent& self) { return name_of(kEvents, self.kind); })
       .def_readonly("time", &ServerEvent::time)
       .def_readonly("clock", &ServerEvent::clock)
@@ -92,7 +92,7 @@ void register_event(py::module_& m) {
 }
 
 void register_tls(py::module_& m) {
-  py::class_<net::TlsOptions>(m, "TlsConfig", "How connections are encrypted; see tls.hpp.")
+  py::class_<net::TlsOptions>(m, "TlsConfig", "The encryption of connections; see tls.hpp.")
       .def(py::init([](const std::string& mode, std::string certificate, std::string key, std::string authority) {
              return net::TlsOptions{named<net::TlsOptions::Mode>(kTlsModes, mode, "mode"), std::move(certificate),
                                     std::move(key), std::move(authority)};

@@ -40,7 +40,7 @@ Quantisation quantisation_objective(const Matrix& X, const std::optional<py::arr
       X.view);
 }
 
-/// Calls `f` with the objective as a static type, that of k-means.
+/// Calls `f` with the objective of k-means as a static type.
 template <typename F>
 void visit_quantisation(const Quantisation& self, F&& f) {
   std::visit(
@@ -150,18 +150,6 @@ Linear renumbered(const Linear& self, const Matrix& X, const py::array& order) {
   });
 }
 
-/// `f(loss)`, for a loss of one decision value.
-template <typename F>
-py::object of_one_value(const LossConfig& config, F&& f) {
-  return visit_loss(config, [&](auto loss) -> py::object {
-    if constexpr (VectorLoss<decltype(loss)>) {
-      throw Error(ErrorCode::config, "loss '" + config.name + "' is one of several decision values");
-    } else {
-      return f(loss);
-    }
-  });
-}
-
 }  // namespace
 
 void register_objective(py::module_& m) {
@@ -170,7 +158,7 @@ void register_objective(py::module_& m) {
       .def(
           "value",
           [](const LossConfig& self, const py::array_t<double>& z, const py::array_t<double>& y) -> py::object {
-            return of_one_value(self, [&](auto loss) -> py::object {
+            return visit_scalar_loss(self, [&](auto loss) -> py::object {
               return py::vectorize([loss](double a, double b) { return loss.value(a, b); })(z, y);
             });
           },
@@ -178,13 +166,13 @@ void register_objective(py::module_& m) {
       .def(
           "derivative",
           [](const LossConfig& self, const py::array_t<double>& z, const py::array_t<double>& y) -> py::object {
-            return of_one_value(self, [&](auto loss) -> py::object {
+            return visit_scalar_loss(self, [&](auto loss) -> py::object {
               return py::vectorize([loss](double a, double b) { return loss.derivative(a, b); })(z, y);
             });
           },
           py::arg("z"), py::arg("y"));
 
-  py::class_<Objective>(m, "Objective", "Mean loss of a model on some rows, plus the penalty; see objective.hpp.")
+  py::class_<Objective>(m, "Objective", "The mean loss of a model on some rows, plus the penalty; see objective.hpp.")
       .def("value", &value, py::arg("weights"), py::arg("n_threads"))
       .def("mean_loss", &mean_loss, py::arg("weights"), py::arg("n_threads"))
       .def("loss_gradient", &loss_gradient, py::arg("weights"), py::arg("out"), py::arg("n_threads"));

@@ -1,5 +1,5 @@
-// The parameter server's state machines; see docs/server.md. A machine belongs to one thread at a time, and calls are
-// short: the GIL is kept, and is what sees to that.
+// The parameter server's state machines; see docs/server.md. Only one thread at a time may use a
+// machine. The calls keep the GIL, which guarantees this; they are short.
 #include <optional>  // for optional
 
 #include "dsgd/server/mailbox.hpp"
@@ -62,7 +62,7 @@ std::unique_ptr<ParameterServer> make_server(double now, std::vector<TableSpec> 
 }
 
 void register_table_spec(py::module_& m) {
-  py::class_<TableSpec>(m, "TableSpec", "What a table is; see table_spec.hpp.")
+  py::class_<TableSpec>(m, "TableSpec", "The specification of a table; see table_spec.hpp.")
       .def(py::init([](std::string name, std::uint64_t size, const std::string& dtype, const std::string& rule,
                        std::uint64_t width, double step_size) {
              TableSpec spec{std::move(name),
@@ -279,7 +279,7 @@ py::list letters_of(const std::vector<MailboxLetter>& letters) {
 }
 
 void register_mailbox(py::module_& m) {
-  py::class_<Mailbox>(m, "Mailbox", "Letters that nobody has read yet; see mailbox.hpp.")
+  py::class_<Mailbox>(m, "Mailbox", "Letters that are not read yet; see mailbox.hpp.")
       .def(py::init([](std::size_t slots, const std::string& on_full) {
              return Mailbox(slots, named<server::OnFull>(kOnFull, on_full, "on_full"));
            }),

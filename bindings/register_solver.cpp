@@ -7,7 +7,6 @@
 #include "dsgd/solver/minibatch.hpp"
 #include "dsgd/solver/row_sgd.hpp"
 #include "dsgd/solver/rows.hpp"
-#include "dsgd/solver/sampler.hpp"
 #include "dsgd/solver/sdca.hpp"
 #include "dsgd/solver/sgd.hpp"
 #include "dsgd/solver/svrg.hpp"
@@ -29,7 +28,7 @@ void with_weights(const Objective& self, const py::array& weights, Run&& run) {
       self.objective);
 }
 
-/// A solver on any of the objectives that it takes.
+/// A solver for any of the objectives that it can train.
 template <template <typename> typename Solver, typename Objectives>
 struct AnySolver;
 template <template <typename> typename Solver, typename... Fs>
@@ -62,15 +61,7 @@ struct AnySolver<Solver, std::variant<Fs...>> {
 };
 
 template <typename F>
-struct HogwildKind {
-  using type = Hogwild<F>;
-};
-template <typename Data>
-struct HogwildKind<QuantisationObjective<Data>> {
-  using type = KMeansHogwild<Data>;
-};
-template <typename F>
-using HogwildOf = typename HogwildKind<F>::type;
+using HogwildOf = Hogwild<F>;
 template <typename F>
 using SdcaOf = Sdca<typename F::Data>;
 template <typename F>
@@ -80,17 +71,12 @@ using HogwildSolver = AnySolver<HogwildOf, AnyObjective>;
 using SdcaSolver = AnySolver<SdcaOf, LinearObjectives>;
 using SvrgSolver = AnySolver<SvrgOf, LinearObjectives>;
 
-/// The memory of an array, or nothing for None.
+constexpr const char* kShares[] = {"whole", "pa1", "pa2"};
+
+/// The memory of an array; empty for None.
 template <typename T>
 std::span<T> optional_span(const std::optional<py::array>& array, const char* name) {
   return array ? array_span<T>(*array, name) : std::span<T>();
-}
-
-Share share_of(const std::string& name) {
-  if (name == "whole") return Share::whole;
-  if (name == "pa1") return Share::pa1;
-  if (name == "pa2") return Share::pa2;
-  throw Error(ErrorCode::config, "unknown share '" + name + "'");
 }
 
 void gradient_of_rows(const Objective& self, const py::array& weights, const py::array& rows,
@@ -132,13 +118,10 @@ void steps_on_rows(const Linear& objective, const py::array& weights, const py::
   });
 }
 
-py::array_t<std::int64_t> draw_rows(std::size_t n_rows, std::size_t count, std::size_t block_size, std::uint64_t seed,
-                                    std::size_t index, std::size_t stream) {
-  if (n_rows == 0) throw Error(ErrorCode::config, "no rows to draw from");
+py::array_t<std::int64_t> drawn_rows(std::size_t n_rows, std::size_t count, std::size_t block_size, std::uint64_t seed,
+                                     std::size_t index, std::size_t stream) {
   py::array_t<std::int64_t> rows(static_cast<py::ssize_t>(count));
-  std::int64_t* next = rows.mutable_data();
-  Draws draws(n_rows, block_size, 0, 1, RandomStream(seed, index, stream));
-  draws.take(count, [&](std::size_t row) { *next++ = static_cast<std::int64_t>(row); });
+  draw_rows(n_rows, block_size, seed, index, stream, {rows.mutable_data(), count});
   return rows;
 }
 
@@ -148,13 +131,13 @@ void register_solver(py::module_& m) {
   py::class_<Schedule>(m, "Schedule", "Step sizes over a run; see schedule.hpp.")
       .def(py::init(
                [](double step_size, double decay, double rate, double power, double horizon, const std::string& share) {
-                 return Schedule{step_size, decay, rate, power, horizon, share_of(share)};
+                 return Schedule{step_size, decay, rate, power, horizon, named<Share>(kShares, share, "share")};
                }),
            py::kw_only(), py::arg("step_size"), py::arg("decay") = 1.0, py::arg("rate") = 1.0, py::arg("power") = 0.0,
            py::arg("horizon") = std::numeric_limits<double>::infinity(), py::arg("share") = "whole")
       .def("at", &Schedule::at, py::arg("t"), py::arg("epoch"));
 
-  py::class_<Epoch>(m, "Epoch", "What one epoch of a stochastic solver is given.")
+  py::class_<Epoch>(m, "Epoch", "The arguments of one epoch of a stochastic solver; see epoch.hpp.")
       .def(py::init([](std::size_t index, const Schedule& schedule, std::size_t block_size, std::uint64_t seed,
                        std::size_t offset) { return Epoch{index, schedule, block_size, seed, offset}; }),
            py::kw_only(), py::arg("index"), py::arg("schedule"), py::arg("block_size"), py::arg("seed"),
@@ -183,14 +166,8 @@ void register_solver(py::module_& m) {
         const auto order = optional_span<std::int64_t>(visited, "visited");
         const Average average{optional_span<double>(drift, "drift"), averaged};
         double loss = 0;
-        with_weights(objective, weights, [&]<typename F>(const F& f, auto w) {
-          if constexpr (!kIsLinear<F>) {
-            loss = minibatch_epoch(f, w, epoch, batch_size, n_threads, order, average, sum_loss);
-          } else if (sum_loss) {
-            throw Error(ErrorCode::config, "mini-batches sum losses of k-means only");
-          } else {
-            minibatch_epoch(f, w, epoch, batch_size, n_threads, order, average);
-          }
+        with_weights(objective, weights, [&](const auto& f, auto w) {
+          loss = minibatch_epoch(f, w, epoch, batch_size, n_threads, order, average, sum_loss);
         });
         return loss;
       },
@@ -215,7 +192,7 @@ void register_solver(py::module_& m) {
         py::arg("clip_norm"), py::arg("gradient"));
   m.def("sgd_rows", &steps_on_rows, py::arg("objective"), py::arg("weights"), py::arg("rows"), py::arg("step"),
         py::arg("index"));
-  m.def("draw_rows", &draw_rows, py::arg("n_rows"), py::arg("count"), py::kw_only(), py::arg("block_size"),
+  m.def("draw_rows", &drawn_rows, py::arg("n_rows"), py::arg("count"), py::kw_only(), py::arg("block_size"),
         py::arg("seed"), py::arg("index"), py::arg("stream"));
 
   py::class_<HogwildSolver>(m, "Hogwild", "Hogwild! on an objective; see hogwild.hpp.")
@@ -237,7 +214,7 @@ void register_solver(py::module_& m) {
         return py::array_t<std::uint64_t>(static_cast<py::ssize_t>(counts.size()), counts.data());
       });
 
-  py::class_<SdcaEpoch>(m, "SdcaEpoch", "What an epoch of dual coordinate ascent did; see sdca.hpp.")
+  py::class_<SdcaEpoch>(m, "SdcaEpoch", "The result of an epoch of dual coordinate ascent; see sdca.hpp.")
       .def_readonly("visits", &SdcaEpoch::visits)
       .def_readonly("gap", &SdcaEpoch::gap);
 

@@ -1,5 +1,5 @@
-// What the bindings of the parameter server share: the state machines' (register_server.cpp) and TCP's
-// (register_net.cpp).
+// Types and functions that the bindings of the state machines (register_server.cpp) and of TCP
+// (register_net.cpp) share.
 #pragma once
 
 #include <cmath>        // for floor, isinf
@@ -15,17 +15,7 @@ namespace dsgd::python {
 
 using server::Checkpoint;
 
-/// Numbers of the enumerations as Python writes them, in their order.
-template <typename Enum, std::size_t Size>
-Enum named(const char* const (&names)[Size], const std::string& name, const char* what) {
-  std::string all;
-  for (std::size_t k = 0; k < Size; ++k) {
-    if (name == names[k]) return static_cast<Enum>(k);
-    all += (k > 0 ? ", '" : "'") + std::string(names[k]) + "'";
-  }
-  throw Error(ErrorCode::config, "unknown " + std::string(what) + " '" + name + "'; possible are " + all);
-}
-
+/// Names of the enumerations as Python writes them, in the order of their values.
 inline constexpr const char* kWires[] = {"exact", "float16", "bfloat16"};
 inline constexpr const char* kDTypes[] = {"float32", "float64"};
 inline constexpr const char* kRules[] = {"add", "add_scaled", "replace_mean", "average", "adagrad", "blend"};
@@ -34,13 +24,9 @@ inline constexpr const char* kLost[] = {"continue", "fail"};
 inline constexpr const char* kKinds[] = {"joined", "rewound", "pull",    "clock",  "all_reduce",
                                          "left",   "signal",  "members", "letter", "failed"};
 
-template <std::size_t Size, typename Enum>
-const char* name_of(const char* const (&names)[Size], Enum value) {
-  return names[static_cast<std::size_t>(value)];
-}
-
 inline py::bytes to_python(net::ByteSpan bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};  // NOLINT: that is how Python counts bytes
+  // NOLINTNEXTLINE: the byte type of Python
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 inline net::Bytes from_python(const std::string_view bytes) {
@@ -53,12 +39,12 @@ py::array_t<T> to_array(const std::vector<T>& values) {
   return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
 }
 
-/// An array over the same memory, which it keeps.
+/// An array on the memory of `values`. It keeps the memory alive.
 template <typename Real>
 py::array to_array(const net::Array<Real>& values) {
   auto owner = std::make_unique<net::Owner>(values.owner());
   const py::capsule keeps(owner.get(), [](void* kept) { std::unique_ptr<net::Owner>(static_cast<net::Owner*>(kept)); });
-  static_cast<void>(owner.release());  // the capsule's now
+  static_cast<void>(owner.release());  // the capsule owns it now
   return py::array_t<Real>(static_cast<py::ssize_t>(values.size()), values.data(), keeps);
 }
 
@@ -124,7 +110,7 @@ inline Checkpoint checkpoint_of(const py::dict& dict) {
   return checkpoint;
 }
 
-/// None: numbers are sent as they are.
+/// None means that numbers are sent exactly.
 inline net::Wire wire_of(const std::optional<std::string>& dtype) {
   return dtype ? named<net::Wire>(kWires, *dtype, "wire_dtype") : net::Wire::exact;
 }

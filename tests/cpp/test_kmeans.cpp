@@ -57,13 +57,13 @@ TEST_CASE("threads of k-means share the centres") {
     std::vector<double> centres(objective.n_parameters());
     for (std::size_t w = 0; w < centres.size(); ++w) centres[w] = static_cast<double>(w % 7) / 10;
     const double before = objective.value(centres, 1);
-    KMeansHogwild solver(objective, {.n_threads = 4, .write = write, .sum_loss = true});
+    Hogwild solver(objective, {.n_threads = 4, .write = write, .sum_loss = true});
     double loss = 0;
     for (std::size_t index = 0; index < 3; ++index) loss = solver.epoch(centres, epoch_of(index));
     CHECK(objective.value(centres, 1) < before);
     CHECK(loss == doctest::Approx(objective.value(centres, 1)).epsilon(0.2));
   }
-  CHECK_THROWS_AS(KMeansHogwild(objective, {.n_threads = 2, .write = "locked"}), Error);
+  CHECK_THROWS_AS(Hogwild(objective, {.n_threads = 2, .write = "locked"}), Error);
 }
 
 TEST_CASE("what k-means cannot be asked for") {

@@ -38,11 +38,11 @@ TEST_CASE("a line does not fall below zero, where the threads of an uneven split
 TEST_CASE("passive-aggressive samples take what makes their loss 0 and not more than the step") {
   const std::vector<double> values{3, 4};  // a norm of 5
   const DenseView<double> X(values, 1, 2, 1);
-  const EpochSteps<double> first({.step_size = 0.5, .share = Share::pa1}, 0);
+  const StepSizes<double> first({.step_size = 0.5, .share = Share::pa1}, 0);
   CHECK(!first.whole());
   CHECK(first.share(X.row(0), 2.0, 0.5) * 0.5 == doctest::Approx(2.0 / 25));
   CHECK(first.share(X.row(0), 100.0, 0.5) == 1);
-  const EpochSteps<double> second({.step_size = 0.5, .share = Share::pa2}, 0);
+  const StepSizes<double> second({.step_size = 0.5, .share = Share::pa2}, 0);
   CHECK(second.share(X.row(0), 2.0, 0.5) * 0.5 == doctest::Approx(2.0 / (25 + 1 / (2 * 0.5))));
   const std::vector<double> zeros{0, 0};
   CHECK(first.share(DenseView<double>(zeros, 1, 2, 1).row(0), 2.0, 0.5) == 0);
@@ -59,9 +59,9 @@ TEST_CASE("the steps of an epoch are those of the run") {
   for (const Schedule& schedule :
        {Schedule{.step_size = 0.5}, Schedule{.step_size = 0.5, .decay = 0.9},
         Schedule{.step_size = 0.5, .decay = 0.9, .rate = 0.5, .power = 0.25, .horizon = 20000}}) {
-    const EpochSteps<double> steps(schedule, 3);
+    const StepSizes<double> step_sizes(schedule, 3);
     for (const std::size_t t : {std::size_t{1}, std::size_t{10}, std::size_t{12345}}) {
-      CHECK(steps(t) == schedule.at(t, 3));
+      CHECK(step_sizes(t) == schedule.at(t, 3));
     }
   }
 }

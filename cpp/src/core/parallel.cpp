@@ -14,11 +14,11 @@
 namespace dsgd {
 namespace {
 
-/// The process that loaded the core. A child forked from it inherits libgomp's bookkeeping but not its threads, and
-/// would wait for them for ever (GCC bug 58378).
+/// The process that loaded the core. A child forked from it inherits libgomp's bookkeeping but not
+/// its threads, and would wait for these threads for ever (GCC bug 58378).
 const pid_t loading_process = getpid();
 
-/// Keeps the first exception that any thread lets go.
+/// Keeps the first exception that leaves the body of any thread.
 class FirstException {
  public:
   template <typename F>

@@ -15,7 +15,8 @@
 namespace dsgd {
 namespace {
 
-/// Few enough that the columns of a block of text are still in a near cache when they are looked at again.
+/// Rows of a block. With so few rows of text data, the columns of a block are still in the L1 or L2
+/// cache when they are read a second time.
 constexpr std::size_t kBlockRows = 1024;
 
 [[noreturn]] void fail(const std::string& message) {
@@ -23,18 +24,19 @@ constexpr std::size_t kBlockRows = 1024;
 }
 
 struct Columns {
-  bool inside;        // in [0, n_features), all of them
-  std::size_t rises;  // how often a column is followed by a greater one
+  bool inside;        // whether all are in [0, n_features)
+  std::size_t rises;  // the number of columns that are followed by a greater one
 };
 
-/// Looks at all columns without a branch and without a comparison: the sign bit of a difference says which is greater,
-/// as long as columns are inside, and what `rises` is else does not matter.
+/// Checks all columns without a branch and without a comparison. The sign bit of a difference tells
+/// which of two columns is greater, provided that both are inside; otherwise `rises` is not used.
 Columns sweep(std::span<const std::int32_t> columns, std::size_t n_features) {
   using Bits = std::uint32_t;
   constexpr auto kLargest = static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max());
   if (n_features == 0) return {false, 0};
   const auto last = static_cast<Bits>(std::min(n_features - 1, kLargest));
-  const auto outside = [&](Bits column) { return column | (last - column); };  // the sign bit says it
+  // Its sign bit is 1 if the column is outside.
+  const auto outside = [&](Bits column) { return column | (last - column); };
   Lanes<Bits> wrong{outside(static_cast<Bits>(columns[0]))};
   Lanes<Bits> rises{};
   const auto next = columns.subspan(1);
@@ -96,7 +98,7 @@ bool CsrView<RealT>::sound(std::size_t begin, std::size_t end, bool& sorted) con
   const Columns found = sweep(block, n_features_);
   if (!found.inside) return false;
 
-  // Columns may fall where a row begins, and only there.
+  // A column may be less than the one before it only where a row begins.
   std::size_t rises_between_rows = 0;
   for (std::size_t i = begin; i < end; ++i) {
     const auto k = static_cast<std::size_t>(indptr_[i]);

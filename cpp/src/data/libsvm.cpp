@@ -42,7 +42,7 @@ namespace {
   return std::string_view(at, end).starts_with("qid:") ? skip_blanks(skip_word(at, end), end) : at;
 }
 
-/// Where the first line begins that begins at or after `position`.
+/// The beginning of the first line that begins at or after `position`.
 [[nodiscard]] std::size_t first_line_from(std::string_view text, std::size_t position) {
   if (position == 0) return 0;
   if (position >= text.size()) return text.size();
@@ -50,16 +50,17 @@ namespace {
   return newline == std::string_view::npos ? text.size() : newline + 1;
 }
 
-/// Calls `visit(begin, end)` for every line that holds a row, without its comment and leading blanks, as long as
-/// `visit` returns true. Counting and parsing share it, so they cannot disagree about what a row is.
-template <typename Visit>
-void for_each_line(std::string_view text, Visit&& visit) {
+/// Calls `on_line(begin, end)` for every line that holds a row, without its comment and leading
+/// blanks, until `on_line` returns false. Counting and parsing both use this function, so that they
+/// agree on the rows.
+template <typename OnLine>
+void for_each_line(std::string_view text, OnLine&& on_line) {
   const char* const end = text.data() + text.size();
   for (const char* at = text.data(); at < end;) {
     const char* const line_end = find(at, end, '\n');
     const char* const content_end = find(at, line_end, '#');
     const char* const content = skip_blanks(at, content_end);
-    if (content < content_end && !visit(content, content_end)) return;
+    if (content < content_end && !on_line(content, content_end)) return;
     at = line_end == end ? end : line_end + 1;
   }
 }
@@ -69,7 +70,7 @@ struct Fault {
   std::string message;
 };
 
-/// The word at a fault, cut at 20 bytes; what is not printable ASCII is escaped.
+/// The word at a fault, cut after 20 bytes. Bytes that are not printable ASCII are escaped.
 [[nodiscard]] std::string quoted(const char* at, const char* end) {
   static constexpr std::string_view kHex = "0123456789abcdef";
   std::string word;
@@ -84,7 +85,7 @@ struct Fault {
   return word.empty() ? "the end of the line" : "'" + word + "'";
 }
 
-/// strtod of the C locale, whatever the program's locale says about the decimal point.
+/// strtod in the C locale: the program's locale may have another decimal point.
 [[nodiscard]] double parse_extreme(const std::string& number) {
   static const locale_t c_locale = newlocale(LC_ALL_MASK, "C", nullptr);
   return strtod_l(number.c_str(), nullptr, c_locale);
@@ -95,10 +96,12 @@ struct Fault {
   return at;
 }
 
-/// The common kind of number, -12.345 with at most 15 digits; anything else is left to std::from_chars, which is
-/// several times slower. Both are rounded correctly: the digits and the power of ten are exact in double precision, so
-/// that their quotient is rounded once (Clinger 1990). Rounded again to float it is right unless it lies half-way
-/// between two floats, where the first rounding may have put it.
+/// Reads a number of the common form -12.345 with at most 15 digits. Returns false for all other
+/// forms: std::from_chars reads them, several times slower. The result is rounded correctly: the
+/// digits and the power of ten are exact in double precision, so that their quotient is rounded
+/// once (Clinger 1990). For float the quotient is rounded a second time. This is wrong only if the
+/// first rounding has moved the quotient to the middle between two floats; the function then
+/// returns false.
 template <RealType Real>
 [[nodiscard]] bool read_plain(const char*& at, const char* end, Real& value) {
   static constexpr std::array<double, 16> kPowers{1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
@@ -137,7 +140,7 @@ template <RealType Real>
     return true;
   }
   auto [stop, status] = std::from_chars(digits, end, value);
-  if (status == std::errc::result_out_of_range) {  // too small is zero or subnormal; too large is infinite
+  if (status == std::errc::result_out_of_range) {  // zero, subnormal or infinite
     value = static_cast<Real>(parse_extreme(std::string(digits, stop)));
   } else if (status != std::errc{}) {
     return false;
@@ -147,14 +150,15 @@ template <RealType Real>
   return true;
 }
 
-/// Whether a label is the number that was read, if it is written as a whole number: rounded, two labels could become
-/// one.
+/// Whether `label` is exactly the whole number that `word` spells. Two labels could become one by
+/// rounding. True if `word` is not written as a whole number.
 [[nodiscard]] bool exact(std::string_view word, double label) {
-  constexpr double kExact = 9007199254740992;  // 2^53: as far as every whole number is one
-  constexpr std::size_t kDigits = 400;         // more than the largest number has
+  constexpr double kExact = 9007199254740992;  // 2^53: below it float64 is exact
+  constexpr std::size_t kDigits = 400;         // more digits than the largest float64 has
   if (std::abs(label) < kExact) return true;
   if (word.front() == '+' || word.front() == '-') word.remove_prefix(1);
-  if (word.find_first_not_of("0123456789") != std::string_view::npos) return true;  // with a point or an exponent
+  // With a point or an exponent.
+  if (word.find_first_not_of("0123456789") != std::string_view::npos) return true;
   word.remove_prefix(word.find_first_not_of('0'));
   std::array<char, kDigits> digits{};
   const auto written =
@@ -162,12 +166,13 @@ template <RealType Real>
   return word == std::string_view(digits.data(), static_cast<std::size_t>(written.ptr - digits.data()));
 }
 
-/// Parses the lines of one chunk into its part of the arrays, and not beyond it, should the file have changed since it
-/// was counted.
+/// Parses the lines of one chunk into its part of the arrays. It never writes beyond this part,
+/// even if the file has changed since its rows were counted.
 template <RealType Real>
 class ChunkParser {
  public:
-  /// `labels` and `row_ends` are those of the chunk's rows; `indices` and `values` are those of the whole file.
+  /// `labels` and `row_ends` hold the rows of the chunk; `indices` and `values` hold the entries of
+  /// the whole file.
   ChunkParser(std::span<double> labels, std::span<std::int64_t> row_ends, std::span<std::int32_t> indices,
               std::span<Real> values, std::size_t first_nonzero, std::size_t n_nonzeros)
       : labels_(labels),
@@ -212,7 +217,8 @@ class ChunkParser {
   bool entry(const char*& at, const char* end, std::int64_t& previous) {
     const char* const start = at;
     std::int64_t index = 0;
-    const bool plus = *at == '+' && at + 1 < end && at[1] >= '0' && at[1] <= '9';  // which from_chars does not take
+    // std::from_chars refuses a plus.
+    const bool plus = *at == '+' && at + 1 < end && at[1] >= '0' && at[1] <= '9';
     const auto [stop, status] = std::from_chars(at + (plus ? 1 : 0), end, index);
     if (status != std::errc{} || stop == end || *stop != ':' || index < 0) {
       return fail(start, "expected index:value with an index of 0 or more, found " + quoted(start, end));

@@ -18,7 +18,8 @@ constexpr std::size_t kBlockRows = 4096;
 }
 
 struct CloseFile {
-  void operator()(std::FILE* file) const { std::fclose(file); }  // NOLINT: errors are seen by fflush before
+  // NOLINTNEXTLINE: fflush has reported errors before
+  void operator()(std::FILE* file) const { std::fclose(file); }
 };
 using File = std::unique_ptr<std::FILE, CloseFile>;
 
@@ -49,7 +50,8 @@ void write_libsvm(const std::string& path, const CsrView<Real>& X, std::span<con
   if (labels.size() != X.rows()) throw Error(ErrorCode::data, "there must be one label for every row");
   const File file(std::fopen(path.c_str(), "wb"));
   if (!file) fail(path, errno);
-  // Each thread formats a block of rows, then the blocks are written in order: memory stays bounded.
+  // Each thread formats a block of rows, and then the blocks are written in order. This bounds the
+  // memory.
   std::vector<std::string> blocks(n_threads);
   for (std::size_t first = 0; first < X.rows(); first += n_threads * kBlockRows) {
     const std::size_t batch = std::min(X.rows() - first, n_threads * kBlockRows);

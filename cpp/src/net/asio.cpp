@@ -1,3 +1,3 @@
-// The compiled part of Asio, once instead of in every file that includes it.
+// The compiled part of Asio. It is compiled here once, not in every file that includes Asio.
 #include <asio/impl/src.hpp>
 #include <asio/ssl/impl/src.hpp>

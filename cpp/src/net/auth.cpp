@@ -11,7 +11,7 @@ namespace dsgd::net {
 namespace {
 
 const unsigned char* raw(const std::byte* bytes) {
-  return reinterpret_cast<const unsigned char*>(bytes);  // NOLINT: that is how OpenSSL counts bytes
+  return reinterpret_cast<const unsigned char*>(bytes);  // NOLINT: the byte type of OpenSSL
 }
 
 unsigned char* raw(std::byte* bytes) {
@@ -34,7 +34,7 @@ Digest proof_of(const Token& token, std::string_view role, const Greeting& greet
   return token.hmac(message);
 }
 
-/// In a time that does not tell where they differ.
+/// Compares in constant time, so that the time does not reveal the first difference.
 bool equal(const Digest& a, const Digest& b) { return CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0; }
 
 template <typename Body>

@@ -1,4 +1,5 @@
-// The beat in which a server or a worker looks at its deadlines; it tells when the process was stopped.
+// The timer by which a server or a worker checks its deadlines. It also detects that the process
+// was stopped for a while.
 #pragma once
 
 #include <asio/awaitable.hpp>       // for awaitable
@@ -16,8 +17,10 @@ class Beat {
  public:
   Beat(asio::io_context& context, double seconds) : timer_(context), seconds_(seconds) {}
 
-  /// Waits for the next one, or `cancel`. Returns by how many seconds it was late, if that is more than a whole one:
-  /// this process was stopped, or the machine was, and nobody's silence meanwhile means anything.
+  /// Waits for the next beat, or for `cancel`. Returns by how many seconds the beat was late if
+  /// this is more than the interval of the beat, otherwise 0. A late beat means that the process or
+  /// the machine was stopped: peers could not be heard during this time, and their silence does not
+  /// count.
   [[nodiscard]] asio::awaitable<double> next() {
     const double due = steady_now() + seconds_;
     timer_.expires_after(

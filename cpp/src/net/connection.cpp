@@ -25,12 +25,12 @@ using asio::ip::tcp;
 
 namespace {
 
-constexpr double kLinger = 1;                            // seconds in which a peer may read what was sent last
-constexpr std::size_t kBatch = 64;                       // frames handed to the system at once
-constexpr std::size_t kAtOnce = std::size_t{64} << 20U;  // bytes, likewise
+constexpr double kLinger = 1;                            // seconds for the peer to finish
+constexpr std::size_t kBatch = 64;                       // most frames handed to the system at once
+constexpr std::size_t kAtOnce = std::size_t{64} << 20U;  // most bytes handed to the system at once
 
 std::chrono::steady_clock::duration seconds(double value) {
-  constexpr double kMost = 1e9;  // beyond it the clock's numbers end
+  constexpr double kMost = 1e9;  // larger values overflow the clock's type
   return std::chrono::duration_cast<std::chrono::steady_clock::duration>(
       std::chrono::duration<double>(std::min(value, kMost)));
 }
@@ -73,8 +73,9 @@ awaitable<std::size_t> Connection::read_some(std::span<std::byte> to) {
   co_return count;
 }
 
-/// Small reads go through a buffer, so that small frames cost one call of the system; large ones straight to `to`. The
-/// checksum is taken of what has just come, while it is in the cache.
+/// Small reads go through a buffer, so that several small frames cost one system call. Large reads
+/// go directly to `to`. The checksum is computed right after each read, while the bytes are in the
+/// cache.
 awaitable<std::uint32_t> Connection::fill(std::span<std::byte> to, bool checksum) {
   std::uint32_t crc = 0;
   while (!to.empty()) {
@@ -158,7 +159,8 @@ awaitable<void> Connection::write(const std::vector<Frame>& frames) {
     buffers.emplace_back(frame->head().data(), frame->head().size());
     for (const Slice& slice : frame->tail()) buffers.emplace_back(slice.bytes.data(), slice.bytes.size());
   }
-  // Asio's own condition hands 64 KB at a time to the system, and half of the speed is lost by it.
+  // Asio's default condition hands at most 64 KB at a time to the system, which halves the speed
+  // (docs/design/network.md).
   const auto all = [](const asio::error_code& error, std::size_t /*done*/) { return error ? 0 : kAtOnce; };
   std::size_t count = 0;
   if (tls_) {
@@ -220,9 +222,10 @@ bool Connection::send_at_once(const std::vector<Frame>& frames) {
     const Bytes flat = frame->flat();
     bytes.insert(bytes.end(), flat.begin(), flat.end());
   }
-  // Not through Asio, whose sockets belong to one thread.
+  // Not through Asio: an Asio socket belongs to one thread.
   const ssize_t taken = ::send(socket_.native_handle(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-  const auto count = static_cast<std::size_t>(std::max<ssize_t>(taken, 0));  // an error shows up when the thread writes
+  // An error is reported when the thread writes.
+  const auto count = static_cast<std::size_t>(std::max<ssize_t>(taken, 0));
   traffic_->sent += count;
   last_written_ = steady_now();
   if (count == total) return true;

@@ -1,4 +1,4 @@
-// One TCP connection that carries frames. Only files of this folder see Asio.
+// One TCP connection that carries frames. Only files of this folder include Asio.
 #pragma once
 
 #include <array>                  // for array
@@ -21,66 +21,74 @@
 
 namespace dsgd::net {
 
-/// Seconds of a clock that never falls, the same as Python's time.monotonic().
+/// The time of the monotonic clock in seconds, which is also Python's time.monotonic().
 [[nodiscard]] double steady_now();
 
-/// Bytes that have passed, in both directions; counted where they are moved, read anywhere.
+/// The number of bytes received and sent. The threads that move the bytes count them; any thread
+/// may read the counts.
 struct Traffic {
   std::atomic<std::uint64_t> received{0};
   std::atomic<std::uint64_t> sent{0};
 };
 
-/// Reads and writes of one coroutine each; `send` and what is marked so may be called by any thread, all else by the
-/// thread that runs the context. Errors of the system are thrown as std::system_error, of the peer as Error(protocol).
+/// At most one coroutine reads and one writes. Methods marked "Any thread" may be called by any
+/// thread, all others only by the thread that runs the context. Errors of the system are thrown as
+/// std::system_error, errors of the peer as Error(protocol).
 ///
-/// Coroutines take lvalues: GCC 12 destroys temporaries of a co_await expression twice (GCC bug 99576).
+/// Coroutines take lvalues: GCC 12 destroys temporaries of a co_await expression twice (GCC bug
+/// 99576).
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
   explicit Connection(asio::ip::tcp::socket socket);
 
-  /// The handshake of TLS, if it is used; `host` is who should answer.
+  /// Performs the TLS handshake if TLS is used. `host` is the expected name of the other side.
   asio::awaitable<void> secure(Tls& tls, asio::ssl::stream_base::handshake_type role, const std::string& host);
-  /// The next frame, and the message that it completes. A payload of more than `limit` bytes is refused before memory
-  /// is taken for it.
+  /// Reads the next frame, and returns the message if the frame completes one. A payload of more
+  /// than `limit` bytes is refused before memory is allocated for it.
   asio::awaitable<std::optional<Message>> receive(Assembler& assembler, std::size_t limit);
-  /// The next message, of one frame, within the limits of a handshake.
+  /// Reads the next message, which must be one frame within the limits of a handshake.
   asio::awaitable<Message> receive_handshake();
-  /// Writes frames, all of them. Not while `write_queue` runs.
+  /// Writes all frames. Must not be called while `write_queue` runs.
   asio::awaitable<void> write(const std::vector<Frame>& frames);
-  /// Writes what is queued, until the connection is closed. Never throws.
+  /// Writes queued frames until the connection is closed. Never throws.
   asio::awaitable<void> write_queue();
-  /// Says why, and ends. Not while `write_queue` runs.
+  /// Sends a Failure with the reason, and ends the connection. Must not be called while
+  /// `write_queue` runs.
   asio::awaitable<void> refuse(FailureKind kind, std::uint32_t worker, const std::string& why);
-  /// Closes when the peer has read all that was written, or after a while. Not while `write_queue` runs.
+  /// Closes the connection when the peer has read everything and closed its side, or after a
+  /// second. Must not be called while `write_queue` runs.
   asio::awaitable<void> end();
-  /// Reads and forgets, so that what was sent last is not lost by a reset: until the peer closes, or a while.
+  /// Reads and discards bytes until the peer closes the connection, or for a second. Unread bytes
+  /// would reset the connection, and the last bytes sent could be lost.
   asio::awaitable<void> drain();
 
   /// Any thread. Queues frames.
   void send(const std::vector<Frame>& frames);
-  /// Any thread. The bytes that are queued and not yet handed to the system.
+  /// Any thread. The number of bytes that are queued and not yet handed to the system.
   [[nodiscard]] std::size_t queued() const;
-  /// Closes once the queue is written, after a deadline even if it is not.
+  /// Closes the connection when the queue is written, at the latest after kHandshakeSeconds.
   void finish();
-  /// Closes after `seconds`, unless that is called again or taken back with a negative number.
+  /// Closes the connection after `seconds`. Another call replaces the time; a negative number
+  /// cancels it.
   void close_after(double seconds);
   void close() noexcept;
   [[nodiscard]] bool open() const { return socket_.is_open(); }
-  /// When bytes last came, and when they last went.
+  /// The times at which bytes were last received, and last sent.
   [[nodiscard]] double last_received() const noexcept { return last_received_; }
   [[nodiscard]] double last_written() const noexcept { return last_written_; }
 
-  /// Where bytes are counted from now on.
+  /// Counts all further bytes in `traffic`.
   void count_in(std::shared_ptr<Traffic> traffic) { traffic_ = std::move(traffic); }
   [[nodiscard]] std::string peer_name() const;
 
  private:
-  /// Returns the checksum of what was read, or 0 if it is not wanted.
+  /// Fills `to` with bytes of the peer. Returns their checksum if `checksum`, otherwise 0.
   asio::awaitable<std::uint32_t> fill(std::span<std::byte> to, bool checksum);
   asio::awaitable<std::size_t> read_some(std::span<std::byte> to);
   [[nodiscard]] std::vector<Frame> take_batch();
-  /// Under the lock: hands small frames to the system at once, which saves waking the thread. What it does not take is
-  /// queued; returns whether it took all.
+  /// Hands small frames to the system at once, which saves waking the thread, and queues the bytes
+  /// that the system does not take. Returns whether the system took all bytes. The caller holds the
+  /// lock.
   bool send_at_once(const std::vector<Frame>& frames);
   void wake();
 
@@ -91,7 +99,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::array<std::byte, std::size_t{64} << 10U> input_;
   std::size_t input_begin_ = 0;
   std::size_t input_end_ = 0;
-  mutable std::mutex mutex_;  // of what follows
+  mutable std::mutex mutex_;  // guards queue_, queued_ and writer_sleeps_
   std::deque<Frame> queue_;
   std::size_t queued_ = 0;
   bool writer_sleeps_ = false;
@@ -112,7 +120,7 @@ struct HostAndPort {
 /// Connects within `seconds`.
 asio::awaitable<std::shared_ptr<Connection>> connect(const HostAndPort& address, double seconds);
 
-/// The caller's side of the handshake, within its deadline.
+/// Performs the caller's side of the handshake, within kHandshakeSeconds.
 asio::awaitable<void> introduce(std::shared_ptr<Connection> connection, const Token& token, Tls& tls,
                                 const std::string& host, Introduction who);
 

@@ -32,7 +32,7 @@ constexpr std::uint32_t after_zero_byte(std::uint32_t crc) { return (crc >> 8U) 
 constexpr unsigned kStreamBits = 10;
 constexpr std::size_t kStream = std::size_t{1} << kStreamBits;  // bytes
 
-/// A linear map of checksums: what becomes of each bit.
+/// A linear map of checksums. Element k is the image of bit k.
 using Map = std::array<std::uint32_t, 32>;
 
 constexpr std::uint32_t apply(const Map& map, std::uint32_t crc) {
@@ -41,7 +41,7 @@ constexpr std::uint32_t apply(const Map& map, std::uint32_t crc) {
   return sum;
 }
 
-/// What kStream zero bytes make of a checksum, by each of its bytes.
+/// The effect on a checksum of kStream zero bytes, as one table for each byte of the checksum.
 constexpr std::array<Table, 4> make_shift() {
   Map map{};
   for (unsigned bit = 0; bit < map.size(); ++bit) map[bit] = after_zero_byte(1U << bit);
@@ -70,7 +70,8 @@ std::uint64_t word_at(const std::byte* at) {
   return word;
 }
 
-/// The instruction takes a word a cycle, but three cycles for each: three streams at a time keep it busy.
+/// The processor can start a CRC instruction every cycle, but its result takes three cycles. Three
+/// independent streams therefore run at the same time.
 __attribute__((target("sse4.2"))) std::uint32_t crc32c_sse42(std::span<const std::byte> bytes, std::uint32_t seed) {
   std::uint64_t crc = ~seed;
   const std::byte* at = bytes.data();

@@ -103,7 +103,7 @@ MessageWriter::MessageWriter(MessageType type, std::uint64_t request, bool check
   pieces_.emplace_back();
 }
 
-/// The piece that the next byte belongs to.
+/// The piece to which the next byte belongs.
 MessageWriter::Piece& MessageWriter::open_piece() {
   if (pieces_.back().length == kPieceBytes) pieces_.emplace_back();
   return pieces_.back();
@@ -139,7 +139,7 @@ void MessageWriter::put_slice(const Slice& slice) {
 
 void MessageWriter::pad(std::size_t alignment) {
   constexpr std::array<std::byte, 16> kZeros{};
-  const std::size_t beyond = pieces_.back().length % alignment;  // full pieces are multiples themselves
+  const std::size_t beyond = pieces_.back().length % alignment;  // a full piece is a multiple
   if (beyond > 0) put_bytes(ByteSpan(kZeros).first(alignment - beyond));
 }
 
@@ -274,7 +274,8 @@ std::optional<Message> Assembler::joined(const FrameHeader& header) {
 
 void Assembler::make_room(std::size_t bytes) {
   while (waiting_bytes_ + bytes > limit_) {
-    // Messages whose other pieces were lost; what is still wanted is sent again.
+    // Drops the oldest incomplete message. Its other pieces were probably lost, and the peer sends
+    // it again if it is needed.
     const auto age = [](const auto& entry) { return entry.second.age; };
     const auto oldest = std::ranges::min_element(partial_, {}, age);
     waiting_bytes_ -= oldest->second.block.size();

@@ -10,12 +10,17 @@
 namespace dsgd::net {
 namespace {
 
-/// A caller who comes back sooner finds its turn free: to take the context over and give it back costs two wake-ups.
+/// Seconds for which the thread leaves the context free after a caller's turn. A caller that
+/// returns in this time need not take the context over from the thread, which would cost two
+/// wake-ups.
 constexpr double kReturnSeconds = 1e-3;
-constexpr double kLongSeconds = 3600;  // of a wait that only an event ends
-/// To be woken on another core takes about as long, in a virtual machine; what comes sooner is met awake.
+/// Seconds of a wait that only an event should end.
+constexpr double kLongSeconds = 3600;
+/// Seconds for which `poll` looks for an event without sleeping. A wake-up on another core of a
+/// virtual machine takes about as long.
 constexpr double kAwakeSeconds = 5e-5;
-constexpr unsigned kMostInVain = 63;  // of 64 waits that are longer one is begun awake
+/// Most waits in a row that `poll` begins asleep, after waits without an event in kAwakeSeconds.
+constexpr unsigned kMostInVain = 63;
 
 std::chrono::duration<double> seconds_of(double value) { return std::chrono::duration<double>(value); }
 
@@ -55,7 +60,7 @@ void IoThread::run() {
   changed_.notify_all();
 }
 
-/// Until no caller runs the context, nor has for a while.
+/// Waits until no caller has run the context for kReturnSeconds.
 void IoThread::wait_for_turn(std::unique_lock<std::mutex>& lock) {
   while (true) {
     if (caller_) {
@@ -120,7 +125,7 @@ IoThread::Turn::Turn(IoThread& thread) : thread_(thread) {
   thread_.caller_ = true;
   taken_ = true;
   if (!thread_.runs_) return;
-  asio::post(thread_.context_, [] {});  // ends the thread's wait for events
+  asio::post(thread_.context_, [] {});  // ends the thread's wait
   thread_.changed_.wait(lock, [this] { return !thread_.runs_; });
 }
 

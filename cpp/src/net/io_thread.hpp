@@ -1,4 +1,5 @@
-// A context of Asio and the thread that runs it, unless somebody who waits for what it brings does so meanwhile.
+// An Asio context and the thread that runs it. A caller that waits for an event of the context can
+// run the context itself instead of the thread.
 #pragma once
 
 #include <asio/awaitable.hpp>   // for awaitable
@@ -15,7 +16,7 @@
 
 namespace dsgd::net {
 
-/// Starts a coroutine. What it throws and does not catch ends the run of the context.
+/// Starts a coroutine. An exception that leaves the coroutine ends the run of the context.
 template <typename Executor>
 void spawn(Executor&& executor, asio::awaitable<void> coroutine) {
   asio::co_spawn(executor, std::move(coroutine), [](const std::exception_ptr& thrown) {
@@ -23,10 +24,12 @@ void spawn(Executor&& executor, asio::awaitable<void> coroutine) {
   });
 }
 
-/// What runs in the context runs in one thread at a time, and each sees what the one before it has done.
+/// Only one thread at a time runs the context, and it sees all writes of the threads that ran the
+/// context before.
 class IoThread {
  public:
-  /// `failed` is told of an exception that nobody has caught; nothing runs after it.
+  /// `failed` is called with the message of an uncaught exception, after which the context runs no
+  /// more.
   explicit IoThread(std::function<void(const std::string&)> failed) : failed_(std::move(failed)) {}
   ~IoThread() { join(0); }
   IoThread(const IoThread&) = delete;
@@ -34,15 +37,17 @@ class IoThread {
 
   [[nodiscard]] asio::io_context& context() noexcept { return context_; }
   [[nodiscard]] bool running() const noexcept { return thread_.joinable(); }
-  /// Runs until nothing is left to do. Signals stay with the program's own threads.
+  /// Starts the thread, which runs the context until it has no more work. The thread blocks all
+  /// signals, so that the program's own threads receive them.
   void start();
-  /// Waits for the end, at most `seconds`; then ends it.
+  /// Waits until the context has no more work, for at most `seconds`; then stops it.
   void join(double seconds);
 
-  /// There is something to do now: the thread does not wait for a caller who may come back.
+  /// Tells the thread that there is work now. It then does not wait for a caller to return.
   void attend();
 
-  /// The caller runs the context instead of the thread: who waits for an answer need not be woken by who has read it.
+  /// While it exists, the caller runs the context instead of the thread. A caller that waits for an
+  /// answer then reads the answer itself, and needs no wake-up.
   class Turn {
    public:
     explicit Turn(IoThread& thread);
@@ -50,9 +55,11 @@ class IoThread {
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;
 
-    /// False if another caller has the turn, or nothing runs any more: then wait in another way.
+    /// False if another caller has the turn, or if the thread has ended. The caller must then wait
+    /// in another way.
     [[nodiscard]] explicit operator bool() const noexcept { return taken_; }
-    /// Runs what is ready, or waits for something that is, at most `seconds`; false if there was nothing, nor will be.
+    /// Runs a handler that is ready, or waits for one, for at most `seconds`. Returns false if
+    /// `seconds` is not positive, or if there will be no more handlers.
     [[nodiscard]] bool step(double seconds);
 
    private:
@@ -64,9 +71,11 @@ class IoThread {
  private:
   void run();
   void wait_for_turn(std::unique_lock<std::mutex>& lock);
-  /// One handler, within `seconds`; false if there will be none.
+  /// Runs one handler, and waits for it for at most `seconds`. Returns false if there will be no
+  /// more handlers.
   bool step(double seconds);
-  /// One handler that is ready, or will be in a moment; looks again and again instead of sleeping where that pays.
+  /// Runs one handler that is ready now or within kAwakeSeconds. In this time it does not sleep,
+  /// unless recent waits have been longer.
   bool poll();
 
   asio::io_context context_{1};
@@ -74,12 +83,12 @@ class IoThread {
   std::mutex mutex_;
   std::condition_variable changed_;
   bool runs_ = false;                // the thread runs the context
-  std::atomic<bool> caller_{false};  // a caller does, or is about to
+  std::atomic<bool> caller_{false};  // a caller runs the context, or is about to
   bool sleeps_ = false;              // the thread wants to be woken when the caller leaves
-  bool wanted_ = false;              // by `attend`
-  double left_ = 0;                  // when the last caller did
-  unsigned in_vain_ = 0;             // how often nothing came in the moment, as 2^k - 1
-  unsigned sleeps_first_ = 0;        // so many times from now without looking
+  bool wanted_ = false;              // `attend` was called
+  double left_ = 0;                  // the time at which the last turn of a caller ended
+  unsigned in_vain_ = 0;             // 2^k - 1 after k waits without an event in kAwakeSeconds
+  unsigned sleeps_first_ = 0;        // number of next waits that begin asleep
   bool has_begun_ = false;
   bool has_ended_ = false;
   std::thread thread_;

@@ -43,7 +43,7 @@ awaitable<void> Listener::run() {
     asio::error_code error;
     tcp::socket socket = co_await acceptor_.async_accept(asio::redirect_error(use_awaitable, error));
     if (!acceptor_.is_open()) co_return;
-    if (error) {  // no file descriptors, perhaps: others may close theirs
+    if (error) {  // perhaps no file descriptors are left: wait for others to close
       asio::steady_timer pause(acceptor_.get_executor(), std::chrono::milliseconds(100));
       co_await pause.async_wait(asio::redirect_error(use_awaitable, error));
       continue;
@@ -57,7 +57,7 @@ void Listener::enter(tcp::socket socket) {
   try {
     connection = std::make_shared<Connection>(std::move(socket));
   } catch (const std::system_error&) {
-    return;  // gone already
+    return;  // the peer has closed already
   }
   if (half_open_.size() == kHalfOpen) {
     half_open_.front()->close();

@@ -1,4 +1,4 @@
-// Accepts connections, and lets those in that prove that they know the token.
+// Accepts connections, and admits peers that prove that they know the token.
 #pragma once
 
 #include <asio/awaitable.hpp>   // for awaitable
@@ -14,12 +14,13 @@
 
 namespace dsgd::net {
 
-/// Bound and listening from the constructor on, so that the port is known and kept; accepts while `run` runs. Who has
-/// not proven that it knows the token has kHandshakeSeconds, frames of kHandshakeBytes, and with kHalfOpen others one
-/// place: a newcomer takes that of the one that has had its place longest.
+/// The constructor binds and listens, so that the port is known and reserved. `run` accepts
+/// connections. Before its proof a peer has kHandshakeSeconds, frames of at most kHandshakeBytes,
+/// and one of kHalfOpen places. If all places are taken, a new peer replaces the peer that has
+/// waited longest.
 class Listener {
  public:
-  /// What is done with a peer that was let in: a coroutine that lasts as long as the connection.
+  /// Serves an admitted peer: a coroutine that lasts as long as the connection.
   using Serve = std::function<asio::awaitable<void>(std::shared_ptr<Connection>, Introduction)>;
 
   Listener(asio::io_context& context, const std::string& host, std::uint16_t port, const Token& token, Tls& tls,
@@ -41,7 +42,7 @@ class Listener {
   Serve serve_;
   std::string host_;
   std::uint16_t port_ = 0;
-  std::list<std::shared_ptr<Connection>> half_open_;  // those that came first, first
+  std::list<std::shared_ptr<Connection>> half_open_;  // in the order of arrival
 };
 
 }  // namespace dsgd::net

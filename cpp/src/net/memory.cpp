@@ -7,19 +7,22 @@
 namespace dsgd::net {
 namespace {
 
-constexpr std::size_t kLarge = std::size_t{1} << 17U;  // bytes: below it the system's allocator keeps memory, too
+/// Least size of a block that is kept, in bytes. The system's allocator keeps smaller blocks
+/// itself.
+constexpr std::size_t kLarge = std::size_t{1} << 17U;
 #if defined(__SANITIZE_ADDRESS__)
-constexpr std::size_t kMostKept = 0;  // so that a use after the end is found
+constexpr std::size_t kMostKept = 0;  // bytes; 0: the sanitizer finds every use after free
 #else
-constexpr std::size_t kMostKept = std::size_t{64} << 20U;
+constexpr std::size_t kMostKept = std::size_t{64} << 20U;  // bytes
 #endif
 
 using Memory = std::unique_ptr<std::byte[]>;
 
-/// Large blocks that nobody uses now: memory fresh from the system costs a fault a page, as long as a copy of it.
+/// Large blocks that nobody uses now. New memory from the system costs a page fault per page, which
+/// takes as long as a copy of the page.
 class Kept {
  public:
-  /// Of `size` bytes, or somewhat more.
+  /// Returns memory of at least `size` bytes and at most about twice as many, and its size.
   std::pair<std::size_t, Memory> take(std::size_t size) {
     {
       const std::scoped_lock lock(mutex_);
@@ -40,7 +43,7 @@ class Kept {
     try {
       free_.emplace(size, std::move(memory));
       bytes_ += size;
-    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): then it is freed
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): frees it
     }
   }
 

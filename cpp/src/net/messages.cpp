@@ -37,7 +37,8 @@ class Encoder {
   template <typename Group>
     requires requires(Group& group, Encoder& encoder) { group.fields(encoder); }
   void put(const Group& group) {
-    const_cast<Group&>(group).fields(*this);  // NOLINT: one list of fields serves both ways; this way only reads
+    // NOLINTNEXTLINE: `fields` serves reading and writing; here it only reads
+    const_cast<Group&>(group).fields(*this);
   }
 
   MessageWriter& writer_;
@@ -72,7 +73,8 @@ class Decoder {
   void take(Values& values) { values = take_values(reader_); }
   template <typename Item>
   void take(std::vector<Item>& items) {
-    // Grows with what is read: the announced number reserves nothing.
+    // The vector grows with the items that are read: the announced number, which may be false,
+    // reserves no memory.
     for (auto count = reader_.take<std::uint32_t>(); count > 0; --count) take(items.emplace_back());
   }
   template <typename Group>

@@ -53,7 +53,7 @@ void Peers::introduce(const std::vector<MemberState>& members) {
   room_.notify_all();
 }
 
-/// Under the lock.
+/// The caller holds the lock.
 void Peers::wake(Peer& peer) {
   const bool begins = !std::exchange(peer.served, true);
   asio::post(context_, [this, &peer, begins] {
@@ -75,13 +75,13 @@ std::optional<std::vector<Frame>> Peers::next_letter(Peer& peer) {
 
 void Peers::delivered(Peer& peer) {
   const std::scoped_lock lock(mutex_);
-  if (peer.letters.empty()) return;  // the peer has gone meanwhile
+  if (peer.letters.empty()) return;  // the peer has left in the meantime
   for (const Frame& frame : peer.letters.front()) peer.bytes -= frame->size();
   peer.letters.pop_front();
   room_.notify_all();
 }
 
-/// Brings a peer its letters, over as many connections as that takes.
+/// Delivers the letters of a peer. Connects again if a connection breaks.
 awaitable<void> Peers::serve(Peer& peer) {
   Backoff backoff;
   while (!over(peer)) {
@@ -107,14 +107,15 @@ awaitable<void> Peers::serve(Peer& peer) {
   }
 }
 
-/// At the end of all, nobody is tried a second time.
+/// After `stop`, drops the letters of a peer whose connection has broken. Returns whether it did.
 bool Peers::drop_at_end(Peer& peer) {
   const std::scoped_lock lock(mutex_);
   if (stopping_) peer.letters.clear();
   return stopping_;
 }
 
-/// Returns when there is nothing left to deliver at the end of all; throws when the connection breaks.
+/// Delivers letters over one connection. Returns when everything is delivered after `stop`; throws
+/// if the connection breaks.
 awaitable<void> Peers::deliver(Peer& peer) {
   HostAndPort address;
   {
@@ -139,7 +140,8 @@ awaitable<void> Peers::deliver(Peer& peer) {
   co_await peer.connection->end();
 }
 
-/// A peer sends nothing: what is read is the end of the connection.
+/// Waits for the end of the connection. The peer sends nothing on it, so that a read returns only
+/// at the end.
 awaitable<void> Peers::watch(std::shared_ptr<Connection> connection, Peer& peer) {
   try {
     static_cast<void>(co_await connection->receive_handshake());
@@ -155,7 +157,7 @@ void Peers::stop(double seconds) {
   stopping_ = true;
   room_.notify_all();
   for (const auto& [_, peer] : peers_) {
-    if (!peer->connection) peer->letters.clear();  // who was not reached so far will not be
+    if (!peer->connection) peer->letters.clear();  // no new connections
     if (peer->connection) peer->connection->close_after(seconds);
     peer->wake.cancel();
     peer->pause.cancel();

@@ -1,4 +1,4 @@
-// Letters on their way to other workers: a queue and a connection for each.
+// Sends letters to other workers, with a queue and a connection for each.
 #pragma once
 
 #include <asio/awaitable.hpp>     // for awaitable
@@ -21,18 +21,19 @@ namespace dsgd::net {
 
 class Peers {
  public:
-  /// Letters of so many bytes may wait for one peer.
+  /// Most bytes of letters that may wait for one peer.
   static constexpr std::size_t kQueuedBytes = std::size_t{64} << 20U;
 
   Peers(asio::io_context& context, std::uint32_t worker, const Token& token, Tls& tls, std::shared_ptr<Traffic> traffic)
       : context_(context), worker_(worker), token_(token), tls_(tls), traffic_(std::move(traffic)) {}
 
-  /// Any thread. Takes a letter; waits for room, at most `seconds`, and then throws Error(deadline). Letters for those
-  /// that have left or are lost go nowhere.
+  /// Any thread. Queues a letter. Waits for room in the queue for at most `seconds`, and then
+  /// throws Error(deadline). Drops letters to workers that have left or are lost.
   void send(std::uint32_t peer, std::vector<Frame> letter, double seconds);
-  /// Any thread. Where everybody is.
+  /// Any thread. Takes in the addresses and states of the members.
   void introduce(const std::vector<MemberState>& members);
-  /// The context's thread. Ends the coroutines once the queues are written, or after `seconds`.
+  /// To be called by the thread that runs the context. Ends the coroutines when the queues are
+  /// written, or after `seconds`.
   void stop(double seconds);
 
  private:
@@ -43,12 +44,12 @@ class Peers {
     std::uint32_t rank;
     std::string address;
     bool gone = false;
-    bool served = false;  // its coroutine runs
+    bool served = false;  // whether its coroutine runs
     std::deque<std::vector<Frame>> letters;
     std::size_t bytes = 0;
     std::shared_ptr<Connection> connection;
-    asio::steady_timer wake;   // there is something to do
-    asio::steady_timer pause;  // before the next try
+    asio::steady_timer wake;   // cancelled when there is work
+    asio::steady_timer pause;  // before the next attempt to connect
   };
 
   Peer& peer_of(std::uint32_t rank);

@@ -27,8 +27,10 @@ using server::Client;
 
 namespace {
 
+/// Bytes that may be unacknowledged before a command waits.
 constexpr std::size_t kUnacknowledgedBytes = std::size_t{256} << 20U;
-constexpr double kSilentHeartbeats = 2.5;  // after so many intervals without a byte a connection is made anew
+/// Heartbeat intervals without a received byte after which a connection is replaced.
+constexpr double kSilentHeartbeats = 2.5;
 
 TcpClientOptions checked(TcpClientOptions options) {
   if (options.shards.empty()) throw Error(ErrorCode::config, "a worker needs the address of at least one shard");
@@ -43,7 +45,7 @@ HostAndPort listen_at(const std::string& address) {
 
 }  // namespace
 
-/// The machine and the answers belong to `mutex_`; connections are made and ended by the thread.
+/// `mutex_` guards the machine and the answers. Only the thread opens and closes connections.
 class TcpClient::Impl {
  public:
   Impl(server::ClientConfig config, TcpClientOptions options)
@@ -95,7 +97,8 @@ class TcpClient::Impl {
     return std::exchange(answers_, {});
   }
 
-  /// A command: waits for room, tells the machine, sends what that leads to.
+  /// Runs a command: waits until few enough bytes are unacknowledged, calls the machine, and sends
+  /// the frames that result.
   template <typename Command>
   auto command(Command&& command) {
     std::unique_lock lock(mutex_);
@@ -133,8 +136,8 @@ class TcpClient::Impl {
   [[nodiscard]] const Traffic& traffic() const noexcept { return *traffic_; }
 
  private:
-  /// Waits for `ready`, at most `seconds`, and runs the context meanwhile, unless another caller does; says whether it
-  /// is.
+  /// Waits for `ready`, for at most `seconds`. During the wait it runs the context, unless another
+  /// caller does. Returns whether `ready` is true.
   template <typename Ready>
   bool wait_until(std::unique_lock<std::mutex>& lock, double seconds, const Ready& ready) {
     if (ready() || seconds <= 0) return ready();
@@ -165,11 +168,12 @@ class TcpClient::Impl {
   [[nodiscard]] server::ClientConfig complete(server::ClientConfig config) const {
     config.n_shards = options_.shards.size();
     config.address = address_;
-    config.resend_after = std::numeric_limits<double>::infinity();  // TCP loses nothing of a connection
+    config.resend_after = std::numeric_limits<double>::infinity();  // TCP repeats lost bytes
     return config;
   }
 
-  /// Under the lock: what the machine wants sent goes to the queues, its answers to whoever waits.
+  /// Moves the frames of the machine into the queues of the connections, and its answers to callers
+  /// that wait. The caller holds the lock.
   void flush() {
     bool waits = false;
     for (const auto& [shard, frame] : machine_.take_outgoing()) {
@@ -206,7 +210,7 @@ class TcpClient::Impl {
     return stopping_ || machine_.done();
   }
 
-  /// The connection to one shard, again and again.
+  /// Keeps a connection to one shard, and connects again whenever it ends.
   awaitable<void> keep_connected(std::size_t shard) {
     Backoff backoff;
     asio::steady_timer pause(thread_.context());
@@ -235,11 +239,11 @@ class TcpClient::Impl {
     std::erase(pauses_, &pause);
   }
 
-  /// One connection, from beginning to end.
+  /// Runs one connection, from its beginning to its end.
   awaitable<void> talk(std::size_t shard, Backoff& backoff) {
     const HostAndPort address{options_.shards[shard].first, options_.shards[shard].second};
     const auto connection = co_await connect(address, kHandshakeSeconds);
-    const struct Closed {  // whatever happens; its timers would keep it
+    const struct Closed {  // closes it in any case: its timers would keep it alive
       Connection& connection;
       ~Closed() { connection.close(); }
     } closed{*connection};
@@ -285,7 +289,7 @@ class TcpClient::Impl {
           changed_.notify_all();
         }
       }
-    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): the peer connects again
+    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): peers try again
     }
     connection->close();
     std::erase(letters_in_, connection);
@@ -303,7 +307,7 @@ class TcpClient::Impl {
         }
       });
     }
-    // Nothing more will come over what has failed; what was sent last still goes out.
+    // The client has left or failed: it expects no more frames, and writes those that are queued.
     const std::scoped_lock lock(mutex_);
     for (const auto& connection : connections_) {
       if (connection) connection->finish();
@@ -334,7 +338,7 @@ class TcpClient::Impl {
   std::vector<std::shared_ptr<Connection>> letters_in_;
   Client machine_;
   Peers peers_;
-  std::vector<std::shared_ptr<Connection>> connections_;  // to the shards
+  std::vector<std::shared_ptr<Connection>> connections_;  // by shard
   std::vector<asio::steady_timer*> pauses_;
 };
 

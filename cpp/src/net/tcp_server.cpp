@@ -29,14 +29,14 @@ ParameterServer make_machine(server::ServerConfig config, const server::Checkpoi
                                : ParameterServer(now, std::move(config));
 }
 
-/// Often enough to notice each deadline soon after it.
+/// The interval of the beat in seconds, short enough to notice every deadline soon after it.
 double beat_of(const server::ServerConfig& config) {
   return std::min({1.0, config.heartbeat_deadline, config.join_deadline}) / 4;
 }
 
 }  // namespace
 
-/// The machine and the events belong to `mutex_`; connections to the thread.
+/// `mutex_` guards the machine and the events. Connections belong to the thread.
 class TcpServer::Impl {
  public:
   Impl(server::ServerConfig config, TcpServerOptions options, const server::Checkpoint* checkpoint)
@@ -107,7 +107,7 @@ class TcpServer::Impl {
   [[nodiscard]] bool started() const noexcept { return thread_.running(); }
 
  private:
-  /// One worker, as long as its connection lasts.
+  /// Serves one worker, as long as its connection lasts.
   awaitable<void> serve(std::shared_ptr<Connection> connection, Introduction who) {
     if (who.purpose != Purpose::work || who.target != shard_) {
       const std::string message = "this is shard " + std::to_string(shard_) + ", worker " + std::to_string(who.worker) +
@@ -153,7 +153,7 @@ class TcpServer::Impl {
     return id;
   }
 
-  /// Lets the machine do something, and does what that leads to.
+  /// Calls `step` on the machine under the lock, and sends the frames that result.
   template <typename Step>
   void run(Step&& step) {
     Effects effects;
@@ -168,7 +168,8 @@ class TcpServer::Impl {
       if (at == connections_.end()) continue;
       if (frame) {
         at->second->send({frame});
-        if (at->second->queued() > queue_limit_) at->second->close();  // asks for much and reads nothing
+        // The worker asks for much and reads nothing.
+        if (at->second->queued() > queue_limit_) at->second->close();
       } else {
         at->second->finish();
         connections_.erase(at);
@@ -188,7 +189,8 @@ class TcpServer::Impl {
         }
         return machine_.tick(now);
       });
-      // Peers that say nothing, or read nothing although something waits for them.
+      // Close the connections of peers that send nothing, and of peers that do not read the bytes
+      // that wait for them.
       const double now = steady_now();
       for (const auto& [_, connection] : connections_) {
         const double written = std::max(connection->last_written(), awake_since);
@@ -199,7 +201,7 @@ class TcpServer::Impl {
     }
   }
 
-  /// Events of what has just happened. Under the lock.
+  /// Adds events for the changes of the machine since the last call. The caller holds the lock.
   void notice(double now) {
     const std::size_t before = events_.size();
     const std::uint64_t slowest = machine_.clock().empty() ? slowest_ : machine_.clock().slowest();
@@ -260,7 +262,7 @@ class TcpServer::Impl {
   std::atomic<bool> stopping_ = false;
   std::map<ConnectionId, std::shared_ptr<Connection>> connections_;
   ConnectionId next_connection_ = 1;
-  IoThread thread_;  // ends before what it uses
+  IoThread thread_;  // destroyed before the members above, which it uses
   Beat beat_;
   Listener listener_;
 };

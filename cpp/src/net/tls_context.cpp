@@ -10,28 +10,33 @@ namespace dsgd::net {
 namespace {
 
 constexpr std::string_view kIdentity = "dsgd";
-/// The identity as OpenSSL counts bytes.
-const unsigned char* identity_bytes() { return reinterpret_cast<const unsigned char*>(kIdentity.data()); }  // NOLINT
+/// The identity in the byte type of OpenSSL.
+// NOLINTNEXTLINE
+const unsigned char* identity_bytes() { return reinterpret_cast<const unsigned char*>(kIdentity.data()); }
 
 constexpr const char* kSuite = "TLS_AES_128_GCM_SHA256";
 constexpr std::array<unsigned char, 2> kSuiteNumber{0x13, 0x01};
 
-/// Where a context keeps its key; asio has the place that OpenSSL offers for such things.
+/// The index of the extra data in which a context keeps its key. Asio uses the application data,
+/// which OpenSSL offers for this.
 int key_index() {
   static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
   return index;
 }
 
-/// A session that was never negotiated: TLS 1.3's form of a pre-shared key.
+/// A session made from the pre-shared key, without a negotiation. This is how OpenSSL takes a
+/// pre-shared key for TLS 1.3.
 SSL_SESSION* session_of(SSL* ssl) {
   const auto* key = static_cast<const Digest*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), key_index()));
   SSL_SESSION* session = SSL_SESSION_new();
   if (session == nullptr) return nullptr;
-  const auto* bytes = reinterpret_cast<const unsigned char*>(key->data());  // NOLINT: that is how OpenSSL counts bytes
+  // NOLINTNEXTLINE: the byte type of OpenSSL
+  const auto* bytes = reinterpret_cast<const unsigned char*>(key->data());
+  // The session must have the session id context of its SSL_CTX.
   if (SSL_SESSION_set1_master_key(session, bytes, key->size()) == 1 &&
       SSL_SESSION_set_cipher(session, SSL_CIPHER_find(ssl, kSuiteNumber.data())) == 1 &&
       SSL_SESSION_set_protocol_version(session, TLS1_3_VERSION) == 1 &&
-      SSL_SESSION_set1_id_context(session, identity_bytes(), kIdentity.size()) == 1) {  // that of its context
+      SSL_SESSION_set1_id_context(session, identity_bytes(), kIdentity.size()) == 1) {
     return session;
   }
   SSL_SESSION_free(session);
@@ -49,7 +54,8 @@ int use_session(SSL* ssl, const EVP_MD* digest, const unsigned char** identity, 
   *session = nullptr;
   *length = 0;
   *identity = nullptr;
-  if (digest != nullptr && EVP_MD_get_type(digest) != NID_sha256) return 1;  // none for this suite
+  // The key is for the suite with SHA-256 only.
+  if (digest != nullptr && EVP_MD_get_type(digest) != NID_sha256) return 1;
   *session = session_of(ssl);
   *identity = identity_bytes();
   *length = kIdentity.size();
@@ -69,11 +75,12 @@ Tls::Tls(const TlsOptions& options, const Token& token) : mode_(options.mode), c
 void Tls::use_psk(const Token& token) {
   key_ = std::make_unique<const Digest>(token.hmac(std::as_bytes(std::span(std::string_view("dsgd tls psk")))));
   SSL_CTX* context = context_.native_handle();
-  SSL_CTX_set_ex_data(context, key_index(), const_cast<Digest*>(key_.get()));  // NOLINT: it is only read
+  // NOLINTNEXTLINE: the key is only read
+  SSL_CTX_set_ex_data(context, key_index(), const_cast<Digest*>(key_.get()));
   SSL_CTX_set_ciphersuites(context, kSuite);
   SSL_CTX_set_psk_find_session_callback(context, find_session);
   SSL_CTX_set_psk_use_session_callback(context, use_session);
-  context_.set_verify_mode(asio::ssl::verify_peer);  // a certificate would be somebody else's
+  context_.set_verify_mode(asio::ssl::verify_peer);  // no certificate is trusted
 }
 
 void Tls::use_certificates(const TlsOptions& options) {

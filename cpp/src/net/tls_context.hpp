@@ -1,4 +1,4 @@
-// The contexts of OpenSSL for both roles that a process may have.
+// The OpenSSL context of a process, for both of its roles (caller and listener).
 #pragma once
 
 #include <asio/ssl/context.hpp>  // for context
@@ -11,7 +11,7 @@ namespace dsgd::net {
 
 class Tls {
  public:
-  /// Throws Error(config) for files that are missing or do not fit.
+  /// Throws Error(config) for files that are missing or do not fit together.
   Tls(const TlsOptions& options, const Token& token);
 
   [[nodiscard]] bool used() const noexcept { return mode_ != TlsOptions::Mode::none; }
@@ -23,7 +23,7 @@ class Tls {
   void use_certificates(const TlsOptions& options);
 
   TlsOptions::Mode mode_;
-  std::unique_ptr<const Digest> key_;  // of the context's callbacks
+  std::unique_ptr<const Digest> key_;  // read by the context's callbacks
   asio::ssl::context context_;
 };
 

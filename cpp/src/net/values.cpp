@@ -11,8 +11,11 @@ namespace {
 
 constexpr std::uint64_t kMore = 0x80;
 constexpr std::size_t kLongestVarint = 10;
-constexpr std::size_t kAlignment = 8;  // of numbers, from the beginning of the message
-constexpr unsigned kWireShift = 4;     // of the code of numbers: their type below, how they are sent above
+/// Alignment of numbers in bytes, relative to the beginning of the message.
+constexpr std::size_t kAlignment = 8;
+/// The code of numbers has their DType in the bits below this one, and their Wire in the bits
+/// above.
+constexpr unsigned kWireShift = 4;
 
 std::size_t varint_bytes(std::uint64_t value) { return (static_cast<std::size_t>(std::bit_width(value | 1U)) + 6) / 7; }
 
@@ -36,8 +39,10 @@ std::uint64_t next_varint(ByteSpan bytes, std::size_t& at) {
 template <typename Real>
 Array<Real> take_exact(MessageReader& reader, std::size_t count) {
   const ByteSpan bytes = reader.take_bytes(count * sizeof(Real));
-  if (reader.owner() && reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(Real) == 0) {  // NOLINT: its address
-    return {reader.owner(), {reinterpret_cast<const Real*>(bytes.data()), count}};  // NOLINT: little-endian numbers
+  // NOLINTNEXTLINE: the address decides whether the numbers can be used in place
+  if (reader.owner() && reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(Real) == 0) {
+    // NOLINTNEXTLINE: the bytes are little-endian numbers
+    return {reader.owner(), {reinterpret_cast<const Real*>(bytes.data()), count}};
   }
   std::vector<Real> numbers(count);
   if (!bytes.empty()) std::memcpy(numbers.data(), bytes.data(), bytes.size());
@@ -68,7 +73,7 @@ Array<Real> take_numbers(MessageReader& reader, Wire wire) {
   return wire == Wire::exact ? take_exact<Real>(reader, n) : take_short<Real>(reader, n, wire);
 }
 
-/// What comes before the numbers.
+/// Writes the two bytes before the keys and numbers.
 void put_code(MessageWriter& writer, DType dtype, Wire wire, bool sparse) {
   writer.put(static_cast<std::uint8_t>(static_cast<unsigned>(dtype) | static_cast<unsigned>(wire) << kWireShift));
   writer.put(static_cast<std::uint8_t>(sparse));
@@ -161,7 +166,7 @@ std::uint16_t to_float16(float value) noexcept {
   constexpr std::uint32_t kInfinity = 0x7f800000U;
   constexpr std::uint32_t kOverflow = 0x477ff000U;     // 65,520: rounds to infinity
   constexpr std::uint32_t kLeastNormal = 0x38800000U;  // 2^-14
-  constexpr float kHalfUlps = 0.5F;                    // adding it shifts a subnormal's bits into place, rounded
+  constexpr float kHalfUlps = 0.5F;                    // see below
   const auto bits = std::bit_cast<std::uint32_t>(value);
   const std::uint32_t sign = (bits >> 16U) & 0x8000U;
   const std::uint32_t size = bits & 0x7fffffffU;
@@ -171,6 +176,7 @@ std::uint16_t to_float16(float value) noexcept {
   } else if (size >= kOverflow) {
     half = 0x7c00U;
   } else if (size < kLeastNormal) {
+    // The last bits of the sum with 0.5 are the bits of the subnormal, rounded.
     half =
         std::bit_cast<std::uint32_t>(std::bit_cast<float>(size) + kHalfUlps) - std::bit_cast<std::uint32_t>(kHalfUlps);
   } else {
@@ -199,7 +205,8 @@ float from_float16(std::uint16_t bits) noexcept {
 
 std::uint16_t to_bfloat16(float value) noexcept {
   const auto bits = std::bit_cast<std::uint32_t>(value);
-  if ((bits & 0x7fffffffU) > 0x7f800000U) return static_cast<std::uint16_t>(bits >> 16U | 0x40U);  // not a number
+  // Not a number.
+  if ((bits & 0x7fffffffU) > 0x7f800000U) return static_cast<std::uint16_t>(bits >> 16U | 0x40U);
   return static_cast<std::uint16_t>((bits + 0x7fffU + ((bits >> 16U) & 1U)) >> 16U);
 }
 

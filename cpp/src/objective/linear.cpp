@@ -16,8 +16,9 @@ namespace {
 
 constexpr std::size_t kBlockRows = 4096;
 
-/// Adds to counts[j] how often column j occurs. Each line of columns is fetched well before its turn: by themselves
-/// processors read no further ahead than the additions at random places let them, which took twice as long.
+/// Adds the number of occurrences of column j to counts[j]. Each cache line of columns is
+/// prefetched 64 lines ahead. Without the prefetch the counting took twice as long: the additions
+/// at random places keep the processor from reading ahead.
 template <typename Count>
 void add_counts(std::span<const std::int32_t> columns, std::span<Count> counts) {
   constexpr std::size_t kLine = 64 / sizeof(std::int32_t);
@@ -29,12 +30,14 @@ void add_counts(std::span<const std::int32_t> columns, std::span<Count> counts) 
   }
 }
 
-/// n / d_j for every feature, d_j = stored entries in column j, of which a `Count` holds all. A feature that never
-/// occurs is never visited; its frequency is set to 1 / n so that no infinity appears.
+/// n / d_j for every feature, where d_j is the number of stored entries in column j; a `Count` is
+/// wide enough for it. For a feature without entries d_j is taken as 1, so that no infinity
+/// appears; no step visits it.
 template <typename Count, typename Data>
 std::vector<typename Data::Real> inverse_frequencies(const Data& X, std::size_t n_threads) {
   using Real = typename Data::Real;
-  // Each thread counts its own blocks of rows, unless the counts would take more memory than the data.
+  // Each thread counts the rows of one block, in counts of its own. The number of threads is
+  // limited so that the counts do not take more memory than the data.
   const std::size_t wanted = X.nonzeros() / std::max<std::size_t>(X.features(), 1);
   const std::size_t threads = std::clamp<std::size_t>(wanted, 1, n_threads);
   std::vector<std::vector<Count>> counts(threads);
@@ -53,7 +56,7 @@ std::vector<typename Data::Real> inverse_frequencies(const Data& X, std::size_t 
   return inverse;
 }
 
-/// The loss at decision values, which may be overwritten.
+/// The loss at the decision values `z`, which it may overwrite.
 template <typename Loss>
 double loss_at(const Loss& loss, std::span<double> z, double y) {
   if constexpr (VectorLoss<Loss>) {
@@ -134,7 +137,7 @@ std::vector<std::size_t> LinearObjective<Data>::feature_ranges(std::size_t n_ran
   if (n_ranges == 1) return {0, n_features};
   std::vector<std::size_t> edges{0};
   if constexpr (Data::kSparse) {
-    double total = 0;  // of the frequencies d_j / n
+    double total = 0;  // sum of the frequencies d_j / n
     for (const Real inverse : counted()) total += 1 / static_cast<double>(inverse);
     double sum = 0;
     for (std::size_t j = 0; j < n_features; ++j) {
@@ -195,10 +198,10 @@ void LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::sp
   if (!derivatives.empty()) check_size("derivatives", derivatives.size(), X_.rows() * m);
   Exclusive policy;
   visit_evaluation([&](const auto& kernel) {
-    const auto steps = kernel.steps(weights, policy);
+    const auto access = kernel.access(weights, policy);
     add_rows(X_, n_threads, 1 / static_cast<double>(X_.rows()), out, [&] {
       return [&, residual = kernel.residual()](std::size_t i, const auto& x, std::span<double> sum) mutable {
-        steps.evaluate(i, residual, false);
+        access.evaluate(i, residual, false);
         if (!derivatives.empty()) std::ranges::copy(residual, derivatives.subspan(i * m, m).begin());
         if (m > 1 || residual[0] != 0) add_row(x, std::span<const Real>(residual), X_.features(), sum);
       };

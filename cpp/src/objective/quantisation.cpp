@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t kBlockRows = 1024;
 
-/// The centres one after the other, for exact distances.
+/// The centres in double precision, one after the other in memory, for exact distances.
 template <typename Real>
 struct ByCentre {
   ByCentre(std::span<const Real> weights, std::size_t m)
@@ -113,7 +113,7 @@ void QuantisationObjective<Data>::loss_gradient(std::span<const Real> weights, s
       for (std::size_t k = 0; k < x.size(); ++k) sum[x.index(k) * m + c] += factor * static_cast<double>(x.value(k));
     };
   });
-  std::vector<double> held(m);  // of the weight of all rows, by the nearest centre
+  std::vector<double> held(m);  // by centre: the share of the rows to which it is nearest
   for (std::size_t i = 0; i < nearest.size(); ++i) {
     held[static_cast<std::size_t>(nearest[i])] += static_cast<double>(sample_weight(i)) * share;
   }

@@ -14,7 +14,8 @@ net::Values reduce(const std::map<std::uint32_t, net::AllReduce>& contributions,
   std::vector<double> sum(size, 0.0);
   for (const auto& [_, contribution] : contributions) {
     const auto& values = std::get<net::Array<Real>>(contribution.values.data);
-    const double share = contribution.weight / total;  // 1 of a single worker, whose mean is what it gave, to the bit
+    // For a single worker it is 1, so that the mean equals the contribution, bit for bit.
+    const double share = contribution.weight / total;
     for (std::size_t k = 0; k < size; ++k) sum[k] += share * static_cast<double>(values[k]);
   }
   std::vector<Real> result(size);

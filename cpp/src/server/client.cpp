@@ -37,7 +37,8 @@ void check_keys(const TableSpec& table, const net::Keys& keys) {
   }
 }
 
-/// The keys of a range, counted from its beginning, and where they lie among all.
+/// The keys in a range, counted from its beginning, and the position of the first of them among all
+/// keys.
 struct KeyPart {
   net::Keys keys;
   std::size_t first;
@@ -80,8 +81,8 @@ Client::Client(double now, ClientConfig config)
   }
 }
 
-/// Whether a command may go out. While the way back after a rewind is taken, commands of the program that does not
-/// know yet are void.
+/// Whether a command may be sent. After a rewind, until the worker has joined again, commands have
+/// no effect: the program does not know about the rewind yet.
 bool Client::begin_command(double now) {
   now_ = std::max(now_, now);
   if (failed_) refuse("worker " + std::to_string(config_.worker) + " has failed: " + *failed_);
@@ -124,7 +125,7 @@ void Client::request(std::size_t shard, std::uint64_t id, const Body& body) {
   send(shard, links_[shard].requests.emplace_back(Pending{id, std::move(frames), 0, config_.resend_after}));
 }
 
-/// An operation that is answered when every shard has acknowledged it.
+/// Sends an operation to every shard. It is answered when all shards have acknowledged it.
 template <typename MakeBody>
 std::uint64_t Client::operate_on_all(AnswerKind kind, MakeBody&& make_body) {
   const std::uint64_t id = next_request_++;
@@ -179,7 +180,8 @@ void Client::push(double now, const std::string& table, net::Values values, doub
   }
   if (!begin_command(now)) return;
   const auto push_part = [&](std::size_t shard, net::Values part) {
-    // Without rows here nothing changes; a replaced push must become empty, though.
+    // A push without rows on this shard changes nothing, except with replace_mean, where it
+    // replaces the last push of the worker.
     if (part.size() == 0 && spec.rule != Rule::replace_mean) return;
     operate(shard, net::Push{stamp(shard), static_cast<std::uint16_t>(number), weight, std::move(part)}, config_.wire);
   };
@@ -191,7 +193,7 @@ void Client::push(double now, const std::string& table, net::Values values, doub
 
 std::uint64_t Client::clock(double now, net::Bytes state) {
   if (!begin_command(now)) return next_request_++;
-  ++own_clock_;  // a clock is stamped with the number of clocks that are finished by it
+  ++own_clock_;  // the stamp of a clock counts the clock itself
   return operate_on_all(AnswerKind::clock, [&](std::size_t shard) {
     return net::ClockTick{stamp(shard), shard == 0 ? std::move(state) : net::Bytes()};
   });

@@ -1,4 +1,4 @@
-// The ways to the shards: what is sent, sent again, and what comes.
+// The connections of a worker to the shards: messages that are sent, repeated and received.
 #include <algorithm>  // for max, min
 #include <limits>     // for numeric_limits
 #include <utility>    // for move
@@ -124,7 +124,7 @@ void Client::send(std::size_t shard, Pending& pending) {
   pending.due = now_ + pending.wait;
   if (link.state == LinkState::closed) return;
   const bool greeting = link.hello && &*link.hello == &pending;
-  if (link.state == LinkState::greeting && !greeting) return;  // goes out after the welcome
+  if (link.state == LinkState::greeting && !greeting) return;  // it is sent after the welcome
   for (const auto& frame : pending.frames) outgoing_.push_back({shard, frame});
   link.last_sent = now_;
 }
@@ -190,7 +190,8 @@ void Client::on_welcome(std::size_t shard, std::uint64_t request, net::Welcome w
   if (running_) begin_again(shard);
   link.incarnation = welcome.incarnation;
   link.session = welcome.session;
-  // What the program asked for since the hello was never sent: the server waits for the number that the hello named.
+  // Operations since the hello were never sent: the server expects the sequence number that the
+  // hello named.
   link.next_sequence = link.hello_sequence;
   link.acknowledged = std::max(link.acknowledged, welcome.applied);
   link.start_clock = welcome.clocks.own;
@@ -202,7 +203,8 @@ void Client::on_welcome(std::size_t shard, std::uint64_t request, net::Welcome w
   finish_joining();
 }
 
-/// The server of `shard` has begun a new life of this worker: so must the others, and what is in flight is void.
+/// Shard `shard` has begun a new life of this worker. The other shards must do the same, and all
+/// unanswered commands are void.
 void Client::begin_again(std::size_t shard) {
   running_ = false;
   pulls_.clear();
@@ -248,7 +250,8 @@ void Client::finish_joining() {
     send(shard, link.operations.emplace_back(Pending{sequence, std::move(frames), 0, config_.resend_after}));
   }
   answers_.push_back(std::move(answer));
-  for (const auto& [_, signal] : signals_) tell(signal);  // those that came before the last welcome
+  // Signals that arrived before the last welcome.
+  for (const auto& [_, signal] : signals_) tell(signal);
 }
 
 void Client::on_acknowledge(std::size_t shard, const net::Acknowledge& acknowledge) {
@@ -312,7 +315,8 @@ void Client::on_collect_answer(std::size_t shard, std::uint64_t request, net::Co
 }
 
 void Client::on_signals(const net::Signals& signals) {
-  if (signals.since > signals_seen_) return;  // one before it was lost: the next heartbeat asks for both
+  // An earlier message was lost. The next heartbeat asks for both.
+  if (signals.since > signals_seen_) return;
   for (const auto& signal : signals.changed) {
     signals_seen_ = std::max(signals_seen_, signal.version);
     net::SignalState& known = signals_[signal.name];

@@ -14,7 +14,7 @@ namespace {
   throw Error(ErrorCode::config, "two letters to one slot cannot be added up: " + what);
 }
 
-/// Values of a row.
+/// The number of values per row.
 std::size_t width_of(const net::Values& values) { return values.size() / std::max<std::size_t>(values.keys.size(), 1); }
 
 template <typename Real>
@@ -28,7 +28,7 @@ void add_rows(std::vector<Real>& whole, const net::Keys& keys, std::span<const R
   }
 }
 
-/// The rows of both, in order; those of both added up.
+/// Merges the rows of both, in the order of keys. Adds the rows that both have.
 template <typename Real>
 void merge_rows(net::Values& into, const net::Values& more, std::size_t width) {
   const std::span<const Real> a = std::get<net::Array<Real>>(into.data);

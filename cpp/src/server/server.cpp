@@ -65,7 +65,7 @@ Effects ParameterServer::disconnected(double now, ConnectionId connection) {
   if (at == connections_.end()) return take_effects();
   if (at->second.worker) {
     Worker& worker = workers_.at(*at->second.worker);
-    if (worker.connection == connection) worker.connection.reset();  // its deadline runs on
+    if (worker.connection == connection) worker.connection.reset();  // its deadline still runs
   }
   std::erase_if(joiners_, [&](const auto& joiner) { return joiner.second.connection == connection; });
   connections_.erase(at);
@@ -92,7 +92,7 @@ template <typename Take>
 Effects ParameterServer::take_in(double now, ConnectionId connection, Take&& take) {
   now_ = std::max(now_, now);
   const auto at = connections_.find(connection);
-  if (at == connections_.end()) return take_effects();  // was in flight when the connection was closed
+  if (at == connections_.end()) return take_effects();  // it arrived after the close
   try {
     const std::optional<net::Message> message = take(at->second);
     if (at->second.worker) workers_.at(*at->second.worker).last_heard = now_;

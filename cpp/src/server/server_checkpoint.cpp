@@ -1,4 +1,4 @@
-// What a server saves, and how the next incarnation goes on from it.
+// Saves the state of a server, and restores it in the next incarnation.
 #include <utility>  // for move
 
 #include "dsgd/server/server.hpp"
@@ -11,8 +11,9 @@ namespace {
 
 using Words = std::vector<std::uint64_t>;
 
-constexpr std::size_t kWorkerWords =
-    5;  // status, finished clocks, last operation, session, the one before if it may still be used
+/// Status, finished clocks, last operation, session, and the former session if it may still be
+/// used.
+constexpr std::size_t kWorkerWords = 5;
 
 std::string held_name(std::size_t index) { return "held/" + std::to_string(index); }
 

@@ -1,4 +1,4 @@
-// Who is there: sessions, late joins, losses.
+// The members of a server: sessions, late joins, losses.
 #include <utility>  // for exchange
 
 #include "server_send.hpp"
@@ -21,7 +21,7 @@ void ParameterServer::on_hello(ConnectionId id, Connection& connection, std::uin
          0);
     return close(id);
   }
-  if (request < connection.last_hello) return;  // late repetition of one that another has followed
+  if (request < connection.last_hello) return;  // a late repetition of an older hello
   Worker& worker = workers_[hello.worker];
   const bool known = hello.session != 0 && hello.incarnation == config_.incarnation;
   const bool current = known && hello.session == worker.session;
@@ -44,10 +44,10 @@ void ParameterServer::on_hello(ConnectionId id, Connection& connection, std::uin
     return close(id);
   }
   if (worker.connection && *worker.connection != id) close(*worker.connection);
-  // A new life of a worker that has taken part in all-reduces of this clock would repeat those, of which the others
-  // are past: it comes back at the next clock, like one that was lost.
+  // A worker that begins anew would repeat its all-reduces of this clock, which the other workers
+  // have already finished. It is therefore treated as lost, and joins again at the next clock.
   if (worker.status == Status::live && worker.rounds_in_clock > 0) {
-    worker.connection.reset();  // this one stays open
+    worker.connection.reset();  // `lose` must not close the new connection
     lose(hello.worker, "began anew");
   }
   if (failure_) return send(id, *failure_, 0);
@@ -71,7 +71,7 @@ void ParameterServer::admit_joiners() {
 
 void ParameterServer::begin_life(std::uint32_t rank, ConnectionId id, std::uint64_t request, const net::Hello& hello) {
   Worker& worker = workers_.at(rank);
-  if (!worker.owns(hello.session)) worker.applied = 0;  // another process numbers its operations anew
+  if (!worker.owns(hello.session)) worker.applied = 0;  // a new process counts operations from 1
   worker.former_session = hello.session;
   worker.confirmed = false;
   if (worker.status == Status::expected) {
@@ -86,7 +86,7 @@ void ParameterServer::begin_life(std::uint32_t rank, ConnectionId id, std::uint6
     urgent_change_ = true;
   }
   joined_any_ = true;
-  // Unlike any of another incarnation, too.
+  // The incarnation makes session numbers unique over all incarnations.
   worker.session = (config_.incarnation << 32U) + next_session_++;
   worker.first_sequence = std::max<std::uint64_t>(hello.next_sequence, 1);
   worker.connection = id;
@@ -137,8 +137,8 @@ void ParameterServer::leave(std::uint32_t rank) {
 }
 
 void ParameterServer::announce_members() {
-  // Not each time that one of a thousand comes, or leaves at the end: who waits for that hears it with the next
-  // heartbeat.
+  // With a thousand workers, a message for every join and leave would be too many. Joins before the
+  // start and leaves are therefore told with the next heartbeat.
   if (!urgent_change_ || expected_ > 0 || config_.shard != 0) return;
   urgent_change_ = false;
   broadcast(members_since(announced_version_));

@@ -1,4 +1,4 @@
-// How the files of ParameterServer send.
+// The templates of ParameterServer that send messages. Its source files share them.
 #pragma once
 
 #include "dsgd/server/server.hpp"

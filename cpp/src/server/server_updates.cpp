@@ -1,4 +1,4 @@
-// What workers do: operations, pulls, clocks, all-reduces.
+// The messages of workers: operations, pulls, clocks, all-reduces.
 #include <algorithm>  // for any_of, sort
 #include <utility>    // for move
 
@@ -13,7 +13,8 @@ void ParameterServer::on_operation(std::uint32_t rank,
                                    Body body) {  // NOLINT(performance-unnecessary-value-param): moved
   Worker& worker = workers_.at(rank);
   if (body.stamp.worker != rank) net::malformed("an operation in the name of another worker");
-  // Of a former life of the server, or from before this worker was lost: it was told, or will be.
+  // The operation belongs to an earlier incarnation of the server, or precedes the loss of this
+  // worker. The worker knows, or will be told.
   if (body.stamp.incarnation != config_.incarnation) return;
   if (worker.status != Status::live && worker.status != Status::left) return;
   if (body.stamp.sequence == worker.reached() + 1 && worker.status == Status::live) {
@@ -22,10 +23,10 @@ void ParameterServer::on_operation(std::uint32_t rank,
     worker.confirmed = true;
     worker.applied = body.stamp.sequence;
     acknowledge(worker);
-    settle();  // first: a clock that moves brings pushes into the tables that its pulls must see
+    settle();  // first: it applies pushes that the pulls must see
     answer_ready(rank);
   } else {
-    acknowledge(worker);  // a repetition, or one that has overtaken another
+    acknowledge(worker);  // it is a repetition, or has overtaken another
   }
 }
 
@@ -113,7 +114,8 @@ void ParameterServer::answer(std::uint32_t rank, const WaitingPull& waiting) {
   send_to(worker, net::PullAnswer{clocks_of(worker), std::move(values)}, waiting.request, config_.wire);
 }
 
-/// The table with the worker's own pushes that wait for the end of their clock, if there are any.
+/// A copy of the table with the worker's own pushes that wait for the end of their clock. Empty if
+/// no push waits.
 std::optional<Table> ParameterServer::with_held(std::uint32_t rank, std::size_t table) const {
   std::optional<Table> with_own;
   for (auto at = held_.begin(); at != held_.end();) {
@@ -139,7 +141,7 @@ void ParameterServer::answer_ready(std::uint32_t rank) {
 }
 
 void ParameterServer::answer_all_ready() {
-  std::vector<std::pair<std::uint64_t, std::uint32_t>> order;  // those that have waited longest first
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> order;  // longest waiting pull first
   for (const auto& [rank, worker] : workers_) {
     for (const WaitingPull& waiting : worker.pulls) {
       if (ready(worker, waiting.pull)) order.emplace_back(waiting.arrival, rank);
@@ -172,7 +174,8 @@ void ParameterServer::on_heartbeat(std::uint32_t rank, const net::Heartbeat& hea
   }
 }
 
-/// After any change of clocks, members or contributions: does what that allows.
+/// To be called after any change of clocks, members or contributions. Completes an all-reduce,
+/// applies pushes, admits joiners and answers pulls, if the change allows it.
 void ParameterServer::settle() {
   if (failure_) return;
   complete_all_reduce();
@@ -218,7 +221,8 @@ void ParameterServer::complete_all_reduce() {
   }
 }
 
-/// How many share a clock: all that count, and those that left after they had finished it.
+/// The number of workers that share a clock: all that count, and those that left after they had
+/// finished the clock.
 std::size_t ParameterServer::workers_of(std::uint64_t clock) const {
   std::size_t workers = clock_.size();
   for (auto at = left_at_.upper_bound(clock); at != left_at_.end(); ++at) workers += at->second;

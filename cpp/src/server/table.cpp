@@ -36,7 +36,7 @@ void assign_all(Paged<T>& values, std::span<const T> array) {
   values.update(0, array.size(), [&](T& element, std::size_t k) { element = array[k]; });
 }
 
-/// The numbers of a rule that a checkpoint holds whole: `each(name, Paged&)`.
+/// Calls `each(name, array)` for every paged array of a rule that is saved in checkpoints.
 template <typename RuleType, typename Each>
 void for_arrays(RuleType& rule, Each&& each) {
   if constexpr (requires { rule.values; }) each("/values", rule.values);
@@ -73,7 +73,7 @@ void Table::check(const net::Values& values, double weight) const {
 }
 
 void Table::check_keys(const net::Keys& keys) const {
-  if (!keys.empty() && keys.back() >= range_.end - range_.begin) {  // they increase
+  if (!keys.empty() && keys.back() >= range_.end - range_.begin) {  // keys increase
     net::malformed("table '" + name_ + "' has no row " + std::to_string(keys.back()));
   }
 }

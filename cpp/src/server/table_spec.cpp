@@ -9,7 +9,8 @@
 namespace dsgd::server {
 namespace {
 
-/// Sizes beyond this cannot be meant: a table of float64 would span the address space of x86-64.
+/// Largest number of values of a table. As float64 they would fill the address space of x86-64, so
+/// that a larger number is a mistake.
 constexpr std::uint64_t kMaxValues = std::uint64_t{1} << 44U;
 
 [[noreturn]] void refuse(const TableSpec& table, const std::string& what) {
@@ -48,7 +49,7 @@ std::uint64_t layout_of(std::span<const TableSpec> tables, std::size_t n_shards)
 }
 
 std::size_t longest_message(std::span<const TableSpec> tables) {
-  constexpr std::uint64_t kBytesOfValue = 18;
+  constexpr std::uint64_t kBytesOfValue = 18;  // 8 for a float64, and at most 10 for its key
   std::uint64_t largest = 0;
   for (const TableSpec& table : tables) largest = std::max(largest, table.size * table.width);
   return static_cast<std::size_t>(largest * kBytesOfValue) + (std::size_t{64} << 20U);

@@ -25,7 +25,7 @@ std::size_t clipped_gradient(const LinearObjective<Data>& objective, std::span<c
   std::size_t clipped = 0;
   Exclusive policy;
   objective.visit_evaluation([&](const auto& kernel) {
-    const auto w = kernel.steps(weights, policy);
+    const auto w = kernel.access(weights, policy);
     auto residual = kernel.residual();
     std::vector<double> shortened(objective.residual_size());
     for (const std::int64_t row : rows) {

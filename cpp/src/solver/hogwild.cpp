@@ -1,10 +1,12 @@
-// Hogwild! (Niu, Recht, Re, Wright 2011, Algorithm 1, as its section 5 runs it). Every thread, on its own:
+// Hogwild! (Niu, Recht, Re, Wright 2011, Algorithm 1, as its section 5 runs it). Every thread runs
+// this loop:
 //
 //   loop   draw a sample e of its share, without replacement
 //          read x_e, evaluate G_e = s_e loss'(w.x_e + b, y_e)
-//          for v in e:   w_v <- prox_v(w_v - step G_e x_ev)          one component at a time, no lock
+//          for v in e:   w_v <- prox_v(w_v - step G_e x_ev)     one component at a time, no lock
 //
-// The paper's theory samples one component v of e with replacement; its experiments, and we, update all of e.
+// The paper's theory draws samples with replacement and updates one component v of e. Its
+// experiments, and this code, update all components of e.
 #include "dsgd/solver/hogwild.hpp"
 
 #include <algorithm>    // for max
@@ -20,7 +22,7 @@
 namespace dsgd {
 
 /// One thread's share of an epoch.
-template <SampleObjective Objective>
+template <GradientObjective Objective>
 template <typename Policy>
 double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Side side) {
   const auto& X = objective_.X();
@@ -29,10 +31,11 @@ double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std
   double losses = 0;
   objective_.visit([&](const SampleKernel auto& kernel) {
     Policy policy;
-    const auto w = kernel.steps(weights, policy);
+    const auto w = kernel.access(weights, policy);
     auto seen = kernel.residual();
-    const EpochSteps<Real> steps(epoch.schedule, epoch.index);
-    std::size_t t = epoch.t(X.rows(), thread);  // samples drawn by all threads, as this one counts them
+    const StepSizes<Real> step_sizes(epoch.schedule, epoch.index);
+    // The number of the sample in the run, if all threads are equally fast.
+    std::size_t t = epoch.t(X.rows(), thread);
     epoch.sampler(X.rows(), thread, config_.n_threads).for_each(X, [&](std::size_t e) {
       {
         const auto held = side.gate.hold(X.row(e));
@@ -40,7 +43,7 @@ double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std
         const Real loss = w.evaluate(e, seen, config_.sum_loss);
         if (config_.sum_loss) losses += static_cast<double>(objective_.sample_weight(e) * loss);
         held.await_turn();
-        w.descend(e, seen, steps(t), visit_number(e, epoch.index));
+        w.descend(e, seen, step_sizes(t), penalty_phase(e, epoch.index));
         if (delays) delays->finish();
       }
       t += config_.n_threads;
@@ -50,7 +53,7 @@ double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std
   return losses;
 }
 
-template <SampleObjective Objective>
+template <GradientObjective Objective>
 Hogwild<Objective>::Hogwild(const Objective& objective, HogwildConfig config)
     : objective_(objective), config_(std::move(config)) {
   const auto& write = config_.write;
@@ -58,9 +61,7 @@ Hogwild<Objective>::Hogwild(const Objective& objective, HogwildConfig config)
     throw Error(ErrorCode::config, "unknown write policy '" + write + "'; use racy, atomic, locked or in-turn");
   }
   if (write == "locked") {
-    if constexpr (std::remove_cvref_t<decltype(objective.X())>::kSparse) {
-      if (!objective.X().canonical()) throw Error(ErrorCode::data, "locked writes need sorted, distinct columns");
-    }
+    if (!objective.X().canonical()) throw Error(ErrorCode::data, "locked writes need sorted, distinct columns");
     locks_ = std::vector<std::atomic_flag>(objective.X().features() + 1);
   }
   if (write == "racy" && config_.n_threads > 1 && config_.merge_visits > 0) {
@@ -70,16 +71,16 @@ Hogwild<Objective>::Hogwild(const Objective& objective, HogwildConfig config)
   if (config_.record_delay) delays_.emplace(config_.n_threads);
 }
 
-template <SampleObjective Objective>
+template <GradientObjective Objective>
 std::vector<std::uint64_t> Hogwild<Objective>::delays() const {
   return delays_ ? delays_->histogram() : std::vector<std::uint64_t>();
 }
 
-template <SampleObjective Objective>
+template <GradientObjective Objective>
 double Hogwild<Objective>::epoch(std::span<Real> weights, const Epoch& epoch) {
   objective_.check_weights(weights);
   const std::size_t n_threads = config_.n_threads;
-  std::vector<double> losses(n_threads);  // each written once, by its thread
+  std::vector<double> losses(n_threads);  // one per thread, written once
   if (plan_) {
     parallel_region(n_threads, [&](std::size_t thread) { losses[thread] = replicate(weights, epoch, thread); });
   } else if (config_.write == "in-turn") {
@@ -89,7 +90,7 @@ double Hogwild<Objective>::epoch(std::span<Real> weights, const Epoch& epoch) {
       losses[thread] = pass<Racy>(weights, epoch, thread, {gate});
     });
   } else {
-    const Gate gate(locks_, objective_.has_intercept());  // open where there are no locks
+    const Gate gate(locks_, objective_.has_intercept());  // an open gate if there are no locks
     parallel_region(n_threads, [&](std::size_t thread) {
       if (config_.write == "atomic") {
         losses[thread] = pass<Atomic>(weights, epoch, thread, {gate});
@@ -105,7 +106,7 @@ double Hogwild<Objective>::epoch(std::span<Real> weights, const Epoch& epoch) {
 }
 
 /// One thread's share of an epoch, on a replica.
-template <SampleObjective Objective>
+template <GradientObjective Objective>
 double Hogwild<Objective>::replicate(std::span<Real> weights, const Epoch& epoch, std::size_t thread) {
   Replica<Real>& replica = replicas_[thread];
   replica.begin(weights, merging_);

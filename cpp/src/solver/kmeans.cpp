@@ -1,11 +1,14 @@
-// Mini-batch k-means as ASGD has it (Keuper, Pfreundt 2015, section 4), with the sign of its gradient mended:
+// Mini-batch k-means as in ASGD (Keuper, Pfreundt 2015, section 4), with the sign of its gradient
+// corrected:
 //
 //   for t = 1, 2, ...:   draw a batch M of b rows
 //                        for i in M:   a_i = argmin_c ||x_i - w_c||
-//                        w_c <- w_c - f_c (w_c - mean of the x_i with a_i = c),   f_c = min(1, step_t n_c / b)
+//                        w_c <- w_c - f_c (w_c - mean of the x_i with a_i = c),
+//                               f_c = min(1, step_t n_c / b)
 //
-// where n_c is the number of those rows, or the sum of their weights s_i: a step along the gradient, cut where it would
-// go beyond the mean of its rows. With b = n and steps as long as can be it is that of Lloyd (1982).
+// where n_c is the sum of the weights s_i of the rows with a_i = c. This is a step along the
+// gradient that stops at the mean of the centre's rows. With b = n and an unbounded step size it is
+// the step of Lloyd (1982).
 #include "dsgd/solver/kmeans.hpp"
 
 #include <algorithm>  // for clamp, fill, max, min
@@ -22,13 +25,13 @@
 namespace dsgd {
 namespace {
 
-/// Products of an entry and a centre in a batch that are worth another thread.
+/// The number of products of an entry and a centre that is worth one thread more for a batch.
 constexpr std::size_t kThreadProducts = 400'000;
-/// Rows whose nearest centres a thread looks for before it asks for more.
+/// Rows of a block, for which a thread finds the nearest centres before it takes the next block.
 constexpr std::size_t kBlockRows = 64;
 
-/// The rows of a batch, summed by their nearest centres. One thread sums each as it comes, several when all are there;
-/// the sums are the same.
+/// The sums of the rows of a batch, by nearest centre. One thread adds every row when it is taken
+/// in. Several threads add all rows when the batch is complete. The sums are the same, bit for bit.
 template <typename Data>
 class Batch {
  public:
@@ -44,10 +47,11 @@ class Batch {
         sums_(objective.n_parameters()) {}
 
   [[nodiscard]] std::size_t size() const { return rows_.size(); }
-  /// The sum of the losses of all rows so far, each at the centres that it met.
+  /// The sum of the losses of all rows so far, each at the centres at the beginning of its batch.
   [[nodiscard]] double losses() const { return losses_; }
 
-  /// Takes a row in; the first of a batch calls `centres()`, at which all of it are evaluated.
+  /// Takes in a row. The first row of a batch calls `centres()`; all rows of the batch are
+  /// evaluated at these centres.
   template <typename See>
   void take(std::size_t row, const See& centres) {
     if (rows_.empty()) begin(centres());
@@ -58,7 +62,8 @@ class Batch {
     add_seen(objective_.X().row(row), c, static_cast<double>(objective_.sample_weight(row)));
   }
 
-  /// Moves the centres by `share` of the gradient of each row, every thread those of its range of features.
+  /// Moves the centres by `share` times the sum of the rows' gradients. Every thread moves the
+  /// coordinates of its range of features.
   template <typename Policy>
   void step(std::span<Real> centres, double share, Policy& policy) {
     if (threads_ > 1) assign();
@@ -93,7 +98,7 @@ class Batch {
     std::ranges::fill(sums_, 0);
   }
 
-  /// The nearest centre of a row, whose loss is added to `losses` if that is asked for.
+  /// Returns the nearest centre of a row. Adds the loss of the row to `losses` if `sum_loss`.
   std::size_t nearest(Centres<Real>& look, std::size_t row, double& losses) const {
     const auto x = objective_.X().row(row);
     double least;
@@ -104,7 +109,7 @@ class Batch {
     return c;
   }
 
-  /// Finds the nearest centres of all rows, on several threads.
+  /// Finds the nearest centres of all rows of the batch, on several threads.
   void assign() {
     nearest_.resize(rows_.size());
     partial_.assign((rows_.size() + kBlockRows - 1) / kBlockRows, 0);
@@ -118,7 +123,8 @@ class Batch {
     }
   }
 
-  /// As `add`, of the row that was looked at last: what it skips would add 0.
+  /// Like `add`, for the row of the last call of `nearest`. It skips the groups of zeros that
+  /// `nearest` has found.
   template <typename Row>
   void add_seen(const Row& x, std::size_t c, double factor) {
     if constexpr (Row::kContiguous) {
@@ -151,13 +157,15 @@ class Batch {
   std::size_t m_;
   std::size_t threads_;
   bool sum_loss_;
-  Centres<Real> look_;  // at the centres as they were when the batch began
+  Centres<Real> look_;  // the centres at the beginning of the batch
   std::vector<std::size_t> rows_;
   std::vector<std::size_t> nearest_;
   std::vector<double> partial_;  // losses of blocks of rows
   double losses_ = 0;
-  std::vector<double> held_;  // by each centre: the weight of its rows
-  std::vector<double> sums_;  // of the rows of each centre, centre by centre: a dense row is added as it lies
+  std::vector<double> held_;  // by centre: the sum of the weights of its rows
+  /// The sums of the rows of each centre. A centre lies in one piece, so that a dense row is added
+  /// to it by a vector loop.
+  std::vector<double> sums_;
 };
 
 template <typename Data>
@@ -168,15 +176,14 @@ std::size_t useful_threads(const QuantisationObjective<Data>& objective, std::si
   return std::clamp<std::size_t>(batch_size * row / kThreadProducts, 1, n_threads);
 }
 
-/// Throws Error(data) unless the columns of sparse rows are sorted and distinct.
+/// Throws Error(data) unless the columns of every row are sorted and distinct.
 template <typename Data>
 void check_columns(const Data& X) {
-  if constexpr (Data::kSparse) {
-    if (!X.canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
-  }
+  if (!X.canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
 }
 
-/// One pass in steps of `batch_size` rows. Returns the mean loss of the rows as they were drawn, if `sum_loss`.
+/// One pass in steps of `batch_size` rows. Returns the mean loss of the rows, each at the centres
+/// before its step, if `sum_loss`.
 template <typename Data>
 double pass_of(const QuantisationObjective<Data>& objective, std::span<typename Data::Real> weights, const Epoch& epoch,
                std::size_t batch_size, std::size_t n_threads, std::span<std::int64_t> visited, const Average& average,
@@ -268,7 +275,7 @@ void rows_gradient(const QuantisationObjective<Data>& objective, std::span<const
 }
 
 template <typename Data>
-KMeansHogwild<Data>::KMeansHogwild(const QuantisationObjective<Data>& objective, HogwildConfig config)
+Hogwild<QuantisationObjective<Data>>::Hogwild(const QuantisationObjective<Data>& objective, HogwildConfig config)
     : objective_(objective), config_(std::move(config)) {
   if (config_.write != "racy" && config_.write != "atomic") {
     throw Error(ErrorCode::config, "k-means has no write policy '" + config_.write + "'; use racy or atomic");
@@ -278,11 +285,12 @@ KMeansHogwild<Data>::KMeansHogwild(const QuantisationObjective<Data>& objective,
 /// One thread's share of an epoch.
 template <typename Data>
 template <typename Policy>
-double KMeansHogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Policy policy) const {
+double Hogwild<QuantisationObjective<Data>>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread,
+                                                  Policy policy) const {
   const Data& X = objective_.X();
   const std::size_t batch_size = std::clamp<std::size_t>(X.rows(), 1, kBatchRows);
   Batch<Data> batch(objective_, 1, config_.sum_loss);
-  std::vector<Real> seen(weights.size());  // plain memory
+  std::vector<Real> seen(weights.size());  // a private copy
   const auto see = [&] {
     for (std::size_t w = 0; w < seen.size(); ++w) seen[w] = Policy::load(weights[w]);
     return std::span<const Real>(seen);
@@ -302,9 +310,9 @@ double KMeansHogwild<Data>::pass(std::span<Real> weights, const Epoch& epoch, st
 }
 
 template <typename Data>
-double KMeansHogwild<Data>::epoch(std::span<Real> weights, const Epoch& epoch) {
+double Hogwild<QuantisationObjective<Data>>::epoch(std::span<Real> weights, const Epoch& epoch) {
   objective_.check_weights(weights);
-  std::vector<double> losses(config_.n_threads);  // each written once, by its thread
+  std::vector<double> losses(config_.n_threads);  // one per thread, written once
   parallel_region(config_.n_threads, [&](std::size_t thread) {
     if (config_.write == "atomic") {
       losses[thread] = pass(weights, epoch, thread, Atomic{});
@@ -327,7 +335,7 @@ double KMeansHogwild<Data>::epoch(std::span<Real> weights, const Epoch& epoch) {
                                std::span<const std::int64_t>, double, std::size_t, std::size_t, std::size_t); \
   template void rows_gradient(const QuantisationObjective<Data>&, std::span<const Data::Real>,                \
                               std::span<const std::int64_t>, std::span<double>);                              \
-  template class KMeansHogwild<Data>;
+  template class Hogwild<QuantisationObjective<Data>>;  // NOLINT(bugprone-macro-parentheses)
 DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)
 #undef DSGD_INSTANTIATE
 

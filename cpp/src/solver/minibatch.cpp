@@ -1,12 +1,15 @@
 // Mini-batch gradient descent:
 //
-//   for every batch B:   g_i = s_i loss'(w.x_i + b, y_i) for all i in B, at the same w       the rows shared out
-//                        w <- prox(w - step/|B| g_i x_i) for i in B in turn                  the features shared out
+//   for every batch B:
+//     g_i = s_i loss'(w.x_i + b, y_i) for all i in B, at the same w   threads divide the rows
+//     w <- prox(w - step/|B| g_i x_i) for one i in B after another    threads divide the features
 //
-// The samples of a batch do not see one another's step, as in the mean gradient, and each brings its own share of the
-// penalty (penalty.hpp), so that a step touches the support of the batch only. A thread owns some features and goes
-// through the whole batch: nothing is written by two, and the sums do not depend on the number of threads. |B| is the
-// batch size also where an epoch leaves fewer rows for its last batch: every row weighs the same.
+// All samples of a batch are evaluated before the first of them steps, as the mean gradient
+// requires. Each applies its own share of the penalty (penalty.hpp), so that a batch changes only
+// the support of its rows. When features are divided, every thread goes through the whole batch and
+// writes only its own features: no weight is written by two threads, and the sums do not depend on
+// the number of threads. |B| is the batch size even for the last batch of an epoch, which may have
+// fewer rows: every row has the same weight.
 #include "dsgd/solver/minibatch.hpp"
 
 #include <algorithm>    // for clamp, max
@@ -22,12 +25,13 @@
 namespace dsgd {
 namespace {
 
-/// Entries that are worth waking a thread for. What one costs is its way to memory and back; so many weights that it
-/// touches side by side cost as much again.
+/// The number of stored entries of a batch that is worth waking one thread more.
 constexpr std::size_t kThreadEntries = 100'000;
+/// An entry costs mostly its access to memory. With several decision values an entry has several
+/// neighbouring weights; this number of weights costs as much as one entry.
 constexpr std::size_t kWeightsOfAnEntry = 4;
 
-/// Rows whose decision values a thread computes before it asks for more.
+/// Rows of a block, whose decision values a thread computes before it takes the next block.
 constexpr std::size_t kBlockRows = 32;
 
 template <SampleObjective Objective>
@@ -38,36 +42,35 @@ std::size_t useful_threads(const Objective& objective, std::size_t batch_size, s
   return std::clamp<std::size_t>(entries * cost / kThreadEntries, 1, n_threads);
 }
 
-/// The steps of one call, and what they share.
+/// Makes the steps of one call; they share the memory and the split of the features over the
+/// threads.
 template <SampleObjective Objective>
-class BatchSteps {
+class BatchDescent {
  public:
   using Real = typename Objective::Real;
 
-  BatchSteps(const Objective& objective, std::span<Real> weights, std::size_t batch_size, std::size_t n_threads)
+  BatchDescent(const Objective& objective, std::span<Real> weights, std::size_t batch_size, std::size_t n_threads)
       : objective_(objective),
         weights_(weights),
         size_(objective.residual_size()),
         threads_(useful_threads(objective, batch_size, n_threads)),
         edges_(objective.feature_ranges(threads_)) {
     objective.check_weights(weights);
-    if constexpr (std::remove_cvref_t<decltype(objective.X())>::kSparse) {
-      if (!objective.X().canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
-    }
+    if (!objective.X().canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
   }
 
-  /// A step of the size `share` on every row of the batch; row i brings the penalty when its visit of epoch `index`
-  /// does.
+  /// Makes a step of size `share` on every row of the batch. Row i applies the penalty if it is due
+  /// at its phase in epoch `index`.
   template <typename Policy>
   void step(Policy& policy, std::span<const std::int64_t> batch, Real share, std::size_t index) {
     evaluate(batch);
     objective_.visit_descent([&](const SampleKernel auto& kernel) {
       parallel_region(threads_, [&](std::size_t thread) {
-        const auto w = kernel.steps(weights_, policy);
+        const auto w = kernel.access(weights_, policy);
         const Features part{edges_[thread], edges_[thread + 1]};
         for (std::size_t k = 0; k < batch.size(); ++k) {
           const auto i = static_cast<std::size_t>(batch[k]);
-          w.descend(i, of_sample(k), share, visit_number(i, index), part);
+          w.descend(i, of_sample(k), share, penalty_phase(i, index), part);
         }
       });
     });
@@ -79,7 +82,7 @@ class BatchSteps {
     objective_.visit_evaluation([&](const SampleKernel auto& kernel) {
       parallel_blocks(batch.size(), kBlockRows, threads_, [&](std::size_t, std::size_t begin, std::size_t end) {
         Exclusive policy;
-        const auto w = kernel.steps(std::span<const Real>(weights_), policy);
+        const auto w = kernel.access(std::span<const Real>(weights_), policy);
         for (std::size_t k = begin; k < end; ++k) w.evaluate(static_cast<std::size_t>(batch[k]), of_sample(k), false);
       });
     });
@@ -97,21 +100,22 @@ class BatchSteps {
 }  // namespace
 
 template <SampleObjective Objective>
-void minibatch_epoch(const Objective& objective, std::span<typename Objective::Real> weights, const Epoch& epoch,
-                     std::size_t batch_size, std::size_t n_threads, std::span<std::int64_t> visited,
-                     const Average& average) {
+double minibatch_epoch(const Objective& objective, std::span<typename Objective::Real> weights, const Epoch& epoch,
+                       std::size_t batch_size, std::size_t n_threads, std::span<std::int64_t> visited,
+                       const Average& average, bool sum_loss) {
+  if (sum_loss) throw Error(ErrorCode::config, "mini-batches sum losses of k-means only");
   using Real = typename Objective::Real;
   const auto& X = objective.X();
   check_visited(visited, X.rows());
   average.check(weights.size());
   batch_size = std::clamp<std::size_t>(batch_size, 1, X.rows());
-  BatchSteps<Objective> batches(objective, weights, batch_size, n_threads);
-  const EpochSteps<Real> steps(epoch.schedule, epoch.index);
+  BatchDescent<Objective> batches(objective, weights, batch_size, n_threads);
+  const StepSizes<Real> step_sizes(epoch.schedule, epoch.index);
   std::size_t done = 0;
   const auto run = [&](auto policy) {
     std::vector<std::int64_t> batch;
     const auto step = [&] {
-      const Real share = steps(epoch.t(X.rows(), done)) / static_cast<Real>(batch_size);
+      const Real share = step_sizes(epoch.t(X.rows(), done)) / static_cast<Real>(batch_size);
       batches.step(policy, batch, share, epoch.index);
       done += batch.size();
       batch.clear();
@@ -129,6 +133,7 @@ void minibatch_epoch(const Objective& objective, std::span<typename Objective::R
   } else {
     run(Averaged<Real>(weights, average, done));
   }
+  return 0;
 }
 
 template <SampleObjective Objective>
@@ -137,15 +142,15 @@ void minibatch_step(const Objective& objective, std::span<typename Objective::Re
                     std::size_t n_threads) {
   using Real = typename Objective::Real;
   check_rows(rows, objective.X().rows());
-  BatchSteps<Objective> batches(objective, weights, batch_size, n_threads);
+  BatchDescent<Objective> batches(objective, weights, batch_size, n_threads);
   const Real share = static_cast<Real>(step) / static_cast<Real>(std::max<std::size_t>(batch_size, 1));
   Exclusive policy;
   batches.step(policy, rows, share, index);
 }
 
 #define DSGD_INSTANTIATE(Data)                                                                                     \
-  template void minibatch_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, std::size_t,    \
-                                std::size_t, std::span<std::int64_t>, const Average&);                             \
+  template double minibatch_epoch(const LinearObjective<Data>&, std::span<Data::Real>, const Epoch&, std::size_t,  \
+                                  std::size_t, std::span<std::int64_t>, const Average&, bool);                     \
   template void minibatch_step(const LinearObjective<Data>&, std::span<Data::Real>, std::span<const std::int64_t>, \
                                double, std::size_t, std::size_t, std::size_t);
 DSGD_FOR_EACH_MATRIX(DSGD_INSTANTIATE)

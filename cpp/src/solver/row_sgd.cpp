@@ -34,16 +34,16 @@ void sgd_rows(const LinearObjective<Data>& objective, std::span<typename Data::R
       for (const std::int64_t row : rows) {
         const auto i = static_cast<std::size_t>(row);
         w.evaluate(i, seen, false);
-        w.descend(i, seen, static_cast<Real>(step_sizes[constant ? 0 : done]), visit_number(i, index));
+        w.descend(i, seen, static_cast<Real>(step_sizes[constant ? 0 : done]), penalty_phase(i, index));
         ++done;
       }
     };
     using Kernel = std::remove_cvref_t<decltype(kernel)>;
     if constexpr (kScales<Kernel>) {
-      run(ScaledSteps<Kernel, false>(kernel, weights, {}, done));
+      run(ScaledAccess<Kernel, false>(kernel, weights, {}, done));
     } else {
       Exclusive policy;
-      run(kernel.steps(weights, policy));
+      run(kernel.access(weights, policy));
     }
   });
 }

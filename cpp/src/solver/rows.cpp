@@ -6,6 +6,7 @@
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/check_size.hpp"
 #include "dsgd/objective/row_sum.hpp"
+#include "dsgd/solver/sampler.hpp"
 
 namespace dsgd {
 
@@ -26,14 +27,22 @@ void rows_gradient(const LinearObjective<Data>& objective, std::span<const typen
   check_rows(rows, objective.X().rows());
   Exclusive policy;
   objective.visit_evaluation([&](const auto& kernel) {
-    const auto steps = kernel.steps(weights, policy);
+    const auto access = kernel.access(weights, policy);
     auto residual = kernel.residual();
     for (const std::int64_t row : rows) {
       const auto i = static_cast<std::size_t>(row);
-      steps.evaluate(i, residual, false);
+      access.evaluate(i, residual, false);
       add_row(objective.X().row(i), std::span<const Real>(residual), objective.X().features(), gradient);
     }
   });
+}
+
+void draw_rows(std::size_t n_rows, std::size_t block_size, std::uint64_t seed, std::size_t index, std::size_t stream,
+               std::span<std::int64_t> out) {
+  if (n_rows == 0) throw Error(ErrorCode::config, "no rows to draw from");
+  auto next = out.begin();
+  Draws draws(n_rows, block_size, 0, 1, RandomStream(seed, index, stream));
+  draws.take(out.size(), [&](std::size_t row) { *next++ = static_cast<std::int64_t>(row); });
 }
 
 #define DSGD_INSTANTIATE(Data)                                                           \

@@ -1,24 +1,29 @@
-// Stochastic dual coordinate ascent (Shalev-Shwartz, Zhang 2013, "Stochastic dual coordinate ascent methods for
-// regularized loss minimization", procedure SDCA-Perm, with the exact step of option I):
+// Stochastic dual coordinate ascent (Shalev-Shwartz, Zhang 2013, "Stochastic dual coordinate ascent
+// methods for regularized loss minimization", procedure SDCA-Perm, with the exact step of option
+// I):
 //
 //   loop   draw i without replacement
 //          beta_i' <- argmax D along beta_i                      (dual.hpp)
 //          w <- w + 1/(alpha n) s_i (beta_i' - beta_i) x_i
 //
-// The first epoch is that of the paper's procedure Modified-SGD: the t-th step is the one that is best if the samples
-// so far were all there are, that is at n/t times w and with n/t times the curvature. As it is, w is the sum over all
-// samples, most of which have not had their say, and the first samples would take most of it on themselves.
+// First epoch. It is that of the paper's procedure Modified-SGD: step t is exact for the problem
+// that consists of the first t samples only. It uses n/t times w and n/t times the curvature.
+// Without these factors w would be a sum over n samples to which most have not yet contributed, and
+// the first samples would get dual variables that are too large.
 //
-// Rest. A sample whose step changes nothing, as that of a margin well above 1, will not have another one soon: it is
-// left out for one epoch, then for two, four, ... as long as its steps change nothing (the shrinking of Hsieh et al.
-// 2008, "A dual coordinate descent method for large-scale linear SVM", without their bounds).
+// Rest. A sample whose step changes nothing, for instance one with a margin well above 1, will
+// probably not change soon. It is left out for one epoch, then for two, four, ..., as long as its
+// steps change nothing. This is the shrinking of Hsieh et al. 2008, "A dual coordinate descent
+// method for large-scale linear SVM", without their bounds.
 //
-// Intercept. It is the weight of one more feature, regularised like the others but towards its own last value: the
-// proximal point method, whose fixed point regularises it not at all.
+// Intercept. It is the weight of one more, constant feature. It is regularised like other weights,
+// but towards its own value after the last epoch instead of 0. This is the proximal point method:
+// at its fixed point the regularisation is 0.
 //
-// Threads. Each ascends along the samples of its share on a replica of the weights; replicas are merged often, and no
-// change is lost, so that the weights stay those of the dual variables (PASSCoDe, Hsieh, Yu, Dhillon 2015, whose atomic
-// additions cost more than copies, and whose racy ones lose that).
+// Threads. Each thread takes the samples of its share and writes a replica of the weights. Replicas
+// are merged often, and no change is lost, so that the weights stay those of the dual variables.
+// PASSCoDe (Hsieh, Yu, Dhillon 2015) writes shared weights instead: its atomic additions cost more
+// than replicas, and its racy additions lose changes.
 #include "dsgd/solver/sdca.hpp"
 
 #include <algorithm>  // for fill, max, min
@@ -90,27 +95,29 @@ void Sdca<Data>::begin(std::span<Real> weights) {
   first_ = false;
 }
 
-/// n / t, where a thread visits its `visits`-th sample.
+/// n / t at a thread's sample number `visits`, where all threads together are at sample t = visits
+/// * n_threads.
 template <typename Data>
 auto Sdca<Data>::first_share(std::size_t visits) const -> Real {
   const auto t = static_cast<double>(visits * config_.n_threads);
   return static_cast<Real>(std::max(1.0, static_cast<double>(objective_.X().rows()) / t));
 }
 
-/// The curvature of sample i, computed on the first visit, when its row is at hand: a pass for all would read the data
-/// once more.
+/// The curvature of sample i. The first visit computes it, when the row is in the cache: a separate
+/// pass for all samples would read the data once more.
 template <typename Data>
 template <typename Row>
 auto Sdca<Data>::curvature(std::size_t i, const Row& x) -> Real {
   if (curvature_[i] == 0) {
     const double norm = squared_norm(x) + intercept_rate_;
     const double curvature = static_cast<double>(objective_.sample_weight(i)) * norm * scale_ * config_.damping;
-    curvature_[i] = std::max(static_cast<Real>(curvature), std::numeric_limits<Real>::min());  // a divisor
+    // Above 0, since it is a divisor.
+    curvature_[i] = std::max(static_cast<Real>(curvature), std::numeric_limits<Real>::min());
   }
   return curvature_[i];
 }
 
-/// Whether sample i is left out of this epoch, which counts.
+/// Whether sample i is left out of this epoch. If it is, counts the epoch.
 template <typename Data>
 bool Sdca<Data>::at_rest(std::size_t i) {
   if (rest_.empty() || rest_[i] == 0) return false;
@@ -118,7 +125,8 @@ bool Sdca<Data>::at_rest(std::size_t i) {
   return true;
 }
 
-/// One thread's share of an epoch. `replica` is whose weights they are, if it is one.
+/// One thread's share of an epoch. If `weights` belong to a replica, `replica` is that replica,
+/// otherwise null.
 template <typename Data>
 template <typename Loss>
 SdcaEpoch Sdca<Data>::pass(const Loss& loss, std::span<Real> weights, const Epoch& epoch, std::size_t thread,
@@ -190,7 +198,8 @@ SdcaEpoch Sdca<Data>::epoch(std::span<Real> weights, const Epoch& epoch, bool me
   return total;
 }
 
-/// The intercept is centre + rate/(alpha n) sum_i s_i beta_i; it becomes the centre, and moves on as far again.
+/// The intercept is centre + rate/(alpha n) sum_i s_i beta_i. The centre moves to the intercept,
+/// and the intercept by the same distance, so that the equation holds again.
 template <typename Data>
 void Sdca<Data>::move_centre(std::span<Real> weights) {
   const auto intercept = static_cast<double>(weights.back());
@@ -199,7 +208,8 @@ void Sdca<Data>::move_centre(std::span<Real> weights) {
   weights.back() = static_cast<Real>(intercept + moved);
 }
 
-/// Scales the dual variables of one sign so that all have the sum zero. Those of every loss stay feasible.
+/// Scales the dual variables of one sign down so that sum_i s_i beta_i = 0. They stay feasible for
+/// every loss.
 template <typename Data>
 void Sdca<Data>::balance() {
   double positive = 0;
@@ -209,7 +219,7 @@ void Sdca<Data>::balance() {
     (part > 0 ? positive : negative) += part;
   }
   const auto shrink = static_cast<Real>(positive > -negative ? -negative / positive : positive / -negative);
-  if (!(shrink < 1)) return;  // equal, or none at all
+  if (!(shrink < 1)) return;  // the sums are equal, or there is no sum
   for (Real& beta : beta_) {
     if ((beta > 0) == (positive > -negative)) beta *= shrink;
   }

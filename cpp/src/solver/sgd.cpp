@@ -4,9 +4,10 @@
 //                        g = s_i loss'(w.x_i + b, y_i)
 //                        w <- prox(w - step_t g x_i),   b <- b - rate step_t g
 //
-// Passive-aggressive samples take a share of their step (schedule.hpp), which is the same as a smaller g.
-// Of one decision value, L2 shrinks all weights at once (scaled_weights.hpp); of several, and where there is L1, prox
-// shrinks the support of x_i only, each coordinate by its share of the penalty (penalty.hpp).
+// With a passive-aggressive schedule a sample takes only a share of its step (schedule.hpp), which
+// is the same as a smaller g. With one decision value, L2 shrinks all weights in every step
+// (scaled_weights.hpp). With several, and with L1, prox shrinks only the support of x_i, each
+// coordinate by its share of the penalty (penalty.hpp).
 #include "dsgd/solver/sgd.hpp"
 
 #include <algorithm>    // for max
@@ -31,17 +32,17 @@ double sgd_epoch(const Objective& objective, std::span<typename Objective::Real>
     std::size_t done = 0;
     const auto run = [&](auto&& w) {
       auto seen = kernel.residual();
-      const EpochSteps<Real> steps(epoch.schedule, epoch.index);
-      const bool with_loss = sum_loss || !steps.whole();
+      const StepSizes<Real> step_sizes(epoch.schedule, epoch.index);
+      const bool with_loss = sum_loss || !step_sizes.whole();
       epoch.sampler(X.rows(), 0, 1).for_each(X, [&](std::size_t i) {
         const Real loss = w.evaluate(i, seen, with_loss);
-        const Real step = steps(epoch.t(X.rows(), done));
+        const Real step = step_sizes(epoch.t(X.rows(), done));
         if (sum_loss) losses += static_cast<double>(objective.sample_weight(i) * loss);
-        if (!steps.whole()) {
-          const Real share = steps.share(X.row(i), loss, step);
+        if (!step_sizes.whole()) {
+          const Real share = step_sizes.share(X.row(i), loss, step);
           for (Real& each : seen) each *= share;
         }
-        w.descend(i, seen, step, visit_number(i, epoch.index));
+        w.descend(i, seen, step, penalty_phase(i, epoch.index));
         if (!visited.empty()) visited[done] = static_cast<std::int64_t>(i);
         ++done;
       });
@@ -49,16 +50,16 @@ double sgd_epoch(const Objective& objective, std::span<typename Objective::Real>
     using Kernel = std::remove_cvref_t<decltype(kernel)>;
     if constexpr (kScales<Kernel>) {
       if (average.drift.empty()) {
-        run(ScaledSteps<Kernel, false>(kernel, weights, average, done));
+        run(ScaledAccess<Kernel, false>(kernel, weights, average, done));
       } else {
-        run(ScaledSteps<Kernel, true>(kernel, weights, average, done));
+        run(ScaledAccess<Kernel, true>(kernel, weights, average, done));
       }
     } else if (average.drift.empty()) {
       Exclusive policy;
-      run(kernel.steps(weights, policy));
+      run(kernel.access(weights, policy));
     } else {
       Averaged<Real> policy(weights, average, done);
-      run(kernel.steps(weights, policy));
+      run(kernel.access(weights, policy));
     }
   });
   return losses / static_cast<double>(std::max<std::size_t>(X.rows(), 1));

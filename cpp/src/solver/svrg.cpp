@@ -1,22 +1,27 @@
-// Stochastic variance reduced gradient, Algorithm 1 of DisSVRG (Ming, Zhao, Guo, Yin) with its misprints mended:
+// Stochastic variance reduced gradient, Algorithm 1 of DisSVRG (Ming, Zhao, Guo, Yin) with its
+// misprints corrected:
 //
 //   for s = 1, 2, ...:
-//     anchor = w,   mu = (1/n) sum_i s_i loss'(anchor.x_i, y_i) x_i                      all threads, exact
-//     for t = 1..m:   draw i                                                            no lock
+//     anchor = w,   mu = (1/n) sum_i s_i loss'(anchor.x_i, y_i) x_i         all threads, exact
+//     for t = 1..m:   draw i                                               no lock
 //                     g = s_i (loss'(w.x_i, y_i) - loss'(anchor.x_i, y_i))
 //                     w <- prox(w - eta (g x_i + mu))
 //
-// mu is that of the loss alone; the penalty is in the prox, so that a step from the optimum stays there. mu is dense,
-// and x_i is not. There are two ways to touch the support of x_i only:
+// mu is the gradient of the loss alone. The penalty is in the prox, so that a step from the optimum
+// stays at the optimum. mu is dense, but x_i may be sparse. Two forms of the step change only the
+// support of x_i:
 //
-//   reweighted  w_j <- prox_j(w_j - eta (g x_ij + mu_j / p_j)), where prox_j has the step eta / p_j and p_j is the
-//               frequency of feature j: the same on average ("sparse SVRG"; Mania, Pan, Papailiopoulos, Recht,
-//               Ramchandran, Jordan 2015, "Perturbed iterate analysis for asynchronous stochastic optimization"), and
-//               every single step from the optimum stays there
-//   scalar      w = a v + c mu with one a and c for all j: what every step does to every weight is done to a and c, the
-//               same exactly. L2 only
+//   reweighted  w_j <- prox_j(w_j - eta (g x_ij + mu_j / p_j)), where prox_j has the step eta / p_j
+//               and p_j is the frequency of feature j. On average this is the step above ("sparse
+//               SVRG"; Mania, Pan, Papailiopoulos, Recht, Ramchandran, Jordan 2015, "Perturbed
+//               iterate analysis for asynchronous stochastic optimization"). Every single step from
+//               the optimum stays at the optimum
+//   scalar      w = a v + c mu, with the same numbers a and c for all j. The part of the step that
+//               is the same for all weights changes a and c only. This is exactly the step above.
+//               L2 only
 //
-// Features that no row holds have mu_j = 0; "scalar" regularises them, after "reweighted" the caller must.
+// A feature that no row holds has mu_j = 0. "scalar" regularises its weight; with "reweighted" the
+// caller must do it afterwards.
 #include "dsgd/solver/svrg.hpp"
 
 #include <algorithm>  // for clamp, min, transform
@@ -33,7 +38,7 @@
 namespace dsgd {
 namespace {
 
-/// "scalar": a may fall to exp(-4) before v takes it over.
+/// "scalar": a may fall to exp(-kFold); then v is set to w, and a to 1.
 constexpr double kFold = 4;
 
 }  // namespace
@@ -58,12 +63,13 @@ template <typename Data>
 void Svrg<Data>::begin(const Epoch& epoch) {
   const std::size_t n = objective_.X().rows();
   const std::size_t n_blocks = n / std::clamp<std::size_t>(epoch.block_size, 1, n);
-  const std::size_t threads = std::clamp<std::size_t>(n_blocks, 1, config_.n_threads);  // each has a row
+  // Every thread has a row.
+  const std::size_t threads = std::clamp<std::size_t>(n_blocks, 1, config_.n_threads);
   walks_.clear();
   for (std::size_t thread = 0; thread < threads; ++thread) {
     walks_.push_back({Draws(n, epoch.block_size, thread, threads, RandomStream(epoch.seed, epoch.index, thread))});
   }
-  steps_ = 0;
+  n_steps_ = 0;
 }
 
 template <typename Data>
@@ -82,7 +88,8 @@ void Svrg<Data>::use_mean(std::span<const Real> mean, std::span<const Real> inve
   spread(mean, inverse_frequency.empty() ? objective_.inverse_frequency() : inverse_frequency);
 }
 
-/// Makes the mean gradient what a step on the support brings; an intercept is in every row.
+/// Sets `pull_` to the part of the mean gradient that a step on the support applies. An intercept
+/// is in the support of every row.
 template <typename Data>
 void Svrg<Data>::spread(std::span<const Real> mean, std::span<const Real> inverse_frequency) {
   has_mean_ = true;
@@ -91,7 +98,8 @@ void Svrg<Data>::spread(std::span<const Real> mean, std::span<const Real> invers
   for (std::size_t w = 0; w < mean.size(); ++w) pull_[w] = w < scaled ? mean[w] * inverse_frequency[w / m] : mean[w];
 }
 
-/// The accelerated factor by the sample's own gradient: step (1 + sigma), where sigma is its norm over the mean so far.
+/// The step of a sample, lengthened by its own gradient: step (1 + sigma), where sigma is the norm
+/// of the gradient divided by the mean norm of all samples so far.
 template <typename Data>
 template <typename Row>
 auto Svrg<Data>::lengthened(Real step, std::span<const Real> residual, const Row& x, Norms& norms) const -> Real {
@@ -103,13 +111,13 @@ auto Svrg<Data>::lengthened(Real step, std::span<const Real> residual, const Row
   return static_cast<Real>(std::min(config_.longest_step, static_cast<double>(step) * (1 + sigma)));
 }
 
-/// Steps on every row that `for_each_row` calls its argument with.
+/// Makes a step on every row. `for_each_row(on_row)` calls `on_row` with the rows.
 template <typename Data>
 template <typename Policy, typename Rows>
 void Svrg<Data>::reweighted(std::span<Real> weights, Real step, Norms& norms, const Rows& for_each_row) const {
   objective_.visit_reduced([&](const auto& kernel) {
     Policy policy;
-    const auto w = kernel.steps(weights, policy);
+    const auto w = kernel.access(weights, policy);
     auto seen = kernel.residual();
     for_each_row([&](std::size_t i) {
       w.evaluate(i, seen, false);
@@ -120,7 +128,7 @@ void Svrg<Data>::reweighted(std::span<Real> weights, Real step, Norms& norms, co
   });
 }
 
-/// What a residual of row i is above that at the anchor.
+/// Replaces the residual of row i by its difference from the residual at the anchor.
 template <typename Data>
 void Svrg<Data>::change_since_anchor(std::size_t i, std::span<Real> residual) const {
   for (std::size_t c = 0; c < residual.size(); ++c) residual[c] -= residuals_[i * residual.size() + c];
@@ -137,12 +145,12 @@ void Svrg<Data>::descend_rows(std::span<Real> weights, double step, std::span<co
     throw Error(ErrorCode::config, "descend_rows needs a mean gradient: take an anchor or use_mean first");
   }
   Norms norms;
-  reweighted<Exclusive>(weights, static_cast<Real>(step), norms, [&](const auto& visit) {
-    for (const std::int64_t row : rows) visit(static_cast<std::size_t>(row));
+  reweighted<Exclusive>(weights, static_cast<Real>(step), norms, [&](const auto& on_row) {
+    for (const std::int64_t row : rows) on_row(static_cast<std::size_t>(row));
   });
 }
 
-/// a and c after so many steps w <- (w - eta mu) / (1 + eta alpha).
+/// a and c after `taken` steps w <- (w - eta mu) / (1 + eta alpha).
 template <typename Data>
 auto Svrg<Data>::multipliers(double step, std::size_t taken) const -> Multipliers {
   const double alpha = objective_.config().alpha_l2;
@@ -157,12 +165,13 @@ template <typename Policy>
 void Svrg<Data>::scalar(std::span<Real> v, double step, Walk& walk, std::size_t count, std::int64_t* visited,
                         std::atomic<std::size_t>& taken) const {
   visit_outputs(objective_.config().loss, [&]<typename Loss>(const Loss& loss) {
-    const LinearKernel<Data, Loss, NoPenalty> kernel{objective_, loss, {}};  // the multipliers bring the penalty
+    // Without a penalty: the multipliers apply it.
+    const LinearKernel<Data, Loss, NoPenalty> kernel{objective_, loss, {}};
     Policy policy;
     Exclusive reading;
-    const auto steps = kernel.steps(v, policy);
-    const auto& of_v = steps.weights();
-    const auto reader = kernel.steps(std::span<const Real>(pull_), reading);
+    const auto access = kernel.access(v, policy);
+    const auto& of_v = access.weights();
+    const auto reader = kernel.access(std::span<const Real>(pull_), reading);
     const auto& mu = reader.weights();
     const std::span<const Real> pull_of_intercepts = std::span(pull_).last(objective_.parameters_per_feature());
     const auto eta = static_cast<Real>(step);
@@ -176,7 +185,7 @@ void Svrg<Data>::scalar(std::span<Real> v, double step, Walk& walk, std::size_t 
       mu.products(x, shift);
       for (std::size_t k = 0; k < seen.size(); ++k) seen[k] = a * seen[k] + c * shift[k];
       of_v.add_intercepts(seen);
-      steps.finish(i, seen, false);
+      access.finish(i, seen, false);
       change_since_anchor(i, seen);
       for (std::size_t k = 0; k < seen.size(); ++k) {
         shift[k] = rate * eta * (seen[k] + pull_of_intercepts[k]);
@@ -189,7 +198,7 @@ void Svrg<Data>::scalar(std::span<Real> v, double step, Walk& walk, std::size_t 
   });
 }
 
-/// v becomes w.
+/// Sets v to w.
 template <typename Data>
 void Svrg<Data>::fold(std::span<Real> v, double step, std::size_t taken) const {
   const auto [a, c] = multipliers(step, taken);
@@ -197,15 +206,15 @@ void Svrg<Data>::fold(std::span<Real> v, double step, std::size_t taken) const {
   for (std::size_t w = 0; w < regularised; ++w) v[w] = a * v[w] + c * pull_[w];
 }
 
-/// Calls `body(walk, steps)` on every thread, `steps` being as many of `count` as keep its share of all steps
-/// that of the rows that it owns.
+/// Calls `body(walk, n_steps)` on every thread. It divides `count` steps over the threads so that
+/// each thread's share of all steps so far is its share of the rows.
 template <typename Data>
 template <typename Body>
 void Svrg<Data>::share_out(std::size_t count, const Body& body) {
-  steps_ += count;
+  n_steps_ += count;
   const std::size_t n = objective_.X().rows();
-  const std::size_t passes = steps_ / n;
-  const std::size_t rest = steps_ % n;
+  const std::size_t passes = n_steps_ / n;
+  const std::size_t rest = n_steps_ % n;
   std::size_t owned = 0;
   std::vector<std::size_t> due;
   for (const Walk& walk : walks_) {
@@ -215,9 +224,9 @@ void Svrg<Data>::share_out(std::size_t count, const Body& body) {
   }
   parallel_region(walks_.size(), [&](std::size_t thread) {
     Walk& walk = walks_[thread];
-    const std::size_t steps = due[thread] > walk.steps ? due[thread] - walk.steps : 0;
-    body(walk, steps);
-    walk.steps += steps;
+    const std::size_t n_steps = due[thread] > walk.n_steps ? due[thread] - walk.n_steps : 0;
+    body(walk, n_steps);
+    walk.n_steps += n_steps;
   });
 }
 
@@ -232,10 +241,10 @@ void Svrg<Data>::descend(std::span<Real> weights, double step, std::size_t count
   std::int64_t* next = visited.empty() ? nullptr : visited.data();
   if (config_.mean_gradient == "reweighted") {
     const auto eta = static_cast<Real>(step);
-    share_out(count, [&](Walk& walk, std::size_t steps) {
-      const auto rows = [&](const auto& visit) {
-        walk.draws.take(steps, [&](std::size_t i) {
-          visit(i);
+    share_out(count, [&](Walk& walk, std::size_t n_steps) {
+      const auto rows = [&](const auto& on_row) {
+        walk.draws.take(n_steps, [&](std::size_t i) {
+          on_row(i);
           if (next != nullptr) *next++ = static_cast<std::int64_t>(i);
         });
       };
@@ -252,11 +261,11 @@ void Svrg<Data>::descend(std::span<Real> weights, double step, std::size_t count
     std::size_t part = count;
     if (shrinkage * static_cast<double>(count) > kFold) part = static_cast<std::size_t>(kFold / shrinkage) + 1;
     std::atomic<std::size_t> taken{0};
-    share_out(part, [&](Walk& walk, std::size_t steps) {
+    share_out(part, [&](Walk& walk, std::size_t n_steps) {
       if (alone) {
-        scalar<Exclusive>(weights, step, walk, steps, next, taken);
+        scalar<Exclusive>(weights, step, walk, n_steps, next, taken);
       } else {
-        scalar<Racy>(weights, step, walk, steps, next, taken);
+        scalar<Racy>(weights, step, walk, n_steps, next, taken);
       }
     });
     fold(weights, step, taken);

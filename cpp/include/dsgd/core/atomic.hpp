@@ -1,12 +1,13 @@
-// The only way to shared weights: the write policies.
+// The write policies. Threads read and write shared weights only through one of them.
 //
 //   Exclusive  plain loads and stores; for one thread.
-//   Racy       relaxed load and store: an update may be lost when two threads meet, a value is never torn. This is
-//              Hogwild! (Niu, Recht, Re, Wright 2011) as it is run in practice, without undefined behaviour.
-//   Atomic     compare-and-swap: no update is ever lost, as the analysis of Hogwild! assumes.
+//   Racy       relaxed loads and stores. An update may be lost when two threads write at the same
+//              time; a value is never torn. This is Hogwild! (Niu, Recht, Re, Wright 2011) as it is
+//              run in practice, without undefined behaviour.
+//   Atomic     compare-and-swap. No update is ever lost, as the analysis of Hogwild! assumes.
 //
-// A policy is one thread's. It offers `load(x)` and `update(x, f)` (x becomes f(x)). What a whole sample waits for is
-// in gate.hpp.
+// Every thread has a policy of its own. A policy offers `load(x)` and `update(x, f)`, which
+// replaces x by f(x). Locks and turns for the step of a whole sample are in gate.hpp.
 #pragma once
 
 #include <atomic>  // for atomic_ref

@@ -1,4 +1,4 @@
-// The one wording of an array of the wrong size.
+// The check of an array's size. All callers share its error message.
 #pragma once
 
 #include <cstddef>  // for size_t
@@ -8,7 +8,7 @@
 
 namespace dsgd {
 
-/// Throws Error(config) unless the array called `what` has as many elements as it must.
+/// Throws Error(config) unless the array called `what` has `expected` elements.
 inline void check_size(const char* what, std::size_t size, std::size_t expected) {
   if (size == expected) return;
   throw Error(ErrorCode::config,

@@ -13,9 +13,9 @@ enum class ErrorCode {
   config,          // a parameter has an impossible value
   data,            // the data cannot be trained on or parsed
   io,              // the operating system refused a file operation
-  protocol,        // bytes of a peer are no frame, or mean nothing
+  protocol,        // a peer sent bytes that are no valid frame or message
   authentication,  // a peer cannot prove that it belongs to this run
-  deadline,        // a peer did not do in time what it was waited for
+  deadline,        // a peer did not act in time
 };
 
 /// Where in a text file an error was found; both count from 1.

@@ -1,8 +1,9 @@
-// What a sample's step waits for where several threads write: nothing, or one of the two baselines of Hogwild! (Niu,
-// Recht, Re, Wright 2011, section 5).
+// The gate that the step of a sample passes before it writes shared weights. It is open, or it
+// makes the step wait, by one of the two baselines of Hogwild! (Niu, Recht, Re, Wright 2011,
+// section 5):
 //
-//   locks   "AIG": every variable of a sample is locked round its read and update
-//   turns   "RR": threads update in a fixed cyclic order, whatever they read meanwhile
+//   locks   "AIG": the variables of a sample are locked while its step reads and updates them
+//   turns   "RR": threads update in a fixed cyclic order; they may read at any time
 #pragma once
 
 #include <atomic>   // for atomic, atomic_flag
@@ -13,13 +14,14 @@
 
 namespace dsgd {
 
-/// The order of turns, which all threads share. Each of them must be running: one that never comes stops the others.
+/// The turn to update, which passes from thread to thread in a cycle. All threads must run at the
+/// same time: a thread that never takes its turn stops the others.
 class Cycle {
  public:
   explicit Cycle(std::size_t n_threads) : left_(n_threads) {}
 
   void wait(std::size_t thread) const {
-    // With more threads than cores the one whose turn it is may be asleep: give it the core.
+    // With more threads than cores, the thread that has the turn may be asleep: give it the core.
     while (now_.load(std::memory_order_acquire) != thread) std::this_thread::yield();
   }
 
@@ -31,7 +33,7 @@ class Cycle {
     now_.store(next, std::memory_order_release);
   }
 
-  /// For good; `thread` must have the turn.
+  /// Takes `thread` out of the cycle for good. The thread must have the turn.
   void leave(std::size_t thread) {
     left_[thread] = 1;
     pass(thread);
@@ -39,16 +41,17 @@ class Cycle {
 
  private:
   std::atomic<std::size_t> now_{0};
-  std::vector<char> left_;  // touched by the thread that has the turn alone
+  std::vector<char> left_;  // only the thread that has the turn reads or writes it
 };
 
-/// One thread's gate. Which of the three it is, is asked at every sample: a branch that is always the same costs less
-/// than a sample loop of its own for each.
+/// One thread's gate. Every sample branches on the kind of gate. The branch always goes the same
+/// way, and costs less than a compiled sample loop for each kind.
 class Gate {
  public:
-  /// Open: nothing is waited for.
+  /// An open gate: a step never waits.
   Gate() = default;
-  /// One lock a feature, shared by all threads, and at the end one for the intercept, which `intercept` says is there.
+  /// `locks`, which all threads share, holds one lock per feature and a last one for the intercept.
+  /// `intercept` says whether the model has an intercept.
   Gate(std::span<std::atomic_flag> locks, bool intercept) : locks_(locks), intercept_(intercept) {}
   Gate(Cycle& cycle, std::size_t thread) : cycle_(&cycle), thread_(thread) {}
   ~Gate() {
@@ -59,12 +62,12 @@ class Gate {
   Gate(const Gate&) = delete;
   Gate& operator=(const Gate&) = delete;
 
-  /// Held for one sample's step.
+  /// Holds the locks and the turn during the step of one sample.
   template <typename Row>
   class Hold {
    public:
-    /// Takes the locks of the row's features. They are taken in index order, so that two threads cannot deadlock;
-    /// the columns of a row must therefore be sorted and distinct.
+    /// Takes the locks of the row's features in index order, so that two threads cannot deadlock.
+    /// The columns of the row must therefore be sorted and distinct.
     Hold(const Gate& gate, const Row& row) : gate_(gate), row_(row) {
       if (!gate_.locks_.empty()) gate_.lock(row_);
     }
@@ -75,7 +78,7 @@ class Gate {
     Hold(const Hold&) = delete;
     Hold& operator=(const Hold&) = delete;
 
-    /// Between the read and the update, which it must come to once.
+    /// Waits for the turn. Every step calls it once, between its read and its update.
     void await_turn() const {
       if (gate_.cycle_ != nullptr) gate_.cycle_->wait(gate_.thread_);
     }
@@ -103,7 +106,8 @@ class Gate {
   }
   static void lock(std::atomic_flag& flag) {
     while (flag.test_and_set(std::memory_order_acquire)) {
-      // With more threads than cores the holder may be asleep: give it the core.
+      // With more threads than cores, the thread that holds the lock may be asleep: give it the
+      // core.
       while (flag.test(std::memory_order_relaxed)) std::this_thread::yield();
     }
   }

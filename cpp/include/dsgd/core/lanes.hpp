@@ -1,4 +1,5 @@
-// Reductions that do not wait: several partial results side by side, which the compiler keeps in vector registers.
+// Reductions into several independent partial results ("lanes"). No operation waits for the one
+// before it, and the compiler keeps the lanes in vector registers.
 #pragma once
 
 #include <array>        // for array
@@ -8,7 +9,8 @@
 
 namespace dsgd {
 
-/// Partial results, one cache line of them: with as many, GCC made vectors of every loop here, whatever its cost model.
+/// The lanes of one reduction, which fill a cache line of 64 bytes. With this number of lanes GCC
+/// vectorised every loop that uses them, under each of its cost models.
 template <typename T>
 using Lanes = std::array<T, 64 / sizeof(T)>;
 
@@ -16,12 +18,12 @@ using Lanes = std::array<T, 64 / sizeof(T)>;
 template <typename T>
 using BitsOf = std::conditional_t<sizeof(T) == sizeof(std::uint32_t), std::uint32_t, std::uint64_t>;
 
-/// How far right the sign bit of a `T` must go to be 0 or 1.
+/// The right shift by which the sign bit of a `T` becomes 0 or 1.
 template <typename T>
 constexpr unsigned kSignBit = 8 * sizeof(T) - 1;
 
-/// Calls `body(lane, k)` once for every k in [0, n), with the lanes in turn; the rest at the end is lane 0's, so that
-/// no lane is chosen at run time.
+/// Calls `body(lane, k)` once for every k in [0, n). Lanes take turns, except that the last n %
+/// n_lanes elements all go to lane 0: the compiler then knows every lane number.
 template <std::size_t n_lanes, typename Body>
 void for_lanes(std::size_t n, Body&& body) {
   std::size_t k = 0;

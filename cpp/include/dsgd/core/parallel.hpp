@@ -9,11 +9,11 @@
 
 namespace dsgd {
 
-/// What runs a team of threads.
+/// The library that runs a team of threads.
 enum class Backend {
   openmp,       // libgomp's pool
-  std_threads,  // fresh std::threads: in a forked child, where libgomp hangs; under the thread sanitizer, which
-                // libgomp is not instrumented for; and in builds without OpenMP
+  std_threads,  // new std::threads: in a forked child, where libgomp hangs; under the thread
+                // sanitizer, for which libgomp is not instrumented; in builds without OpenMP
 };
 
 /// The backend that the next parallel region of this process will use.
@@ -32,22 +32,24 @@ void run_team(std::size_t n_threads, Body&& body, Start start) {
 }
 }  // namespace detail
 
-/// Runs `body(thread)` once for every thread in [0, n_threads) and returns when all have returned. Bodies must not
-/// wait for one another: OpenMP may grant fewer threads than asked for, which then run several bodies in turn.
-/// The first exception is thrown here again.
+/// Runs `body(thread)` once for every thread in [0, n_threads) and returns when all have returned.
+/// Bodies must not wait for one another: OpenMP may grant fewer than `n_threads` threads, and a
+/// thread then runs several bodies one after the other. Rethrows the first exception of a body.
 template <typename Body>
 void parallel_region(std::size_t n_threads, Body&& body) {
   detail::run_team(n_threads, body, detail::Start::as_granted);
 }
 
-/// The same with bodies that may wait for one another: all run at once, each on a thread of its own.
+/// Like parallel_region, for bodies that may wait for one another: all bodies run at the same time,
+/// each on a thread of its own.
 template <typename Body>
 void concurrent_region(std::size_t n_threads, Body&& body) {
   detail::run_team(n_threads, body, detail::Start::all_at_once);
 }
 
-/// Runs `body(block, begin, end)` for consecutive blocks of `block_size` items of [0, n), handed out as threads become
-/// free. What a block holds does not depend on the number of threads, so reductions over blocks are reproducible.
+/// Splits [0, n) into consecutive blocks of `block_size` items and runs `body(block, begin, end)`
+/// for each. A thread that is free takes the next block. The blocks do not depend on the number of
+/// threads, so reductions over blocks are reproducible.
 template <typename Body>
 void parallel_blocks(std::size_t n, std::size_t block_size, std::size_t n_threads, Body&& body) {
   const std::size_t n_blocks = (n + block_size - 1) / block_size;

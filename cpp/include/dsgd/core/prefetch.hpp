@@ -1,4 +1,4 @@
-// Asking for memory before it is needed.
+// Requests memory before it is needed.
 #pragma once
 
 #include <cstddef>  // for size_t
@@ -6,7 +6,7 @@
 
 namespace dsgd {
 
-/// Asks for the cache lines of `values`, without waiting for them.
+/// Requests the cache lines of `values`, and does not wait for them.
 template <typename T>
 void prefetch(std::span<const T> values) {
   constexpr std::size_t kLine = 64 / sizeof(T);

@@ -1,4 +1,5 @@
-// Random numbers: one independent stream for every (seed, epoch, thread), so that a run can be repeated from any epoch.
+// Random numbers: one independent stream for every (seed, epoch, thread), so that a run can be
+// repeated from any epoch.
 #pragma once
 
 #include <cstddef>  // for size_t
@@ -19,7 +20,8 @@ class RandomStream {
     return mix(state_);
   }
 
-  /// A uniform integer in [0, bound), bound > 0, without bias (Lemire 2019, "Fast random integer generation").
+  /// A uniform integer in [0, bound), bound > 0, without bias (Lemire 2019, "Fast random integer
+  /// generation").
   [[nodiscard]] std::uint64_t below(std::uint64_t bound) {
     __extension__ using Wide = unsigned __int128;
     Wide product = static_cast<Wide>(next()) * bound;
@@ -43,7 +45,8 @@ class RandomStream {
   std::uint64_t state_;
 };
 
-/// Fisher-Yates. (std::shuffle gives another order on every standard library.)
+/// The shuffle of Fisher and Yates. std::shuffle is not used, because its order differs between
+/// standard libraries.
 template <typename T>
 void shuffle(std::span<T> items, RandomStream& random) {
   for (std::size_t k = items.size(); k > 1; --k) std::swap(items[k - 1], items[random.below(k)]);

@@ -1,5 +1,6 @@
-// A sparse matrix in compressed rows (CSR), seen in place. Row pointers have 64 bits, so that there may be any number
-// of entries. Columns have 32: they are what a pass over sparse data reads most of.
+// A view of a sparse matrix in compressed rows (CSR). Row pointers have 64 bits, so that the number
+// of entries has no limit in practice. Column indices have 32 bits: there is one per entry, and a
+// pass over sparse data is limited by the bytes that it reads.
 #pragma once
 
 #include <algorithm>  // for lower_bound
@@ -13,7 +14,7 @@
 
 namespace dsgd {
 
-/// One row; entry k is feature index(k).
+/// One row. Entry k belongs to feature index(k).
 template <RealType Real>
 class SparseRow {
  public:
@@ -23,7 +24,7 @@ class SparseRow {
   [[nodiscard]] std::size_t index(std::size_t k) const { return static_cast<std::size_t>(indices_[k]); }
   [[nodiscard]] Real value(std::size_t k) const { return values_[k]; }
 
-  /// The part with columns in [low, high), where columns increase.
+  /// The entries with columns in [low, high). The columns of the row must increase.
   [[nodiscard]] SparseRow between(std::size_t low, std::size_t high) const {
     const auto position = [&](std::size_t column) {
       const auto less = [](std::int32_t index, std::size_t bound) { return std::cmp_less(index, bound); };
@@ -47,13 +48,14 @@ class CsrView {
   using Row = SparseRow<Real>;
   static constexpr bool kSparse = true;
 
-  /// Checks what a kernel trusts: lengths, that indptr never decreases and stays inside the arrays, that every column
-  /// is in [0, n_features) and every value finite; throws Error(data).
+  /// Checks everything that the solvers rely on: the lengths agree, indptr never decreases and
+  /// stays inside the arrays, every column is in [0, n_features), and every value is finite. Throws
+  /// Error(data).
   CsrView(std::span<const std::int64_t> indptr, std::span<const std::int32_t> indices, std::span<const Real> values,
           std::size_t n_features, std::size_t n_threads);
 
-  /// The rows of `indptr` and `values` with other columns, which are distinct in each row and in [0, n_features):
-  /// nothing is checked.
+  /// A view that checks nothing, for the rows of a checked matrix with renumbered columns. The
+  /// columns must be distinct in each row and in [0, n_features); they need not increase.
   static CsrView trusted(std::span<const std::int64_t> indptr, std::span<const std::int32_t> indices,
                          std::span<const Real> values, std::size_t n_features) {
     CsrView X;
@@ -71,12 +73,12 @@ class CsrView {
   [[nodiscard]] std::size_t rows() const { return indptr_.size() - 1; }
   [[nodiscard]] std::size_t features() const { return n_features_; }
   [[nodiscard]] std::size_t nonzeros() const { return values_.size(); }
-  /// Whether the columns of every row increase strictly: no duplicates.
+  /// Whether the columns of every row increase strictly, and are therefore distinct.
   [[nodiscard]] bool canonical() const { return canonical_; }
   [[nodiscard]] std::size_t bytes() const { return indices_.size_bytes() + values_.size_bytes(); }
   [[nodiscard]] Row row(std::size_t i) const { return Row(columns(i, i + 1), values(i, i + 1)); }
 
-  /// Asks for the memory of row i.
+  /// Prefetches row i.
   void prefetch(std::size_t i) const {
     dsgd::prefetch(columns(i, i + 1));
     dsgd::prefetch(values(i, i + 1));
@@ -85,7 +87,7 @@ class CsrView {
   [[nodiscard]] std::span<const Real> values(std::size_t begin, std::size_t end) const {
     return between(values_, begin, end);
   }
-  /// Their columns.
+  /// The columns of these entries.
   [[nodiscard]] std::span<const std::int32_t> columns(std::size_t begin, std::size_t end) const {
     return between(indices_, begin, end);
   }
@@ -99,7 +101,8 @@ class CsrView {
     return entries.subspan(first, static_cast<std::size_t>(indptr_[end]) - first);
   }
 
-  /// Whether rows [begin, end) are such as a kernel trusts; clears `sorted` where the columns of one do not increase.
+  /// Whether rows [begin, end) pass the constructor's checks. Sets `sorted` to false if the columns
+  /// of one of them do not increase.
   [[nodiscard]] bool sound(std::size_t begin, std::size_t end, bool& sorted) const;
   /// Throws the error of the first fault in rows [begin, end).
   void fail_first(std::size_t begin, std::size_t end) const;

@@ -1,4 +1,4 @@
-// A dense matrix in C order, seen in place.
+// A view of a dense matrix in C order.
 #pragma once
 
 #include <cstddef>  // for size_t
@@ -9,7 +9,8 @@
 
 namespace dsgd {
 
-/// One row, or a part of one that begins with feature `first`; entry k is feature first + k.
+/// One row, or the part of a row that begins with feature `first`. Entry k belongs to feature first
+/// + k.
 template <RealType Real>
 class DenseRow {
  public:
@@ -42,6 +43,8 @@ class DenseView {
   [[nodiscard]] std::size_t rows() const { return n_rows_; }
   [[nodiscard]] std::size_t features() const { return n_features_; }
   [[nodiscard]] std::size_t nonzeros() const { return values_.size(); }
+  /// As CsrView::canonical: the columns of a dense row always increase.
+  [[nodiscard]] static constexpr bool canonical() { return true; }
   [[nodiscard]] std::size_t bytes() const { return values_.size_bytes(); }
   void prefetch(std::size_t i) const { dsgd::prefetch(values_.subspan(i * n_features_, n_features_)); }
   /// The entries of rows [begin, end), row after row.

@@ -1,5 +1,5 @@
-// The libsvm (svmlight) text format: `label qid:group index:value index:value ... # comment`, one row a line; the group
-// of a ranking problem is optional, and left out.
+// The libsvm (svmlight) text format: `label qid:group index:value index:value ... # comment`, one
+// row per line. The reader skips `qid:group`, the optional group of a ranking problem.
 #pragma once
 
 #include <cstddef>      // for size_t
@@ -14,15 +14,16 @@
 
 namespace dsgd {
 
-/// Text to be read in two passes: the constructor counts rows and entries, `parse` writes them straight into arrays of
-/// exactly that size. Both work on chunks of whole lines in parallel.
+/// Reads a text in two passes: the constructor counts rows and entries, `parse` writes them
+/// straight into arrays of exactly that size. Both work on chunks of whole lines in parallel.
 class LibsvmReader {
  public:
   static constexpr std::size_t kChunkBytes = std::size_t{1} << 20U;
 
-  /// Reads the lines of `text` that begin in [offset, offset + length), so that ranges side by side read every line
-  /// once. The memory of `text` must outlive the reader; `name` is its file's, for messages.
-  /// A chunk is as many whole lines as begin in `chunk_bytes`.
+  /// Reads the lines of `text` that begin in [offset, offset + length), so that adjacent ranges
+  /// together read every line once. The memory of `text` must outlive the reader. `name` is the
+  /// name of the file, for error messages. A chunk holds the lines that begin within `chunk_bytes`
+  /// bytes.
   LibsvmReader(std::string_view text, std::string name, std::size_t offset, std::size_t length, std::size_t n_threads,
                std::size_t chunk_bytes = kChunkBytes);
 
@@ -34,9 +35,10 @@ class LibsvmReader {
     std::int64_t max;
   };
 
-  /// Fills labels[rows], indptr[rows + 1], indices[nonzeros] and values[nonzeros] with what the text says, indices
-  /// unshifted. The indices of a row must increase and be below 2^31; everything must be finite. Throws an Error with
-  /// the line and column of the first fault.
+  /// Fills labels[rows], indptr[rows + 1], indices[nonzeros] and values[nonzeros] from the text.
+  /// Indices are stored as they are written, whether they count from 0 or from 1. The indices of a
+  /// row must increase and be below 2^31; all labels and values must be finite. Throws an Error
+  /// with the line and column of the first fault.
   template <RealType Real>
   [[nodiscard]] IndexRange parse(std::span<double> labels, std::span<std::int64_t> indptr,
                                  std::span<std::int32_t> indices, std::span<Real> values) const;
@@ -58,8 +60,9 @@ class LibsvmReader {
   std::size_t nonzeros_ = 0;
 };
 
-/// Writes `X` and `labels` to a new file at `path`. Numbers are written in the shortest form that reads back as the
-/// same number; indices start at `first_index` (0 or 1). Throws Error(io) when a write fails.
+/// Writes `X` and `labels` to a new file at `path`. Numbers are written in the shortest form that
+/// reads back as the same number; indices start at `first_index` (0 or 1). Throws Error(io) when a
+/// write fails.
 template <RealType Real>
 void write_libsvm(const std::string& path, const CsrView<Real>& X, std::span<const double> labels,
                   std::int64_t first_index, std::size_t n_threads);

@@ -13,8 +13,9 @@ using CsrFloat64 = CsrView<double>;
 using DenseFloat32 = DenseView<float>;
 using DenseFloat64 = DenseView<double>;
 
-// DSGD_FOR_EACH_MATRIX applies a macro to each kind: what is compiled once a kind is instantiated by this. A build for
-// sanitizers or clang-tidy looks at every template, but not at every kind (CMake's option DSGD_FEW_KINDS).
+// DSGD_FOR_EACH_MATRIX applies a macro to each kind of matrix; it instantiates the templates of the
+// solvers. Builds for sanitizers and clang-tidy must see every template, but not every kind of
+// matrix: CMake's option DSGD_FEW_KINDS leaves two kinds.
 #ifdef DSGD_FEW_KINDS
 using MatrixView = std::variant<CsrFloat64, DenseFloat64>;
 #define DSGD_FOR_EACH_MATRIX(APPLY) \

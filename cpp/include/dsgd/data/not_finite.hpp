@@ -1,4 +1,5 @@
-// Matrix entries that are infinite or not a number: how they are found, and the error that names one.
+// The search for matrix entries that are infinite or not a number (NaN), and the error that names
+// one.
 #pragma once
 
 #include <bit>      // for bit_cast
@@ -14,8 +15,9 @@
 
 namespace dsgd {
 
-/// Whether all values are finite. The exponent of a value that is not is all ones, so that one more carries into the
-/// sign bit: integer arithmetic without a branch or a comparison, which vectors of every processor can do.
+/// Whether all values are finite. The exponent bits of an infinity or a NaN are all 1, so that
+/// adding 1 to the exponent of |x| carries into the sign bit. This is integer arithmetic without a
+/// branch or a comparison, which the vector instructions of every processor can do.
 template <RealType Real>
 [[nodiscard]] bool all_finite(std::span<const Real> values) {
   using Bits = BitsOf<Real>;

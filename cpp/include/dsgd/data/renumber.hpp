@@ -1,4 +1,5 @@
-// Features numbered by falling frequency, so that the weights of frequent ones lie together.
+// Numbers features by falling frequency, so that the weights of frequent features lie together in
+// memory.
 #pragma once
 
 #include <cstddef>  // for size_t
@@ -6,18 +7,25 @@
 #include <span>     // for span
 
 #include "dsgd/core/types.hpp"
+#include "dsgd/data/csr.hpp"
 
 namespace dsgd {
 
-/// Writes the features in the order of their frequencies into `order`. Frequencies that differ by less than an eighth
-/// pass for the same, and the same keep their order: that can be counted, and need not be sorted.
+/// Writes the features into `order`, by falling frequency. Frequencies that differ by less than an
+/// eighth may count as equal, and features of equal frequency keep their order. A counting sort
+/// into buckets therefore suffices.
 template <RealType Real>
 void frequency_order(std::span<const Real> inverse_frequency, std::span<std::int64_t> order);
 
-/// Whether `order` holds every number below `size` once.
-[[nodiscard]] bool is_order(std::span<const std::int64_t> order, std::size_t size);
+/// `X` with its features renumbered: feature r of the result is feature order[r] of `X`. Writes the
+/// new column of every entry into `columns`, which the result refers to. Throws Error(config)
+/// unless `order` names every feature once.
+template <RealType Real>
+[[nodiscard]] CsrView<Real> renumbered(const CsrView<Real>& X, std::span<const std::int64_t> order,
+                                       std::span<std::int32_t> columns, std::size_t n_threads);
 
-/// Writes the new number of every entry's feature into `out`, `order[r]` being the feature that is r from now on.
+/// Writes the new number of the feature of every entry into `out`. order[r] is the old number of
+/// the feature whose new number is r.
 void renumber(std::span<const std::int32_t> indices, std::span<const std::int64_t> order, std::span<std::int32_t> out,
               std::size_t n_threads);
 

@@ -1,12 +1,13 @@
-// The handshake of two sides that share a token, as functions without I/O.
+// The handshake between two sides that share a token. It does no I/O.
 //
-//   greeting   ->  who comes, to whom, what for; a fresh nonce
+//   greeting   ->  the introduction (caller, target, purpose); a fresh nonce
 //   challenge  <-  a fresh nonce; HMAC-SHA-256(token, "dsgd answers" + introduction + both nonces)
 //   proof      ->  HMAC-SHA-256(token, "dsgd calls" + introduction + both nonces)
 //
-// Both sides prove that they know the token without showing it. Fresh nonces of both make a recorded handshake worth
-// nothing, the words tell the directions apart. Frames of a handshake always have a payload checksum, so that a damaged
-// one is not taken for a wrong token.
+// Each side proves that it knows the token, without revealing it. Fresh nonces of both sides make a
+// recorded handshake useless. The words "answers" and "calls" make the two proofs different, so
+// that a proof cannot be sent back to its author. Frames of a handshake always have a payload
+// checksum, so that a damaged frame is not mistaken for a wrong token.
 #pragma once
 
 #include <vector>  // for vector
@@ -15,17 +16,19 @@
 
 namespace dsgd::net {
 
-/// Before the handshake is over no frame has a longer payload.
+/// Largest payload of a frame before the handshake is complete.
 inline constexpr std::size_t kHandshakeBytes = 1024;
+/// Seconds within which a handshake must be complete.
 inline constexpr double kHandshakeSeconds = 5;
+/// Most connections of a listener whose handshake is not complete.
 inline constexpr std::size_t kHalfOpen = 64;
 
-/// The secret of a run.
+/// The secret that all processes of a run share.
 class Token {
  public:
   static constexpr std::size_t kLeastBytes = 16;
 
-  /// Throws Error(config) for one that is too short to be a secret.
+  /// Throws Error(config) if `secret` is shorter than kLeastBytes.
   explicit Token(ByteSpan secret);
 
   [[nodiscard]] Digest hmac(ByteSpan message) const;
@@ -34,10 +37,10 @@ class Token {
   Bytes secret_;
 };
 
-/// 32 bytes that nobody can foresee.
+/// 32 unpredictable random bytes.
 [[nodiscard]] Digest fresh_nonce();
 
-/// The side that connects.
+/// The side that opens the connection.
 class Caller {
  public:
   Caller(const Token& token, const Introduction& who, const Digest& nonce) : token_(token), greeting_{who, nonce} {}
@@ -51,13 +54,14 @@ class Caller {
   Greeting greeting_;
 };
 
-/// The side that is connected to.
+/// The side that accepts the connection.
 class Gatekeeper {
  public:
   Gatekeeper(const Token& token, const Digest& nonce) : token_(token), nonce_(nonce) {}
 
   [[nodiscard]] std::vector<Frame> challenge(const Message& greeting);
-  /// Who it is. Throws Error(authentication) unless the proof is right.
+  /// Returns the introduction of the caller. Throws Error(authentication) unless the proof is
+  /// right.
   [[nodiscard]] const Introduction& admit(const Message& proof) const;
 
  private:

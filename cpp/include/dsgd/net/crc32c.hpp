@@ -1,4 +1,4 @@
-// CRC32C (Castagnoli), the checksum of iSCSI and ext4: processors have an instruction for it.
+// CRC32C (Castagnoli), the checksum of iSCSI and ext4, for which processors have an instruction.
 #pragma once
 
 #include <cstddef>  // for byte
@@ -7,10 +7,10 @@
 
 namespace dsgd::net {
 
-/// The checksum of `bytes`; `seed` is the checksum of what went before them.
+/// The checksum of `bytes`; `seed` is the checksum of the bytes before them.
 [[nodiscard]] std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t seed = 0) noexcept;
 
-/// The same without special instructions: what other processors run, and what tests compare with.
+/// The same without special instructions, for other processors and for tests.
 [[nodiscard]] std::uint32_t crc32c_portable(std::span<const std::byte> bytes, std::uint32_t seed = 0) noexcept;
 
 }  // namespace dsgd::net

@@ -1,9 +1,17 @@
-// Frames: what goes over a connection. Little-endian; a header of 32 bytes, then a piece of a message of at most 1 MB,
-// so that a heartbeat need not wait for a large message to pass. No sockets here.
+// Frames, the units that are sent over a connection. A frame is a header of 32 bytes and a piece of
+// a message, at most 1 MB, so that a heartbeat need not wait for the end of a large message. All
+// numbers are little-endian. There are no sockets in this file. The header, by byte offset:
 //
-//   0 magic "DSGD"   4 version   5 type   6 flags (bit 0: the payload has a checksum)   8 request id
-//  16 piece         18 pieces   20 length of the payload   24 CRC32C of the payload, or 0   28 CRC32C of the 28 bytes
-//  before
+//    0  magic "DSGD"
+//    4  version
+//    5  type
+//    6  flags (bit 0: the payload has a checksum)
+//    8  request id
+//   16  number of the piece
+//   18  number of pieces of the message
+//   20  length of the payload
+//   24  CRC32C of the payload, or 0
+//   28  CRC32C of bytes 0 to 27
 #pragma once
 
 #include <bit>          // for endian
@@ -28,7 +36,8 @@ namespace dsgd::net {
 
 static_assert(std::endian::native == std::endian::little, "frames are little-endian, and copied as they are");
 
-/// One frame: its header and what was copied behind it, then large parts where they lie.
+/// One frame: a head with the header and copied bytes of the payload, then large parts of the
+/// payload, which are not copied.
 class FrameData {
  public:
   FrameData(Bytes head, std::vector<Slice> tail);
@@ -36,7 +45,7 @@ class FrameData {
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] ByteSpan head() const noexcept { return head_; }
   [[nodiscard]] const std::vector<Slice>& tail() const noexcept { return tail_; }
-  /// All of it, copied into one piece.
+  /// The whole frame, copied into one array.
   [[nodiscard]] Bytes flat() const;
 
  private:
@@ -44,7 +53,7 @@ class FrameData {
   std::vector<Slice> tail_;
   std::size_t size_;
 };
-/// Shared, since what is not acknowledged is kept to be sent again.
+/// Frames are shared: the sender keeps them until they are acknowledged, to send them again.
 using Frame = std::shared_ptr<const FrameData>;
 
 inline constexpr std::uint8_t kVersion = 1;
@@ -79,7 +88,7 @@ inline constexpr auto kLastType = static_cast<std::uint8_t>(MessageType::proof);
 
 [[noreturn]] inline void malformed(const std::string& what) { throw Error(ErrorCode::protocol, what); }
 
-/// The peer is sound, but of another version: to try again does not help.
+/// The peer works, but has another version of the protocol. Another try does not help.
 class VersionError : public Error {
  public:
   explicit VersionError(const std::string& message) : Error(ErrorCode::protocol, message) {}
@@ -95,17 +104,19 @@ struct FrameHeader {
   std::uint32_t payload_crc = 0;
 };
 
-/// Reads and checks a header. Throws Error(protocol) for anything but a frame of this version with a possible length.
+/// Reads and checks a header. Throws Error(protocol) for anything but a frame of this version with
+/// a possible length.
 [[nodiscard]] FrameHeader parse_header(ByteSpan header);
 
-/// A header, and the payload that follows it in `frame`. Throws Error(protocol) unless `frame` is one whole frame.
+/// A header, and the payload that follows it in `frame`. Throws Error(protocol) unless `frame` is
+/// one whole frame.
 struct FrameView {
   FrameHeader header;
   ByteSpan payload;
 };
 [[nodiscard]] FrameView parse_frame(ByteSpan frame);
 
-/// Writes one message into as many frames as it needs.
+/// Writes one message, as one or more frames.
 class MessageWriter {
  public:
   MessageWriter(MessageType type, std::uint64_t request, bool checksum);
@@ -116,23 +127,24 @@ class MessageWriter {
     put_bytes(std::as_bytes(std::span<const T, 1>(&value, 1)));
   }
   void put_bytes(ByteSpan bytes);
-  /// Bytes that are not copied if they are many: they must not change any more.
+  /// Appends bytes. Long slices are shared instead of copied, so that their bytes must not change
+  /// any more.
   void put_slice(const Slice& slice);
-  /// Zeros, until the next byte is a multiple of `alignment` away from the beginning of the message.
+  /// Appends zeros until the length of the message is a multiple of `alignment`.
   void pad(std::size_t alignment);
-  /// A length of two bytes, then the text.
+  /// Appends the length of the text in two bytes, then the text.
   void put_text(std::string_view text);
-  /// A length of eight bytes, then the bytes.
+  /// Appends the number of bytes in eight bytes, then the bytes.
   void put_blob(ByteSpan bytes);
 
-  /// The frames, in order; the writer is spent.
+  /// Returns the frames, in order. The writer cannot be used afterwards.
   [[nodiscard]] std::vector<Frame> finish();
 
  private:
   struct Piece {
     Bytes head = Bytes(kHeaderBytes);
     std::vector<Slice> tail;
-    std::size_t length = 0;  // of the payload
+    std::size_t length = 0;  // of the payload, in bytes
   };
 
   Piece& open_piece();
@@ -141,11 +153,11 @@ class MessageWriter {
   std::vector<Piece> pieces_;
 };
 
-/// Reads the body of a message; every length is checked against the bytes that are there.
+/// Reads the body of a message. It checks every length against the bytes that remain.
 class MessageReader {
  public:
   explicit MessageReader(ByteSpan body) : MessageReader(Slice{nullptr, body}) {}
-  /// With an owner, arrays need not be copied out of the body.
+  /// If `body` has an owner, arrays share its memory instead of being copied.
   explicit MessageReader(const Slice& body) : body_(body), left_(body.bytes) {}
 
   template <typename T>
@@ -156,10 +168,10 @@ class MessageReader {
     return value;
   }
   [[nodiscard]] bool take_flag();
-  /// A finite number: what is not would poison every sum it is part of.
+  /// Reads a number, which must be finite: an infinity or a NaN would spoil every sum.
   [[nodiscard]] double take_finite(const char* name);
   [[nodiscard]] ByteSpan take_bytes(std::size_t count);
-  /// What keeps the bytes that are taken; nothing if nobody does for longer than the reader is there.
+  /// The owner of the bytes of the body. Null if the bytes need not outlive the reader.
   [[nodiscard]] const Owner& owner() const noexcept { return body_.owner; }
   void skip_padding(std::size_t alignment);
   [[nodiscard]] std::string take_text();
@@ -179,17 +191,20 @@ struct Message {
   Slice body;
 };
 
-/// Joins the pieces of messages, which may come in any order, more than once, or not at all. One a connection.
+/// Joins the pieces of messages, which may arrive in any order, more than once, or never. Each
+/// connection has its own.
 class Assembler {
  public:
-  /// Pieces of at most `limit` bytes wait for others; a message beyond that is refused.
+  /// The memory of incomplete messages is at most `limit` bytes. A longer message is refused.
   explicit Assembler(std::size_t limit) : limit_(limit) {}
 
-  /// The message that `frame` completes. A body without owner lies in `frame`. Throws Error(protocol).
+  /// Takes in a frame. Returns the message if the frame completes one. A body without owner refers
+  /// to the bytes of `frame`. Throws Error(protocol).
   [[nodiscard]] std::optional<Message> add(ByteSpan frame);
 
-  /// The same for who reads piece by piece: where the payload that follows this header must be put, and, when it is
-  /// there and has this checksum, the message that it completes.
+  /// The same in two calls, for a caller that reads payloads into place. `room` returns the memory
+  /// for the payload that follows `header`. `filled` tells that the payload is there, with the
+  /// checksum `payload_crc`; it returns the message if the payload completes one.
   [[nodiscard]] std::span<std::byte> room(const FrameHeader& header);
   [[nodiscard]] std::optional<Message> filled(const FrameHeader& header, std::uint32_t payload_crc);
 

@@ -1,5 +1,5 @@
-// Memory that is filled once and then shared, so that large arrays are sent from where they lie and used where they
-// were received.
+// Memory that is filled once and then shared: large arrays are sent, and used after they were
+// received, without a copy.
 #pragma once
 
 #include <algorithm>  // for equal
@@ -16,17 +16,17 @@ namespace dsgd::net {
 
 using Bytes = std::vector<std::byte>;
 using ByteSpan = std::span<const std::byte>;
-/// Keeps memory that somebody looks at.
+/// Keeps memory alive that views refer to.
 using Owner = std::shared_ptr<const void>;
 
-/// Bytes, and what keeps them.
+/// Bytes, and the owner that keeps them alive.
 struct Slice {
   Owner owner;
   ByteSpan bytes;
 };
 
-/// Memory not yet filled, in which any number may begin. A large block is kept for the next one when nobody uses it
-/// any more.
+/// Memory that is not filled yet, aligned for numbers of any type. A large block that nobody uses
+/// any more is kept, and reused for a later block.
 class Block {
  public:
   Block() = default;
@@ -41,23 +41,24 @@ class Block {
   std::size_t size_ = 0;
 };
 
-/// Numbers that nobody changes any more; copies share them.
+/// An array of numbers that never change. Copies share the memory.
 template <RealType Real>
 class Array {
  public:
   Array() = default;
-  /// Takes a vector over.
-  Array(std::vector<Real> values) {  // NOLINT(google-explicit-constructor): a vector is one
+  /// Takes over a vector.
+  Array(std::vector<Real> values) {  // NOLINT(google-explicit-constructor): wanted
     auto kept = std::make_shared<const std::vector<Real>>(std::move(values));
     values_ = *kept;
     owner_ = std::move(kept);
   }
   Array(Owner owner, std::span<const Real> values) : owner_(std::move(owner)), values_(values) {}
-  /// A copy.
+  /// Copies `values`.
   explicit Array(std::span<const Real> values) {
     const Block block(values.size_bytes());
     if (!values.empty()) std::memcpy(block.bytes().data(), values.data(), values.size_bytes());
-    values_ = {reinterpret_cast<const Real*>(block.bytes().data()), values.size()};  // NOLINT: what was put there
+    // NOLINTNEXTLINE: the block holds numbers of this type
+    values_ = {reinterpret_cast<const Real*>(block.bytes().data()), values.size()};
     owner_ = block.owner();
   }
 

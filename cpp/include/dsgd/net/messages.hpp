@@ -1,9 +1,10 @@
-// Every message: its fields, listed once, in the order in which they are on the wire.
+// All messages. Each lists its fields once, in the order in which they are sent.
 //
-// An *operation* changes the server. Operations of a worker carry a Stamp and are applied in the order of their
-// sequence numbers, each exactly once: one that was applied is acknowledged again, one that comes too early is not
-// applied. A *request* (hello, pull, collect) changes nothing that a second one would change again, and is answered
-// each time. What has no acknowledgement or answer is sent again by the client.
+// An *operation* changes the server. Operations of a worker carry a Stamp. The server applies each
+// exactly once, in the order of their sequence numbers: it acknowledges a repeated operation again
+// without applying it, and does not apply an operation that arrives too early. A *request* (hello,
+// pull, collect) can be repeated without a further effect, and is answered each time. The client
+// sends operations and requests again until they are acknowledged or answered.
 #pragma once
 
 #include <array>    // for array
@@ -16,7 +17,8 @@
 
 namespace dsgd::net {
 
-/// Finished clocks: of the worker that is told, and of the live workers.
+/// Numbers of finished clocks: of the worker that receives the message, and of the slowest and
+/// fastest live worker.
 struct Clocks {
   std::uint64_t own = 0;
   std::uint64_t slowest = 0;
@@ -29,7 +31,8 @@ struct Clocks {
   }
 };
 
-/// Whose operation, of which life of the server, in which clock, the how-manieth.
+/// Identifies an operation: the incarnation of the server, the worker, its clock, and the sequence
+/// number of the operation.
 struct Stamp {
   std::uint64_t incarnation = 0;
   std::uint32_t worker = 0;
@@ -42,8 +45,9 @@ struct Stamp {
   }
 };
 
-/// The first message of a connection. With the session of a former connection it goes on with that one. Without, or
-/// `fresh`, it begins a new life of the worker, whose operations are numbered from `next_sequence`.
+/// The first message of a connection. With the session of an earlier connection it continues that
+/// session. Without a session, or with `fresh`, it begins a new life of the worker, in which the
+/// number of the first operation is `next_sequence`.
 struct Hello {
   static constexpr MessageType kType = MessageType::hello;
   std::uint64_t incarnation = 0;
@@ -51,7 +55,7 @@ struct Hello {
   bool fresh = false;
   std::uint32_t worker = 0;
   std::uint64_t next_sequence = 1;
-  std::uint64_t layout = 0;  // of the tables and shards: both sides must mean the same
+  std::uint64_t layout = 0;  // of tables and shards (layout_of); both sides must agree
   std::string address;       // where other workers reach this one
 
   template <typename Archive>
@@ -64,7 +68,8 @@ struct Welcome {
   static constexpr MessageType kType = MessageType::welcome;
   std::uint64_t incarnation = 0;
   std::uint64_t session = 0;
-  std::uint64_t applied = 0;  // the last operation of the session that the hello named which the tables contain
+  // The last operation, of the session that the hello named, that the tables contain.
+  std::uint64_t applied = 0;
   Clocks clocks;
   std::uint64_t round = 0;  // of the next all-reduce
   Bytes state;
@@ -146,7 +151,7 @@ struct Leave {
   }
 };
 
-/// Every operation up to `applied` is in the tables. Also the answer to a heartbeat.
+/// The tables contain every operation up to `applied`. It is also the answer to a heartbeat.
 struct Acknowledge {
   static constexpr MessageType kType = MessageType::acknowledge;
   std::uint64_t incarnation = 0;
@@ -160,7 +165,8 @@ struct Acknowledge {
   }
 };
 
-/// Wants rows of a table as of `clock`, with the worker's own operations up to `after` in them.
+/// Requests rows of a table as of `clock`. They must contain the worker's own operations up to
+/// `after`.
 struct Pull {
   static constexpr MessageType kType = MessageType::pull;
   std::uint64_t incarnation = 0;
@@ -188,7 +194,8 @@ struct PullAnswer {
   }
 };
 
-/// A PullAnswer with the numbers where the table has them.
+/// A PullAnswer whose numbers are not copied from the pages of the table. The bytes sent are the
+/// same.
 struct PagedPullAnswer {
   static constexpr MessageType kType = MessageType::pull_answer;
   Clocks clocks;
@@ -200,7 +207,7 @@ struct PagedPullAnswer {
   }
 };
 
-/// Wants the result of an all-reduce.
+/// Requests the result of an all-reduce.
 struct Collect {
   static constexpr MessageType kType = MessageType::collect;
   std::uint64_t incarnation = 0;
@@ -223,7 +230,7 @@ struct CollectAnswer {
   }
 };
 
-/// A sign of life; what the worker has missed of signals and members is sent to it again.
+/// Tells that the worker is alive. The server sends it the signals and members that it has missed.
 struct Heartbeat {
   static constexpr MessageType kType = MessageType::heartbeat;
   std::uint64_t incarnation = 0;
@@ -242,7 +249,7 @@ struct SignalState {
   std::uint64_t count = 0;
   std::uint32_t worker = 0;
   std::uint64_t clock = 0;
-  std::uint64_t version = 0;  // of the board, when this was signalled last
+  std::uint64_t version = 0;  // of the board, when this signal was last given
 
   template <typename Archive>
   void fields(Archive& archive) {
@@ -264,7 +271,7 @@ struct Signals {
 
 enum class Status : std::uint8_t {
   unknown,   // never heard of
-  expected,  // counts in the minimum, has not joined yet
+  expected,  // counts in the slowest clock, but has not joined yet
   live,
   lost,
   left,
@@ -296,13 +303,13 @@ struct Members {
   }
 };
 
-/// From worker to worker, by no server.
+/// Sent from worker to worker, not through a server.
 struct Letter {
   static constexpr MessageType kType = MessageType::letter;
   std::uint32_t sender = 0;
-  std::uint64_t incarnation = 0;  // with the session, the life of the sender, in which letters are numbered
+  std::uint64_t incarnation = 0;  // together with the session, names the life of the sender
   std::uint64_t session = 0;
-  std::uint64_t number = 0;
+  std::uint64_t number = 0;  // counts the letters of one life of the sender
   std::string name;
   Values values;
 
@@ -313,13 +320,13 @@ struct Letter {
 };
 
 enum class FailureKind : std::uint8_t {
-  protocol,     // of one connection: the peer may connect again
-  config,       // of one worker, for good
-  worker_lost,  // of all
+  protocol,     // ends one connection; the peer may connect again
+  config,       // ends one worker, for good
+  worker_lost,  // ends all workers
 };
 inline constexpr auto kLastFailureKind = static_cast<std::uint8_t>(FailureKind::worker_lost);
 
-/// Why the server will not go on with this peer.
+/// Tells the peer why the server ends the connection or the run.
 struct Failure {
   static constexpr MessageType kType = MessageType::failure;
   FailureKind kind = FailureKind::protocol;
@@ -335,14 +342,14 @@ struct Failure {
 /// 32 bytes: a nonce, or an HMAC-SHA-256.
 using Digest = std::array<std::byte, 32>;
 
-/// What a peer wants.
+/// The purpose of a connection.
 enum class Purpose : std::uint8_t {
-  work,     // a worker, of a shard
-  letters,  // a worker, of another: to bring it letters
+  work,     // a worker works with a shard
+  letters,  // a worker sends letters to another worker
 };
 inline constexpr auto kLastPurpose = static_cast<std::uint8_t>(Purpose::letters);
 
-/// Who comes, to whom (a shard or a worker), and what for.
+/// The purpose, the worker that calls, and the target (a shard or a worker).
 struct Introduction {
   Purpose purpose = Purpose::work;
   std::uint32_t worker = 0;
@@ -354,7 +361,7 @@ struct Introduction {
   }
 };
 
-/// The handshake, before anything else: see auth.hpp.
+/// The first message of the handshake, which precedes all other messages; see auth.hpp.
 struct Greeting {
   static constexpr MessageType kType = MessageType::greeting;
   Introduction who;
@@ -387,13 +394,13 @@ struct Proof {
   }
 };
 
-/// The frames of a message; `wire` says how its numbers are sent.
+/// The frames of a message. `wire` is the format of its numbers.
 template <typename Body>
 [[nodiscard]] std::vector<Frame> encode(const Body& body, std::uint64_t request, bool checksum,
                                         Wire wire = Wire::exact);
 
-/// The body of a message of type Body. Its arrays share the memory of `bytes` if that has an owner. Throws
-/// Error(protocol).
+/// The body of a message of type Body. Its arrays share the memory of `bytes` if that has an owner.
+/// Throws Error(protocol).
 template <typename Body>
 [[nodiscard]] Body decode(const Slice& bytes);
 template <typename Body>

@@ -1,4 +1,5 @@
-// One worker's side on TCP: the state machine of client.hpp, its connections to shards and peers, and a thread.
+// One worker's side of the parameter server on TCP: the state machine of client.hpp, its
+// connections to shards and other workers, and a thread.
 #pragma once
 
 #include <cstddef>   // for size_t
@@ -16,23 +17,24 @@ namespace dsgd::net {
 
 struct TcpClientOptions {
   Bytes token;
-  std::vector<std::pair<std::string, std::uint16_t>> shards;  // host and port, in the order of the shards
-  std::optional<std::string> listen;                          // host or host:port for letters of other workers
+  std::vector<std::pair<std::string, std::uint16_t>> shards;  // host and port, in shard order
+  std::optional<std::string> listen;                          // for letters: host or host:port
   TlsOptions tls;
 };
 
-/// Every method may be called by any thread. A command waits while too many bytes are unacknowledged; it throws
-/// Error(deadline) when that takes longer than the client's deadline.
+/// Every method may be called by any thread. A command waits while too many bytes are
+/// unacknowledged; it throws Error(deadline) when that takes longer than the client's deadline.
 class TcpClient {
  public:
-  /// Of `config`, the address, the number of shards and when to send again are the driver's to set.
+  /// The constructor sets `address`, `n_shards` and `resend_after` of `config`; other values there
+  /// are ignored.
   TcpClient(server::ClientConfig config, TcpClientOptions options);
   ~TcpClient();
   TcpClient(const TcpClient&) = delete;
   TcpClient& operator=(const TcpClient&) = delete;
 
   void start();
-  /// Writes what is queued, for at most `seconds`, closes all connections and ends the thread.
+  /// Writes the queued frames, for at most `seconds`, closes all connections and ends the thread.
   void stop(double seconds);
   /// Waits until there are answers, at most `seconds`.
   [[nodiscard]] std::vector<server::Answer> wait(double seconds);
@@ -44,14 +46,15 @@ class TcpClient {
   void signal(double now, const std::string& name);
   void report(double now, Bytes metrics);
   std::uint64_t leave(double now);
-  /// A letter straight to another worker. Lost if the connection breaks while it is on the way.
+  /// Sends a letter directly to another worker. The letter is lost if the connection breaks while
+  /// it is on the way.
   void send(std::uint32_t peer, Values values, const std::string& name);
 
   [[nodiscard]] std::uint32_t worker() const;
   [[nodiscard]] std::uint64_t own_clock() const;
   [[nodiscard]] bool ready() const;
   [[nodiscard]] std::size_t unacknowledged() const;
-  /// Where it listens for letters, or nothing.
+  /// The address at which the client listens for letters; empty if it does not listen.
   [[nodiscard]] const std::string& address() const;
   [[nodiscard]] std::uint64_t bytes_sent() const;
   [[nodiscard]] std::uint64_t bytes_received() const;

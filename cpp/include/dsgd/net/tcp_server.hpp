@@ -1,4 +1,5 @@
-// One shard of the parameter server on TCP: the state machine of server.hpp, its connections, and a thread of its own.
+// One shard of the parameter server on TCP: the state machine of server.hpp, its connections, and a
+// thread of its own.
 #pragma once
 
 #include <cstdint>  // for uint16_t, uint32_t, uint64_t
@@ -13,22 +14,23 @@
 namespace dsgd::net {
 
 struct TcpServerOptions {
-  Bytes token;  // what workers must know, too
+  Bytes token;  // the secret that workers must share
   std::string host = "127.0.0.1";
-  std::uint16_t port = 0;                   // 0: any that is free
-  std::set<std::uint64_t> snapshot_clocks;  // an event with a snapshot when the slowest worker has finished them
+  std::uint16_t port = 0;  // 0: any free port
+  /// When the slowest worker finishes one of these clocks, there is an event with a snapshot.
+  std::set<std::uint64_t> snapshot_clocks;
   std::string snapshot_table = "weights";
-  std::uint64_t checkpoint_every = 0;  // clocks; 0: never
+  std::uint64_t checkpoint_every = 0;  // clocks from one checkpoint to the next; 0: none
   TlsOptions tls;
 };
 
 struct ServerEvent {
   enum class Kind : std::uint8_t {
-    clock,       // the slowest worker has finished a clock of `snapshot_clocks`: `values` as of then
-    checkpoint,  // likewise of `checkpoint_every`: `checkpoint`
-    members,     // somebody came, left or was lost
-    finished,    // everybody has left or is lost
-    failed,      // `message` says why; nothing goes on
+    clock,       // a clock of `snapshot_clocks` is finished; `values` is the snapshot
+    checkpoint,  // a checkpoint of `checkpoint_every` is due; `checkpoint` holds it
+    members,     // a worker joined, left or was lost
+    finished,    // every worker has left or is lost
+    failed,      // the server has stopped; `message` is the reason
   };
   Kind kind;
   double time;  // seconds of the steady clock
@@ -40,14 +42,15 @@ struct ServerEvent {
 
 struct WorkerTraffic {
   std::uint32_t worker;
-  std::uint64_t received;  // bytes from it
-  std::uint64_t sent;      // and to it
+  std::uint64_t received;  // bytes from the worker
+  std::uint64_t sent;      // bytes to the worker
 };
 
 /// Every method may be called by any thread.
 class TcpServer {
  public:
-  /// Binds and listens; nothing is accepted before `start`. Throws Error(config), or Error(io) if it cannot listen.
+  /// Binds and listens; `start` begins to accept connections. Throws Error(config), or Error(io) if
+  /// it cannot listen.
   TcpServer(server::ServerConfig config, TcpServerOptions options, const server::Checkpoint* checkpoint = nullptr);
   ~TcpServer();
   TcpServer(const TcpServer&) = delete;
@@ -57,7 +60,7 @@ class TcpServer {
   [[nodiscard]] std::uint16_t port() const;
 
   void start();
-  /// Writes what is queued, for at most `seconds`, closes all connections and ends the thread.
+  /// Writes the queued frames, for at most `seconds`, closes all connections and ends the thread.
   void stop(double seconds);
   /// Waits until there are events, at most `seconds`.
   [[nodiscard]] std::vector<ServerEvent> wait(double seconds);

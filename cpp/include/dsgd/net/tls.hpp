@@ -1,4 +1,5 @@
-// What TLS 1.3 is made of, where it is wanted: under the handshake of auth.hpp, which is there in any case.
+// The options of TLS 1.3. TLS is optional, and lies below the handshake of auth.hpp, which always
+// takes place.
 #pragma once
 
 #include <cstdint>  // for uint8_t
@@ -9,11 +10,11 @@ namespace dsgd::net {
 struct TlsOptions {
   enum class Mode : std::uint8_t {
     none,
-    psk,           // a key derived from the token: nothing else is needed
-    certificates,  // of both sides, signed by `authority`, the listening side's for the host that is connected to
+    psk,           // a pre-shared key, derived from the token
+    certificates,  // both sides have one signed by `authority`; the listener's names its host
   };
   Mode mode = Mode::none;
-  std::string certificate;  // files, PEM
+  std::string certificate;  // certificate, key and authority are PEM files
   std::string key;
   std::string authority;
 };

@@ -1,6 +1,7 @@
-// Arrays on the wire: whole ranges, or some rows of one by their keys. Keys are sent as differences, in as few bytes as
-// each needs; numbers begin at a multiple of 8 bytes, so that they can be used where they were received. Numbers may be
-// sent as 16 bits, rounded to the nearest, to even where two are.
+// The format of arrays in messages: a whole range, or some rows of it with their keys. Keys are
+// sent as differences, each in as few bytes as it needs. Numbers begin at a multiple of 8 bytes, so
+// that the receiver can use them without a copy. Numbers may be sent with 16 bits, rounded to
+// nearest, ties to even.
 #pragma once
 
 #include <cstdint>  // for uint64_t, uint8_t
@@ -19,8 +20,9 @@ enum class DType : std::uint8_t { float32 = 0, float64 = 1 };
 template <RealType Real>
 inline constexpr DType kDType = std::same_as<Real, float> ? DType::float32 : DType::float64;
 
-/// How numbers are sent: as they are, or shorter. float16 has 11 bits of mantissa and ends at 65,504, beyond which it
-/// is infinite; bfloat16 has 8 and the range of float32. A float64 is rounded to float32 first.
+/// The format in which numbers are sent: exactly, or rounded to 16 bits. float16 has 11 bits of
+/// mantissa, and numbers beyond 65,504 become infinite. bfloat16 has 8 bits of mantissa and the
+/// range of float32. A float64 is first rounded to float32.
 enum class Wire : std::uint8_t { exact = 0, float16 = 1, bfloat16 = 2 };
 
 using Keys = std::vector<std::uint64_t>;
@@ -38,10 +40,10 @@ struct Values {
   }
 };
 
-/// All rows of something that lies in pieces; on the wire as Values.
+/// All rows of an array whose memory is in pieces. It is sent in the format of Values.
 struct Rope {
   DType dtype = DType::float32;
-  std::uint64_t size = 0;  // numbers
+  std::uint64_t size = 0;  // number of elements
   std::vector<Slice> slices;
 };
 

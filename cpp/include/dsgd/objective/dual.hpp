@@ -1,15 +1,17 @@
-// Losses in the dual,
+// The dual of the objective of a linear model with L2,
 //
-//   D(beta) = (1/n) sum_i s_i dual_value(beta_i, y_i) - alpha/2 ||w||^2,   w = 1/(alpha n) sum_i s_i beta_i x_i,
+//   D(beta) = (1/n) sum_i s_i dual_value(beta_i, y_i) - alpha/2 ||w||^2,
+//   w       = 1/(alpha n) sum_i s_i beta_i x_i,
 //
-// which is nowhere above the objective of a linear model with L2, and equal to it at the optimum, where
-// beta_i = -loss'(z_i, y_i) (Shalev-Shwartz, Zhang 2013, section 1). Per loss:
+// is at most the objective for every beta. Both are equal at the optimum, where beta_i =
+// -loss'(z_i, y_i) (Shalev-Shwartz, Zhang 2013, section 1). Every loss here has two functions:
 //
 //   dual_value(beta, y)      = -loss*(-beta) = min_z loss(z, y) + beta z
-//   dual_step(z, beta, q, y) = the beta' that maximises D alone, where w.x_i is z + q (beta' - beta): the solution of
+//   dual_step(z, beta, q, y) = the beta_i that maximises D if all other dual variables stay. With
+//                              w.x_i = z + q (beta' - beta) it is the solution beta' of
 //                              beta' = -loss'(z + q (beta' - beta), y)
 //
-// The perceptron's loss has none: with L2 its optimum is w = 0.
+// The perceptron's loss has no such functions: with L2 its optimum is w = 0.
 #pragma once
 
 #include <algorithm>  // for clamp, max, min
@@ -27,7 +29,8 @@ template <RealType Real>
 }
 inline double dual_value(Hinge /*loss*/, double beta, double y) { return y * beta; }
 
-/// Both squared hinges: on the parabola 2 (1 - m - q (b' - b)) = b'.
+/// The step of both squared hinges. With margin m = y z and b = y beta, the equation on the
+/// parabola is 2 (1 - m - q (b' - b)) = b'.
 template <RealType Real>
 [[nodiscard]] Real dual_step(SquaredHinge /*loss*/, Real z, Real beta, Real q, Real y) {
   return y * std::max(Real{0}, 2 * (1 - y * z + q * y * beta) / (1 + 2 * q));
@@ -40,15 +43,18 @@ template <RealType Real>
 }
 inline double dual_value(ModifiedHuber /*loss*/, double beta, double y) { return dual_value(SquaredHinge{}, beta, y); }
 
-/// The longest move of the logistic step that is the last one. In single precision what it leaves, up to its cube by
-/// 48, vanishes as moves grow short near the optimum.
+/// A move of the logistic step that is at most so long is its last one. In single precision the
+/// error that the last move leaves is at most its cube by 48; it vanishes near the optimum, where
+/// moves are short.
 template <RealType Real>
 inline constexpr auto kShortMove = static_cast<Real>(std::numeric_limits<Real>::digits < 50 ? 0.25 : 1e-5);
 
-/// Halley's method for the margin m' after the step, m' = m + q (b(m') - b) with b(m') = 1/(1 + e^m'), from the margin
-/// before it: each move leaves about its own cube. One that leaves the interval that holds the solution, or is not half
-/// as long as the last, gives way to halving that interval.
-/// The last move, a short one, is carried over to b(m') by its Taylor series, which spares an exponential.
+/// Solves m' = m + q (b(m') - b), with b(m') = 1/(1 + e^m'), for the margin m' after the step.
+/// Halley's method starts from the margin m before the step; the error after a move is about the
+/// cube of the move. The interval [low, high] contains the solution. A move that leaves the
+/// interval, or that is more than half as long as the move before, is replaced by a move to the
+/// middle of the interval. The last move is short: a Taylor series of b(m') takes it into account,
+/// which saves an exponential.
 template <RealType Real>
 [[nodiscard]] Real dual_step(Logistic /*loss*/, Real z, Real beta, Real q, Real y) {
   constexpr int kMaxMoves = 50;

@@ -2,8 +2,9 @@
 //
 //   F(w, b) = (1/n) sum_i s_i loss(w.x_i + b, y_i) + alpha R(w),
 //
-// over one flat parameter vector with the intercept b last; b is not regularised. The sample weights s_i are not
-// renormalised. With a loss of m decision values there are m weights a feature, which are neighbours, and m intercepts.
+// over one flat parameter vector with the intercept b last; b is not regularised. The sample
+// weights s_i are not renormalised. A loss of m decision values has m weights per feature, which
+// are neighbours in memory, and m intercepts.
 #pragma once
 
 #include <algorithm>    // for max
@@ -31,7 +32,7 @@ struct LinearConfig {
   double alpha_l1;  // alpha R(w) = alpha_l1 ||w||_1 + alpha_l2 / 2 ||w||^2
   double alpha_l2;
   bool fit_intercept;
-  double intercept_rate = 1;  // the intercept's step, in steps of the other weights
+  double intercept_rate = 1;  // step size of the intercept divided by that of the weights
 };
 
 template <typename DataT>
@@ -40,33 +41,36 @@ class LinearObjective {
   using Data = DataT;
   using Real = typename Data::Real;
 
-  /// How often each feature occurs is counted on `n_threads` threads when somebody first asks, unless
-  /// `inverse_frequency` says so: on a shard of the data the penalty needs the frequencies of the whole.
-  /// `sample_weight` may be empty: every s_i is 1. Throws Error(data) when lengths differ, and where the loss wants
-  /// numbers of classes and a target is none; Error(config) for an unknown loss, and for inverse frequencies of dense
-  /// data.
+  /// The first use of the frequencies of the features counts them, on `n_threads` threads. If
+  /// `inverse_frequency` is given it is used instead: for a shard of the data, the penalty needs
+  /// the frequencies of the whole data. An empty `sample_weight` means that every s_i is 1. Throws
+  /// Error(data) if lengths differ, and if the loss needs class numbers and a target is not one;
+  /// Error(config) for an unknown loss, and for inverse frequencies of dense data.
   LinearObjective(Data X, std::span<const Real> y, std::span<const Real> sample_weight, LinearConfig config,
                   std::size_t n_threads, std::span<const Real> inverse_frequency = {});
 
-  /// The same objective with features in another order, by falling frequency (renumber.hpp): feature r of `X`, which
-  /// has the rows of `other`, is feature order[r] there. Throws Error(config) when sizes differ.
+  /// The objective `other` with its features in another order, by falling frequency (renumber.hpp).
+  /// `X` has the rows of `other`, and its feature r is feature order[r] of `other`. Throws
+  /// Error(config) if sizes differ.
   template <typename OtherData>
   LinearObjective(const LinearObjective<OtherData>& other, Data X, std::span<const std::int64_t> order);
-  /// The same with other targets, sharing what was counted; throws Error(data) for targets as the constructor does.
+  /// This objective with other targets; both share the counted frequencies. Throws Error(data) for
+  /// targets as the constructor does.
   [[nodiscard]] LinearObjective with_target(std::span<const Real> y) const;
 
   [[nodiscard]] const Data& X() const { return X_; }
   [[nodiscard]] std::span<const Real> y() const { return y_; }
-  /// Empty: every s_i is 1.
+  /// If it is empty, every s_i is 1.
   [[nodiscard]] std::span<const Real> sample_weight() const { return sample_weight_; }
   [[nodiscard]] Real sample_weight(std::size_t i) const { return sample_weight_.empty() ? Real{1} : sample_weight_[i]; }
   [[nodiscard]] const LinearConfig& config() const { return config_; }
-  /// Whether features are numbered by falling frequency, as good as.
+  /// Whether features are numbered by falling frequency, to an eighth (renumber.hpp). True for
+  /// dense data, where all frequencies are equal.
   [[nodiscard]] bool ordered() const { return ordered_; }
 
   /// n / (rows that hold feature j).
   [[nodiscard]] double inverse_frequency(std::size_t j) const { return static_cast<double>(frequency().inverse(j)); }
-  /// The same of every feature; empty for dense data.
+  /// n / (rows that hold the feature), of every feature; empty for dense data.
   [[nodiscard]] std::span<const Real> inverse_frequency() const {
     return Data::kSparse ? std::span<const Real>(counted()) : std::span<const Real>();
   }
@@ -75,23 +79,25 @@ class LinearObjective {
   [[nodiscard]] std::size_t n_parameters() const {
     return (X_.features() + (has_intercept() ? 1 : 0)) * parameters_per_feature();
   }
-  /// As many as there are decision values.
+  /// The number of decision values.
   [[nodiscard]] std::size_t parameters_per_feature() const { return config_.loss.n_outputs; }
   [[nodiscard]] std::size_t residual_size() const { return config_.loss.n_outputs; }
 
-  /// The mean loss without the penalty: an exact reduction whose value does not depend on the number of threads.
+  /// The mean loss without the penalty, of all rows. The value does not depend on the number of
+  /// threads.
   [[nodiscard]] double mean_loss(std::span<const Real> weights, std::size_t n_threads) const;
 
   /// F(w, b): the mean loss and the penalty.
   [[nodiscard]] double value(std::span<const Real> weights, std::size_t n_threads) const;
 
-  /// The gradient of the mean loss alone, without the penalty: an exact reduction, the same for the same number of
-  /// threads. `derivatives` receives the residual of every row, s_i loss'(w.x_i + b, y_i), unless it is empty. Throws
-  /// Error(config) unless `out` has one element for every parameter, and `derivatives` none or those of every row.
+  /// The gradient of the mean loss of all rows, without the penalty. It is the same, bit for bit,
+  /// for the same number of threads. `derivatives`, if it is not empty, receives the residual of
+  /// every row, s_i loss'(w.x_i + b, y_i). Throws Error(config) unless `out` has one element for
+  /// every parameter, and `derivatives` has no element or one for every row and decision value.
   void loss_gradient(std::span<const Real> weights, std::span<double> out, std::size_t n_threads,
                      std::span<Real> derivatives = {}) const;
 
-  /// Calls `f(kernel)`, which has loss and penalty as static types.
+  /// Calls `f(kernel)`. The kernel has the loss and the penalty as static types.
   template <typename F>
   void visit(F&& f) const {
     visit_compiled(config_.loss, [&]<typename Loss>(const Loss& loss) {
@@ -100,13 +106,14 @@ class LinearObjective {
       });
     });
   }
-  /// The same for a loop that only evaluates: the kernel has no penalty.
+  /// Like `visit`, for a loop that only evaluates: the kernel has no penalty.
   template <typename F>
   void visit_evaluation(F&& f) const {
     visit_compiled(config_.loss,
                    [&]<typename Loss>(const Loss& loss) { f(LinearKernel<Data, Loss, NoPenalty>{*this, loss, {}}); });
   }
-  /// The same for a loop that only descends, to which losses differ by the number of their decision values alone.
+  /// Like `visit`, for a loop that only descends. Such a loop depends on the loss only by the
+  /// number of decision values.
   template <typename F>
   void visit_descent(F&& f) const {
     visit_outputs(config_.loss, [&]<typename Loss>(const Loss& loss) {
@@ -115,12 +122,12 @@ class LinearObjective {
       });
     });
   }
-  /// The same for steps reduced in variance, which bring the penalty on every visit: none is a type of its own, and
-  /// the loss is chosen at every sample.
+  /// Like `visit`, for variance-reduced steps, which apply the penalty at every visit. "No penalty"
+  /// is a type of its own, and every sample branches on the loss.
   template <typename F>
   void visit_reduced(F&& f) const {
     visit_outputs(config_.loss, [&]<typename Loss>(const Loss& loss) {
-      // In the type of the weights, as visit_penalty sees them: 1e-50 is 0 in float.
+      // Compared in the type of the weights, as in visit_penalty: 1e-50 is 0 in float.
       if (static_cast<Real>(config_.alpha_l1) == 0 && static_cast<Real>(config_.alpha_l2) == 0) {
         f(LinearKernel<Data, Loss, NoPenalty>{*this, loss, {}});
       } else {
@@ -131,7 +138,8 @@ class LinearObjective {
     });
   }
 
-  /// The edges of `n_ranges` ranges of features with about as many stored entries each: n_ranges + 1 of them.
+  /// Divides the features into `n_ranges` ranges with about equal numbers of stored entries.
+  /// Returns the n_ranges + 1 edges of the ranges.
   [[nodiscard]] std::vector<std::size_t> feature_ranges(std::size_t n_ranges) const;
 
   /// Throws Error(config) unless there is one weight for every parameter.
@@ -142,12 +150,13 @@ class LinearObjective {
   friend class LinearObjective;
   using Frequency = std::conditional_t<Data::kSparse, SupportOnly<Real>, EveryStep<Real>>;
 
-  /// Throws Error(data) unless `size` is that of one element for every row.
+  /// Throws Error(data) unless `size` is the number of rows.
   void check_length(const char* what, std::size_t size) const;
-  /// Throws Error(data) unless there is a target for every row, the number of a class where the loss wants that.
+  /// Throws Error(data) unless there is a target for every row and, for softmax, every target is
+  /// the number of a class.
   void check_target() const;
 
-  /// Calls `f` with the penalty as a static type. Frequencies are counted where there is one only.
+  /// Calls `f` with the penalty as a static type. Counts frequencies only if there is a penalty.
   template <typename F>
   void visit_penalty(F&& f) const {
     const auto l1 = static_cast<Real>(config_.alpha_l1);
@@ -161,7 +170,8 @@ class LinearObjective {
 
   [[nodiscard]] Frequency frequency() const {
     if constexpr (Data::kSparse) {
-      // The mean over the entries is that over features, each d_j times: n / d_j d_j = n for every feature.
+      // The mean of n / d_j over the stored entries. Feature j has d_j entries, and d_j (n / d_j) =
+      // n, so that the sum over the entries is n times the number of features.
       const auto entries = static_cast<Real>(std::max<std::size_t>(X_.nonzeros(), 1));
       return {counted(), static_cast<Real>(X_.rows()) * static_cast<Real>(X_.features()) / entries};
     } else {
@@ -173,7 +183,8 @@ class LinearObjective {
   std::span<const Real> y_;
   std::span<const Real> sample_weight_;
   LinearConfig config_;
-  /// n / (rows that hold the feature), once counted; of sparse data only. Objectives of the same matrix share it.
+  /// n / (rows that hold the feature), empty until it is first used; for sparse data only.
+  /// Objectives of the same matrix share it.
   struct Frequencies {
     std::once_flag once;
     std::vector<Real> inverse;
@@ -201,8 +212,8 @@ LinearObjective<Data>::LinearObjective(const LinearObjective<OtherData>& other, 
   });
 }
 
-/// w.x_i + b for every row of X, as many decision values as `out` has elements a row; throws Error(config) when sizes
-/// do not match.
+/// Writes w.x_i + b for every row of X into `out`. The number of decision values is the number of
+/// elements of `out` per row. Throws Error(config) if sizes do not match.
 template <typename Data>
 void decision_function(const Data& X, std::span<const typename Data::Real> weights, bool fit_intercept,
                        std::span<typename Data::Real> out, std::size_t n_threads);

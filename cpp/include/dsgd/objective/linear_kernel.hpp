@@ -1,5 +1,5 @@
-// How a stochastic solver steps on a linear model (objective.hpp): loss and penalty as static types, and the weights of
-// one decision value or of several.
+// The kernel of a linear model (objective.hpp): its loss and penalty as static types. It gives a
+// stochastic solver access to the weights of one decision value or of several.
 #pragma once
 
 #include <array>        // for array
@@ -20,7 +20,8 @@ namespace dsgd {
 template <typename Data>
 class LinearObjective;
 
-/// The decision values `z` become the derivatives of the loss by them; returns the loss, if asked for.
+/// Replaces the decision values `z` by the derivatives of the loss by them. Returns the loss if
+/// `with_loss` is true.
 template <typename Loss, RealType Real>
 Real differentiate(const Loss& loss, std::span<Real> z, Real y, bool with_loss) {
   if constexpr (VectorLoss<Loss>) {
@@ -32,7 +33,7 @@ Real differentiate(const Loss& loss, std::span<Real> z, Real y, bool with_loss) 
   }
 }
 
-/// The weights of a linear model with that loss.
+/// The weights of a linear model with the loss `loss`.
 template <typename Loss, typename Weight, typename Policy>
 [[nodiscard]] auto linear_weights(std::span<Weight> weights, const Loss& loss, bool fit_intercept, Policy& policy) {
   if constexpr (VectorLoss<Loss>) {
@@ -50,15 +51,15 @@ using LinearWeightsOf = decltype(linear_weights(std::declval<std::span<Weight>>(
 template <typename Loss, RealType Real>
 using LinearResidual = std::conditional_t<VectorLoss<Loss>, std::vector<Real>, std::array<Real, 1>>;
 
-/// One thread's steps; `Weight` is const for a reader, which cannot descend. Everything is a value here, in reach of
-/// the sample loop without a way through the objective.
+/// One thread's access to the weights. `Weight` is const for a reader, which cannot descend.
+/// Members are copies, so that the sample loop does not read them through the objective.
 template <typename Data, typename Loss, typename Penalty, typename Weight, typename Policy>
-class LinearSteps {
+class LinearAccess {
  public:
   using Real = typename Data::Real;
 
-  LinearSteps(const LinearObjective<Data>& objective, const Loss& loss, const Penalty& penalty,
-              std::span<Weight> weights, Policy& policy)
+  LinearAccess(const LinearObjective<Data>& objective, const Loss& loss, const Penalty& penalty,
+               std::span<Weight> weights, Policy& policy)
       : X_(objective.X()),
         y_(objective.y()),
         sample_weight_(objective.sample_weight()),
@@ -70,13 +71,13 @@ class LinearSteps {
         policy_(policy),
         whole_(linear_weights(weights, loss, fit_intercept_, policy)) {}
 
-  // NOLINTNEXTLINE(modernize-use-nodiscard): the residual is what most want
+  // NOLINTNEXTLINE(modernize-use-nodiscard): most callers need only the residual
   Real evaluate(std::size_t i, std::span<Real> residual, bool with_loss) const {
     whole_.decisions(X_.row(i), residual);
     return finish(i, residual, with_loss);
   }
 
-  /// What is left of `evaluate` where `residual` has the decision values.
+  /// The second half of `evaluate`. `residual` holds the decision values, and becomes the residual.
   // NOLINTNEXTLINE(modernize-use-nodiscard)
   Real finish(std::size_t i, std::span<Real> residual, bool with_loss) const {
     const Real loss = differentiate(loss_, residual, y_[i], with_loss);
@@ -86,17 +87,17 @@ class LinearSteps {
     return loss;
   }
 
-  void descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t visit) const {
-    whole_.descend(X_.row(i), residual, step, rate_, penalty_, visit);
+  void descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t phase) const {
+    whole_.descend(X_.row(i), residual, step, rate_, penalty_, phase);
   }
 
-  void descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t visit, Features part) const {
+  void descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t phase, Features part) const {
     const auto w = linear_weights(weights_, loss_, fit_intercept_ && part.begin == 0, policy_);
-    w.descend(X_.row(i).between(part.begin, part.end), residual, step, rate_, penalty_, visit);
+    w.descend(X_.row(i).between(part.begin, part.end), residual, step, rate_, penalty_, phase);
   }
 
-  /// One step reduced in variance, the prox on every visit: `pull` is the part of the gradient that is the same for
-  /// all samples.
+  /// One variance-reduced step, with the prox at every visit. `pull` is the part of the gradient
+  /// that is the same for all samples.
   void descend_reduced(std::size_t i, std::span<const Real> residual, Real step, std::span<const Real> pull) const {
     whole_.descend_reduced(X_.row(i), residual, step, rate_, penalty_, pull);
   }
@@ -131,10 +132,10 @@ struct LinearKernel {
     return empty;
   }
 
-  /// Of weights that may be const, for a reader.
+  /// `weights` may be const, for a reader.
   template <typename Weight, typename Policy>
-  [[nodiscard]] auto steps(std::span<Weight> weights, Policy& policy) const {
-    return LinearSteps<Data, LossT, PenaltyT, Weight, Policy>(objective, loss, penalty, weights, policy);
+  [[nodiscard]] auto access(std::span<Weight> weights, Policy& policy) const {
+    return LinearAccess<Data, LossT, PenaltyT, Weight, Policy>(objective, loss, penalty, weights, policy);
   }
 };
 

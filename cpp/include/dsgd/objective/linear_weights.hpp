@@ -1,6 +1,7 @@
-// The weights of a linear model of one decision value as one thread sees them: everything a stochastic step reads and
-// writes, through one write policy of atomic.hpp. output_weights.hpp has the same for several decision values; what is
-// asked of both takes decision values, and derivatives by them, as spans.
+// One thread's view of the weights of a linear model of one decision value. Every read and write of
+// a stochastic step goes through it, and through a write policy (atomic.hpp). output_weights.hpp is
+// the same for several decision values. The functions that both files have take decision values,
+// and derivatives by decision values, as spans.
 #pragma once
 
 #include <cstddef>      // for size_t
@@ -37,7 +38,7 @@ class LinearWeights {
     return fit_intercept_ ? product(x) + Policy::load(weights_.back()) : product(x);
   }
 
-  /// The same as the one element of `z`.
+  /// Writes w.x + b into z[0].
   template <typename Row>
   void decisions(const Row& x, std::span<Real> z) const {
     z[0] = decision(x);
@@ -50,15 +51,17 @@ class LinearWeights {
     if (fit_intercept_) z[0] += Policy::load(weights_.back());
   }
 
-  /// One proximal gradient step on the support of x, where `gradient` is the loss's derivative at w.x + b:
+  /// One proximal gradient step on the support of x, where `gradient` is the loss's derivative at
+  /// w.x + b:
   ///   w_j <- prox_j(w_j - step * gradient * x_j),   b <- b - intercept_rate * step * gradient,
-  /// the prox only where the penalty is due: `visit` is the row's visit_number (penalty.hpp).
+  /// with the prox only if the penalty is due in this `phase` of the row (penalty_phase,
+  /// penalty.hpp).
   template <typename Row, typename Penalty>
   void descend(const Row& x, std::span<const Real> gradient, Real step, Real intercept_rate, const Penalty& penalty,
-               std::size_t visit) const {
+               std::size_t phase) const {
     const Real scale = step * gradient[0];
     const std::size_t period = penalty.period(step);
-    if (period != 0 && (visit & (period - 1)) == 0) {
+    if (period != 0 && (phase & (period - 1)) == 0) {
       penalty.with_prox(step, period, [&](const auto& prox) {
         update(x, [&](Real w, Real value, std::size_t j) { return prox(j)(w - scale * value); });
       });
@@ -68,8 +71,10 @@ class LinearWeights {
     if (scale != 0) update_intercept([&](Real b) { return b - intercept_rate * scale; });
   }
 
-  /// The same, the prox on every visit, with a part of the gradient that does not come from this sample:
-  ///   w_j <- prox_j(w_j - step * (gradient * x_j + pull_j)),   b <- b - intercept_rate * step * (gradient + pull_b).
+  /// Like `descend`, with the prox at every visit. `pull` is a part of the gradient that does not
+  /// come from this sample:
+  ///   w_j <- prox_j(w_j - step * (gradient * x_j + pull_j)),
+  ///   b   <- b - intercept_rate * step * (gradient + pull_b).
   template <typename Row, typename Penalty>
   void descend_reduced(const Row& x, std::span<const Real> gradient, Real step, Real intercept_rate,
                        const Penalty& penalty, std::span<const Real> pull) const {
@@ -87,7 +92,7 @@ class LinearWeights {
     update(x, [&](Real w, Real value, std::size_t /*j*/) { return w - factor * value; });
   }
 
-  /// b <- b - change, if there is one.
+  /// b <- b - change, if there is an intercept.
   void subtract_intercepts(std::span<const Real> change) const {
     update_intercept([&](Real b) { return b - change[0]; });
   }
@@ -108,15 +113,15 @@ class LinearWeights {
     }
   }
 
-  /// b becomes f(b), if there is one.
+  /// b becomes f(b), if there is an intercept.
   template <typename F>
   void update_intercept(F&& f) const {
     if (fit_intercept_) policy_.update(weights_.back(), f);
   }
 
  private:
-  /// Four partial sums, so that an addition need not wait for the one before it. In variables of their own: an array of
-  /// them GCC keeps in memory, as a vector of values that it loads one by one.
+  /// Four partial sums, so that an addition need not wait for the one before it. Each has a
+  /// variable of its own: GCC keeps an array of four sums in memory.
   template <typename Product>
   [[nodiscard]] static Real scalar_sum(std::size_t size, const Product& product) {
     Real a = 0;
@@ -134,9 +139,10 @@ class LinearWeights {
     return (a + b) + (c + d);
   }
 
-  /// Partial sums that fill vectors, for rows that are long enough. What is left at the end is summed apart, and each
-  /// halving has an array of its own: else GCC keeps the sums in memory, where a load of several waits for their
-  /// stores.
+  /// Sixteen partial sums, which fill vector registers, for rows that are long enough. The entries
+  /// after the last multiple of sixteen are summed apart, and every halving has an array of its
+  /// own. Otherwise GCC keeps the sums in memory, and a load of several sums waits for the stores
+  /// of each.
   template <typename Product>
   [[nodiscard]] static Real vector_sum(std::size_t size, const Product& product) {
     constexpr std::size_t kLanes = 16;

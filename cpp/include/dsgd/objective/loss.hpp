@@ -1,5 +1,5 @@
-// Losses of a linear model. One convention everywhere: value(z, y) and derivative(z, y) = d value / d z, where z is the
-// decision value w.x + b and y the target (-1 or +1 for classification).
+// Losses of a linear model. One convention everywhere: value(z, y) and derivative(z, y) = d value /
+// d z, where z is the decision value w.x + b and y the target (-1 or +1 for classification).
 #pragma once
 
 #include <algorithm>    // for clamp, max
@@ -12,6 +12,7 @@
 #include <string_view>  // for string_view
 #include <variant>      // for variant, visit
 
+#include "dsgd/core/error.hpp"
 #include "dsgd/core/types.hpp"
 #include "dsgd/objective/softmax.hpp"
 
@@ -36,7 +37,7 @@ struct Perceptron {
   [[nodiscard]] static Real value(Real z, Real y) {
     return std::max(-y * z, Real{0});
   }
-  /// At the kink (z = 0) the subgradient -y: weights of zero could not be left otherwise.
+  /// At the kink (z = 0) the subgradient -y: otherwise weights of zero would never change.
   template <RealType Real>
   [[nodiscard]] static Real derivative(Real z, Real y) {
     return y * z <= Real{0} ? -y : Real{0};
@@ -70,8 +71,8 @@ struct SquaredHinge {
   }
 };
 
-/// The squared hinge with a linear tail, which makes it robust (Zhang 2004, "Statistical behavior and consistency of
-/// classification methods based on convex risk minimization").
+/// The squared hinge with a linear tail, which makes it robust (Zhang 2004, "Statistical behavior
+/// and consistency of classification methods based on convex risk minimization").
 struct ModifiedHuber {
   static constexpr std::string_view kName = "modified_huber";
   template <RealType Real>
@@ -145,8 +146,10 @@ struct SquaredEpsilonInsensitive {
   }
 };
 
-/// A loss by its name; `epsilon` is the width of those that have one, `n_outputs` how many decision values it is of.
-/// A loss of one decision value with several outputs is that of one class against all others, summed over the classes.
+/// A loss by its name. `epsilon` is the width of the losses that have one; `n_outputs` is the
+/// number of decision values.
+/// A loss of one decision value with several outputs is the sum over the classes of the loss of one
+/// class against all others.
 struct LossConfig {
   std::string name;
   double epsilon;
@@ -160,11 +163,22 @@ struct LossConfig {
 using ScalarLoss = std::variant<Hinge, SquaredHinge, Perceptron, Logistic, ModifiedHuber, Squared, Huber,
                                 EpsilonInsensitive, SquaredEpsilonInsensitive>;
 
-/// The loss of that name; throws Error(config) where it is none of these.
+/// The loss called config.name. Throws Error(config) if ScalarLoss has no loss of this name.
 [[nodiscard]] ScalarLoss scalar_loss(const LossConfig& config);
 
-/// Any of them, chosen at every sample: a branch that is always the same. Sample loops are compiled for it, and for
-/// those losses alone where that is slower by more than a few percent (docs/design/compilation.md).
+/// Calls `f` with the loss called config.name as a static type. Throws Error(config) unless it is a
+/// loss of one decision value.
+template <typename F>
+decltype(auto) visit_scalar_loss(const LossConfig& config, F&& f) {
+  if (config.of_classes()) {
+    throw Error(ErrorCode::config, "loss '" + config.name + "' is one of several decision values");
+  }
+  return std::visit([&](const auto& loss) -> decltype(auto) { return f(loss); }, scalar_loss(config));
+}
+
+/// Any loss of one decision value. Every sample branches on the loss, and the branch always goes
+/// the same way. Sample loops are compiled for this type. A loss has a sample loop of its own only
+/// if this branch makes it slower by more than a few percent (docs/design/compilation.md).
 class AnyScalar {
  public:
   explicit AnyScalar(ScalarLoss loss) : loss_(loss) {}
@@ -222,14 +236,15 @@ class ManyOutputs {
 template <typename Loss>
 concept VectorLoss = std::same_as<Loss, ManyOutputs>;
 
-/// Calls `f` with the loss of that name as a static type.
+/// Calls `f` with the loss called config.name as a static type.
 template <typename F>
 decltype(auto) visit_loss(const LossConfig& config, F&& f) {
   if (config.of_classes()) return f(ManyOutputs(config));
   return std::visit([&](const auto& loss) -> decltype(auto) { return f(loss); }, scalar_loss(config));
 }
 
-/// Calls `f` with the loss of that name as one of the types that sample loops are compiled for.
+/// Calls `f` with the loss called config.name, as one of the types for which sample loops are
+/// compiled.
 template <typename F>
 decltype(auto) visit_compiled(const LossConfig& config, F&& f) {
   if (config.of_classes()) return f(ManyOutputs(config));
@@ -240,7 +255,8 @@ decltype(auto) visit_compiled(const LossConfig& config, F&& f) {
   return f(AnyScalar(scalar_loss(config)));
 }
 
-/// The same where a step costs so much that the choice does not count.
+/// Like `visit_compiled`, for loops whose steps cost so much that the branch on the loss does not
+/// matter.
 template <typename F>
 decltype(auto) visit_outputs(const LossConfig& config, F&& f) {
   if (config.of_classes()) return f(ManyOutputs(config));

@@ -1,6 +1,7 @@
-// The weights of a linear model of several decision values, such as one a class, as one thread sees them: what
-// linear_weights.hpp is for one. They lie feature by feature, n_outputs neighbours each, and the intercepts last: a
-// sample's step touches as many stretches of memory as it has features.
+// One thread's view of the weights of a linear model of several decision values, for instance one
+// per class. linear_weights.hpp is the same for one decision value. The n_outputs weights of a
+// feature are neighbours in memory, and the intercepts come last. The step of a sample therefore
+// touches one stretch of memory per feature.
 #pragma once
 
 #include <cstddef>      // for size_t
@@ -13,7 +14,8 @@
 
 namespace dsgd {
 
-/// `Weight` is const for a reader. Spans of decision values, and of derivatives by them, have n_outputs elements.
+/// `Weight` is const for a reader. Spans of decision values, and of derivatives by decision values,
+/// have n_outputs elements.
 template <typename Weight, typename Policy>
 class OutputWeights {
  public:
@@ -23,7 +25,8 @@ class OutputWeights {
   OutputWeights(std::span<Weight> weights, std::size_t n_outputs, bool fit_intercept, Policy& policy)
       : weights_(weights), m_(n_outputs), fit_intercept_(fit_intercept), policy_(policy) {}
 
-  /// z_c <- w_c.x, four features at a time: an addition waits for a quarter of those before it only.
+  /// z_c <- w_c.x, four features at a time: the chain of additions that wait for one another is a
+  /// quarter as long.
   template <typename Row>
   void products(const Row& x, std::span<Real> z) const {
     Real* const to = z.data();
@@ -60,9 +63,9 @@ class OutputWeights {
   /// One proximal gradient step, as in LinearWeights.
   template <typename Row, typename Penalty>
   void descend(const Row& x, std::span<const Real> gradient, Real step, Real intercept_rate, const Penalty& penalty,
-               std::size_t visit) const {
+               std::size_t phase) const {
     const std::size_t period = penalty.period(step);
-    if (period != 0 && (visit & (period - 1)) == 0) {
+    if (period != 0 && (phase & (period - 1)) == 0) {
       penalty.with_prox(step, period, [&](const auto& prox) {
         for (std::size_t k = 0; k < x.size(); ++k) {
           const std::size_t j = x.index(k);
@@ -82,7 +85,8 @@ class OutputWeights {
     if (fit_intercept_) update(intercepts(), [&](Real b, std::size_t c) { return b - gradient[c] * rate; });
   }
 
-  /// The same, the prox on every visit, with a part of the gradient that does not come from this sample.
+  /// Like `descend`, with the prox at every visit. `pull` is a part of the gradient that does not
+  /// come from this sample.
   template <typename Row, typename Penalty>
   void descend_reduced(const Row& x, std::span<const Real> gradient, Real step, Real intercept_rate,
                        const Penalty& penalty, std::span<const Real> pull) const {
@@ -110,7 +114,7 @@ class OutputWeights {
     }
   }
 
-  /// b_c <- b_c - change_c, if there are any.
+  /// b_c <- b_c - change_c, if there are intercepts.
   void subtract_intercepts(std::span<const Real> change) const {
     if (fit_intercept_) update(intercepts(), [&](Real b, std::size_t c) { return b - change[c]; });
   }

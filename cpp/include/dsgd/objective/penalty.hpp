@@ -1,14 +1,17 @@
-// Penalties, as the proximal operator of one coordinate on one visit.
+// Penalties, as proximal operators. A step applies the operator to the coordinates that it visits.
 //
-// A sparse step touches the support of its sample only, so coordinate j is regularised on the fraction p_j of the steps
-// that visit it and must be shrunk by alpha / p_j each time to be shrunk by alpha on average: the degree split of
-// Hogwild! (Niu, Recht, Re, Wright 2011, section 2), here in the implicit form, which is stable for every step size.
+// A step on a sparse sample visits only the features of the sample. Only the fraction p_j of the
+// steps visits coordinate j, so each of these steps shrinks it by alpha / p_j, which is alpha per
+// step on average. This is the degree split of Hogwild! (Niu, Recht, Re, Wright 2011, section 2),
+// here in its implicit form, which is stable for every step size.
 //
-// L2 is thinned out as well: a sample brings it on every eighth visit only, eight times in a row, which is the same on
-// average and leaves nothing to write for the other visits of a sample that has no loss. Which visits these are depends
-// on a hash of the row, so that neither blocks of rows nor threads have more of them than others. More often where a
-// step shrinks the average entry's weight by more: weights would swing (docs/design/penalties.md). And not L1: a weight
-// that the loss moved since its last visit would not be zero.
+// L2 is applied less often: only every eighth visit of a sample applies it, and then eight times in
+// a row. The average is the same, and a sample without loss writes nothing at its other visits. A
+// hash of the row decides which visits apply L2, so that these visits are spread evenly over blocks
+// of rows and over threads. L2 is applied more often (every 4th, 2nd or single visit) if a step
+// shrinks the weight of the average entry so much that weights would oscillate
+// (docs/design/penalties.md). L1 is applied at every visit: otherwise a weight that the loss has
+// moved since the last visit would not be 0.
 #pragma once
 
 #include <algorithm>  // for max
@@ -34,27 +37,30 @@ template <RealType Real>
 struct SupportOnly {
   static constexpr bool kConstant = false;
   std::span<const Real> inverse_frequency;
-  Real mean_entry = 1;  // mean of 1 / p_j over the entries of the matrix
+  Real mean_entry = 1;  // mean of 1 / p_j over the entries
 
   [[nodiscard]] Real mean() const { return mean_entry; }
   [[nodiscard]] Real inverse(std::size_t j) const { return inverse_frequency[j]; }
 };
 
-/// The number of a row's visit in an epoch that decides whether it brings the penalty: its three lowest bits count on
-/// from a hash of the row.
-[[nodiscard]] constexpr std::size_t visit_number(std::size_t row, std::size_t epoch) {
+/// The phase of a row in an epoch. The row applies the penalty in those epochs in which its phase
+/// is a multiple of the penalty's period. In epoch 0 the phase is the three highest bits of a hash
+/// of the row; it grows by 1 from epoch to epoch.
+[[nodiscard]] constexpr std::size_t penalty_phase(std::size_t row, std::size_t epoch) {
   return static_cast<std::size_t>((std::uint64_t{row} * 0x9E3779B97F4A7C15U) >> 61U) + epoch;
 }
 
-/// L2 with alpha 0, for loops that bring the penalty on every visit.
+/// L2 with alpha 0, for loops that apply the penalty at every visit.
 struct NoPenalty {
-  /// Visits of a sample from one regularisation to the next, a power of two; 0: none ever.
+  /// The number of visits of a sample from one regularisation to the next, a power of two. 0: the
+  /// sample is never regularised.
   template <RealType Real>
   [[nodiscard]] static constexpr std::size_t period(Real /*step*/) {
     return 0;
   }
 
-  /// Calls `f(prox)`, where prox(j)(w) makes `times` proximal steps in a row of a weight w of feature j.
+  /// Calls `f(prox)`, where prox(j)(w) makes `times` proximal steps in a row of a weight w of
+  /// feature j.
   template <RealType Real, typename F>
   static void with_prox(Real /*step*/, std::size_t /*times*/, F&& f) {
     f([](std::size_t /*j*/) { return [](Real w) { return w; }; });
@@ -75,8 +81,9 @@ struct L2 {
     return period;
   }
 
-  /// w / (1 + step alpha / p_j)^times; `times` is 1, 2, 4 or 8. A squaring that is not wanted multiplies by 1: one loop
-  /// over the entries, without a branch, serves all four.
+  /// w / (1 + step alpha / p_j)^times; `times` is 1, 2, 4 or 8. A squaring that is not needed
+  /// becomes a multiplication by 1: the loop over the entries has no branch, and serves all four
+  /// values of `times`.
   template <typename F>
   void with_prox(Real step, std::size_t times, F&& f) const {
     const auto factor = [shrinkage = step * alpha, times, this](std::size_t j) {
@@ -92,8 +99,8 @@ struct L2 {
   }
 };
 
-/// alpha_l1 ||w||_1 + alpha_l2 / 2 ||w||^2: the soft threshold, which sets small weights to exactly zero, then the
-/// shrinkage.
+/// alpha_l1 ||w||_1 + alpha_l2 / 2 ||w||^2: first the soft threshold, which sets small weights to
+/// exactly 0, then the shrinkage.
 template <RealType Real, typename Frequency>
 struct ElasticNet {
   Real alpha_l1;
@@ -105,8 +112,8 @@ struct ElasticNet {
   template <typename F>
   void with_prox(Real step, std::size_t /*times*/, F&& f) const {
     f([this, step](std::size_t j) {
-      const Real visit = step * frequency.inverse(j);
-      return [threshold = visit * alpha_l1, factor = Real{1} / (Real{1} + visit * alpha_l2)](Real w) {
+      const Real step_of_j = step * frequency.inverse(j);
+      return [threshold = step_of_j * alpha_l1, factor = Real{1} / (Real{1} + step_of_j * alpha_l2)](Real w) {
         return std::copysign(std::max(Real{0}, std::abs(w) - threshold), w) * factor;
       };
     });

@@ -2,7 +2,8 @@
 //
 //   E(w) = (1/n) sum_i s_i min_c ||x_i - w_c||^2 / 2,
 //
-// whose gradient in the centre w_c is the mean over the rows of s_i (w_c - x_i), of those rows that w_c is nearest to.
+// Its gradient in the centre w_c is 1/n times the sum of s_i (w_c - x_i) over the rows whose
+// nearest centre is w_c.
 #pragma once
 
 #include <algorithm>  // for fill, max
@@ -27,7 +28,8 @@ template <typename Row, typename Term>
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-/// ||x - w||^2 in double precision, where `norm` is ||w||^2. What a sparse row does not store is 0.
+/// ||x - w||^2 in double precision, where `norm` is ||w||^2. An entry that a sparse row does not
+/// store is 0.
 template <typename Row>
 [[nodiscard]] double squared_distance(const Row& x, std::span<const double> w, double norm) {
   if (Row::kContiguous || x.size() == w.size()) {
@@ -37,21 +39,23 @@ template <typename Row>
   return std::max(0.0, norm + sum_over(x, w.data(), [](double x_j, double w_j) { return x_j * (x_j - 2 * w_j); }));
 }
 
-/// A copy of the centres, for one thread to look for the nearest. As parameters they lie feature by feature, like the
-/// weights of a linear model of as many decision values. With d_c = w_c - o, where o is the mean of the centres,
+/// A copy of the centres, in which one thread looks for the nearest centre of a row. The parameters
+/// lie feature by feature, like the weights of a linear model of n_clusters decision values. With
+/// d_c = w_c - o, where o is the mean of the centres,
 ///
 ///   ||x - w_c||^2 / 2 = ||x - o||^2 / 2 + h_c - d_c.x,   h_c = ||d_c||^2 / 2 + d_c.o,
 ///
-/// so that it is nearest whose h_c - d_c.x is smallest. Without o, far from 0, that would be a difference of the
-/// squares of large numbers, in which the distances are lost. The copy has room for a multiple of four of the d_c, so
-/// that loops over them are vectors without a rest.
+/// so that the nearest centre has the smallest h_c - d_c.x. Without o, the distances of data far
+/// from 0 would be small differences of large squares, and rounding would destroy them. The number
+/// of d_c in memory is rounded up to a multiple of four, so that vectorised loops over them have no
+/// remainder.
 template <RealType Real>
 class Centres {
  public:
   explicit Centres(std::size_t n_clusters) : n_(n_clusters), stride_((n_clusters + 3) / 4 * 4), z_(stride_) {}
   Centres(std::span<const Real> weights, std::size_t n_clusters) : Centres(n_clusters) { read(weights); }
 
-  /// Takes a copy.
+  /// Copies the centres from `weights`.
   void read(std::span<const Real> weights) {
     const std::size_t n_features = weights.size() / n_;
     copy_.resize(n_features * stride_);
@@ -76,7 +80,8 @@ class Centres {
     for (const double middle : middle_) norm_ += middle * middle;
   }
 
-  /// The nearest centre, the first of equals; `least` becomes its h_c - d_c.x.
+  /// The nearest centre, or the first of several at equal distance. Sets `least` to its h_c -
+  /// d_c.x.
   template <typename Row>
   [[nodiscard]] std::size_t nearest(const Row& x, double& least) {
     multiply(x);
@@ -103,11 +108,12 @@ class Centres {
     return squared_distance(x, std::span<const double>(middle_), norm_);
   }
 
-  /// Where the fours of entries begin, of a dense row that was looked at last, that are not all zero.
+  /// The dense row of the last call of `nearest` consists of groups of four entries. Returns the
+  /// first entry of every group that is not all zero.
   [[nodiscard]] std::span<const std::size_t> groups() const { return std::span(groups_).first(n_groups_); }
 
  private:
-  /// z_c <- w_c.x, four features at a time, and of a dense row those four only that are not all zero.
+  /// z_c <- d_c.x, four features at a time. Skips groups of four zeros of a dense row.
   template <typename Row>
   void multiply(const Row& x) {
     std::ranges::fill(z_, Real{0});
@@ -141,7 +147,7 @@ class Centres {
     }
   }
 
-  /// Without a branch: whether four pixels are all dark is hard to guess.
+  /// Without a branch: processors cannot predict whether four pixels of an image are all 0.
   template <typename Row>
   void find_groups(const Row& x) {
     groups_.resize(x.size() / 4);
@@ -173,8 +179,8 @@ class QuantisationObjective {
   using Data = DataT;
   using Real = typename Data::Real;
 
-  /// `sample_weight` may be empty: every s_i is 1. Throws Error(data) when lengths differ, Error(config) for no
-  /// cluster.
+  /// An empty `sample_weight` means that every s_i is 1. Throws Error(data) if lengths differ, and
+  /// Error(config) if n_clusters is 0.
   QuantisationObjective(Data X, std::span<const Real> sample_weight, std::size_t n_clusters);
 
   [[nodiscard]] const Data& X() const { return X_; }
@@ -182,19 +188,20 @@ class QuantisationObjective {
   [[nodiscard]] std::size_t n_clusters() const { return n_clusters_; }
   [[nodiscard]] std::size_t n_parameters() const { return X_.features() * n_clusters_; }
 
-  /// E(w), in double precision: an exact reduction whose value does not depend on the number of threads.
+  /// E(w), in double precision. The value does not depend on the number of threads.
   [[nodiscard]] double value(std::span<const Real> weights, std::size_t n_threads) const;
-  /// The same: there is no penalty.
+  /// E(w): there is no penalty.
   [[nodiscard]] double mean_loss(std::span<const Real> weights, std::size_t n_threads) const {
     return value(weights, n_threads);
   }
-  /// The gradient of E; the same for the same number of threads.
+  /// The gradient of E. It is the same, bit for bit, for the same number of threads.
   void loss_gradient(std::span<const Real> weights, std::span<double> out, std::size_t n_threads) const;
 
-  /// The number of the nearest centre of every row.
+  /// Writes the number of the nearest centre of every row into `out`.
   void assign(std::span<const Real> weights, std::span<std::int32_t> out, std::size_t n_threads) const;
 
-  /// The distances of every row from every centre, n_clusters neighbours a row, without differences of large numbers.
+  /// Writes the distance of every row from every centre into `out`, n_clusters numbers per row. It
+  /// takes no differences of large squares.
   void distances(std::span<const Real> weights, std::span<double> out, std::size_t n_threads) const;
 
   /// Throws Error(config) unless there is one weight for every parameter.

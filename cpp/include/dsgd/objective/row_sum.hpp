@@ -1,4 +1,5 @@
-// Sums of rows, each times a coefficient of its own: what full gradients and primal weights of a dual are made of.
+// Sums of rows, each multiplied by a coefficient of its own. Full gradients, and the primal weights
+// of dual variables, are such sums.
 #pragma once
 
 #include <algorithm>  // for clamp
@@ -11,17 +12,17 @@
 
 namespace dsgd {
 
-/// out <- scale * sum_i of what `add(i, x_i, sum)` adds to a sum of the size of `out`, each thread with an `add` of its
-/// own from `make()`. Each adds up its own rows in double precision, so that the result is the same for the same number
-/// of threads.
+/// Calls `add(i, x_i, sum)` for every row, which adds the contribution of row i to `sum`, and sets
+/// out <- scale * sum. Every thread sums its own rows in double precision, with an `add` of its own
+/// from `make()`. The result is the same, bit for bit, for the same number of threads.
 template <typename Data, typename Make>
 void add_rows(const Data& X, std::size_t n_threads, double scale, std::span<double> out, const Make& make) {
-  constexpr std::size_t kThreadRows = 256;  // worth a thread of its own, with its own copy of the sums
+  constexpr std::size_t kThreadRows = 256;  // rows that are worth a thread
   constexpr std::size_t kBlock = 4096;
   const std::size_t threads = std::clamp<std::size_t>(X.rows() / kThreadRows, 1, n_threads);
   std::vector<std::vector<double>> partial(threads);
   parallel_region(threads, [&](std::size_t thread) {
-    auto add = make();  // NOLINT(misc-const-correctness): some have numbers of their own
+    auto add = make();  // NOLINT(misc-const-correctness): some keep a state
     std::vector<double>& sum = partial[thread];
     sum.resize(out.size());
     const std::size_t end = X.rows() * (thread + 1) / threads;
@@ -36,8 +37,9 @@ void add_rows(const Data& X, std::size_t n_threads, double scale, std::span<doub
   });
 }
 
-/// Adds coefficients[c] x_j to sum[j m + c] for all m coefficients, and those themselves after the features' elements
-/// if there is room: feature-major, as the weights of a model with m decision values lie.
+/// Adds coefficients[c] x_j to sum[j m + c], for all m coefficients and all features j. This is the
+/// order of the weights of a model with m decision values. If `sum` has m more elements, for
+/// intercepts, adds the coefficients themselves to these.
 template <typename Row, typename Real>
 void add_row(const Row& x, std::span<const Real> coefficients, std::size_t n_features, std::span<double> sum) {
   const std::size_t m = coefficients.size();
@@ -50,8 +52,8 @@ void add_row(const Row& x, std::span<const Real> coefficients, std::size_t n_fea
   for (std::size_t c = 0; c < m; ++c) sum[n_features * m + c] += static_cast<double>(coefficients[c]);
 }
 
-/// out[j] <- scale * sum_i coefficient(i, x_i) x_ij; an element of `out` after those of the features gets the
-/// coefficients' own sum.
+/// out[j] <- scale * sum_i coefficient(i, x_i) x_ij; if `out` has one element more than there are
+/// features, it receives the sum of the coefficients.
 template <typename Data, typename Coefficient>
 void row_sum(const Data& X, std::size_t n_threads, double scale, std::span<double> out,
              const Coefficient& coefficient) {

@@ -1,4 +1,4 @@
-// The loss of multinomial logistic regression: of all classes' decision values at once.
+// The loss of multinomial logistic regression, a function of the decision values of all classes.
 #pragma once
 
 #include <algorithm>    // for max
@@ -15,8 +15,9 @@ namespace dsgd {
 struct Softmax {
   static constexpr std::string_view kName = "softmax";
 
-  /// Returns the loss at the decision values `z`, which become its gradient, softmax(z) - e_y. The largest z is taken
-  /// off all of them first, so that no exponential overflows and one at least is 1.
+  /// Returns the loss at the decision values `z`, and replaces `z` by the gradient of the loss,
+  /// softmax(z) - e_y. The largest z is subtracted from all of them first, so that no exponential
+  /// overflows and at least one is 1.
   template <RealType Real>
   static Real descend(std::span<Real> z, Real y) {
     const auto target = static_cast<std::size_t>(y);

@@ -1,4 +1,5 @@
-// Sums over all workers, added up in the order of ranks: the same bits however the contributions arrive.
+// Sums over all workers, added in the order of ranks, so that the result does not depend on the
+// order of arrival, bit for bit.
 #pragma once
 
 #include <cstdint>   // for uint32_t, uint64_t
@@ -13,11 +14,12 @@ namespace dsgd::server {
 
 class AllReducer {
  public:
-  /// The round that is being collected; all before it are complete.
+  /// The number of the open round; all earlier rounds are complete.
   [[nodiscard]] std::uint64_t round() const noexcept { return round_; }
   void start_at(std::uint64_t round) { round_ = round; }
 
-  /// Takes a contribution. One of a complete round is dropped; throws Error(protocol) for one of a round to come.
+  /// Takes a contribution. A contribution to a complete round is dropped. Throws Error(protocol)
+  /// for one to a later round.
   void contribute(std::uint32_t worker, net::AllReduce contribution) {
     if (contribution.round < round_) return;
     if (contribution.round > round_) net::malformed("a contribution to an all-reduce that has not begun");
@@ -26,14 +28,16 @@ class AllReducer {
   [[nodiscard]] bool has(std::uint32_t worker) const { return contributions_.contains(worker); }
   [[nodiscard]] bool empty() const { return contributions_.empty(); }
 
-  /// What does not match the contribution of the lowest rank, in words.
+  /// A message about the first contribution that does not match that of the lowest rank, if there
+  /// is one.
   [[nodiscard]] std::optional<std::string> mismatch() const;
 
-  /// Everybody has contributed: the result. Begins the next round.
+  /// Computes the result and begins the next round. All workers must have contributed.
   const net::Values& complete();
 
-  /// The result of the last complete round. Those before it are wanted by nobody: who contributes to a round has got
-  /// the one before it.
+  /// The result of `round` if it is the last complete round, otherwise null. Nobody needs earlier
+  /// results: a worker contributes to a round only after it has received the result of the round
+  /// before.
   [[nodiscard]] const net::Values* result(std::uint64_t round) const {
     return round + 1 == round_ && round_ > 0 && last_ ? &*last_ : nullptr;
   }

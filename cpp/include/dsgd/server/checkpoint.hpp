@@ -1,4 +1,4 @@
-// What a server leaves behind: arrays with names, which Python stores as safetensors.
+// The saved state of a server: arrays with names, which Python stores as safetensors.
 #pragma once
 
 #include <cstddef>  // for byte
@@ -16,7 +16,7 @@ using SavedArray =
     std::variant<std::vector<float>, std::vector<double>, std::vector<std::uint64_t>, std::vector<std::byte>>;
 using Checkpoint = std::map<std::string, SavedArray>;
 
-/// An array of the checkpoint. Throws Error(data) if there is none of this name and type.
+/// The array called `name`. Throws Error(data) if the checkpoint has no such array of this type.
 template <typename T>
 const std::vector<T>& saved(const Checkpoint& checkpoint, const std::string& name) {
   const auto at = checkpoint.find(name);
@@ -26,7 +26,7 @@ const std::vector<T>& saved(const Checkpoint& checkpoint, const std::string& nam
   return *array;
 }
 
-/// The same, of a known length.
+/// The same for an array that must have `size` elements.
 template <typename T>
 const std::vector<T>& saved(const Checkpoint& checkpoint, const std::string& name, std::size_t size) {
   const auto& array = saved<T>(checkpoint, name);

@@ -1,5 +1,6 @@
-// One worker's side of the parameter server, as a state machine: commands become frames for every shard, frames become
-// answers; what is not acknowledged or answered is sent again. No socket, clock or thread; see docs/server.md.
+// One worker's side of the parameter server, as a state machine. It turns commands into frames for
+// the shards, and frames from the shards into answers. It sends frames again that are not
+// acknowledged or answered. It has no socket, clock or thread; see docs/server.md.
 #pragma once
 
 #include <cstdint>   // for uint32_t, uint64_t
@@ -20,15 +21,16 @@ struct ClientConfig {
   std::uint32_t worker = 0;
   std::vector<TableSpec> tables;
   std::size_t n_shards = 1;
-  std::string address;              // where other workers reach this one
-  double heartbeat_interval = 5.0;  // seconds without sending after which a sign of life is sent
-  double resend_after = 1.0;        // seconds; doubles up to kMaxBackoff times that
-  double deadline = 60.0;           // seconds without a word of a shard after which the client fails
+  std::string address;              // at which other workers reach this worker
+  double heartbeat_interval = 5.0;  // seconds of silence after which the client sends a heartbeat
+  double resend_after = 1.0;        // seconds; every repetition doubles it, up to kMaxBackoff times
+  double deadline = 60.0;           // seconds of silence of a shard after which the client fails
   bool payload_checksum = false;
-  net::Wire wire = net::Wire::exact;  // of pushes
+  net::Wire wire = net::Wire::exact;  // format of pushed numbers
 };
 
-/// What a command, or the server of its own accord, has led to; docs/server.md says which fields count.
+/// The kind of an answer: the result of a command, or news from the server. docs/server.md lists
+/// the fields of each kind.
 enum class AnswerKind : std::uint8_t {
   joined,
   rewound,
@@ -57,7 +59,7 @@ struct Answer {
   std::vector<net::MemberState> members;
 };
 
-/// A frame for a shard, or, without a frame, a connection to be closed.
+/// A frame for a shard. Without a frame: the connection to the shard is to be closed.
 struct Outgoing {
   std::size_t shard;
   net::Frame frame;
@@ -70,23 +72,27 @@ class Client {
   Client(double now, ClientConfig config);
 
   void connected(double now, std::size_t shard);
-  /// `why` is told if the shard stays away.
+  /// `why` becomes part of the error message if the shard does not come back.
   void disconnected(double now, std::size_t shard, const std::string& why = "");
-  /// The driver cannot go on: the client has failed, with an answer of this name.
+  /// To be called by a driver that cannot continue. The client fails, with an answer `failed` whose
+  /// name is `kind`.
   void give_up(const std::string& kind, const std::string& message);
   void receive(double now, std::size_t shard, net::ByteSpan frame);
-  /// The same for a driver that joins pieces itself: a whole message, or only that a piece of one has come.
+  /// The same for a driver that joins pieces itself. `receive` takes a whole message; `heard` tells
+  /// that a piece of a message has arrived.
   void receive(double now, std::size_t shard, const net::Message& message);
   void heard(double now, std::size_t shard);
   void tick(double now);
-  /// The driver stood still for so many seconds: no server's silence meanwhile counts.
+  /// Tells that the driver did not run for `seconds`. The silence of servers during this time does
+  /// not count.
   void excuse(double now, double seconds);
-  /// When `tick` wants to be called at the latest.
+  /// The latest time of the next call of `tick`.
   [[nodiscard]] double next_deadline() const;
   [[nodiscard]] std::vector<Outgoing> take_outgoing();
   [[nodiscard]] std::vector<Answer> take_answers();
 
-  // Commands; those with an answer return its request. They throw Error(config) before `joined` and after `failed`.
+  // Commands. A command that is answered returns the request number of its answer. Commands throw
+  // Error(config) before `joined` and after `failed`.
   std::uint64_t pull(double now, std::uint64_t clock, const std::string& table, const std::optional<net::Keys>& keys);
   void push(double now, const std::string& table, net::Values values, double weight);
   std::uint64_t clock(double now, net::Bytes state);
@@ -95,27 +101,29 @@ class Client {
   void report(double now, net::Bytes metrics);
   std::uint64_t leave(double now);
 
-  /// The frames of a letter to another worker, which the driver carries there, and a letter that has come.
+  /// Letters between workers, which the driver transports: `letter` gives the frames of a letter,
+  /// `receive_letter` takes in a letter that has arrived.
   [[nodiscard]] std::vector<net::Frame> letter(net::Values values, const std::string& name);
   [[nodiscard]] std::optional<Answer> receive_letter(std::uint32_t peer, net::ByteSpan frame);
   [[nodiscard]] std::optional<Answer> receive_letter(std::uint32_t peer, const net::Message& message);
-  /// The longest message that anybody can mean.
+  /// The largest length of a valid message, in bytes.
   [[nodiscard]] std::size_t message_limit() const noexcept { return message_limit_; }
 
   [[nodiscard]] std::uint32_t worker() const noexcept { return config_.worker; }
   [[nodiscard]] std::uint64_t own_clock() const noexcept { return own_clock_; }
-  /// Joined, and not on the way back after a rewind.
+  /// Whether the worker has joined and is not joining again after a rewind.
   [[nodiscard]] bool ready() const noexcept { return running_; }
   [[nodiscard]] std::size_t unacknowledged() const;
   [[nodiscard]] std::size_t unacknowledged_bytes() const;
-  /// Has left or failed: no connection is of any more use.
+  /// Whether the worker has left or failed. It then needs no connection any more.
   [[nodiscard]] bool done() const noexcept { return left_ || failed_; }
-  /// The last operation that a shard has acknowledged, and the last that was sent to it.
+  /// The number of the last operation that a shard has acknowledged, and of the last that was sent
+  /// to it.
   [[nodiscard]] std::uint64_t acknowledged(std::size_t shard) const { return links_.at(shard).acknowledged; }
   [[nodiscard]] std::uint64_t sent(std::size_t shard) const { return links_.at(shard).next_sequence - 1; }
 
  private:
-  /// Something on the way that may have to be sent again.
+  /// A message that was sent, and is kept to be sent again.
   struct Pending {
     std::uint64_t number;  // sequence of an operation, or id of a request
     std::vector<net::Frame> frames;
@@ -125,18 +133,18 @@ class Client {
 
   enum class LinkState : std::uint8_t { closed, greeting, ready };
 
-  /// The way to one shard.
+  /// The state of the connection to one shard.
   struct Link {
     explicit Link(std::size_t message_limit) : assembler(message_limit) {}
 
     LinkState state = LinkState::closed;
     net::Assembler assembler;
     std::uint64_t hello_request = 0;
-    std::uint64_t hello_sequence = 1;  // the next operation's, as that hello said
+    std::uint64_t hello_sequence = 1;  // next_sequence in the last hello
     std::uint64_t incarnation = 0;
     std::uint64_t session = 0;
-    bool welcomed = false;  // in the life that is being begun, or goes on
-    bool fresh = false;     // a new life is to be begun, since another shard has begun one
+    bool welcomed = false;  // by this shard, in the present life of the worker
+    bool fresh = false;     // the next hello begins a new life, as another shard has done
     std::uint64_t next_sequence = 1;
     std::uint64_t acknowledged = 0;
     std::uint64_t start_clock = 0;
@@ -151,16 +159,16 @@ class Client {
 
   struct WaitingPull {
     net::DType dtype;
-    std::vector<std::size_t> sizes;                  // of the parts
-    std::vector<std::optional<net::Numbers>> parts;  // of the shards
-    std::size_t missing;
+    std::vector<std::size_t> sizes;                  // by shard: the length of its part
+    std::vector<std::optional<net::Numbers>> parts;  // by shard
+    std::size_t missing;                             // shards that have not answered
     net::Clocks clocks;
   };
 
-  /// A clock or a leave: done when every shard has acknowledged it.
+  /// A clock or a leave, which is complete when every shard has acknowledged it.
   struct WaitingOperation {
     AnswerKind kind;
-    std::vector<std::uint64_t> sequences;  // of the shards; 0: acknowledged
+    std::vector<std::uint64_t> sequences;  // by shard; 0: acknowledged
     std::size_t missing;
     net::Clocks clocks;
   };
@@ -221,7 +229,7 @@ class Client {
   struct Mailbox {
     net::Assembler assembler;
     std::pair<std::uint64_t, std::uint64_t> life;
-    std::set<std::uint64_t> numbers;  // of the last letters, to know a repetition
+    std::set<std::uint64_t> numbers;  // of the last letters, to recognise a repetition
   };
   std::map<std::uint32_t, Mailbox> mailboxes_;
   std::vector<Outgoing> outgoing_;

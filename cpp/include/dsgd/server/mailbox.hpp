@@ -1,5 +1,6 @@
-// Letters that nobody has read yet, in a bounded number of slots: the contract of every mailbox, whoever carries the
-// letters. A receiver keeps what has come in one; a sender keeps in one what cannot go yet.
+// A mailbox: letters that are not read yet, in a bounded number of slots. All drivers use it. A
+// receiver keeps letters that have arrived in it, and a sender keeps letters that it cannot send
+// yet.
 #pragma once
 
 #include <cstddef>   // for size_t
@@ -14,30 +15,32 @@
 
 namespace dsgd::server {
 
-/// What becomes of a letter whose slot still holds an unread one: it takes its place (ASGD, where only the latest state
-/// counts), or is added to it (where letters are changes, and none may be lost).
+/// The treatment of a new letter whose place is taken by an unread letter. `overwrite` replaces the
+/// unread letter (ASGD, where only the latest state counts). `sum` adds the new letter to it (for
+/// letters that are changes, of which none may be lost).
 enum class OnFull : std::uint8_t { overwrite, sum };
 
 struct MailboxLetter {
-  std::uint32_t peer;    // whom it is from, or for; of a sum the last one
-  std::uint64_t number;  // likewise
+  std::uint32_t peer;    // sender or receiver; of a sum, that of the last letter
+  std::uint64_t number;  // of a sum, that of the last letter
   std::string name;
   net::Values values;
 };
 
 class Mailbox {
  public:
-  /// A letter of peer p goes into slot p mod `slots`, where every name has a place of its own; 0: letters are bounded
-  /// by nothing, and `on_full` never happens.
+  /// A letter of peer p goes into slot p mod `slots`. In a slot every name of a letter has a place
+  /// of its own. 0 slots: the number of letters is not bounded, and `on_full` is not used.
   Mailbox(std::size_t slots, OnFull on_full) : slots_(slots), on_full_(on_full) {}
 
-  /// Throws Error(config) for letters that cannot be added up: of different dtypes, lengths or widths.
+  /// Throws Error(config) if letters to be added differ in dtype, length or width.
   void put(MailboxLetter letter);
 
-  /// All letters in the order in which the last of each place came; none is left.
+  /// Takes out all letters, in the order in which the last letter of each place arrived.
   std::vector<MailboxLetter> drain();
 
-  /// The letters of one slot, likewise: those of one peer, where there are as many slots as peers.
+  /// Takes out the letters of one slot, in the same order. With as many slots as peers they are the
+  /// letters of one peer.
   std::vector<MailboxLetter> take(std::uint32_t slot);
 
   [[nodiscard]] bool empty() const noexcept { return places_.empty(); }
@@ -47,7 +50,8 @@ class Mailbox {
     std::uint64_t arrival;
     MailboxLetter letter;
   };
-  using Key = std::pair<std::uint64_t, std::string>;  // the slot, and the name; without bound the arrival
+  /// Slot and name; if the number of letters is not bounded, the arrival and "".
+  using Key = std::pair<std::uint64_t, std::string>;
 
   template <typename Belongs>
   std::vector<MailboxLetter> take_where(const Belongs& belongs);
@@ -58,7 +62,7 @@ class Mailbox {
   std::map<Key, Place> places_;
 };
 
-/// into += more, each dense or of some rows; see Mailbox::put.
+/// into += more. Each may hold all rows or some; see Mailbox::put.
 void add_values(net::Values& into, net::Values more);
 
 }  // namespace dsgd::server

@@ -1,5 +1,5 @@
-// A long array of numbers in pages: those never written take no memory, and a copy shares all pages until one side
-// writes.
+// A long array of numbers in pages. A page that was never written takes no memory. A copy of the
+// array shares each page until one of the two writes to it.
 #pragma once
 
 #include <algorithm>  // for fill_n, min, transform
@@ -22,7 +22,7 @@ class Paged {
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
-  /// The elements [begin, begin + out.size()).
+  /// Copies the elements [begin, begin + out.size()) to `out`.
   template <typename U>
   void read(std::size_t begin, std::span<U> out) const {
     for_pieces(begin, out.size(), [&](std::size_t page, std::size_t offset, std::size_t count, std::size_t done) {
@@ -43,7 +43,8 @@ class Paged {
     });
   }
 
-  /// Calls `change(elements, k)` on spans of these elements, k the number of the first.
+  /// Calls `change(elements, k)` on consecutive spans of the elements [begin, begin + count). k is
+  /// the number of the first element of a span, from 0.
   template <typename Change>
   void update_spans(std::size_t begin, std::size_t count, Change&& change) {
     for_pieces(begin, count, [&](std::size_t page, std::size_t offset, std::size_t n, std::size_t done) {
@@ -51,7 +52,8 @@ class Paged {
     });
   }
 
-  /// All elements where they lie now: who keeps the slices keeps the numbers, whatever is written later.
+  /// The memory of all elements. Slices keep the present numbers, even if the array is written
+  /// later.
   [[nodiscard]] std::vector<net::Slice> slices() const {
     static constexpr Page kZeros{};
     std::vector<net::Slice> all;
@@ -76,7 +78,7 @@ class Paged {
     }
   }
 
-  /// A page that no copy shares.
+  /// The memory of a page. Copies the page first if another array shares it.
   T* writable(std::size_t page) {
     auto& own = pages_[page];
     if (!own) {

@@ -1,5 +1,6 @@
-// One shard of the parameter server, as a state machine: it is told what arrives and what time it is, and says what to
-// send. No socket, clock or thread. docs/server.md states what it promises; messages.hpp what it speaks.
+// One shard of the parameter server, as a state machine. Its inputs are the frames that arrive and
+// the time; its outputs are the frames to send. It has no socket, clock or thread. docs/server.md
+// states its guarantees, and messages.hpp its messages.
 #pragma once
 
 #include <algorithm>  // for max
@@ -19,10 +20,10 @@
 
 namespace dsgd::server {
 
-/// Any number that the driver gives a connection, never used twice.
+/// A number that the driver chooses for a connection and never uses again.
 using ConnectionId = std::uint64_t;
 
-/// Something to be sent, or, without a frame, a connection to be closed.
+/// A frame to be sent. Without a frame: the connection is to be closed.
 struct Effect {
   ConnectionId connection;
   net::Frame frame;
@@ -31,17 +32,17 @@ using Effects = std::vector<Effect>;
 
 struct ServerConfig {
   std::vector<TableSpec> tables;
-  std::uint32_t n_workers = 1;             // ranks below it are expected
-  std::optional<std::uint64_t> staleness;  // nothing: asynchronous
+  std::uint32_t n_workers = 1;             // workers with ranks below it are expected
+  std::optional<std::uint64_t> staleness;  // not set: asynchronous
   std::size_t shard = 0;
   std::size_t n_shards = 1;
-  std::uint64_t incarnation = 1;     // larger than any before of this server
+  std::uint64_t incarnation = 1;     // larger than all earlier ones of this server
   double heartbeat_deadline = 30.0;  // seconds of silence after which a worker is lost
   double join_deadline = 60.0;       // seconds after which an expected worker is lost
-  bool fail_on_lost = false;         // everybody fails when a worker is lost; otherwise the others go on
+  bool fail_on_lost = false;         // whether all fail when a worker is lost
   bool payload_checksum = false;
-  net::Wire wire = net::Wire::exact;  // of the answers to pulls
-  bool record_order = false;          // keep whose operations were performed, in their order
+  net::Wire wire = net::Wire::exact;  // format of answers to pulls
+  bool record_order = false;          // whether take_order() is available
 };
 
 struct ReportEntry {
@@ -56,35 +57,38 @@ class ParameterServer {
   static constexpr std::uint32_t kMaxWorkers = 65536;
 
   ParameterServer(double now, ServerConfig config);
-  /// Goes on from what a former incarnation has saved.
+  /// Continues from the checkpoint of an earlier incarnation.
   ParameterServer(double now, ServerConfig config, const Checkpoint& checkpoint);
 
   [[nodiscard]] Effects connected(double now, ConnectionId connection);
   [[nodiscard]] Effects disconnected(double now, ConnectionId connection);
   [[nodiscard]] Effects receive(double now, ConnectionId connection, net::ByteSpan frame);
-  /// The same for a driver that joins pieces itself: a whole message, or only that a piece of one has come.
+  /// The same for a driver that joins pieces itself. `receive` takes a whole message; `heard` tells
+  /// that a piece of a message has arrived.
   [[nodiscard]] Effects receive(double now, ConnectionId connection, const net::Message& message);
   void heard(double now, ConnectionId connection);
   [[nodiscard]] Effects tick(double now);
-  /// The driver stood still for so many seconds: nobody's silence meanwhile counts.
+  /// Tells that the driver did not run for `seconds`. The silence of workers during this time does
+  /// not count.
   void excuse(double now, double seconds);
-  /// When `tick` wants to be called at the latest; may be too early.
+  /// The latest time of the next call of `tick`. It may be earlier than necessary.
   [[nodiscard]] double next_deadline() const noexcept { return deadline_; }
 
   [[nodiscard]] Table& table(const std::string& name);
   [[nodiscard]] Checkpoint checkpoint() const;
   [[nodiscard]] std::vector<ReportEntry> take_reports();
-  /// The workers whose operations were performed since the last call, in that order, where it is recorded.
+  /// With config.record_order: the workers whose operations were performed since the last call, one
+  /// element per operation, in order.
   [[nodiscard]] std::vector<std::uint32_t> take_order();
 
   [[nodiscard]] std::vector<net::MemberState> members() const;
-  /// Grows with every change of the members.
+  /// A number that grows with every change of the members.
   [[nodiscard]] std::uint64_t members_version() const noexcept { return members_version_; }
   [[nodiscard]] const SspClock& clock() const noexcept { return clock_; }
-  /// Everybody has left or is lost, after somebody was there.
+  /// Whether at least one worker has joined, and all have left or are lost.
   [[nodiscard]] bool finished() const noexcept { return joined_any_ && clock_.empty(); }
   [[nodiscard]] const std::optional<net::Failure>& failure() const noexcept { return failure_; }
-  /// The longest message that anybody can mean.
+  /// The largest length of a valid message, in bytes.
   [[nodiscard]] std::size_t message_limit() const noexcept { return message_limit_; }
   [[nodiscard]] std::uint64_t incarnation() const noexcept { return config_.incarnation; }
 
@@ -97,24 +101,25 @@ class ParameterServer {
 
   struct Worker {
     net::Status status = net::Status::unknown;
-    std::uint64_t clock = 0;    // finished
+    std::uint64_t clock = 0;    // number of finished clocks
     std::uint64_t applied = 0;  // sequence number of the last operation in the tables
     std::uint64_t session = 0;
-    std::uint64_t former_session = 0;  // of the same process, which may not know the new one yet
-    bool confirmed = false;            // it does: it has sent something in the new one
-    std::uint64_t first_sequence = 1;  // of this life; those before it never will be applied
+    std::uint64_t former_session = 0;  // the process may not know the new session yet
+    bool confirmed = false;            // the process has sent a message in the new session
+    std::uint64_t first_sequence = 1;  // of this life; earlier operations will never be applied
     std::optional<ConnectionId> connection;
     double last_heard = 0;
     std::uint64_t rounds_in_clock = 0;  // contributions to all-reduces since its last clock
-    std::uint64_t version = 0;          // of the members, when it changed last
+    std::uint64_t version = 0;          // of the members, at the last change of this worker
     std::string address;
     net::Bytes state;
     std::vector<WaitingPull> pulls;
-    std::optional<std::uint64_t> collecting;  // request of the one that waits for the open round
+    std::optional<std::uint64_t> collecting;  // its request for the result of the open round
 
-    /// The last operation that is applied, or never will be.
+    /// The number of the last operation that was applied, or that will never be applied.
     [[nodiscard]] std::uint64_t reached() const { return std::max(applied, first_sequence - 1); }
-    /// Whether a hello that carries this number is from the process that is known, rather than from a newer one.
+    /// Whether a hello with the session `hello` comes from the known process of this worker, not
+    /// from a newer process.
     [[nodiscard]] bool owns(std::uint64_t hello) const {
       return hello != 0 && (hello == session || (hello == former_session && !confirmed));
     }
@@ -133,7 +138,8 @@ class ParameterServer {
     net::Hello hello;
   };
 
-  /// Clock, rank, arrival: the order in which pushes that waited for the end of their clock are applied.
+  /// Clock, rank and arrival of a push that waits for the end of its clock. Pushes are applied in
+  /// the order of these keys.
   using HeldKey = std::tuple<std::uint64_t, std::uint32_t, std::uint64_t>;
   struct Held {
     std::size_t table;
@@ -154,7 +160,7 @@ class ParameterServer {
   void close(ConnectionId connection);
   void fail(net::FailureKind kind, std::uint32_t worker, const std::string& message);
 
-  // server_members.cpp: who is there
+  // server_members.cpp: joins, leaves, losses
   void on_hello(ConnectionId id, Connection& connection, std::uint64_t request, const net::Hello& hello);
   void begin_life(std::uint32_t rank, ConnectionId id, std::uint64_t request, const net::Hello& hello);
   void welcome(std::uint32_t rank, ConnectionId id, std::uint64_t request, std::uint64_t applied);
@@ -201,14 +207,15 @@ class ParameterServer {
   double deadline_;
   std::vector<Table> tables_;
   SspClock clock_;
-  std::uint64_t applied_clock_ = 0;  // pushes of clocks below it are in the tables
+  std::uint64_t applied_clock_ = 0;  // the tables contain the pushes of all clocks below it
   std::map<HeldKey, Held> held_;
   std::map<std::uint32_t, Worker> workers_;
-  std::map<std::uint64_t, std::size_t> left_at_;  // finished clocks of those that left
+  // By number of finished clocks: the workers that left with so many.
+  std::map<std::uint64_t, std::size_t> left_at_;
   std::map<ConnectionId, Connection> connections_;
   std::map<std::uint32_t, Joiner> joiners_;
   AllReducer reducer_;
-  std::uint64_t rounds_in_clock_ = 0;  // all-reduces since the slowest clock moved
+  std::uint64_t rounds_in_clock_ = 0;  // all-reduces since the slowest clock has advanced
   SignalBoard signals_;
   std::vector<ReportEntry> reports_;
   std::vector<std::uint32_t> order_;
@@ -216,7 +223,7 @@ class ParameterServer {
   std::uint64_t announced_version_ = 0;
   std::size_t expected_ = 0;
   bool joined_any_ = false;
-  bool urgent_change_ = false;  // of the members: somebody was lost, or came
+  bool urgent_change_ = false;  // a worker was lost or has joined, and this is not announced
   std::uint64_t next_session_ = 1;
   std::uint64_t next_arrival_ = 0;
   std::optional<net::Failure> failure_;

@@ -1,4 +1,5 @@
-// Named signals, pushed to all. The board counts; what a worker has missed it is told again.
+// Named signals, which the server sends to all workers. The board counts each signal, and its
+// versions tell which signals a worker has missed.
 #pragma once
 
 #include <cstdint>  // for uint32_t, uint64_t
@@ -23,7 +24,7 @@ class SignalBoard {
     signal = {name, signal.count + 1, worker, clock, ++version_};
   }
 
-  /// What changed after version `since`.
+  /// The signals that changed after version `since`.
   [[nodiscard]] net::Signals since(std::uint64_t since) const {
     net::Signals message{since, {}};
     for (const auto& [_, signal] : signals_) {

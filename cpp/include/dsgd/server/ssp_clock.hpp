@@ -1,4 +1,5 @@
-// The clock of stale synchronous parallel training (Ho et al. 2013): how far the workers are that count.
+// The clock of stale synchronous parallel training (Ho et al. 2013): the numbers of finished clocks
+// of all workers that count.
 #pragma once
 
 #include <algorithm>  // for max
@@ -11,7 +12,8 @@ namespace dsgd::server {
 
 class SspClock {
  public:
-  /// Workers may be `staleness` clocks ahead of the slowest when they pull; nothing means any number.
+  /// A worker that pulls may be `staleness` clocks ahead of the slowest worker. Without a value
+  /// there is no bound.
   explicit SspClock(std::optional<std::uint64_t> staleness) : staleness_(staleness) {}
 
   void add(std::uint64_t clock) {
@@ -34,7 +36,8 @@ class SspClock {
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
-  /// The least and the largest number of finished clocks. Without workers, the largest there was: nobody is waited for.
+  /// The least and the largest number of finished clocks. Without workers both are the largest
+  /// number so far, so that nothing waits.
   [[nodiscard]] std::uint64_t slowest() const { return empty() ? last_ : workers_at_.begin()->first; }
   [[nodiscard]] std::uint64_t fastest() const { return empty() ? last_ : workers_at_.rbegin()->first; }
 

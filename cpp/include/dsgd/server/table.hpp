@@ -1,4 +1,5 @@
-// One table of one shard: a copy is cheap (pages are shared), which is how a worker reads its own waiting pushes.
+// One table of one shard. A copy is cheap, because copies share pages. The server applies the
+// waiting pushes of a worker to a copy when this worker pulls.
 #pragma once
 
 #include <cstddef>   // for size_t
@@ -20,37 +21,38 @@ class Table {
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] RowRange range() const noexcept { return range_; }
-  /// Whether pushes take effect at the end of their clock only.
+  /// Whether pushes take effect only at the end of their clock.
   [[nodiscard]] bool per_clock() const noexcept { return rule_ == Rule::average || rule_ == Rule::blend; }
 
-  /// Throws Error(protocol) unless this is a push that the table can take, or keys that it has.
+  /// Throw Error(protocol) for a push that does not fit the table, and for keys that the table does
+  /// not have.
   void check(const net::Values& values, double weight) const;
   void check_keys(const net::Keys& keys) const;
 
-  /// Applies a push that was checked; `live` workers share the scaled rule.
+  /// Applies a push that was checked. Scaled rules divide by `live`, the number of workers.
   void apply(const Update& update, std::size_t live);
-  /// All pushes of a clock have been applied.
+  /// To be called after all pushes of a clock.
   void finish_clock();
-  /// A worker is lost: what it stands for is no longer part of the objective.
+  /// Removes the contribution of a lost worker, whose rows are no longer part of the objective.
   void forget(std::uint32_t worker);
 
-  /// The rows of `keys`, or all.
+  /// The rows of `keys`, or all rows.
   [[nodiscard]] net::Numbers read(const std::optional<net::Keys>& keys) const;
-  /// All rows as they lie in pages, if the rule has them so.
+  /// The pages of all rows, without a copy, if the rule keeps the values in pages.
   [[nodiscard]] std::optional<net::Rope> rope() const;
-  /// Sets all values, as before the first push.
+  /// Sets all values. To be called before the first push.
   void assign(const net::Numbers& values);
 
   void save(Checkpoint& checkpoint) const;
   void restore(const Checkpoint& checkpoint);
 
  private:
-  template <typename Visit>
-  decltype(auto) visit(Visit&& visitor) {
+  template <typename Visitor>
+  decltype(auto) visit(Visitor&& visitor) {
     return std::visit([&](auto& typed) { return std::visit(visitor, typed); }, state_);
   }
-  template <typename Visit>
-  decltype(auto) visit(Visit&& visitor) const {
+  template <typename Visitor>
+  decltype(auto) visit(Visitor&& visitor) const {
     return std::visit([&](const auto& typed) { return std::visit(visitor, typed); }, state_);
   }
 
@@ -63,7 +65,8 @@ class Table {
   std::variant<RuleOf<float>, RuleOf<double>> state_;
 };
 
-/// Pushes as arrays of a checkpoint, and back; `prefix` begins their names.
+/// Write a push into arrays of a checkpoint, and read it back. `prefix` begins the names of the
+/// arrays.
 void save_update(Checkpoint& checkpoint, const std::string& prefix, const Update& update);
 [[nodiscard]] Update restore_update(const Checkpoint& checkpoint, const std::string& prefix);
 

@@ -1,4 +1,5 @@
-// What a table is: both sides are given the same list, and split it over the shards alike.
+// The specification of a table. Server and workers are given the same list of tables, and split
+// them over the shards in the same way.
 #pragma once
 
 #include <cstddef>  // for size_t
@@ -10,7 +11,7 @@
 
 namespace dsgd::server {
 
-/// What a push does; see update_rule.hpp.
+/// The effect of a push; see update_rule.hpp.
 enum class Rule : std::uint8_t { add, add_scaled, replace_mean, average, adagrad, blend };
 
 struct TableSpec {
@@ -18,8 +19,8 @@ struct TableSpec {
   std::uint64_t size = 0;  // rows
   net::DType dtype = net::DType::float64;
   Rule rule = Rule::add;
-  std::uint64_t width = 1;  // values of a row
-  double step_size = 1;     // of adagrad
+  std::uint64_t width = 1;  // values per row
+  double step_size = 1;     // of the rule adagrad
 };
 
 /// The rows that one shard holds.
@@ -38,11 +39,11 @@ inline RowRange rows_of_shard(std::uint64_t size, std::size_t shard, std::size_t
 /// Checks the list; throws Error(config).
 void check_tables(std::span<const TableSpec> tables);
 
-/// A number that differs when tables or shards do.
+/// A checksum of the tables and the number of shards.
 [[nodiscard]] std::uint64_t layout_of(std::span<const TableSpec> tables, std::size_t n_shards);
 
-/// The bytes of the longest message that either side can mean: a whole table of rows with keys, and 64 MB for states,
-/// letters and sums beside it.
+/// The largest length of a valid message, in bytes: all rows of the largest table with keys, and 64
+/// MB more for states, letters and all-reduces.
 [[nodiscard]] std::size_t longest_message(std::span<const TableSpec> tables);
 
 }  // namespace dsgd::server

@@ -1,4 +1,4 @@
-// What a push does to a table. One type a rule; each holds the numbers that it needs.
+// The effects of a push on a table. Each rule is a type, which holds the numbers of the table.
 #pragma once
 
 #include <cmath>    // for sqrt
@@ -15,14 +15,16 @@
 
 namespace dsgd::server {
 
-/// One push, with local keys. Shared: it may wait for the end of its clock, and stay as a worker's last one.
+/// One push, with keys that count from the first row of the shard. Its values are shared: the push
+/// may wait for the end of its clock, and a rule may keep the last push of a worker.
 struct Update {
   std::uint32_t worker;
   double weight;
   std::shared_ptr<const net::Values> values;
 };
 
-/// Calls `change(element, value)` on every element of `into` that `values` holds one for.
+/// Calls `change(element, value)` for every value of `values` and the element of `into` with the
+/// same row and column.
 template <typename Real, typename T, typename Change>
 void for_each_value(const net::Values& values, std::size_t width, Paged<T>& into, Change&& change) {
   const auto& data = std::get<net::Array<Real>>(values.data);
@@ -36,7 +38,8 @@ void for_each_value(const net::Values& values, std::size_t width, Paged<T>& into
   }
 }
 
-/// table += factor * values (Petuum, Downpour); with `scaled` the factor is 1 / live workers (DisSVRG).
+/// table += factor * values (Petuum, Downpour); with `scaled` the factor is 1 / live workers
+/// (DisSVRG).
 template <typename Real>
 struct AddRule {
   bool scaled;
@@ -66,9 +69,10 @@ struct AddRule {
   }
 };
 
-/// table += (values - table) / live workers, for where each worker has come to from the table as it was when the clock
-/// began; of a single worker it becomes the values themselves, to the bit, which a table that differences are added to
-/// does not. Rows that a push leaves out have not moved.
+/// table += (values - table) / live workers, where `values` are a worker's weights, which it has
+/// trained from the table at the beginning of the clock. With a single worker the table becomes its
+/// values, bit for bit; a table to which workers add differences does not. A worker has not changed
+/// the rows that its push leaves out.
 template <typename Real>
 struct BlendRule {
   BlendRule(std::size_t row_width, std::size_t size) : width(row_width), values(size), next_(size) {}
@@ -98,7 +102,7 @@ struct BlendRule {
   }
 
  private:
-  /// The rows of `keys` as they were when the clock began; without keys, all.
+  /// The rows of `keys`, or all rows if there are no keys, at the beginning of the clock.
   [[nodiscard]] std::vector<Real> read_at(const net::Keys& keys) const {
     std::vector<Real> before(keys.empty() ? values.size() : keys.size() * width);
     if (keys.empty()) values.read(0, std::span(before));
@@ -121,16 +125,16 @@ struct AdagradRule {
   Paged<double> squares;
 
   void apply(const Update& update, std::size_t /*live*/) {
-    std::vector<double> steps;  // in the order of the pushed values
-    steps.reserve(update.values->size());
+    std::vector<double> changes;  // in the order of the pushed values
+    changes.reserve(update.values->size());
     for_each_value<Real>(*update.values, width, squares, [&](double& square, Real value) {
       const double gradient = update.weight * static_cast<double>(value);
       square += gradient * gradient;
-      steps.push_back(square > 0 ? step_size * gradient / std::sqrt(square) : 0);
+      changes.push_back(square > 0 ? step_size * gradient / std::sqrt(square) : 0);
     });
     std::size_t next = 0;
     for_each_value<Real>(*update.values, width, values, [&](Real& element, Real /*value*/) {
-      element = static_cast<Real>(static_cast<double>(element) - steps[next++]);
+      element = static_cast<Real>(static_cast<double>(element) - changes[next++]);
     });
   }
   void finish_clock() {}
@@ -141,7 +145,7 @@ struct AdagradRule {
   }
 };
 
-/// The weighted mean of the last push of every worker, added up in the order of ranks.
+/// The table is the weighted mean of the last pushes of all workers, summed in the order of ranks.
 template <typename Real>
 struct ReplaceMeanRule {
   ReplaceMeanRule(std::size_t row_width, std::size_t size) : width(row_width), initial(size) {}
@@ -171,7 +175,8 @@ struct ReplaceMeanRule {
   }
 
  private:
-  /// Shares that add up to 1 are multiplied with, so that the mean of a single worker is what it pushed, to the bit.
+  /// Each push is multiplied by its share of the total weight. The share of a single worker is 1,
+  /// so that the mean equals its push, bit for bit.
   [[nodiscard]] Paged<double> mean() const {
     double total = 0;
     for (const auto& [_, update] : last) total += update.weight;
@@ -184,10 +189,11 @@ struct ReplaceMeanRule {
     return means;
   }
 
-  mutable std::shared_ptr<const Paged<double>> mean_;  // as of the last read, if nothing changed since
+  mutable std::shared_ptr<const Paged<double>> mean_;  // cached by `read`; null after a change
 };
 
-/// The weighted mean of what was pushed in one clock becomes the table when all have finished it (model averaging).
+/// At the end of a clock the table becomes the weighted mean of the pushes of this clock (model
+/// averaging).
 template <typename Real>
 struct AverageRule {
   std::size_t width;

@@ -1,5 +1,5 @@
-// Polyak-Ruppert averaging: the mean of the weights after every step, at the cost of one more write for every weight
-// that a step changes.
+// Polyak-Ruppert averaging: the mean of the weights after each step. It costs one more write for
+// every weight that a step changes.
 #pragma once
 
 #include <algorithm>  // for max
@@ -13,21 +13,24 @@
 
 namespace dsgd {
 
-/// Where the average is kept. With D_s the change that step s makes,
+/// The average is kept as a sum. Let D_s be the change of the weights in step s. From
 ///
 ///   sum_{s=1..T} w_s = T w_T - sum_s (s - 1) D_s,
 ///
-/// so `drift` adds up (s - 1) D_s on the weights that change, and the average is w_T - drift / T. Empty: no average.
+/// it follows that the average is w_T - drift / T, where `drift` is the sum of (s - 1) D_s. A step
+/// adds to `drift` only where it changes weights. If `drift` is empty there is no average.
 struct Average {
   std::span<double> drift;
-  std::int64_t steps = 0;  // in the average before this epoch; below 0: so many of this epoch come before it begins
+  /// Steps in the average before this epoch. If it is below 0, the average begins after -n_steps
+  /// steps of this epoch.
+  std::int64_t n_steps = 0;
 
-  /// How many steps are in the average after `done` steps of this epoch.
+  /// The number of steps in the average after `done` steps of this epoch.
   [[nodiscard]] double counted(std::size_t done) const {
-    return static_cast<double>(std::max<std::int64_t>(0, steps + static_cast<std::int64_t>(done)));
+    return static_cast<double>(std::max<std::int64_t>(0, n_steps + static_cast<std::int64_t>(done)));
   }
-  /// Whether the next step is.
-  [[nodiscard]] bool counts(std::size_t done) const { return steps + static_cast<std::int64_t>(done) >= 0; }
+  /// Whether the average includes the step after `done` steps of this epoch.
+  [[nodiscard]] bool counts(std::size_t done) const { return n_steps + static_cast<std::int64_t>(done) >= 0; }
 
   /// Throws Error(config) unless there is room for every weight.
   void check(std::size_t n_weights) const {
@@ -37,15 +40,17 @@ struct Average {
   }
 };
 
-/// s - 1, where `done` is the loop's own count of steps in this epoch.
+/// s - 1, the factor of the change in `drift`. `done` is the count of steps of this epoch, which
+/// the loop keeps.
 struct StepsBefore {
   Average average;
   const std::size_t& done;
   [[nodiscard]] double operator()() const { return average.counted(done); }
 };
 
-/// The write policy of one thread, or of several on weights of their own, that keeps an average. `past()` is what the
-/// drift multiplies a change by. There is none for shared weights: a racy write can lose a change that the drift keeps.
+/// A write policy that keeps an average. `past()` is the factor by which the drift multiplies a
+/// change. It is for one thread, or for several that write different weights: on shared weights a
+/// racy write can lose a change that the drift keeps.
 template <RealType Real, typename Past = StepsBefore>
 class Averaged : public detail::PlainAccess {
  public:

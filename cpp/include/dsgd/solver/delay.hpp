@@ -1,4 +1,4 @@
-// How old the weights are that an update was computed from.
+// The delay of updates: the age of the weights from which they were computed.
 #pragma once
 
 #include <algorithm>  // for min
@@ -9,11 +9,12 @@
 
 namespace dsgd {
 
-/// Counts updates by their delay: the updates of other threads that were finished between the moment when this one's
-/// weights were read and the moment when it was finished itself. A sample that changes nothing counts as an update.
+/// Counts updates by their delay. The delay of an update is the number of updates of other threads
+/// that finish after the update's weights are read and before the update finishes. A sample that
+/// changes nothing counts as an update.
 class Delays {
  public:
-  /// Larger delays are counted with the largest.
+  /// A larger delay counts as this delay.
   static constexpr std::size_t kLargest = 65535;
 
   explicit Delays(std::size_t n_threads) : counts_(n_threads) {}
@@ -26,7 +27,8 @@ class Delays {
       read();
     }
 
-    /// The weights are read, with everything that others have finished.
+    /// To be called when the thread reads the weights, in the state that all finished updates have
+    /// left.
     void read() {
       seen_ = updates_.load(std::memory_order_relaxed);
       own_ = 0;
@@ -42,10 +44,11 @@ class Delays {
     std::atomic<std::uint64_t>& updates_;
     std::vector<std::uint64_t>& counts_;
     std::uint64_t seen_ = 0;
-    std::uint64_t own_ = 0;  // finished since by this thread, which sees them
+    std::uint64_t own_ = 0;  // updates of this thread since `read`, which are no delay
   };
 
-  /// Element d: updates with a delay of d, of all threads; up to the largest that occurred.
+  /// Element d is the number of updates with delay d, of all threads. The last element is that of
+  /// the largest delay that occurred.
   [[nodiscard]] std::vector<std::uint64_t> histogram() const {
     std::vector<std::uint64_t> sum;
     for (const auto& counts : counts_) {

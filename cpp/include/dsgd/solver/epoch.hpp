@@ -1,4 +1,4 @@
-// What every epoch of a stochastic solver is given.
+// The arguments of an epoch that all stochastic solvers share.
 #pragma once
 
 #include <cstddef>  // for size_t
@@ -15,11 +15,12 @@ namespace dsgd {
 struct Epoch {
   std::size_t index;       // epochs finished before this one
   Schedule schedule;       // step sizes
-  std::size_t block_size;  // rows visited in memory order; 1 = a permutation of the rows
+  std::size_t block_size;  // rows visited in memory order; 1: a permutation of all rows
   std::uint64_t seed;
-  std::size_t offset = 0;  // samples drawn before the first epoch, as by earlier calls on other rows
+  std::size_t offset = 0;  // samples drawn before epoch 0, by earlier calls
 
-  /// The number of sample k (from 0) of this epoch in the whole run (from 1), which a schedule goes by.
+  /// The number of a sample in the whole run, counted from 1; k counts the samples of this epoch
+  /// from 0. A schedule is a function of it.
   [[nodiscard]] std::size_t t(std::size_t n_rows, std::size_t k) const { return offset + index * n_rows + k + 1; }
 
   [[nodiscard]] Sampler sampler(std::size_t n_rows, std::size_t thread, std::size_t n_threads) const {
@@ -27,7 +28,8 @@ struct Epoch {
   }
 };
 
-/// Throws Error(config) unless `visited`, which receives the rows in the order of their visits, is empty or has room.
+/// Checks `visited`, which receives the rows in the order of their visits. Throws Error(config)
+/// unless it is empty or has one element for every row.
 inline void check_visited(std::span<const std::int64_t> visited, std::size_t n_rows) {
   if (!visited.empty() && visited.size() != n_rows) {
     throw Error(ErrorCode::config, "visited must have one element for every row");

@@ -21,46 +21,54 @@ namespace dsgd {
 
 struct HogwildConfig {
   std::size_t n_threads;
-  std::string write = "racy";    // or "atomic" (atomic.hpp); "locked" or "in-turn": racy with a gate (gate.hpp)
-  std::size_t merge_visits = 0;  // racy threads write replicas, merged after so many visits of a weight; 0: no replicas
+  /// "racy" or "atomic" (atomic.hpp); "locked" and "in-turn" are racy writes behind a gate
+  /// (gate.hpp).
+  std::string write = "racy";
+  /// Racy threads write replicas, which merge a weight after so many of its visits. 0: no replicas.
+  std::size_t merge_visits = 0;
   bool record_delay = false;
   bool sum_loss = false;
 };
 
-/// The solver, with what its threads keep from one epoch to the next.
-template <SampleObjective Objective>
+/// The solver, and the state that its threads keep from one epoch to the next. The objective of
+/// k-means has a specialisation of its own (kmeans.hpp).
+template <GradientObjective Objective>
 class Hogwild {
+  static_assert(SampleObjective<Objective>);
+
  public:
   using Real = typename Objective::Real;
 
-  /// The objective must outlive the solver. Throws Error(config) for an unknown policy, and Error(data) for
-  /// "locked" with columns that are not sorted and distinct.
+  /// The objective must outlive the solver. Throws Error(config) for an unknown policy, and
+  /// Error(data) for "locked" with columns that are not sorted and distinct.
   Hogwild(const Objective& objective, HogwildConfig config);
 
-  /// One pass over the data by all threads. Returns the mean loss of the samples as they were drawn, each at the
-  /// weights that its thread saw before its step, if `sum_loss`; else 0.
+  /// One pass over the data by all threads. If `sum_loss`, returns the mean loss of the samples,
+  /// each at the weights that its thread saw before its step; otherwise 0.
   double epoch(std::span<Real> weights, const Epoch& epoch);
 
-  /// Updates by their delay (delay.hpp), over all epochs; empty unless recorded.
+  /// The number of updates of each delay (delay.hpp), over all epochs. Empty unless
+  /// config.record_delay.
   [[nodiscard]] std::vector<std::uint64_t> delays() const;
 
  private:
-  /// What one thread has beside its weights.
+  /// One thread's gate and replica.
   struct Side {
     const Gate& gate;
-    Replica<Real>* replica = nullptr;  // whose weights they are, if it is one
+    Replica<Real>* replica = nullptr;  // null: the thread writes the shared weights
   };
 
-  /// Both return the sum of the losses of the thread's samples, if `sum_loss`.
+  /// `pass` is one thread's share of an epoch; `replicate` makes it on the thread's replica. Both
+  /// return the sum of the losses of the thread's samples if `sum_loss`, otherwise 0.
   template <typename Policy>
   double pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Side side);
   double replicate(std::span<Real> weights, const Epoch& epoch, std::size_t thread);
 
   const Objective& objective_;
   HogwildConfig config_;
-  std::vector<std::atomic_flag> locks_;  // "locked": one a feature
+  std::vector<std::atomic_flag> locks_;  // "locked": one per feature, the last for the intercept
   std::optional<MergePlan> plan_;        // with replicas
-  std::vector<Replica<Real>> replicas_;  // one a thread
+  std::vector<Replica<Real>> replicas_;  // one per thread
   std::mutex merging_;
   std::optional<Delays> delays_;
 };

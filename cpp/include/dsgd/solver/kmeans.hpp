@@ -1,5 +1,5 @@
-// Stochastic k-means: mini-batch steps on the mean squared quantisation error (quantisation.hpp), synchronous on all
-// threads or as Hogwild!.
+// Stochastic k-means: mini-batch steps on the mean squared quantisation error (quantisation.hpp).
+// All threads work on one batch, or each on its own as in Hogwild!.
 #pragma once
 
 #include <cstddef>  // for size_t
@@ -14,9 +14,10 @@
 
 namespace dsgd {
 
-/// As the functions of these names in sgd.hpp and minibatch.hpp: one pass over the data in steps of one row, or of
-/// `batch_size` rows. The same epoch of the same seed changes the centres in the same way, bit for bit, on any number
-/// of threads. Throws Error(data) for columns that are not sorted and distinct.
+/// One pass over the data, in steps of one row or of `batch_size` rows, like the functions of the
+/// same names in sgd.hpp and minibatch.hpp. The same epoch of the same seed changes the centres in
+/// the same way, bit for bit, on any number of threads. Throws Error(data) for columns that are not
+/// sorted and distinct.
 template <typename Data>
 double sgd_epoch(const QuantisationObjective<Data>& objective, std::span<typename Data::Real> weights,
                  const Epoch& epoch, std::span<std::int64_t> visited, const Average& average, bool sum_loss);
@@ -41,21 +42,23 @@ template <typename Data>
 void rows_gradient(const QuantisationObjective<Data>& objective, std::span<const typename Data::Real> weights,
                    std::span<const std::int64_t> rows, std::span<double> gradient);
 
-/// Hogwild!, of threads that share the centres and nothing else: each makes steps of rows of its own, `kBatchRows` of
-/// them or all that there are, and writes them into the centres as they then are.
+/// Hogwild! for k-means. Threads share the centres and nothing else. Each thread makes mini-batch
+/// steps on rows of its own and applies them to the shared centres, which may have changed since it
+/// read them. A batch has `kBatchRows` rows, or all rows if there are fewer.
 template <typename Data>
-class KMeansHogwild {
+class Hogwild<QuantisationObjective<Data>> {
  public:
   using Real = typename Data::Real;
   static constexpr std::size_t kBatchRows = 1024;
 
-  /// The objective must outlive the solver. Throws Error(config) for policies other than "racy" and "atomic".
-  KMeansHogwild(const QuantisationObjective<Data>& objective, HogwildConfig config);
+  /// The objective must outlive the solver. Throws Error(config) for policies other than "racy" and
+  /// "atomic".
+  Hogwild(const QuantisationObjective<Data>& objective, HogwildConfig config);
 
   /// One pass over the data by all threads; see `Hogwild::epoch`.
   double epoch(std::span<Real> weights, const Epoch& epoch);
 
-  /// None are recorded.
+  /// Empty: delays are not recorded.
   [[nodiscard]] static std::vector<std::uint64_t> delays() { return {}; }
 
  private:

@@ -1,4 +1,4 @@
-// When which weights of a replica are merged.
+// The plan by which a replica merges its weights into the shared weights.
 #pragma once
 
 #include <algorithm>    // for max, min
@@ -12,33 +12,42 @@
 
 namespace dsgd {
 
-/// A weight that is visited often must be merged often, and a rare one need not be: merging each after so many of its
-/// visits costs the same share of the work on any data. Where features are numbered by falling frequency, the weights
-/// below edges[k] are merged every `samples * 2^k` samples.
+/// A weight is merged after a given number of its visits, so that frequent weights are merged often
+/// and rare ones seldom. Merges then take the same share of the work on any data. If features are
+/// numbered by falling frequency, the weights below edges[k] are merged every samples * 2^k
+/// samples.
 struct MergePlan {
-  std::size_t samples = 1;         // of this thread from one merge to the next
-  std::vector<std::size_t> edges;  // not decreasing, at least one
-  std::size_t always;              // weights at the end that every merge takes in: of an intercept, if there is one
+  std::size_t samples = 1;         // samples of a thread from one merge to the next
+  std::vector<std::size_t> edges;  // numbers of weights, not decreasing; at least one
+  std::size_t always;              // number of last weights in every merge: intercepts
 
-  /// How many weights merge `m`, counted from 1, takes in.
+  /// The number of weights that merge `m` includes; m counts from 1.
   [[nodiscard]] std::size_t extent(std::size_t m) const {
     return edges[std::min<std::size_t>(static_cast<std::size_t>(std::countr_zero(m)), edges.size() - 1)];
   }
 };
 
-/// The plan for merging a weight after about `visits` of its visits. The rest of the weights, rare ones, are merged at
-/// the end of the epoch; features in another order are merged all at once, after `visits` of the average one.
+/// The plan that merges a weight after about `visits` of its visits. Weights with fewer visits in
+/// an epoch are merged at its end. If features are not numbered by falling frequency, all are
+/// merged together, after `visits` visits of the average feature.
 template <SampleObjective Objective>
 MergePlan plan_merges(const Objective& objective, std::size_t visits, std::size_t n_threads) {
-  // A merge costs some 0.2 us however little it takes in; a sample about 10 ns and 1 more for every entry, of which
-  // vectors do eight at a time where the row is dense. Few rows need merges all the same: changes that threads make
-  // without knowing of one another add up.
-  constexpr double kWork = 4096, kSampleWork = 10, kLeast = 16, kMerges = 32;
+  // A merge costs about 0.2 us even if it includes few weights. A sample costs about 10 ns, and 1
+  // ns more per entry; dense rows are vectorised, eight entries at a time. A thread should work for
+  // kWork ns between two merges, so that merges take about 5 % of the time.
+  constexpr double kWork = 4096;      // ns of work from one merge to the next, at least
+  constexpr double kSampleWork = 10;  // ns of a sample beside its entries
+  constexpr double kLeast = 16;       // samples from one merge to the next, at least
+  // Merges of a thread in an epoch, at least; with few rows kMerges prevails over kWork and kLeast.
+  // Between merges threads do not see one another's changes, and such changes add up to steps that
+  // are too long.
+  constexpr double kMerges = 32;
   const auto& X = objective.X();
   constexpr bool kSparse = std::remove_cvref_t<decltype(X)>::kSparse;
   const std::size_t stride = objective.parameters_per_feature();
   const double entries = static_cast<double>(X.nonzeros()) / static_cast<double>(X.rows());
-  const double share = static_cast<double>(X.rows()) / static_cast<double>(n_threads);  // samples of an epoch
+  // Samples of a thread in an epoch.
+  const double share = static_cast<double>(X.rows()) / static_cast<double>(n_threads);
   const double worth = std::max(kLeast, kWork / (kSampleWork + (kSparse ? entries : entries / 8)));
   const double least = std::max(1.0, std::min(worth, share / kMerges));
   const auto wanted = static_cast<double>(visits);

@@ -1,4 +1,4 @@
-// Mini-batch gradient descent, synchronous and parallel.
+// Mini-batch gradient descent. All threads work on the same batch.
 #pragma once
 
 #include <cstddef>  // for size_t
@@ -11,16 +11,19 @@
 
 namespace dsgd {
 
-/// One pass over the data in steps of `batch_size` rows; what is left makes a smaller step. `visited` as for
-/// `sgd_epoch`. The same epoch of the same seed changes the weights in the same way, bit for bit, on any number of
-/// threads. Throws Error(data) for columns that are not sorted and distinct.
+/// One pass over the data in steps of `batch_size` rows. The rows that remain at the end make a
+/// smaller step. `visited` is as in `sgd_epoch`. The same epoch of the same seed changes the
+/// weights in the same way, bit for bit, on any number of threads. Throws Error(data) for columns
+/// that are not sorted and distinct, and Error(config) for `sum_loss`: only k-means sums the losses
+/// of mini-batches (kmeans.hpp). Returns 0.
 template <SampleObjective Objective>
-void minibatch_epoch(const Objective& objective, std::span<typename Objective::Real> weights, const Epoch& epoch,
-                     std::size_t batch_size, std::size_t n_threads, std::span<std::int64_t> visited,
-                     const Average& average = {});
+double minibatch_epoch(const Objective& objective, std::span<typename Objective::Real> weights, const Epoch& epoch,
+                       std::size_t batch_size, std::size_t n_threads, std::span<std::int64_t> visited,
+                       const Average& average = {}, bool sum_loss = false);
 
-/// One step on the mean gradient of `rows`, of a batch of `batch_size`: the step that `minibatch_epoch` makes of them
-/// in its epoch `index`. Throws Error(config) for a row that is not there.
+/// The step that `minibatch_epoch` makes on the batch `rows` in its epoch `index`. The sum of the
+/// gradients is divided by `batch_size`, even if there are fewer rows. Throws Error(config) for a
+/// row number outside the data.
 template <SampleObjective Objective>
 void minibatch_step(const Objective& objective, std::span<typename Objective::Real> weights,
                     std::span<const std::int64_t> rows, double step, std::size_t batch_size, std::size_t index,

@@ -1,4 +1,4 @@
-// A thread's own copy of the shared weights.
+// A thread's own copy of the shared weights, for Hogwild! and dual coordinate ascent.
 #pragma once
 
 #include <algorithm>  // for min
@@ -12,14 +12,16 @@
 
 namespace dsgd {
 
-/// Where threads write the same few weights at every step, the cache lines of these travel between the cores all the
-/// time and two threads are slower than one. A replica is written in private and its changes are added to the shared
-/// weights now and then: an update arrives late, as any update of Hogwild! may, but none is lost. All replicas of some
-/// weights take the same mutex, and none waits for it before the end.
+/// If threads write the same few weights at every step, the cache lines of these weights move
+/// between the cores all the time, and two threads are slower than one. A replica avoids this: its
+/// thread alone writes it, and adds its changes to the shared weights from time to time (a merge).
+/// An update arrives late, as any update of Hogwild! may, but none is lost. All replicas of the
+/// same weights share a mutex. A thread waits for the mutex only at the beginning and the end of an
+/// epoch. Measurements are in docs/design/throughput.md.
 template <RealType Real>
-class alignas(64) Replica {  // no two in one cache line
+class alignas(64) Replica {  // no two replicas share a cache line
  public:
-  /// Takes over the shared weights; memory is kept from one epoch to the next.
+  /// Copies the shared weights. The memory of the copy is kept from one epoch to the next.
   void begin(std::span<Real> shared, std::mutex& mutex) {
     shared_ = shared;
     mutex_ = &mutex;
@@ -33,12 +35,12 @@ class alignas(64) Replica {  // no two in one cache line
 
   [[nodiscard]] std::span<Real> weights() { return own_; }
 
-  /// Counts a sample and, where one is due and nobody else is at it, merges as far as the plan says. Returns whether it
-  /// merged.
+  /// Counts a sample. If a merge is due and no other thread is merging, merges the weights that the
+  /// plan names. Returns whether it has merged.
   bool advance(const MergePlan& plan) {
     if (++since_ < plan.samples) return false;
     const std::unique_lock lock(*mutex_, std::try_to_lock);
-    if (!lock.owns_lock()) return false;  // after the next sample, then
+    if (!lock.owns_lock()) return false;  // try again after the next sample
     since_ = 0;
     const std::size_t end = own_.size() - plan.always;
     merge(0, std::min(plan.extent(++merges_), end));
@@ -46,7 +48,7 @@ class alignas(64) Replica {  // no two in one cache line
     return true;
   }
 
-  /// Merges everything, at the end of an epoch.
+  /// Merges all weights, at the end of an epoch.
   void finish() {
     const std::scoped_lock lock(*mutex_);
     merge(0, own_.size());

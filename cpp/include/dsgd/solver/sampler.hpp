@@ -10,7 +10,8 @@
 
 namespace dsgd {
 
-/// The blocks k, k + T, k + 2T, ... of `block_size` neighbouring rows, which thread k of T owns.
+/// The numbers k, k + T, k + 2T, ... of the blocks that thread k of T owns. A block is `block_size`
+/// neighbouring rows.
 inline std::vector<std::size_t> blocks_of(std::size_t n_rows, std::size_t block_size, std::size_t thread,
                                           std::size_t n_threads) {
   const std::size_t n_blocks = (n_rows + block_size - 1) / block_size;
@@ -20,10 +21,11 @@ inline std::vector<std::size_t> blocks_of(std::size_t n_rows, std::size_t block_
   return blocks;
 }
 
-/// The share of one thread. Rows are grouped into blocks of `block_size` neighbours; thread k of T owns the blocks k,
-/// k + T, k + 2T, ... (so that data sorted by label is spread over all threads) and visits them in an order drawn
-/// afresh every epoch from its own random stream, without waiting for the other threads. Blocks of one row make a
-/// permutation of the rows; larger blocks, read in memory order inside, keep the hardware prefetcher at work.
+/// One thread's share of the rows in an epoch. Thread k of T owns the blocks k, k + T, k + 2T, ...,
+/// so that data sorted by label is spread over all threads. It visits its blocks in a random order,
+/// which its own random stream draws anew every epoch, and does not wait for other threads. Rows
+/// inside a block are visited in memory order, which keeps the hardware prefetcher useful. Blocks
+/// of one row give a permutation of the rows.
 class Sampler {
  public:
   Sampler(std::size_t n_rows, std::size_t block_size, std::size_t thread, std::size_t n_threads, RandomStream random)
@@ -33,20 +35,21 @@ class Sampler {
     shuffle(std::span(blocks_), random);
   }
 
-  /// Calls `visit(row)` for every row of the share, in order.
-  template <typename Visit>
-  void for_each(Visit&& visit) const {
+  /// Calls `on_row(row)` for every row of the share, in its order.
+  template <typename OnRow>
+  void for_each(OnRow&& on_row) const {
     for (const std::size_t block : blocks_) {
       const std::size_t end = end_of(block);
-      for (std::size_t row = block * block_size_; row < end; ++row) visit(row);
+      for (std::size_t row = block * block_size_; row < end; ++row) on_row(row);
     }
   }
 
-  /// The same for the rows of X, each of which is asked for some visits ahead where X is larger than a cache: blocks
-  /// are read a tenth faster, and what lies in the cache would be a tenth slower. A few rows are asked for together, so
-  /// that the loop over these does nothing else, and is compiled once.
-  template <typename Data, typename Visit>
-  [[gnu::always_inline]] void for_each(const Data& X, Visit&& visit) const {
+  /// The same for the rows of X, with a prefetch some visits ahead if X is larger than kCacheBytes:
+  /// there it reads blocks a tenth faster, while data in the cache would be read a tenth slower
+  /// (docs/design/throughput.md). kTogether rows are prefetched at once, so that the loop of
+  /// prefetches is compiled once, apart from the visits.
+  template <typename Data, typename OnRow>
+  [[gnu::always_inline]] void for_each(const Data& X, OnRow&& on_row) const {
     const bool large = X.bytes() >= kCacheBytes;
     Cursor next(*this);
     if (large) next.prefetch(X, kEntriesAhead * X.rows() / std::max<std::size_t>(X.nonzeros(), 1) + 1);
@@ -55,17 +58,17 @@ class Sampler {
       for (std::size_t row = block * block_size_; row < end;) {
         const std::size_t stop = std::min(row + kTogether, end);
         if (large) next.prefetch(X, stop - row);
-        for (; row < stop; ++row) visit(row);
+        for (; row < stop; ++row) on_row(row);
       }
     }
   }
 
  private:
-  static constexpr std::size_t kCacheBytes = std::size_t{1} << 25U;
-  static constexpr std::size_t kEntriesAhead = 512;
-  static constexpr std::size_t kTogether = 8;
+  static constexpr std::size_t kCacheBytes = std::size_t{1} << 25U;  // 32 MiB
+  static constexpr std::size_t kEntriesAhead = 512;                  // entries
+  static constexpr std::size_t kTogether = 8;                        // rows
 
-  /// Asks for the rows of the share in their order, for nothing after the last.
+  /// Prefetches the rows of the share in their order, and does nothing after the last row.
   class Cursor {
    public:
     explicit Cursor(const Sampler& sampler) : sampler_(sampler) {}
@@ -97,8 +100,8 @@ class Sampler {
   std::vector<std::size_t> blocks_;
 };
 
-/// The share of one thread as a stream without an end, taken a few rows at a time: pass after pass, each in an order
-/// of its own.
+/// One thread's share of the rows as an endless stream, from which a solver takes some rows at a
+/// time. The stream is pass after pass over the share, each in a new random order.
 class Draws {
  public:
   Draws(std::size_t n_rows, std::size_t block_size, std::size_t thread, std::size_t n_threads, RandomStream random)
@@ -110,15 +113,15 @@ class Draws {
     for (const std::size_t block : blocks_) size_ += end_of(block) - block * block_size_;
   }
 
-  /// Rows of the share.
+  /// The number of rows of the share.
   [[nodiscard]] std::size_t size() const { return size_; }
 
-  /// Calls `visit(row)` for the next `count` rows; the share must not be empty.
-  template <typename Visit>
-  void take(std::size_t count, Visit&& visit) {
+  /// Calls `on_row(row)` for the next `count` rows; the share must not be empty.
+  template <typename OnRow>
+  void take(std::size_t count, OnRow&& on_row) {
     for (; count > 0; --count) {
       if (row_ == end_) begin_block();
-      visit(row_++);
+      on_row(row_++);
     }
   }
 
@@ -137,7 +140,7 @@ class Draws {
   std::size_t block_size_;
   std::vector<std::size_t> blocks_;
   std::size_t size_ = 0;
-  std::size_t next_;  // block to begin
+  std::size_t next_;  // the block that comes next
   std::size_t row_ = 0;
   std::size_t end_ = 0;
   RandomStream random_;

@@ -1,10 +1,11 @@
-// The weights of a linear model under L2 as one thread sees them: w = scale v. The proximal step
+// The weights of a linear model with L2, kept as w = scale v, for one thread. The proximal step
 //
 //   w <- (w - step g x) / (1 + step alpha)
 //
-// of all weights is one division of the scale, and v changes on the support of x only; exactly the same, for sparse
-// data too ("Pegasos", Shalev-Shwartz, Singer, Srebro 2007, section 2.3; Bottou 2010). Several threads cannot share a
-// scale: they take the degree split (penalty.hpp).
+// on all weights divides the scale by 1 + step alpha, and changes v only on the support of x. The
+// result is exactly that of the step, also for sparse data ("Pegasos", Shalev-Shwartz, Singer,
+// Srebro 2007, section 2.3; Bottou 2010). Several threads cannot share a scale: they use the degree
+// split (penalty.hpp).
 #pragma once
 
 #include <cstddef>      // for size_t
@@ -28,13 +29,14 @@ constexpr bool kScales = false;
 template <typename Data, typename Loss, typename Real, typename Frequency>
 constexpr bool kScales<LinearKernel<Data, Loss, L2<Real, Frequency>>> = !VectorLoss<Loss>;
 
-/// With `averages` it keeps the average in `average.drift`: the sum over steps of scale_s v_s is
+/// With `averages` it also keeps the average of w, in `average.drift`. The sum of the weights
+/// scale_s v_s over the steps s is
 ///
 ///   A_T v_T - sum_s A_{s-1} (v_s - v_{s-1}),   A_s = scale_1 + ... + scale_s.
 template <RealType Real, bool averages>
 class ScaledWeights {
  public:
-  /// `done` is the loop's own count of steps in this epoch.
+  /// `done` is the count of steps of this epoch, which the sample loop keeps.
   ScaledWeights(std::span<Real> weights, bool fit_intercept, double alpha, const Average& average,
                 const std::size_t& done)
       : weights_(weights),
@@ -58,7 +60,7 @@ class ScaledWeights {
     return weights_.size() > n_features_ ? product + weights_.back() : product;
   }
 
-  /// As that of LinearWeights, on all weights and on every visit.
+  /// One proximal gradient step, as in LinearWeights, but with the L2 of every step on all weights.
   template <typename Row>
   void descend(const Row& x, Real gradient, Real step, Real intercept_rate) {
     const Real change = step * gradient;
@@ -74,7 +76,8 @@ class ScaledWeights {
   }
 
  private:
-  /// Above it v could overflow; an average, a difference of two sums of that size, loses digits much earlier.
+  /// The limit of 1 / scale, above which v takes over the scale (`fold`). Far above it v would
+  /// overflow. An average is a difference of two sums, which loses digits much earlier.
   static constexpr double kMost = averages ? 64 : sizeof(Real) == sizeof(float) ? 1e15 : 1e100;
 
   [[nodiscard]] auto make_policy() {
@@ -97,7 +100,8 @@ class ScaledWeights {
     [[nodiscard]] double operator()() const { return value; }
   };
 
-  /// v becomes w, the scale 1, and the drift that of steps without a scale: A v - D = T w - D'.
+  /// Sets v to w and the scale to 1. The drift D becomes D', the drift of steps without a scale,
+  /// from A v - D = T w - D'.
   void fold(std::size_t done) {
     const auto scale = static_cast<Real>(scale_);
     for (Real& w : weights_.first(n_features_)) w *= scale;
@@ -119,44 +123,46 @@ class ScaledWeights {
   Average average_;
   const std::size_t& done_;
   double scale_ = 1;
-  double inverse_ = 1;  // of the scale: the chain from step to step is a product, and no division
-  double sum_;          // A
+  /// 1 / scale, the number that steps change: a product from step to step is faster than a
+  /// division.
+  double inverse_ = 1;
+  double sum_;  // A, the sum of the scales
   Policy policy_;
   InterceptPolicy intercept_policy_;
   LinearWeights<Real, Policy> v_;
   LinearWeights<Real, InterceptPolicy> b_;
 };
 
-/// The steps of a linear kernel (linear_kernel.hpp) of one decision value on such weights.
+/// The access of a linear kernel (linear_kernel.hpp) of one decision value to such weights.
 template <typename Kernel, bool averages>
-class ScaledSteps {
+class ScaledAccess {
  public:
   using Real = typename Kernel::Real;
 
-  ScaledSteps(const Kernel& kernel, std::span<Real> weights, const Average& average, const std::size_t& done)
+  ScaledAccess(const Kernel& kernel, std::span<Real> weights, const Average& average, const std::size_t& done)
       : X_(kernel.objective.X()),
         rate_(static_cast<Real>(kernel.objective.config().intercept_rate)),
-        unscaled_(kernel.steps(weights, policy_)),
+        unscaled_(kernel.access(weights, policy_)),
         w_(weights, kernel.objective.config().fit_intercept, kernel.objective.config().alpha_l2, average, done) {}
 
-  // NOLINTNEXTLINE(modernize-use-nodiscard): as in LinearSteps
+  // NOLINTNEXTLINE(modernize-use-nodiscard): as in LinearAccess
   Real evaluate(std::size_t i, std::span<Real> residual, bool with_loss) const {
     residual[0] = w_.decision(X_.row(i));
     return unscaled_.finish(i, residual, with_loss);
   }
 
-  /// `visit` has no say.
-  void descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t /*visit*/) {
+  /// Every step applies L2, whatever the phase of the row.
+  void descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t /*phase*/) {
     w_.descend(X_.row(i), residual[0], step, rate_);
   }
 
  private:
-  using Steps = decltype(std::declval<const Kernel&>().steps(std::span<Real>(), std::declval<Exclusive&>()));
+  using Unscaled = decltype(std::declval<const Kernel&>().access(std::span<Real>(), std::declval<Exclusive&>()));
 
   typename Kernel::Data X_;
   Real rate_;
   Exclusive policy_;
-  Steps unscaled_;  // of which only the loss is asked
+  Unscaled unscaled_;  // gives the loss and its derivative
   ScaledWeights<Real, averages> w_;
 };
 

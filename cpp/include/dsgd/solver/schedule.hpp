@@ -8,16 +8,18 @@
 
 namespace dsgd {
 
-/// What a sample takes of its step: all of it, or only what the passive-aggressive rules PA-I and PA-II (Crammer,
-/// Dekel, Keshet, Shalev-Shwartz, Singer 2006, "Online passive-aggressive algorithms", figure 1) leave it.
+/// The share of its step that a sample takes: the whole step, or the share of the
+/// passive-aggressive rules PA-I and PA-II (Crammer, Dekel, Keshet, Shalev-Shwartz, Singer 2006,
+/// "Online passive-aggressive algorithms", figure 1).
 enum class Share { whole, pa1, pa2 };
 
 /// The step of sample t (counted from 1 over the whole run) in an epoch (counted from 0):
 ///
 ///   step_size * decay^epoch * (1 + rate (t - 1))^-power * max(0, 1 - (t - 1) / horizon)
 ///
-/// As they stand the factors are 1. decay < 1 is the back-off of Hogwild! (section 5 of the paper); power > 0 is
-/// inverse scaling, t^-power with rate 1; a finite horizon makes the step fall along a straight line and reach 0 there.
+/// By default all factors but step_size are 1. decay < 1 is the back-off of Hogwild! (section 5 of
+/// the paper); power > 0 is inverse scaling, t^-power with rate 1; with a finite horizon the step
+/// size falls linearly and is 0 after `horizon` samples.
 struct Schedule {
   double step_size;
   double decay = 1;
@@ -33,18 +35,20 @@ struct Schedule {
   }
 
  private:
-  /// x^-power; a power costs as much as a dozen non-zeros of a row, so the usual one is spelled out.
+  /// x^-power. std::pow costs as much as a dozen non-zeros of a row, so the usual powers have
+  /// branches of their own.
   [[nodiscard]] double fallen(double x) const {
     if (power == 0) return 1;
     return power == 1 ? 1 / x : std::pow(x, -power);
   }
 };
 
-/// A schedule within one epoch, as a sample loop asks for it: what stays the same is evaluated once.
+/// The step sizes of one epoch. A sample loop calls it with t; factors that are constant in an
+/// epoch are computed once.
 template <typename Real>
-class EpochSteps {
+class StepSizes {
  public:
-  EpochSteps(const Schedule& schedule, std::size_t epoch)
+  StepSizes(const Schedule& schedule, std::size_t epoch)
       : schedule_(schedule), constant_(schedule.power == 0 && std::isinf(schedule.horizon)) {
     schedule_.step_size *= std::pow(schedule_.decay, static_cast<double>(epoch));
     schedule_.decay = 1;
@@ -56,8 +60,9 @@ class EpochSteps {
 
   [[nodiscard]] bool whole() const { return schedule_.share == Share::whole; }
 
-  /// The part of `step` that a sample takes whose loss has a slope of 1 where it is not 0: PA-I goes as far as makes
-  /// the loss 0, but not beyond the step; PA-II always falls somewhat short of that.
+  /// The share of `step` that a sample takes under PA-I or PA-II. The slope of its loss must be 1
+  /// wherever the loss is not 0. PA-I makes the loss of the sample 0, or takes the whole step if
+  /// that is shorter. PA-II always stops before the loss is 0.
   template <typename Row>
   [[nodiscard]] Real share(const Row& x, Real loss, Real step) const {
     Real norm = 0;

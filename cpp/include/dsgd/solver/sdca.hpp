@@ -16,16 +16,22 @@ namespace dsgd {
 
 struct SdcaConfig {
   std::size_t n_threads;
-  std::size_t merge_visits = 2;  // of a weight, from one merge of the threads' replicas to the next
-  double damping = 1;            // curvature of a step, in that of one thread; more where others step unseen
-  std::size_t max_rest = 16;     // epochs, at most, that a sample whose step changed nothing is left out; 0: none
-  bool sgd_first = true;         // whether the first epoch is that of Modified-SGD, unless weights are given
+  /// Visits of a weight from one merge of the threads' replicas to the next.
+  std::size_t merge_visits = 2;
+  /// Factor of the curvature that a step assumes. Above 1 steps are shorter, for threads that do
+  /// not see one another's steps until a merge.
+  double damping = 1;
+  /// Most epochs for which a sample whose steps change nothing is left out. 0: it is never left
+  /// out.
+  std::size_t max_rest = 16;
+  /// Whether the first epoch is that of Modified-SGD. `begin`, with given weights, turns it off.
+  bool sgd_first = true;
 };
 
-/// What an epoch did.
+/// The work and the result of an epoch.
 struct SdcaEpoch {
-  std::size_t visits;  // samples that were not at rest
-  double gap;          // their part of the duality gap, each as it was found; 0 unless asked for
+  std::size_t visits;  // visited samples: those not at rest
+  double gap;          // their part of the duality gap, before their steps; 0 if not measured
 };
 
 /// The solver, with the dual variables.
@@ -34,22 +40,25 @@ class Sdca {
  public:
   using Real = typename Data::Real;
 
-  /// The objective must outlive the solver. Throws Error(config) unless its penalty is L2 and its loss has a dual.
+  /// The objective must outlive the solver. Throws Error(config) unless its penalty is L2 and its
+  /// loss has a dual.
   Sdca(const LinearObjective<Data>& objective, SdcaConfig config);
 
-  /// Begins at the dual variables that suit the weights best, beta_i = -loss'(w.x_i + b, y_i), and makes the weights
-  /// those of the dual variables.
+  /// Begins from given weights: sets the dual variables to beta_i = -loss'(w.x_i + b, y_i), which
+  /// are optimal if the weights are, and then the weights to those of the dual variables.
   void begin(std::span<Real> weights);
 
-  /// One pass over the data, but for samples at rest. `visited`, on one thread, is empty or has room for every row: its
-  /// first SdcaEpoch::visits elements receive the rows in the order of their visits.
+  /// One pass over the data, without the samples at rest. `visited`, on one thread, is empty or has
+  /// room for every row: its first SdcaEpoch::visits elements receive the rows in the order of
+  /// their visits.
   SdcaEpoch epoch(std::span<Real> weights, const Epoch& epoch, bool measure_gap, std::span<std::int64_t> visited);
 
-  /// Makes the dual variables feasible and the weights exactly theirs, without what rounding left; returns D. With an
-  /// intercept the dual variables must have the sum zero: those of the heavier sign are scaled down.
+  /// Makes the dual variables feasible, computes the weights from them anew, without the rounding
+  /// errors of the steps, and returns D. With an intercept the sum of all s_i beta_i must be 0: the
+  /// dual variables of the sign with the larger sum are scaled down.
   double rebuild(std::span<Real> weights);
 
-  /// Ends the rest of all samples.
+  /// Ends the rest of all samples: the next epoch visits every sample.
   void wake();
 
   [[nodiscard]] std::span<const Real> duals() const { return beta_; }
@@ -69,14 +78,14 @@ class Sdca {
   SdcaConfig config_;
   bool first_;                      // whether the next epoch is that of Modified-SGD
   double scale_;                    // 1 / (alpha n)
-  double intercept_rate_;           // the square of the constant feature that the intercept is the weight of
-  double centre_ = 0;               // what the intercept is regularised towards
-  std::vector<Real> curvature_;     // s_i (||x_i||^2 + intercept_rate) / (alpha n); 0: not computed yet
+  double intercept_rate_;           // square of the constant feature whose weight is the intercept
+  double centre_ = 0;               // the value towards which the intercept is regularised
+  std::vector<Real> curvature_;     // s_i (||x_i||^2 + intercept_rate) / (alpha n); 0: unknown
   std::vector<Real> beta_;          // dual variables
-  std::vector<std::uint8_t> rest_;  // epochs that the sample is still left out
-  std::vector<std::uint8_t> idle_;  // visits in a row that changed nothing
+  std::vector<std::uint8_t> rest_;  // epochs for which the sample is still left out
+  std::vector<std::uint8_t> idle_;  // last visits that changed nothing
   std::vector<Replica<Real>> replicas_;
-  MergePlan plan_;  // of the replicas
+  MergePlan plan_;  // for the replicas
   std::mutex merging_;
 };
 
