@@ -42,7 +42,7 @@ from dsgd.fitting.spec import FitSpec
 from dsgd.fitting.stopping import Standstill
 from dsgd.fitting.targets import OneVsAll, as_initial_weights
 from dsgd.models import MODELS
-from dsgd.models.base import ParameterLayout
+from dsgd.models.protocols import ParameterLayout
 from dsgd.problems.averaging import PolyakAverage
 from dsgd.problems.task import LocalTask
 from dsgd.results.result import Evaluation

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dsgd._common.warn import warn
 from dsgd.errors import DivergedError
-from dsgd.models.base import Objective
+from dsgd.models.protocols import Objective
 from dsgd.problems.problem import Sample, on_target
 from dsgd.problems.task import LocalTask
 

@@ -13,7 +13,8 @@ from dsgd._common.warn import warn
 from dsgd.data.inputs import as_array, as_real
 from dsgd.data.labels import as_dtype, as_labels
 from dsgd.errors import ConfigError, DataError
-from dsgd.models.base import Loss, ParameterLayout
+from dsgd.models.base import Loss
+from dsgd.models.protocols import ParameterLayout
 
 __all__ = ["OneVsAll", "as_initial_weights", "as_sample_weight", "as_targets", "numbers_of", "warn_of_many_classes"]
 

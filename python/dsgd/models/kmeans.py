@@ -13,7 +13,9 @@ from dsgd import _core
 from dsgd._common.checks import check_choice, check_integer
 from dsgd.data.inputs import real_dtype, take_rows
 from dsgd.errors import ConfigError, DataError
-from dsgd.models.base import WEIGHTS_OF_AN_ENTRY, FeatureMajor, Loss, Objective, ParameterLayout, RowSteps, Samples
+from dsgd.models.base import Loss
+from dsgd.models.feature_major import WEIGHTS_OF_AN_ENTRY, FeatureMajor
+from dsgd.models.protocols import Objective, ParameterLayout, RowSteps, Samples
 from dsgd.models.trained import Model
 
 __all__ = ["Centres", "KMeans", "KMeansModel", "distances", "starting_centres"]

@@ -14,8 +14,9 @@ from dsgd._common.checks import check_integer, shown
 from dsgd._common.threads import blas_threads
 from dsgd.data.inputs import real_dtype, take_rows
 from dsgd.errors import ConfigError, DataError
-from dsgd.models.base import Loss, Objective, RowSteps, Samples
+from dsgd.models.base import Loss
 from dsgd.models.network import Layers, NetworkObjective, Units, forward, starting_weights
+from dsgd.models.protocols import Objective, RowSteps, Samples
 from dsgd.models.trained import Model
 from dsgd.models.unit_steps import NetworkSteps
 

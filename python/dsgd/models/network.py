@@ -19,7 +19,7 @@ from dsgd._common.checks import shown
 from dsgd._common.threads import blas_threads
 from dsgd.data.inputs import as_scipy, take_rows
 from dsgd.errors import ConfigError
-from dsgd.models.base import ParameterLayout, Samples
+from dsgd.models.protocols import ParameterLayout, Samples
 
 __all__ = ["Layers", "NetworkObjective", "Units", "forward", "starting_weights"]
 

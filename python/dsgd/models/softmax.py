@@ -10,8 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from dsgd import _core
 from dsgd.data.inputs import real_dtype
-from dsgd.models.base import FeatureMajor, Loss, ParameterLayout, Samples
+from dsgd.models.base import Loss
+from dsgd.models.feature_major import FeatureMajor
 from dsgd.models.linear import LinearModel
+from dsgd.models.protocols import ParameterLayout, Samples
 
 __all__ = ["Softmax", "SoftmaxModel"]
 

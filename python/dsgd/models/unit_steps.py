@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd._common.threads import blas_threads
-from dsgd.models.base import WEIGHTS_OF_AN_ENTRY, Objective, Samples
+from dsgd.models.feature_major import WEIGHTS_OF_AN_ENTRY
 from dsgd.models.network import NetworkObjective, Units
+from dsgd.models.protocols import Objective, Samples
 
 __all__ = ["NetworkSteps", "UnitSteps"]
 

@@ -16,7 +16,9 @@ from dsgd import _core
 from dsgd._common.threads import worth_waking
 from dsgd.data.inputs import as_matrix, stored_entries, take_rows
 from dsgd.data.scale import Scale, mean_weight
-from dsgd.models.base import FeatureMajor, Loss, Objective, ParameterLayout
+from dsgd.models.base import Loss
+from dsgd.models.feature_major import FeatureMajor
+from dsgd.models.protocols import Objective, ParameterLayout
 
 __all__ = ["Problem", "Sample", "on_target"]
 

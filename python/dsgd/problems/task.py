@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.models.base import Objective
+from dsgd.models.protocols import Objective
 from dsgd.problems.averaging import PolyakAverage
 from dsgd.problems.problem import Problem
 from dsgd.schedules import Run, Schedule

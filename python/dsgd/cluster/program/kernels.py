@@ -14,7 +14,7 @@ from dsgd import _core
 from dsgd.cluster.program.partition import part
 from dsgd.data.inputs import stored_entries
 from dsgd.errors import ConfigError
-from dsgd.models.base import Objective
+from dsgd.models.protocols import Objective
 from dsgd.problems.problem import Problem
 
 __all__ = ["Kernels", "Work"]
