@@ -93,8 +93,8 @@ def _records(algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorde
         for task in tasks:
             task.start_epoch = epoch
         start = time.perf_counter()
-        epochs = _in_turn(algorithm, tasks)
-        while (ends := _next_epoch(epochs)) is not None:
+        runs = [algorithm.epochs(task) for task in tasks]
+        while ends := _in_turn(runs, tasks):
             for task in tasks:
                 if not algorithm.regularises_unseen(task.problem):
                     task.shrink_unseen(epoch, algorithm.batch_rows)
@@ -124,26 +124,17 @@ def _records(algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorde
             start = time.perf_counter()
 
 
-def _in_turn(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> Iterator[list[EpochEnd]]:
-    """Train all problems for one epoch, one after the other, and yield their ends; repeat until all are done."""
-    runs = [algorithm.epochs(task) for task in tasks]
-    while True:
-        ends: list[EpochEnd] = []
-        for task, run in zip(tasks, runs, strict=True):
-            task.turn()
-            ends.extend(itertools.islice(run, 1))
-        if not ends:
-            return
-        yield ends
-
-
-def _next_epoch(epochs: Iterator[list[EpochEnd]]) -> list[EpochEnd] | None:
-    """Train for an epoch and return its ends, or None after the last epoch.
+def _in_turn(runs: Sequence[Iterator[EpochEnd]], tasks: Sequence[LocalTask]) -> list[EpochEnd]:
+    """Train all problems for one epoch, one after the other, and return their ends; none after the last epoch.
 
     Numbers may overflow without a warning: the result of the epoch is checked afterwards.
     """
+    ends: list[EpochEnd] = []
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        return next(epochs, None)
+        for task, run in zip(tasks, runs, strict=True):
+            task.turn()
+            ends.extend(itertools.islice(run, 1))
+    return ends
 
 
 def _gap(ends: Sequence[EpochEnd]) -> float | None:
