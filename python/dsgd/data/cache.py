@@ -12,7 +12,8 @@ import json
 import math
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from dsgd._common.files import open_regular, replacing
 from dsgd.errors import DataError
 
-__all__ = ["is_cache", "map_arrays", "write_arrays", "write_arrays_to"]
+__all__ = ["Pieces", "is_cache", "map_arrays", "write_arrays", "write_arrays_to"]
 
 # Every dtype that an array here may have, by its name in safetensors.
 _DTYPES = {
@@ -32,6 +33,33 @@ _DTYPES = {
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _MAX_HEADER = 100_000_000  # bytes; the library safetensors reads no longer header
 _ALIGNMENT = 64  # bytes, a cache line; the first array begins at a multiple
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """An array that is written piece by piece and never held whole.
+
+    Parameters
+    ----------
+    dtype : dtype
+    shape : tuple of int
+    pieces : callable
+        Returns the pieces in their order, an iterable of arrays in C order whose elements are those of the whole.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    pieces: Callable[[], Iterable[NDArray[Any]]]
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.dtype.itemsize * math.prod(self.shape)
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], description: object) -> None:
@@ -57,8 +85,8 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]
         write_arrays_to(file, arrays, description)
 
 
-def write_arrays_to(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], description: object) -> None:
-    """Write arrays and a description to an open file; see `write_arrays`."""
+def write_arrays_to(file: BinaryIO, arrays: Mapping[str, NDArray[Any] | Pieces], description: object) -> None:
+    """Write arrays, whole or in pieces, and a description to an open file; see `write_arrays`."""
     for name, array in arrays.items():
         if array.dtype not in _NAMES:
             raise DataError(f"{name} has dtype {array.dtype}; a cache file holds native bools, integers and floats")
@@ -79,7 +107,8 @@ def write_arrays_to(file: BinaryIO, arrays: Mapping[str, NDArray[Any]], descript
         )
     file.write(len(text).to_bytes(8, "little") + text)
     for _, array in ordered:
-        file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        for piece in array.pieces() if isinstance(array, Pieces) else [array]:
+            file.write(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
 
 
 def is_cache(path: str | os.PathLike[str]) -> bool:

@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,8 +25,8 @@ from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.cluster.program.kernels import Kernels
 from dsgd.cluster.runtime.references import described, restored
 from dsgd.cluster.runtime.run_spec import Plan, RunSpec, table_specs
-from dsgd.data.cache import map_arrays, write_arrays_to
-from dsgd.data.inputs import as_matrix, csr_in_place
+from dsgd.data.cache import Pieces, map_arrays, write_arrays_to
+from dsgd.data.inputs import as_matrix, csr_in_place, stored_entries, take_rows
 from dsgd.data.scale import Scale
 from dsgd.errors import ClusterError
 from dsgd.losses import LOSSES, Loss
@@ -40,6 +40,8 @@ _LOG = logging.getLogger("dsgd")
 _MEMORY = Path("/dev/shm")
 # What the arrays of `Kernels.of_whole` are called in a file begins with this.
 _OF_WHOLE = "whole/"
+# Rows are copied and written so many bytes at a time, about.
+_BLOCK_BYTES = 4_000_000
 
 
 class Nameless:
@@ -61,7 +63,7 @@ class Nameless:
         If no folder for temporary files has room for it.
     """
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], description: object = None) -> None:
+    def __init__(self, arrays: Mapping[str, NDArray[Any] | Pieces], description: object = None) -> None:
         self._file = _write_nameless(arrays, description)
         self.size = os.fstat(self.descriptor).st_size
 
@@ -80,7 +82,7 @@ def path_of(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-def _write_nameless(arrays: Mapping[str, NDArray[Any]], description: object) -> BinaryIO:
+def _write_nameless(arrays: Mapping[str, NDArray[Any] | Pieces], description: object) -> BinaryIO:
     """Return a new file of arrays, in the first folder that has room for it."""
     needed = sum(array.nbytes for array in arrays.values())
     folders: list[Path | None] = [_MEMORY, None] if _has_room(needed) else [None, _MEMORY]
@@ -187,16 +189,43 @@ def pack_run(assignment: RunSpec, options: dict[str, Any]) -> Nameless:
 
 
 def pack_part(assignment: RunSpec, node: int) -> Nameless:
-    """Pack the rows of a node into a file, and free the copy of them in this process."""
-    problem = assignment.part(node)
-    stored = problem.matrix.arrays
-    arrays = dict(zip(("indptr", "indices", "data"), stored, strict=True)) if problem.sparse else {"X": stored}
-    arrays["target"] = problem.target
-    if problem.sample_weight is not None:
-        arrays["sample_weight"] = problem.sample_weight
-    file = Nameless(arrays)
-    _LOG.info("worker %d: %d rows packed, %.1f MB", node, problem.matrix.n_rows, file.size / 1e6)
+    """Pack the rows of a node, piece by piece: this process never holds a copy of all of them."""
+    problem, rows = assignment.problem, assignment.rows[node]
+    file = Nameless(_arrays_of(problem, rows))
+    _LOG.info("worker %d: %d rows packed, %.1f MB", node, len(rows), file.size / 1e6)
     return file
+
+
+def _arrays_of(problem: Problem, rows: NDArray[np.intp]) -> dict[str, NDArray[Any] | Pieces]:
+    """Return the arrays of some rows of a problem; the matrix is copied while it is written."""
+    stored, n = problem.matrix.arrays, len(rows)
+    if n == problem.matrix.n_rows:  # of all rows, in their order
+        names = ("indptr", "indices", "data")
+        arrays: dict[str, NDArray[Any] | Pieces] = dict(zip(names, stored, strict=True)) if problem.sparse else {}
+        arrays |= {} if problem.sparse else {"X": stored}
+    elif isinstance(stored, tuple):
+        indptr, indices, data = stored
+        begins = np.concatenate([[0], np.cumsum(indptr[rows + 1] - indptr[rows])]).astype(indptr.dtype)
+        size = (int(begins[-1]),)
+        arrays = {
+            "indptr": begins,
+            "indices": Pieces(indices.dtype, size, lambda: (some.indices for some in _blocks(problem, rows))),
+            "data": Pieces(data.dtype, size, lambda: (some.data for some in _blocks(problem, rows))),
+        }
+    else:
+        arrays = {"X": Pieces(stored.dtype, (n, problem.matrix.n_features), lambda: _blocks(problem, rows))}
+    arrays["target"] = problem.target[rows]
+    if problem.sample_weight is not None:
+        arrays["sample_weight"] = problem.sample_weight[rows]
+    return arrays
+
+
+def _blocks(problem: Problem, rows: NDArray[np.intp]) -> Iterator[Any]:
+    """Yield copies of the rows, some at a time."""
+    bytes_of_row = 16 * stored_entries(problem.matrix) // problem.matrix.n_rows + 1
+    some = max(1, _BLOCK_BYTES // bytes_of_row)
+    for begin in range(0, len(rows), some):
+        yield take_rows(problem.matrix, rows[begin : begin + some])
 
 
 def load_run(path: str) -> PackedRun:
