@@ -64,6 +64,9 @@ class Svrg {
   [[nodiscard]] std::span<const double> mean_gradient() const { return mean_; }
 
  private:
+  [[nodiscard]] SampleFactor new_factor() const {
+    return {config_.max_sigma, config_.longest_step, objective_.config().fit_intercept};
+  }
   void spread(std::span<const Real> mean, std::span<const Real> inverse_frequency);
   template <typename Policy, typename Rows>
   void reweighted(std::span<Real> weights, Real step, SampleFactor& factor, const Rows& for_each_row) const;
