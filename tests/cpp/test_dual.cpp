@@ -138,6 +138,22 @@ TEST_CASE("the value of a dual variable is the least of loss + beta z") {
   });
 }
 
+TEST_CASE("the gap of a sample is 0 for the dual variable of its decision value, and never negative") {
+  Numbers numbers;
+  for_each_dual([&](auto loss, double low, double high, const std::vector<double>& targets) {
+    for (int k = 0; k < 200; ++k) {
+      const double y = targets[static_cast<std::size_t>(k) % targets.size()];
+      const double z = numbers.decision();
+      const double rounding = 1e-14 * (1 + z * z);
+      CAPTURE(loss.kName);
+      CAPTURE(z);
+      CAPTURE(y);
+      CHECK(std::abs(sample_gap(loss, z, -loss.derivative(z, y), y)) <= rounding);
+      CHECK(sample_gap(loss, z, numbers.dual(low, high, y), y) >= -rounding);
+    }
+  });
+}
+
 TEST_CASE("no other step along the same dual variable raises the dual more, and none lowers it") {
   Numbers numbers;
   for_each_dual([&](auto loss, double low, double high, const std::vector<double>& targets) {

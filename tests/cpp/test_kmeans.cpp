@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@
 using namespace dsgd;
 
 namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 Epoch epoch_of(std::size_t index) { return {index, Schedule{.step_size = 3, .power = 0.3}, 1, 7}; }
 
@@ -48,6 +51,17 @@ TEST_CASE("mini-batches of k-means do not depend on the number of threads") {
   CHECK(one == four);
   CHECK(objective.value(one, 2) < before);
   CHECK(objective.value(one, 1) == objective.value(one, 3));
+}
+
+TEST_CASE("a step of infinite size moves every centre to the mean of its rows, and leaves a centre without rows") {
+  const std::vector<double> values{0, 0, 2, 0, 9, 4};
+  const DenseView<double> X(values, 3, 2, 1);
+  const std::vector<double> s{1, 3, 1e-300};
+  const QuantisationObjective objective(X, s, 3);
+  std::vector<double> centres{1, 10, 99, 0, 3, 99};  // (1, 0), (10, 3) and (99, 99), feature by feature
+  const Epoch epoch{.index = 0, .schedule = {.step_size = kInfinity}, .block_size = 1, .seed = 7};
+  minibatch_epoch(objective, std::span(centres), epoch, 3, 1, {}, Average{}, false);
+  CHECK(centres == std::vector<double>{1.5, 9, 99, 0, 4, 99});
 }
 
 TEST_CASE("threads of k-means share the centres") {

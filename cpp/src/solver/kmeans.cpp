@@ -7,7 +7,7 @@
 //                               f_c = min(1, step_t n_c / b)
 //
 // where n_c is the sum of the weights s_i of the rows with a_i = c. This is a step along the
-// gradient that stops at the mean of the centre's rows. With b = n and an unbounded step size it is
+// gradient that stops at the mean of the centre's rows. With b = n and a step size of infinity it is
 // the step of Lloyd (1982).
 #include "dsgd/solver/kmeans.hpp"
 

@@ -16,32 +16,23 @@
 //               SVRG"; Mania, Pan, Papailiopoulos, Recht, Ramchandran, Jordan 2015, "Perturbed
 //               iterate analysis for asynchronous stochastic optimization"). Every single step from
 //               the optimum stays at the optimum
-//   scalar      w = a v + c mu, with the same numbers a and c for all j. The part of the step that
-//               is the same for all weights changes a and c only. This is exactly the step above.
-//               L2 only
+//   scalar      w = a v + c mu, with the same numbers a and c for all j (svrg_scalar.hpp). The part
+//               of the step that is the same for all weights changes a and c only. This is exactly
+//               the step above. L2 only
 //
 // A feature that no row holds has mu_j = 0. "scalar" regularises its weight; with "reweighted" the
 // caller must do it afterwards.
 #include "dsgd/solver/svrg.hpp"
 
-#include <algorithm>  // for clamp, min, transform
-#include <cmath>      // for exp, expm1, log1p
+#include <algorithm>  // for transform
 #include <utility>    // for move
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/check_size.hpp"
 #include "dsgd/core/error.hpp"
-#include "dsgd/core/parallel.hpp"
-#include "dsgd/objective/gradient_norm.hpp"
 #include "dsgd/solver/rows.hpp"
 
 namespace dsgd {
-namespace {
-
-/// "scalar": a may fall to exp(-kFold); then v is set to w, and a to 1.
-constexpr double kFold = 4;
-
-}  // namespace
 
 template <typename Data>
 Svrg<Data>::Svrg(const LinearObjective<Data>& objective, SvrgConfig config)
@@ -61,15 +52,8 @@ Svrg<Data>::Svrg(const LinearObjective<Data>& objective, SvrgConfig config)
 
 template <typename Data>
 void Svrg<Data>::begin(const Epoch& epoch) {
-  const std::size_t n = objective_.X().rows();
-  const std::size_t n_blocks = n / std::clamp<std::size_t>(epoch.block_size, 1, n);
-  // Every thread has a row.
-  const std::size_t threads = std::clamp<std::size_t>(n_blocks, 1, config_.n_threads);
-  walks_.clear();
-  for (std::size_t thread = 0; thread < threads; ++thread) {
-    walks_.push_back({Draws(n, epoch.block_size, thread, threads, RandomStream(epoch.seed, epoch.index, thread))});
-  }
-  n_steps_ = 0;
+  draws_ = SharedDraws(objective_.X().rows(), epoch, config_.n_threads);
+  factors_.assign(draws_.n_threads(), new_factor());
 }
 
 template <typename Data>
@@ -98,40 +82,40 @@ void Svrg<Data>::spread(std::span<const Real> mean, std::span<const Real> invers
   for (std::size_t w = 0; w < mean.size(); ++w) pull_[w] = w < scaled ? mean[w] * inverse_frequency[w / m] : mean[w];
 }
 
-/// The step of a sample, lengthened by its own gradient: step (1 + sigma), where sigma is the norm
-/// of the gradient divided by the mean norm of all samples so far.
+/// The inner loop of Algorithm 1 on the rows that `for_each_row` names: it calls `on_row(i)` for
+/// each of them. `w` is a thread's access to the weights in one of the two forms, and `g` memory for
+/// a residual. Inlined, so that `w` stays in registers: a dense row would take a tenth longer.
 template <typename Data>
-template <typename Row>
-auto Svrg<Data>::lengthened(Real step, std::span<const Real> residual, const Row& x, Norms& norms) const -> Real {
-  const double norm = gradient_norm(x, residual, objective_.config().fit_intercept);
-  norms.sum += norm;
-  ++norms.samples;
-  const double mean = norms.sum / static_cast<double>(norms.samples);
-  const double sigma = mean > 0 ? std::min(config_.max_sigma, norm / mean) : 0;
-  return static_cast<Real>(std::min(config_.longest_step, static_cast<double>(step) * (1 + sigma)));
-}
-
-/// Makes a step on every row. `for_each_row(on_row)` calls `on_row` with the rows.
-template <typename Data>
-template <typename Policy, typename Rows>
-void Svrg<Data>::reweighted(std::span<Real> weights, Real step, Norms& norms, const Rows& for_each_row) const {
-  objective_.visit_reduced([&](const auto& kernel) {
-    Policy policy;
-    const auto w = kernel.access(weights, policy);
-    auto seen = kernel.residual();
-    for_each_row([&](std::size_t i) {
-      w.evaluate(i, seen, false);
-      const Real eta = config_.max_sigma > 0 ? lengthened(step, seen, objective_.X().row(i), norms) : step;
-      change_since_anchor(i, seen);
-      w.descend_reduced(i, seen, eta, pull_);
-    });
+template <typename Access, typename Residual, typename Rows>
+[[gnu::always_inline]] inline void Svrg<Data>::inner_loop(Access&& w, Residual g, Real step, SampleFactor& factor,
+                                                          const Rows& for_each_row) const {
+  for_each_row([&](std::size_t i) {
+    w.evaluate(i, g, false);  // g = s_i loss'(w.x_i, y_i)
+    const Real eta = factor.on() ? factor.lengthen(step, objective_.X().row(i), std::span<const Real>(g)) : step;
+    for (std::size_t k = 0; k < g.size(); ++k) g[k] -= residuals_[i * g.size() + k];  // - s_i loss'(anchor.x_i, y_i)
+    w.descend_reduced(i, g, eta, pull_);                                              // w <- prox(w - eta (g x_i + mu))
   });
 }
 
-/// Replaces the residual of row i by its difference from the residual at the anchor.
 template <typename Data>
-void Svrg<Data>::change_since_anchor(std::size_t i, std::span<Real> residual) const {
-  for (std::size_t c = 0; c < residual.size(); ++c) residual[c] -= residuals_[i * residual.size() + c];
+template <typename Policy, typename Rows>
+void Svrg<Data>::reweighted(std::span<Real> weights, Real step, SampleFactor& factor, const Rows& for_each_row) const {
+  objective_.visit_reduced([&](const auto& kernel) {
+    Policy policy;
+    inner_loop(kernel.access(weights, policy), kernel.residual(), step, factor, for_each_row);
+  });
+}
+
+template <typename Data>
+template <typename Policy, typename Rows>
+void Svrg<Data>::scalar(std::span<Real> weights, Real step, ScalarForm<Real>& form, SampleFactor& factor,
+                        const Rows& for_each_row) const {
+  visit_outputs(objective_.config().loss, [&]<typename Loss>(const Loss& loss) {
+    Policy policy;
+    const LinearKernel<Data, Loss, NoPenalty> kernel{objective_, loss, {}};  // the form applies the penalty
+    inner_loop(ScalarAccess(kernel, form, weights, std::span<const Real>(pull_), policy), kernel.residual(), step,
+               factor, for_each_row);
+  });
 }
 
 template <typename Data>
@@ -144,131 +128,56 @@ void Svrg<Data>::descend_rows(std::span<Real> weights, double step, std::span<co
   if (!has_mean_) {
     throw Error(ErrorCode::config, "descend_rows needs a mean gradient: take an anchor or use_mean first");
   }
-  Norms norms;
-  reweighted<Exclusive>(weights, static_cast<Real>(step), norms, [&](const auto& on_row) {
+  SampleFactor factor = new_factor();
+  reweighted<Exclusive>(weights, static_cast<Real>(step), factor, [&](const auto& on_row) {
     for (const std::int64_t row : rows) on_row(static_cast<std::size_t>(row));
   });
 }
 
-/// a and c after `taken` steps w <- (w - eta mu) / (1 + eta alpha).
-template <typename Data>
-auto Svrg<Data>::multipliers(double step, std::size_t taken) const -> Multipliers {
-  const double alpha = objective_.config().alpha_l2;
-  const auto t = static_cast<double>(taken);
-  if (alpha == 0) return {Real{1}, static_cast<Real>(-step * t)};
-  const double exponent = -t * std::log1p(step * alpha);
-  return {static_cast<Real>(std::exp(exponent)), static_cast<Real>(std::expm1(exponent) / alpha)};
-}
-
-template <typename Data>
-template <typename Policy>
-void Svrg<Data>::scalar(std::span<Real> v, double step, Walk& walk, std::size_t count, std::int64_t* visited,
-                        std::atomic<std::size_t>& taken) const {
-  visit_outputs(objective_.config().loss, [&]<typename Loss>(const Loss& loss) {
-    // Without a penalty: the multipliers apply it.
-    const LinearKernel<Data, Loss, NoPenalty> kernel{objective_, loss, {}};
-    Policy policy;
-    Exclusive reading;
-    const auto access = kernel.access(v, policy);
-    const auto& of_v = access.weights();
-    const auto reader = kernel.access(std::span<const Real>(pull_), reading);
-    const auto& mu = reader.weights();
-    const std::span<const Real> pull_of_intercepts = std::span(pull_).last(objective_.parameters_per_feature());
-    const auto eta = static_cast<Real>(step);
-    const auto rate = static_cast<Real>(objective_.config().intercept_rate);
-    auto seen = kernel.residual();
-    auto shift = kernel.residual();
-    walk.draws.take(count, [&](std::size_t i) {
-      const auto x = objective_.X().row(i);
-      const auto [a, c] = multipliers(step, taken.fetch_add(1, std::memory_order_relaxed));
-      of_v.products(x, seen);
-      mu.products(x, shift);
-      for (std::size_t k = 0; k < seen.size(); ++k) seen[k] = a * seen[k] + c * shift[k];
-      of_v.add_intercepts(seen);
-      access.finish(i, seen, false);
-      change_since_anchor(i, seen);
-      for (std::size_t k = 0; k < seen.size(); ++k) {
-        shift[k] = rate * eta * (seen[k] + pull_of_intercepts[k]);
-        seen[k] *= eta / a;
-      }
-      of_v.subtract(x, seen);
-      of_v.subtract_intercepts(shift);
-      if (visited != nullptr) *visited++ = static_cast<std::int64_t>(i);
-    });
-  });
-}
-
-/// Sets v to w.
-template <typename Data>
-void Svrg<Data>::fold(std::span<Real> v, double step, std::size_t taken) const {
-  const auto [a, c] = multipliers(step, taken);
-  const std::size_t regularised = objective_.X().features() * objective_.parameters_per_feature();
-  for (std::size_t w = 0; w < regularised; ++w) v[w] = a * v[w] + c * pull_[w];
-}
-
-/// Calls `body(walk, n_steps)` on every thread. It divides `count` steps over the threads so that
-/// each thread's share of all steps so far is its share of the rows.
+/// Calls `body(policy, factor, for_each_row)` on every thread, with the rows of its part of the next
+/// `count` steps. Writes these rows into `visited`, unless it is null.
 template <typename Data>
 template <typename Body>
-void Svrg<Data>::share_out(std::size_t count, const Body& body) {
-  n_steps_ += count;
-  const std::size_t n = objective_.X().rows();
-  const std::size_t passes = n_steps_ / n;
-  const std::size_t rest = n_steps_ % n;
-  std::size_t owned = 0;
-  std::vector<std::size_t> due;
-  for (const Walk& walk : walks_) {
-    const std::size_t before = rest * owned / n;
-    owned += walk.draws.size();
-    due.push_back(passes * walk.draws.size() + rest * owned / n - before);
-  }
-  parallel_region(walks_.size(), [&](std::size_t thread) {
-    Walk& walk = walks_[thread];
-    const std::size_t n_steps = due[thread] > walk.n_steps ? due[thread] - walk.n_steps : 0;
-    body(walk, n_steps);
-    walk.n_steps += n_steps;
+void Svrg<Data>::on_threads(std::size_t count, std::int64_t* visited, const Body& body) {
+  const bool alone = draws_.n_threads() == 1;
+  draws_.share_out(count, [&](std::size_t thread, Draws& draws, std::size_t n_steps) {
+    const auto rows = [&](const auto& on_row) {
+      draws.take(n_steps, [&](std::size_t i) {
+        on_row(i);
+        if (visited != nullptr) *visited++ = static_cast<std::int64_t>(i);
+      });
+    };
+    if (alone) {
+      body(Exclusive{}, factors_[thread], rows);
+    } else {
+      body(Racy{}, factors_[thread], rows);
+    }
   });
 }
 
 template <typename Data>
 void Svrg<Data>::descend(std::span<Real> weights, double step, std::size_t count, std::span<std::int64_t> visited) {
   objective_.check_weights(weights);
-  if (walks_.empty()) throw Error(ErrorCode::config, "descend needs rows: begin an epoch first");
-  if (!visited.empty() && (visited.size() != count || walks_.size() > 1)) {
+  if (draws_.n_threads() == 0) throw Error(ErrorCode::config, "descend needs rows: begin an epoch first");
+  if (!visited.empty() && (visited.size() != count || draws_.n_threads() > 1)) {
     throw Error(ErrorCode::config, "visited must have one element for every step, on one thread");
   }
-  const bool alone = walks_.size() == 1;
   std::int64_t* next = visited.empty() ? nullptr : visited.data();
+  const auto eta = static_cast<Real>(step);
   if (config_.mean_gradient == "reweighted") {
-    const auto eta = static_cast<Real>(step);
-    share_out(count, [&](Walk& walk, std::size_t n_steps) {
-      const auto rows = [&](const auto& on_row) {
-        walk.draws.take(n_steps, [&](std::size_t i) {
-          on_row(i);
-          if (next != nullptr) *next++ = static_cast<std::int64_t>(i);
-        });
-      };
-      if (alone) {
-        reweighted<Exclusive>(weights, eta, walk.norms, rows);
-      } else {
-        reweighted<Racy>(weights, eta, walk.norms, rows);
-      }
+    on_threads(count, next, [&]<typename Policy>(Policy /*policy*/, SampleFactor& factor, const auto& rows) {
+      reweighted<Policy>(weights, eta, factor, rows);
     });
     return;
   }
-  const double shrinkage = std::log1p(step * objective_.config().alpha_l2);
+  ScalarForm<Real> form(step, objective_.config().alpha_l2);
+  const std::size_t regularised = objective_.X().features() * objective_.parameters_per_feature();
   while (count > 0) {
-    std::size_t part = count;
-    if (shrinkage * static_cast<double>(count) > kFold) part = static_cast<std::size_t>(kFold / shrinkage) + 1;
-    std::atomic<std::size_t> taken{0};
-    share_out(part, [&](Walk& walk, std::size_t n_steps) {
-      if (alone) {
-        scalar<Exclusive>(weights, step, walk, n_steps, next, taken);
-      } else {
-        scalar<Racy>(weights, step, walk, n_steps, next, taken);
-      }
+    const std::size_t part = form.before_fold(count);
+    on_threads(part, next, [&]<typename Policy>(Policy /*policy*/, SampleFactor& factor, const auto& rows) {
+      scalar<Policy>(weights, eta, form, factor, rows);
     });
-    fold(weights, step, taken);
+    form.fold(weights.first(regularised), pull_);
     if (next != nullptr) next += part;
     count -= part;
   }

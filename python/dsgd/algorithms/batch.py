@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -70,10 +71,10 @@ class Batch(Algorithm):
 def _lloyd(task: LocalTask) -> Iterator[EpochEnd]:
     """Move every centre to the mean of its rows (Lloyd 1982). The objective never grows.
 
-    This is a mini-batch step on all rows. Such a step moves no centre beyond the mean of its rows, so
-    a huge step size moves each centre exactly there.
+    This is a mini-batch step on all rows. A step of infinite size ends at the mean.
     """
+    to_the_mean = _core.Schedule(step_size=math.inf)
     for index in range(task.start_epoch, task.max_epochs):
-        epoch = _core.Epoch(index=0, schedule=_core.Schedule(step_size=1e300), block_size=task.n_samples, seed=0)
+        epoch = _core.Epoch(index=0, schedule=to_the_mean, block_size=task.n_samples, seed=0)
         _core.minibatch_epoch(task.core, task.weights, epoch, task.n_samples, task.n_threads)
         yield EpochEnd(index + 1, task.step_size)

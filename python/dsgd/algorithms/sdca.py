@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dsgd import _core
 from dsgd._common.checks import check_flag, check_integer, check_real
 from dsgd.algorithms.base import Algorithm, Capabilities, check_block_size
+from dsgd.algorithms.duality_gap import DualityGap
 from dsgd.errors import ConfigError
 from dsgd.losses import Loss
 from dsgd.problems.problem import Problem
@@ -108,34 +108,14 @@ class Sdca(Algorithm):
         else:
             solver.rebuild(task.weights)
         step = 1 / (sum(task.problem.alphas) * task.n_samples)
-        passes, value = 0.0, math.inf
+        gap = DualityGap(task, solver)
+        passes = 0.0
         for index in range(task.start_epoch, task.max_epochs):
             done = solver.epoch(task.weights, task.epoch(index, self.block_size), task.gap_tol is not None)
             passes += done.visits / task.n_samples
-            gap = None
-            if task.gap_tol is not None:
-                last = index + 1 == task.max_epochs
-                if done.gap <= task.gap_tol * value:
-                    value = task.value()
-                if done.gap <= task.gap_tol * value or last:
-                    gap = relative_gap(task, solver)
-            yield EpochEnd(passes, step, gap=gap)
+            yield EpochEnd(passes, step, gap=gap.after_epoch(done.gap, last=index + 1 == task.max_epochs))
 
     def _sgd_first(self, problem: Problem) -> bool:
         if self.sgd_first is not None:
             return self.sgd_first
         return problem.loss.smooth or problem.scale.mean <= problem.alphas[1] * problem.matrix.n_rows
-
-
-def relative_gap(task: LocalTask, solver: _core.Sdca) -> float:
-    """Return the relative duality gap (F - D) / D, an upper bound of (F - F*) / F* for the optimum F*.
-
-    The weights are first rebuilt from the dual variables, which removes accumulated rounding errors.
-    """
-    dual = solver.rebuild(task.weights)
-    value = task.value()
-    unit = max(dual, 1e-12 * value)  # D may be 0, as the optimum may be
-    gap = max(value - dual, 0.0) / unit if unit > 0 else 0.0
-    if task.gap_tol is not None and gap > task.gap_tol:
-        solver.wake()  # the gap may come from samples that are left out
-    return gap

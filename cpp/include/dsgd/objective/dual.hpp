@@ -124,4 +124,13 @@ inline double dual_value(SquaredEpsilonInsensitive loss, double beta, double y) 
 template <typename Loss>
 concept DualLoss = requires(Loss loss) { dual_step(loss, 0.0, 0.0, 1.0, 1.0); };
 
+/// The part of a sample in the duality gap: F - D = (1/n) sum_i s_i sample_gap(z_i, beta_i, y_i). With
+/// an intercept this holds if sum_i s_i beta_i = 0. The part is 0 for beta = -loss'(z, y) and never
+/// negative.
+template <DualLoss Loss, RealType Real>
+[[nodiscard]] double sample_gap(const Loss& loss, Real z, Real beta, Real y) {
+  const double value = dual_value(loss, static_cast<double>(beta), static_cast<double>(y));
+  return static_cast<double>(loss.value(z, y) + z * beta) - value;
+}
+
 }  // namespace dsgd

@@ -15,9 +15,10 @@
 namespace dsgd {
 
 /// One pass over the data, in steps of one row or of `batch_size` rows, like the functions of the
-/// same names in sgd.hpp and minibatch.hpp. The same epoch of the same seed changes the centres in
-/// the same way, bit for bit, on any number of threads. Throws Error(data) for columns that are not
-/// sorted and distinct.
+/// same names in sgd.hpp and minibatch.hpp. No step moves a centre beyond the mean of its rows, and a
+/// step size of infinity moves every centre that has rows exactly there. The same epoch of the same
+/// seed changes the centres in the same way, bit for bit, on any number of threads. Throws
+/// Error(data) for columns that are not sorted and distinct.
 template <typename Data>
 double sgd_epoch(const QuantisationObjective<Data>& objective, std::span<typename Data::Real> weights,
                  const Epoch& epoch, std::span<std::int64_t> visited, const Average& average, bool sum_loss);

@@ -2,15 +2,17 @@
 #pragma once
 
 #include <cstddef>  // for size_t
-#include <cstdint>  // for int64_t, uint8_t
+#include <cstdint>  // for int64_t
 #include <mutex>    // for mutex
 #include <span>     // for span
 #include <vector>   // for vector
 
 #include "dsgd/objective/linear.hpp"
+#include "dsgd/solver/dual_intercept.hpp"
 #include "dsgd/solver/epoch.hpp"
 #include "dsgd/solver/merge_plan.hpp"
 #include "dsgd/solver/replica.hpp"
+#include "dsgd/solver/rest.hpp"
 
 namespace dsgd {
 
@@ -59,7 +61,7 @@ class Sdca {
   double rebuild(std::span<Real> weights);
 
   /// Ends the rest of all samples: the next epoch visits every sample.
-  void wake();
+  void wake() { rest_.wake(); }
 
   [[nodiscard]] std::span<const Real> duals() const { return beta_; }
 
@@ -67,23 +69,17 @@ class Sdca {
   template <typename Loss>
   SdcaEpoch pass(const Loss& loss, std::span<Real> weights, const Epoch& epoch, std::size_t thread, bool measure_gap,
                  std::span<std::int64_t> visited, Replica<Real>* replica);
-  [[nodiscard]] Real first_share(std::size_t visits) const;
   template <typename Row>
   [[nodiscard]] Real curvature(std::size_t i, const Row& x);
-  [[nodiscard]] bool at_rest(std::size_t i);
-  void balance();
-  void move_centre(std::span<Real> weights);
 
   const LinearObjective<Data>& objective_;
   SdcaConfig config_;
-  bool first_;                      // whether the next epoch is that of Modified-SGD
-  double scale_;                    // 1 / (alpha n)
-  double intercept_rate_;           // square of the constant feature whose weight is the intercept
-  double centre_ = 0;               // the value towards which the intercept is regularised
-  std::vector<Real> curvature_;     // s_i (||x_i||^2 + intercept_rate) / (alpha n); 0: unknown
-  std::vector<Real> beta_;          // dual variables
-  std::vector<std::uint8_t> rest_;  // epochs for which the sample is still left out
-  std::vector<std::uint8_t> idle_;  // last visits that changed nothing
+  bool first_;    // whether the next epoch is that of Modified-SGD
+  double scale_;  // 1 / (alpha n)
+  DualIntercept intercept_;
+  Rest rest_;
+  std::vector<Real> curvature_;  // s_i (||x_i||^2 + rate of the intercept) / (alpha n); 0: unknown
+  std::vector<Real> beta_;       // dual variables
   std::vector<Replica<Real>> replicas_;
   MergePlan plan_;  // for the replicas
   std::mutex merging_;

@@ -2,7 +2,6 @@
 // without locks.
 #pragma once
 
-#include <atomic>   // for atomic
 #include <cstddef>  // for size_t
 #include <cstdint>  // for int64_t
 #include <limits>   // for numeric_limits
@@ -12,6 +11,9 @@
 
 #include "dsgd/objective/linear.hpp"
 #include "dsgd/solver/epoch.hpp"
+#include "dsgd/solver/sample_factor.hpp"
+#include "dsgd/solver/shared_draws.hpp"
+#include "dsgd/solver/svrg_scalar.hpp"
 
 namespace dsgd {
 
@@ -62,45 +64,28 @@ class Svrg {
   [[nodiscard]] std::span<const double> mean_gradient() const { return mean_; }
 
  private:
-  /// The sum of the norms of the samples' gradients so far, and the number of these samples.
-  struct Norms {
-    double sum = 0;
-    std::size_t samples = 0;
-  };
-  /// The state of one thread between steps.
-  struct Walk {
-    Draws draws;
-    std::size_t n_steps = 0;  // since `begin`
-    Norms norms{};
-  };
-  /// The multipliers of w = scale v + shift mu.
-  struct Multipliers {
-    Real scale;
-    Real shift;
-  };
-
-  template <typename Row>
-  Real lengthened(Real step, std::span<const Real> residual, const Row& x, Norms& norms) const;
-  void change_since_anchor(std::size_t i, std::span<Real> residual) const;
+  [[nodiscard]] SampleFactor new_factor() const {
+    return {config_.max_sigma, config_.longest_step, objective_.config().fit_intercept};
+  }
   void spread(std::span<const Real> mean, std::span<const Real> inverse_frequency);
   template <typename Policy, typename Rows>
-  void reweighted(std::span<Real> weights, Real step, Norms& norms, const Rows& for_each_row) const;
-  template <typename Policy>
-  void scalar(std::span<Real> v, double step, Walk& walk, std::size_t count, std::int64_t* visited,
-              std::atomic<std::size_t>& taken) const;
-  [[nodiscard]] Multipliers multipliers(double step, std::size_t taken) const;
-  void fold(std::span<Real> v, double step, std::size_t taken) const;
+  void reweighted(std::span<Real> weights, Real step, SampleFactor& factor, const Rows& for_each_row) const;
+  template <typename Policy, typename Rows>
+  void scalar(std::span<Real> weights, Real step, ScalarForm<Real>& form, SampleFactor& factor,
+              const Rows& for_each_row) const;
+  template <typename Access, typename Residual, typename Rows>
+  void inner_loop(Access&& w, Residual g, Real step, SampleFactor& factor, const Rows& for_each_row) const;
   template <typename Body>
-  void share_out(std::size_t count, const Body& body);
+  void on_threads(std::size_t count, std::int64_t* visited, const Body& body);
 
   const LinearObjective<Data>& objective_;
   SvrgConfig config_;
-  std::vector<Walk> walks_;      // one per thread
-  std::size_t n_steps_ = 0;      // steps of all threads since `begin`
-  std::vector<double> mean_;     // mu: the gradient of the mean loss at the anchor
-  std::vector<Real> pull_;       // "reweighted": mu_j / p_j; "scalar": mu_j
-  bool has_mean_ = false;        // whether an anchor or `use_mean` has set pull_
-  std::vector<Real> residuals_;  // of every sample at the anchor
+  SharedDraws draws_;
+  std::vector<SampleFactor> factors_;  // one per thread
+  std::vector<double> mean_;           // mu: the gradient of the mean loss at the anchor
+  std::vector<Real> pull_;             // "reweighted": mu_j / p_j; "scalar": mu_j
+  bool has_mean_ = false;              // whether an anchor or `use_mean` has set pull_
+  std::vector<Real> residuals_;        // of every sample at the anchor
 };
 
 }  // namespace dsgd
