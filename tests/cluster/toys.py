@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dsgd.algorithms.base import Capabilities
-from dsgd.algorithms.distributed import DistributedAlgorithm, Mailbox, Program, Table
+from dsgd.algorithms.distributed import DistributedAlgorithm, Mailbox, Observes, Program, Table
 from dsgd.cluster import KernelCost, Simulation
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.cluster.runtime.run_spec import Outcome, RunSpec
@@ -40,6 +40,11 @@ class Toy(DistributedAlgorithm):
     staleness: float = 0
     rules: dict[str, str]
     letters: Mailbox = Mailbox()  # noqa: RUF009  # frozen
+    observing: Observes = "server"
+
+    @property
+    def observes(self) -> Observes:
+        return self.observing
 
     @property
     def mailbox(self) -> Mailbox:
@@ -69,6 +74,7 @@ def toy_assignment(
     staleness: float = 0,
     rules: dict[str, str] | None = None,
     mailbox: Mailbox | None = None,
+    observes: Observes = "server",
 ) -> RunSpec:
     """Return a run of `body` on tables of `size` numbers."""
     random = np.random.default_rng(0)
@@ -83,7 +89,13 @@ def toy_assignment(
         scale=measure(matrix, None, 1),
     )
     return RunSpec(
-        algorithm=Toy(body=body, staleness=staleness, rules=rules or {"weights": "add"}, letters=mailbox or Mailbox()),
+        algorithm=Toy(
+            body=body,
+            staleness=staleness,
+            rules=rules or {"weights": "add"},
+            letters=mailbox or Mailbox(),
+            observing=observes,
+        ),
         problem=problem,
         rows=[np.arange(4)] * nodes,
         of_whole={},

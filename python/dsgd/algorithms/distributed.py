@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -24,10 +24,14 @@ __all__ = [
     "CoordinatedAlgorithm",
     "DistributedAlgorithm",
     "Mailbox",
+    "Observes",
     "Program",
     "StaleSynchronousAlgorithm",
     "Table",
 ]
+
+Observes = Literal["server", "first", "mean"]
+"""Whose weights are the model of a run; see `DistributedAlgorithm.observes`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +89,17 @@ class DistributedAlgorithm(Algorithm):
     def mailbox(self) -> Mailbox:
         """The mailbox of every worker in every group."""
         return Mailbox()
+
+    @property
+    def observes(self) -> Observes:
+        """Whose weights the history records, and the run returns.
+
+        ``"server"``: the table ``"weights"``. ``"first"`` and ``"mean"``: vectors that the workers
+        observe (`dsgd.cluster.program.commands.Observe`), that of the lowest rank or the mean of
+        all. Ranks that are lost, or have observed nothing in their present life, do not count.
+        While no rank counts, the model is the initial weights.
+        """
+        return "server"
 
     @property
     def clock_bound(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -153,6 +153,9 @@ class ClusterRecord:
         Bytes that each node has sent and received.
     samples : int
         Gradients of single samples that all nodes have evaluated.
+    observed : dict of int to ndarray
+        By rank: the vector that the node observed last before it finished the clock of the record
+        (command `Observe`). Nodes that are lost, or have observed nothing, are not in it.
     """
 
     clock: int
@@ -164,6 +167,7 @@ class ClusterRecord:
     bytes_sent: tuple[int, ...]
     bytes_received: tuple[int, ...]
     samples: int
+    observed: dict[int, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +177,8 @@ class Outcome:
     Attributes
     ----------
     weights : ndarray
-        The table ``"weights"``, or the initial weights if `tables` does not have it.
+        The weights that `DistributedAlgorithm.observes` names. Those of the server are the table
+        ``"weights"``, or the initial weights if `tables` does not have it.
     tables : dict of str to ndarray
         The tables of the parameter server by name. Empty if processes ended before all shards had
         sent their tables.
@@ -192,4 +197,4 @@ class Outcome:
 
 
 OnClock = Callable[[ClusterRecord, NDArray[Any]], bool]
-"""Called with the state of a cluster and the weights of its server. True ends the run."""
+"""Called with the state of a cluster and the weights of its model. True ends the run."""
