@@ -41,6 +41,7 @@ class Toy(DistributedAlgorithm):
     rules: dict[str, str]
     letters: Mailbox = Mailbox()  # noqa: RUF009  # frozen
     observing: Observes = "server"
+    more: tuple[Table, ...] = ()
 
     @property
     def observes(self) -> Observes:
@@ -52,7 +53,7 @@ class Toy(DistributedAlgorithm):
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        return tuple(Table(name=name, rule=rule) for name, rule in self.rules.items())
+        return (*(Table(name=name, rule=rule) for name, rule in self.rules.items()), *self.more)
 
     @property
     def clock_bound(self) -> float:
@@ -75,8 +76,9 @@ def toy_assignment(
     rules: dict[str, str] | None = None,
     mailbox: Mailbox | None = None,
     observes: Observes = "server",
+    tables: tuple[Table, ...] = (),
 ) -> RunSpec:
-    """Return a run of `body` on tables of `size` numbers."""
+    """Return a run of `body` on tables of `size` numbers, those of `rules`, and on further `tables`."""
     random = np.random.default_rng(0)
     matrix = as_matrix(random.standard_normal((4, size)), 1)
     problem = Problem(
@@ -92,9 +94,10 @@ def toy_assignment(
         algorithm=Toy(
             body=body,
             staleness=staleness,
-            rules=rules or {"weights": "add"},
+            rules={"weights": "add"} if rules is None else rules,
             letters=mailbox or Mailbox(),
             observing=observes,
+            more=tables,
         ),
         problem=problem,
         rows=[np.arange(4)] * nodes,

@@ -57,7 +57,8 @@ def _serve(channel: Channel, first: ChannelMessage) -> None:
             for table in packed.tables:
                 if table.name == "weights":
                     begin, end = server.range(table.name)
-                    server.assign(table.name, np.ascontiguousarray(packed.start[begin:end]))
+                    mine = packed.start[begin * table.width : end * table.width]
+                    server.assign(table.name, np.ascontiguousarray(mine))
         channel.send("listening", host=server.host, port=server.port)
         server.start()
         _LOG.info("shard %d listens on port %d", told["shard"], server.port)

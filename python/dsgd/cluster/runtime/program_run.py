@@ -10,7 +10,7 @@ import enum
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,8 @@ class ProgramRun:
         call `way_is_free` when all frames that it was given for a peer have left.
     observed : Observed, optional
         Takes the vectors that the program observes, and is told when it finishes a clock.
+    sparse : collection of str
+        Names of the tables of which pulls and pushes must name keys; see `Table`.
 
     Attributes
     ----------
@@ -114,6 +116,7 @@ class ProgramRun:
         slots: int | None = None,
         on_full: str = "overwrite",
         observed: Observed | None = None,
+        sparse: Collection[str] = (),
     ) -> None:
         self.command: Command | None = None
         self.wake_at = math.inf
@@ -124,6 +127,7 @@ class ProgramRun:
         self._send = send
         self._observer = observer
         self._observed = Observed() if observed is None else observed
+        self._sparse = sparse
         self._answer: Any = None
         self._calls = task.kernels.work.calls
         self._request: tuple[str, int] | None = None
@@ -236,12 +240,21 @@ class ProgramRun:
     def _pull(self, now: float, command: Pull) -> bool:
         if self._request is not None:
             return self._await(*self._request)
+        self._check_keys(command)
         request = self._client(command).pull(now, command.clock, command.table, command.keys)
         self._pulls[command.group, request] = command.clock
         if command.ahead:
             self._answer = Ticket(request, command.group)
             return True
         return self._await(command.group, request)
+
+    def _check_keys(self, command: Pull | Push) -> None:
+        """Refuse a pull or push of the whole of a sparse table."""
+        if command.keys is None and command.table in self._sparse:
+            raise ConfigError(
+                f"worker {self._task.rank} gives a {type(command).__name__} of the whole table {command.table!r}, "
+                "which is sparse: name its keys"
+            )
 
     def _wait(self, now: float, command: Wait) -> bool:  # noqa: ARG002
         key = (command.ticket.group, command.ticket.number)
@@ -250,6 +263,7 @@ class ProgramRun:
         return self._await(*key)
 
     def _push(self, now: float, command: Push) -> bool:
+        self._check_keys(command)
         self._client(command).push(now, command.table, command.delta, command.keys, command.weight)
         self._answer = None
         return True

@@ -53,6 +53,7 @@ class SimulatedRun:
         self.start = assignment.start
         self.staleness = assignment.algorithm.clock_bound
         self.mailbox = assignment.algorithm.mailbox
+        self.sparse_tables = assignment.sparse_tables
         self.queue = EventQueue()
         self.trace = Trace(config.about(assignment.n_nodes, self.staleness)) if config.trace else None
         self.last_progress = 0.0

@@ -256,6 +256,7 @@ class SimulatedWorker:
             slots=mailbox.slots,
             on_full=mailbox.on_full,
             observed=self.observed,
+            sparse=self._run.sparse_tables,
         )
         self._waiting_since = math.nan
         self._queue.at(self._queue.now, self._worked, self._era)

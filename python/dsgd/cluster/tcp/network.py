@@ -209,6 +209,7 @@ class NetworkWorker:
             slots=mailbox.slots,
             on_full=mailbox.on_full,
             observed=self._observed,
+            sparse=self._plan.sparse_tables,
         )
         self._program.pull_delays = self.tally.delays
         for letter in self._early:
