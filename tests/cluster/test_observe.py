@@ -96,6 +96,14 @@ def test_a_worker_that_is_lost_drops_out_of_the_mean() -> None:
     assert outcome.weights.tolist() == [(6.0 + 206.0) / 2] * 4
 
 
+def test_a_worker_that_is_gone_for_good_drops_out_of_the_result_before_the_server_knows() -> None:
+    outcome, records = run(counting, Simulation(workers=3, failures=[Crash(1, at=0.035)]))
+    assert [sorted(record.observed) for record, _ in records] == [[0, 1, 2]]
+    assert outcome.record.virtual_seconds is not None
+    assert outcome.record.virtual_seconds < 1  # of the 30 after which it would be lost
+    assert outcome.weights.tolist() == [(6.0 + 206.0) / 2] * 4
+
+
 @pytest.mark.parametrize("node", [2, -1], ids=["worker", "server"])
 def test_a_restart_changes_no_record_of_a_barrier_program(node: int) -> None:
     def body(task: WorkerTask) -> Program:
