@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dsgd.algorithms.base import Capabilities
-from dsgd.algorithms.distributed import DistributedAlgorithm, Mailbox, Program, Table
+from dsgd.algorithms.distributed import DistributedAlgorithm, Mailbox, Observes, Program, Table
 from dsgd.cluster import KernelCost, Simulation
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.cluster.runtime.run_spec import Outcome, RunSpec
@@ -40,6 +40,12 @@ class Toy(DistributedAlgorithm):
     staleness: float = 0
     rules: dict[str, str]
     letters: Mailbox = Mailbox()  # noqa: RUF009  # frozen
+    observing: Observes = "server"
+    more: tuple[Table, ...] = ()
+
+    @property
+    def observes(self) -> Observes:
+        return self.observing
 
     @property
     def mailbox(self) -> Mailbox:
@@ -47,7 +53,7 @@ class Toy(DistributedAlgorithm):
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        return tuple(Table(name=name, rule=rule) for name, rule in self.rules.items())
+        return (*(Table(name=name, rule=rule) for name, rule in self.rules.items()), *self.more)
 
     @property
     def clock_bound(self) -> float:
@@ -69,8 +75,10 @@ def toy_assignment(
     staleness: float = 0,
     rules: dict[str, str] | None = None,
     mailbox: Mailbox | None = None,
+    observes: Observes = "server",
+    tables: tuple[Table, ...] = (),
 ) -> RunSpec:
-    """Return a run of `body` on tables of `size` numbers."""
+    """Return a run of `body` on tables of `size` numbers, those of `rules`, and on further `tables`."""
     random = np.random.default_rng(0)
     matrix = as_matrix(random.standard_normal((4, size)), 1)
     problem = Problem(
@@ -83,7 +91,14 @@ def toy_assignment(
         scale=measure(matrix, None, 1),
     )
     return RunSpec(
-        algorithm=Toy(body=body, staleness=staleness, rules=rules or {"weights": "add"}, letters=mailbox or Mailbox()),
+        algorithm=Toy(
+            body=body,
+            staleness=staleness,
+            rules={"weights": "add"} if rules is None else rules,
+            letters=mailbox or Mailbox(),
+            observing=observes,
+            more=tables,
+        ),
         problem=problem,
         rows=[np.arange(4)] * nodes,
         of_whole={},

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from dsgd.algorithms import Ssp
-from dsgd.algorithms.distributed import Program
+from dsgd.algorithms.base import Capabilities
+from dsgd.algorithms.distributed import Observes, Program, Table
 from dsgd.cluster.program.commands import (
     AllReduce,
     Clock,
     Message,
+    Observe,
     Poll,
     Pull,
     Push,
@@ -27,7 +29,7 @@ from dsgd.cluster.program.commands import (
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import DataError
 
-__all__ = ["AllCommands", "Failing", "Measured", "Mortal"]
+__all__ = ["AllCommands", "Apart", "Failing", "Measured", "Mortal", "TwoTables"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +112,86 @@ class AllCommands(Ssp):
             own = yield Pull(clock, keys=keys)
             state.total = state.total + weights.sum() + own.sum() + reduced.sum() + letters[0].value.sum()
             yield Report({"clock": float(clock)})
+            yield Observe(state.total)
             yield Clock()
         while not (yield Poll("tick")):
             yield Receive(wait=True, deadline=0.01)
         yield Push(state.total * 2.0**-20)
         yield Clock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Apart(Ssp):
+    """Every worker trains alone and waits for nobody: the table of the server stands still.
+
+    Worker `victim`, if not -1, kills itself in clock `at` of its first life.
+    """
+
+    name = "apart"
+
+    model: Observes = "mean"
+    victim: int = -1
+    at: int = 3
+
+    @property
+    def observes(self) -> Observes:
+        return self.model
+
+    def worker(self, task: WorkerTask) -> Program:
+        weights = yield Pull(0)
+        state = task.state(weights=weights)
+        yield Observe(state.weights)
+        for clock in range(task.start_clock, task.max_clocks):
+            if task.rank == self.victim and clock == self.at and task.start_clock == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            rows, index = task.draw(clock, self.batch_size), task.pass_of(clock, self.batch_size)
+            step = task.step_size_at(clock)
+            state.weights = task.minibatch_step(state.weights, rows, step, self.batch_size, index)
+            yield Observe(state.weights)
+            yield Clock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoTables(Ssp):
+    """The weights tell what the workers have pulled of a second table, whose options are those of the algorithm.
+
+    Workers name `rows` keys of it, or none if `rows` is 0.
+    """
+
+    name = "two-tables"
+    capabilities = Capabilities(
+        threads=True, deterministic=True, distributed=True, models=frozenset({"linear", "kmeans"})
+    )
+
+    staleness: float = 0
+    rule: str = "add"
+    size: int | str = "parameters"
+    width: int = 1
+    table_step: float | None = None
+    sparse: bool = False
+    rows: int = 0
+    weights_width: int = 1
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        return (
+            Table(width=self.weights_width),
+            Table(
+                name="second",
+                rule=self.rule,
+                size=self.size,  # type: ignore[arg-type]  # also others, to be refused
+                width=self.width,
+                step_size=self.table_step,
+                sparse=self.sparse,
+            ),
+        )
+
+    def worker(self, task: WorkerTask) -> Program:
+        keys = np.arange(self.rows, dtype=np.uint64) if self.rows else None
+        for clock in range(task.start_clock, task.max_clocks):
+            second = yield Pull(clock, keys, table="second")
+            yield Push(np.arange(1.0, 1 + len(second)), keys, table="second")
+            change = np.zeros(task.n_parameters)
+            change[:2] = len(second), second.sum()
+            yield Push(change * 2.0**-20)
+            yield Clock()

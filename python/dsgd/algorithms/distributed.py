@@ -6,11 +6,11 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from dsgd._common.checks import check_choice, check_integer
+from dsgd._common.checks import check_choice, check_flag, check_integer, check_real
 from dsgd.algorithms.base import Algorithm
 from dsgd.algorithms.minibatch import Minibatch
 from dsgd.cluster.program.commands import Program, Push
@@ -24,15 +24,19 @@ __all__ = [
     "CoordinatedAlgorithm",
     "DistributedAlgorithm",
     "Mailbox",
+    "Observes",
     "Program",
     "StaleSynchronousAlgorithm",
     "Table",
 ]
 
+Observes = Literal["server", "first", "mean"]
+"""Whose weights are the model of a run; see `DistributedAlgorithm.observes`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of the parameter server, of the length of the parameter vector.
+    """A table of the parameter server.
 
     Parameters
     ----------
@@ -41,10 +45,43 @@ class Table:
         tables start with zeros.
     rule : {"add", "add_scaled", "blend", "replace_mean", "average", "adagrad"}
         How the server applies a push; docs/server.md defines the rules.
+    size : int or {"parameters", "gradient"}
+        Number of values. ``"parameters"``: that of the parameter vector, which the table
+        ``"weights"`` always has. ``"gradient"``: `WorkerTask.gradient_size`.
+    width : int
+        Number of values that one key stands for; it divides the size. Keys are then the numbers of
+        rows of so many values.
+    step_size : float, optional
+        Step size of the rule ``"adagrad"``; other rules have none. None: that of the run,
+        `WorkerTask.step_size`.
+    sparse : bool
+        Whether workers must name the keys in every pull and push. A table that is much larger than
+        what a worker needs of it is then never sent whole by mistake. The server keeps such a table
+        like any other.
     """
 
     name: str = "weights"
     rule: str = "add"
+    size: int | Literal["parameters", "gradient"] = "parameters"
+    width: int = 1
+    step_size: float | None = None
+    sparse: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, str):
+            check_choice("size", self.size, ("parameters", "gradient"))
+        else:
+            check_integer("size", self.size, 1)
+        if self.name == "weights" and self.size != "parameters":
+            raise ConfigError(f"the table 'weights' has the size 'parameters', not {self.size!r}; take another name")
+        check_integer("width", self.width, 1)
+        check_flag("sparse", self.sparse)
+        if self.step_size is not None:
+            check_real("step_size", self.step_size, 0, low_open=True)
+            if self.rule != "adagrad":
+                raise ConfigError(
+                    f"step_size is for the rule 'adagrad'; table {self.name!r} has the rule {self.rule!r}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +122,17 @@ class DistributedAlgorithm(Algorithm):
     def mailbox(self) -> Mailbox:
         """The mailbox of every worker in every group."""
         return Mailbox()
+
+    @property
+    def observes(self) -> Observes:
+        """Whose weights the history records, and the run returns.
+
+        ``"server"``: the table ``"weights"``. ``"first"`` and ``"mean"``: vectors that the workers
+        observe (`dsgd.cluster.program.commands.Observe`), that of the lowest rank or the mean of
+        all. Ranks that are lost, or have observed nothing in their present life, do not count.
+        While no rank counts, the model is the initial weights.
+        """
+        return "server"
 
     @property
     def clock_bound(self) -> float:

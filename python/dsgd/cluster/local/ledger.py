@@ -19,13 +19,24 @@ __all__ = ["Ledger"]
 _NOTHING: dict[str, Any] = {"clock": 0, "waited": 0.0, "delays": [], "samples": 0, "bytes_sent": 0, "bytes_received": 0}
 
 
+class _Tally(NamedTuple):
+    """The counts of a worker when it had finished `clock`, and the vector that it had observed last."""
+
+    clock: int
+    counts: dict[str, Any]
+    observed: NDArray[Any] | None
+
+
 class _Snapshot(NamedTuple):
-    """The weights when the slowest worker had finished `clock`, and the clocks of all nodes."""
+    """What the server held when the slowest worker had finished `clock`.
+
+    `members` are as of `Ledger.members`; `weights` are None if there is no table of this name.
+    """
 
     clock: int
     moment: float
-    clocks: tuple[int, ...]
-    weights: NDArray[Any]
+    members: list[tuple[str, int]]
+    weights: NDArray[Any] | None
 
 
 class Ledger:
@@ -58,14 +69,16 @@ class Ledger:
         self.tables: list[dict[str, NDArray[Any]] | None] = [None] * n_shards
         self._notices = deque(notices)
         self._trace = trace
-        self._tallies = [_NOTHING] * n_nodes
+        # By rank, in the order of the clocks: a worker ahead of the slowest tells later tallies
+        # before a record asks for the earlier ones.
+        self._tallies = [deque([_Tally(0, _NOTHING, None)]) for _ in range(n_nodes)]
         self._shots: list[deque[ChannelMessage]] = [deque() for _ in range(n_shards)]
         self._pending: deque[_Snapshot] = deque()
 
     def hear_server(self, shard: int, message: ChannelMessage) -> None:
         """Take a message of a shard."""
         if shard == 0:  # the only one that knows the members
-            self.members = [(status, clock) for status, clock in message.fields["members"]]
+            self.members = _members(message)
             self.slowest = message.fields["clock"]
             self.reports += [(rank, time, text.encode()) for rank, time, text in message.fields["reports"]]
         if message.kind == "clock":
@@ -78,7 +91,12 @@ class Ledger:
 
     def hear_worker(self, rank: int, message: ChannelMessage) -> None:
         """Take a message of a worker."""
-        self._tallies[rank] = message.fields
+        clock, told = message.fields["clock"], self._tallies[rank]
+        if message.kind == "tally":
+            # The worker was taken back, by a restart of the server, if it tells of a clock again.
+            while told and told[-1].clock >= clock:
+                told.pop()
+        told.append(_Tally(clock, message.fields, message.arrays.get("observed")))
         if self._trace is not None:
             self._trace.extend(Trace.from_bytes(message.arrays["trace"].tobytes()))
 
@@ -87,36 +105,35 @@ class Ledger:
         self.tables = [None] * len(self.tables)
         self._shots = [deque() for _ in self._shots]
 
-    def due(self, gone: Collection[int]) -> list[tuple[ClusterRecord, NDArray[Any]]]:
-        """Return the records that are complete now, with their weights.
+    def due(self, gone: Collection[int]) -> list[tuple[ClusterRecord, NDArray[Any] | None]]:
+        """Return the records that are complete now, with the weights of the server.
 
-        A record is complete when all nodes but those in `gone` have reported its clock.
+        A record is complete when all nodes but those in `gone` have reported its clock. It is made of
+        the first report of each node from that clock on, so that it does not depend on how far the
+        faster nodes have come meanwhile.
         """
         records = []
         while self._pending and all(
-            rank in gone or tally["clock"] >= self._pending[0].clock for rank, tally in enumerate(self._tallies)
+            rank in gone or told[-1].clock >= self._pending[0].clock for rank, told in enumerate(self._tallies)
         ):
             shot = self._pending.popleft()
-            records.append((self.record(shot.clock, shot.moment, shot.clocks), shot.weights))
+            for told in self._tallies:
+                while len(told) > 1 and told[0].clock < shot.clock:
+                    told.popleft()
+            tallies = [told[0] for told in self._tallies]
+            # A node without such a report has left before, or is lost, whatever the server knows yet.
+            counted = {
+                rank
+                for rank, (status, _) in enumerate(shot.members)
+                if status == "left" or (status != "lost" and tallies[rank].clock >= shot.clock)
+            }
+            records.append((_record(shot.clock, shot.moment, shot.members, tallies, counted), shot.weights))
         return records
 
-    def record(self, clock: int, moment: float, clocks: tuple[int, ...]) -> ClusterRecord:
-        """Return a record of the latest reports, with the given clocks and time."""
-        tallies = self._tallies
-        delays: Counter[int] = Counter()
-        for tally in tallies:
-            delays.update(dict(enumerate(tally["delays"])))
-        return ClusterRecord(
-            clock=clock,
-            virtual_seconds=None,
-            moment=moment,
-            clocks=clocks,
-            waiting=tuple(tally["waited"] for tally in tallies),
-            staleness=tuple(delays[delay] for delay in range(max(delays, default=-1) + 1)),
-            bytes_sent=tuple(tally["bytes_sent"] for tally in tallies),
-            bytes_received=tuple(tally["bytes_received"] for tally in tallies),
-            samples=sum(tally["samples"] for tally in tallies),
-        )
+    def last_record(self, moment: float, gone: Collection[int]) -> ClusterRecord:
+        """Return a record of the latest reports; those of nodes in `gone` have no observed vector."""
+        counted = {rank for rank, (status, _) in enumerate(self.members) if status != "lost" and rank not in gone}
+        return _record(self.slowest, moment, self.members, [told[-1] for told in self._tallies], counted)
 
     def _join_shots(self) -> None:
         """Join the weights that all shards sent for the same clock to one snapshot.
@@ -136,7 +153,36 @@ class Ledger:
                 continue
             while self._notices and self._notices[0] <= clock:
                 self._notices.popleft()
-            members = tuple(own for _, own in messages[0].fields["members"])
-            weights = np.concatenate([message.arrays["weights"] for message in messages])
+            parts = [message.arrays["weights"] for message in messages if "weights" in message.arrays]
+            weights = np.concatenate(parts) if parts else None
             moment = max(message.fields["moment"] for message in messages)
-            self._pending.append(_Snapshot(clock, moment, members, weights))
+            self._pending.append(_Snapshot(clock, moment, _members(messages[0]), weights))
+
+
+def _members(message: ChannelMessage) -> list[tuple[str, int]]:
+    """Return the status and the finished clocks of every node."""
+    return [(status, clock) for status, clock in message.fields["members"]]
+
+
+def _record(
+    clock: int, moment: float, members: Sequence[tuple[str, int]], tallies: Sequence[_Tally], counted: Collection[int]
+) -> ClusterRecord:
+    """Return the record of one tally for each node; `counted` are the ranks whose observed vectors are in it."""
+    counts = [tally.counts for tally in tallies]
+    delays: Counter[int] = Counter()
+    for each in counts:
+        delays.update(dict(enumerate(each["delays"])))
+    return ClusterRecord(
+        clock=clock,
+        virtual_seconds=None,
+        moment=moment,
+        clocks=tuple(own for _, own in members),
+        waiting=tuple(each["waited"] for each in counts),
+        staleness=tuple(delays[delay] for delay in range(max(delays, default=-1) + 1)),
+        bytes_sent=tuple(each["bytes_sent"] for each in counts),
+        bytes_received=tuple(each["bytes_received"] for each in counts),
+        samples=sum(each["samples"] for each in counts),
+        observed={
+            rank: tally.observed for rank, tally in enumerate(tallies) if rank in counted and tally.observed is not None
+        },
+    )

@@ -19,12 +19,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from dsgd import _core
 from dsgd._common.files import copied_descriptor, let_owner
 from dsgd.algorithms import REGISTRY
 from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.cluster.program.kernels import Kernels
 from dsgd.cluster.runtime.references import described, restored
-from dsgd.cluster.runtime.run_spec import Plan, RunSpec, table_specs
+from dsgd.cluster.runtime.run_spec import Plan, RunSpec
 from dsgd.data.cache import Pieces, map_arrays, write_arrays_to
 from dsgd.data.inputs import as_matrix, csr_in_place, stored_entries, take_rows
 from dsgd.data.scale import Scale
@@ -42,6 +43,8 @@ _MEMORY = Path("/dev/shm")
 _OF_WHOLE = "whole/"
 # Rows are copied and written so many bytes at a time, about.
 _BLOCK_BYTES = 4_000_000
+# The parameters of `_core.TableSpec`.
+_OF_TABLE = ("name", "size", "dtype", "rule", "width", "step_size")
 
 
 class Nameless:
@@ -141,7 +144,7 @@ class PackedRun:
         terms["schedule"] = restored(terms["schedule"], SCHEDULES, Schedule)
         self.plan = Plan(**terms)
         self.start = arrays["start"]
-        self.tables = table_specs(self.plan.algorithm, len(self.start), self.start.dtype)
+        self.tables = [_core.TableSpec(**table) for table in description["tables"]]
         self.options: dict[str, Any] = description["options"]
         self.of_whole = {name.removeprefix(_OF_WHOLE): each for name, each in arrays.items() if name != "start"}
         self.problem = description["problem"]
@@ -181,6 +184,7 @@ def pack_run(assignment: RunSpec, options: dict[str, Any]) -> Nameless:
             "n_classes": problem.n_classes,
             "n_together": problem.n_together,
         },
+        "tables": [{name: getattr(table, name) for name in _OF_TABLE} for table in assignment.table_specs()],
         "options": options,
     }
     of_whole = {_OF_WHOLE + name: np.asarray(array) for name, array in assignment.of_whole.items()}

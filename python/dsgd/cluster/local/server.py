@@ -32,6 +32,7 @@ def _serve(channel: Channel, first: ChannelMessage) -> None:
     told = first.fields
     packed = load_run(told["run"])
     options = packed.options
+    tables = [table.name for table in packed.tables]
     saved = None if told["checkpoint"] is None else map_arrays(told["checkpoint"])[0]
     server = _core.TcpServer(
         packed.tables,
@@ -45,6 +46,8 @@ def _serve(channel: Channel, first: ChannelMessage) -> None:
         join_deadline=options["join_deadline"],
         tls=_core.TlsConfig() if options["tls"] else None,
         snapshot_clocks=options["notices"],
+        # Of any table: the parent learns the moment from it.
+        snapshot_table="weights" if "weights" in tables else tables[0],
         checkpoint=saved,
         record_order=options["record_answers"],
         **options["server"],
@@ -54,11 +57,12 @@ def _serve(channel: Channel, first: ChannelMessage) -> None:
             for table in packed.tables:
                 if table.name == "weights":
                     begin, end = server.range(table.name)
-                    server.assign(table.name, np.ascontiguousarray(packed.start[begin:end]))
+                    mine = packed.start[begin * table.width : end * table.width]
+                    server.assign(table.name, np.ascontiguousarray(mine))
         channel.send("listening", host=server.host, port=server.port)
         server.start()
         _LOG.info("shard %d listens on port %d", told["shard"], server.port)
-        _tell(channel, server, [table.name for table in packed.tables])
+        _tell(channel, server, tables)
         channel.receive(None)  # the parent closes it when nobody needs the server any longer
     finally:
         server.stop()
@@ -70,7 +74,8 @@ def _tell(channel: Channel, server: _core.TcpServer, tables: list[str]) -> None:
     while True:
         for event in server.wait(_ALIVE_SECONDS):
             if event.kind == "clock" and event.values is not None:
-                _say(channel, server, "clock", {"weights": event.values}, clock=event.clock, moment=event.time)
+                weights = {"weights": event.values} if "weights" in tables else {}
+                _say(channel, server, "clock", weights, clock=event.clock, moment=event.time)
             elif event.kind == "checkpoint":
                 channel.send("checkpoint", event.checkpoint, clock=event.clock)
             elif event.kind == "failed":

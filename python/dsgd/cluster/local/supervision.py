@@ -21,6 +21,7 @@ from dsgd.cluster.local.config import LocalCluster
 from dsgd.cluster.local.crew import Crew, check_loopback
 from dsgd.cluster.local.ledger import Ledger
 from dsgd.cluster.runtime.checkpoint import About, Checkpoint, check_same
+from dsgd.cluster.runtime.observed import model_of
 from dsgd.cluster.runtime.run_spec import OnClock, Outcome, RunSpec
 from dsgd.cluster.runtime.trace import Trace
 from dsgd.errors import ClusterError, DeadlineError, DsgdError, WorkerLostError
@@ -40,7 +41,7 @@ class LocalRun:
     config : LocalCluster
     assignment : RunSpec
     on_clock : callable, optional
-        Called with the state of the cluster and the weights of the server as they were when the
+        Called with the state of the cluster and the weights of the model as they were when the
         slowest worker had finished one of the clocks in `notices`. The workers go on during the
         call. The run ends if it returns True.
     notices : sequence of int
@@ -54,6 +55,7 @@ class LocalRun:
         self._config = config
         self._start = assignment.start
         self._on_clock = on_clock
+        self._observes = assignment.algorithm.observes
         self._coordinated = assignment.algorithm.has_coordinator
         self._about = About.of(assignment, config.servers)
         self._checkpoint = self._resumed()
@@ -113,10 +115,11 @@ class LocalRun:
         parts = [part for part in ledger.tables if part is not None]
         if len(parts) == len(ledger.tables):
             tables = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        record = ledger.last_record(time.perf_counter(), self._gone)
         return Outcome(
-            weights=tables.get("weights", self._start),
+            weights=model_of(self._observes, record.observed, tables.get("weights"), self._start),
             tables=tables,
-            record=ledger.record(ledger.slowest, time.perf_counter(), tuple(clock for _, clock in ledger.members)),
+            record=record,
             reports=ledger.reports,
             trace=self._trace,
         )
@@ -140,7 +143,7 @@ class LocalRun:
     def _show_records(self) -> None:
         for record, weights in self._ledger.due(self._absent()):
             if self._on_clock is not None and not self._stopped:
-                self._stopped = self._on_clock(record, weights)
+                self._stopped = self._on_clock(record, model_of(self._observes, record.observed, weights, self._start))
 
     def _absent(self) -> set[int]:
         """Return the ranks of which no further report will come."""

@@ -64,8 +64,10 @@ def _work(channel: Channel, first: ChannelMessage) -> None:
 
 
 def _send(channel: Channel, kind: str, tally: Tally) -> None:
-    """Send the tally to the parent, with the events of the trace since the last message."""
+    """Send the tally to the parent, with the observed vector and the events of the trace since the last message."""
     arrays = {} if tally.trace is None else {"trace": np.frombuffer(tally.trace.drain().to_bytes(), np.uint8)}
+    if tally.observed is not None:
+        arrays["observed"] = tally.observed
     channel.send(
         kind,
         arrays,

@@ -21,6 +21,7 @@ __all__ = [
     "Clocks",
     "Command",
     "Message",
+    "Observe",
     "Poll",
     "Program",
     "Pull",
@@ -206,7 +207,25 @@ class Report:
     group: str = EVERYONE
 
 
-Command = Pull | Wait | Push | Clock | AllReduce | Send | Receive | Signal | Poll | Report
+@dataclass(frozen=True)
+class Observe:
+    """Say which vector is this worker's model now. Answered by None at once.
+
+    `DistributedAlgorithm.observes` says whether the records of a run are made of these vectors. The
+    vector of a worker in the record of a clock is the last one that it observed before it finished
+    that clock. Nothing is sent to the server, and no work, time or bytes are counted: a run in
+    virtual time takes as long with this command as without it.
+
+    Attributes
+    ----------
+    value : ndarray of shape (n_parameters,)
+        Copied before the program goes on.
+    """
+
+    value: NDArray[Any]
+
+
+Command = Pull | Wait | Push | Clock | AllReduce | Send | Receive | Signal | Poll | Report | Observe
 
 Program = Generator[Command, Any, None]
 """The program of a node: a generator that yields commands and is sent their answers."""

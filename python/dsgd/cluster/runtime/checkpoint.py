@@ -12,6 +12,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from dsgd import _core
 from dsgd._common.checksum import checked, with_checksum
 from dsgd._common.files import open_regular, replacing
 from dsgd.cluster.runtime.run_spec import RunSpec
@@ -47,6 +48,9 @@ class About:
         A run that resumes takes it over if it was given none.
     partition : str
         How the rows were dealt. A checkpoint without it has equal parts.
+    tables : str
+        Name, rule, rows and width of every table, and the step size where the rule has one. A
+        checkpoint from before may lack it.
     """
 
     algorithm: str
@@ -61,6 +65,7 @@ class About:
     seed: int
     step_size: float
     partition: str = "equal"
+    tables: str = ""
 
     @classmethod
     def of(cls, assignment: RunSpec, n_shards: int) -> About:
@@ -78,7 +83,13 @@ class About:
             seed=assignment.seed,
             step_size=assignment.step_size,
             partition=assignment.partition,
+            tables=", ".join(map(_told, assignment.table_specs())),
         )
+
+
+def _told(table: _core.TableSpec) -> str:
+    step = f" of step {table.step_size!r}" if table.rule == "adagrad" else ""
+    return f"{table.name}: {table.rule}{step}, {table.size} x {table.width}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +165,8 @@ class Checkpoint:
 def check_same(saved: About, run: About, path: str | os.PathLike[str]) -> None:
     """Raise `ConfigError` for a checkpoint of another run; the message names the difference."""
     for name, value in asdict(saved).items():
-        if name != "step_size" and value != getattr(run, name):
+        told = name != "step_size" and (name != "tables" or value)
+        if told and value != getattr(run, name):
             raise ConfigError(
                 f"{os.fspath(path)} is a checkpoint of a run with {name}={value!r}; this one has {getattr(run, name)!r}"
             )

@@ -10,7 +10,7 @@ import enum
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from dsgd import _core
 from dsgd._common.checks import shown
 from dsgd.cluster.program.commands import (
+    EVERYONE,
     AllReduce,
     Clock,
     Clocks,
     Command,
     Message,
+    Observe,
     Poll,
     Program,
     Pull,
@@ -37,6 +39,7 @@ from dsgd.cluster.program.commands import (
     Wait,
 )
 from dsgd.cluster.program.task import WorkerTask
+from dsgd.cluster.runtime.observed import Observed
 from dsgd.errors import AuthenticationError, ConfigError, DeadlineError, DsgdError, ProtocolError, WorkerLostError
 
 __all__ = ["Observer", "ProgramRun", "Status", "failure"]
@@ -87,6 +90,10 @@ class ProgramRun:
     on_full : {"overwrite", "sum"}
         What happens to a message whose slot is taken; see `Mailbox`. With ``"sum"`` the driver must
         call `way_is_free` when all frames that it was given for a peer have left.
+    observed : Observed, optional
+        Takes the vectors that the program observes, and is told when it finishes a clock.
+    sparse : collection of str
+        Names of the tables of which pulls and pushes must name keys; see `Table`.
 
     Attributes
     ----------
@@ -108,6 +115,8 @@ class ProgramRun:
         *,
         slots: int | None = None,
         on_full: str = "overwrite",
+        observed: Observed | None = None,
+        sparse: Collection[str] = (),
     ) -> None:
         self.command: Command | None = None
         self.wake_at = math.inf
@@ -117,6 +126,8 @@ class ProgramRun:
         self._clients = clients
         self._send = send
         self._observer = observer
+        self._observed = Observed() if observed is None else observed
+        self._sparse = sparse
         self._answer: Any = None
         self._calls = task.kernels.work.calls
         self._request: tuple[str, int] | None = None
@@ -229,12 +240,21 @@ class ProgramRun:
     def _pull(self, now: float, command: Pull) -> bool:
         if self._request is not None:
             return self._await(*self._request)
+        self._check_keys(command)
         request = self._client(command).pull(now, command.clock, command.table, command.keys)
         self._pulls[command.group, request] = command.clock
         if command.ahead:
             self._answer = Ticket(request, command.group)
             return True
         return self._await(command.group, request)
+
+    def _check_keys(self, command: Pull | Push) -> None:
+        """Refuse a pull or push of the whole of a sparse table."""
+        if command.keys is None and command.table in self._sparse:
+            raise ConfigError(
+                f"worker {self._task.rank} gives a {type(command).__name__} of the whole table {command.table!r}, "
+                "which is sparse: name its keys"
+            )
 
     def _wait(self, now: float, command: Wait) -> bool:  # noqa: ARG002
         key = (command.ticket.group, command.ticket.number)
@@ -243,6 +263,7 @@ class ProgramRun:
         return self._await(*key)
 
     def _push(self, now: float, command: Push) -> bool:
+        self._check_keys(command)
         self._client(command).push(now, command.table, command.delta, command.keys, command.weight)
         self._answer = None
         return True
@@ -250,7 +271,10 @@ class ProgramRun:
     def _clock(self, now: float, command: Clock) -> bool:
         if self._request is not None:
             return self._await(*self._request)
-        return self._await(command.group, self._client(command).clock(now, self._task.saved_state()))
+        request = self._client(command).clock(now, self._task.saved_state())
+        if command.group == EVERYONE:
+            self._observed.finish_clock()
+        return self._await(command.group, request)
 
     def _all_reduce(self, now: float, command: AllReduce) -> bool:
         if self._request is not None:
@@ -304,6 +328,16 @@ class ProgramRun:
         self._answer = None
         return True
 
+    def _observe(self, now: float, command: Observe) -> bool:  # noqa: ARG002
+        if np.shape(command.value) != (self._task.n_parameters,):
+            raise ConfigError(
+                f"worker {self._task.rank} observes an array of shape {np.shape(command.value)}; the model has "
+                f"{self._task.n_parameters} parameters"
+            )
+        self._observed.take(command.value)
+        self._answer = None
+        return True
+
     _HANDLERS: dict[type, Callable[[ProgramRun, float, Any], bool]] = {  # noqa: RUF012
         Pull: _pull,
         Wait: _wait,
@@ -315,4 +349,5 @@ class ProgramRun:
         Signal: _signal,
         Poll: _poll,
         Report: _report,
+        Observe: _observe,
     }

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.algorithms.distributed import CoordinatedAlgorithm, DistributedAlgorithm
+from dsgd.algorithms.distributed import CoordinatedAlgorithm, DistributedAlgorithm, Table
 from dsgd.cluster.program.commands import EVERYONE, Program
 from dsgd.cluster.program.kernels import Kernels
 from dsgd.cluster.program.partition import part
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.cluster.runtime.trace import Trace
+from dsgd.errors import ConfigError
 from dsgd.problems.problem import Problem
 from dsgd.schedules import Schedule
 
-__all__ = ["ClusterRecord", "OnClock", "Outcome", "Plan", "RunSpec", "table_specs"]
+__all__ = ["ClusterRecord", "OnClock", "Outcome", "Plan", "RunSpec"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,11 @@ class Plan:
     step_size: float
     seed: int
     n_total: int
+
+    @property
+    def sparse_tables(self) -> frozenset[str]:
+        """Names of the tables of which workers must name keys."""
+        return frozenset(table.name for table in self.algorithm.tables if table.sparse)
 
     def task(
         self,
@@ -121,12 +127,27 @@ class RunSpec(Plan):
 
     def table_specs(self) -> list[_core.TableSpec]:
         """Return the tables of the parameter server."""
-        return table_specs(self.algorithm, len(self.start), self.start.dtype)
+        return [
+            _core.TableSpec(
+                table.name,
+                self._rows_of(table),
+                dtype=str(self.start.dtype),
+                rule=table.rule,
+                width=table.width,
+                # The rules that have no step size ignore it.
+                step_size=1.0 if table.rule != "adagrad" else table.step_size or self.step_size,
+            )
+            for table in self.algorithm.tables
+        ]
 
-
-def table_specs(algorithm: DistributedAlgorithm, size: int, dtype: np.dtype[Any]) -> list[_core.TableSpec]:
-    """Return the tables of an algorithm whose parameter vector has this size and dtype."""
-    return [_core.TableSpec(table.name, size, dtype=str(dtype), rule=table.rule) for table in algorithm.tables]
+    def _rows_of(self, table: Table) -> int:
+        """Return the number of rows of a table; `ConfigError` if its width does not divide its size."""
+        size = len(self.start) if table.size == "parameters" else table.size
+        if size == "gradient":
+            size = self.problem.loss.row_steps(self.problem, self.of_whole, self.n_threads).gradient_size
+        if size % table.width:
+            raise ConfigError(f"table {table.name!r} has {size} values, which width={table.width} does not divide")
+        return size // table.width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +174,9 @@ class ClusterRecord:
         Bytes that each node has sent and received.
     samples : int
         Gradients of single samples that all nodes have evaluated.
+    observed : dict of int to ndarray
+        By rank: the vector that the node observed last before it finished the clock of the record
+        (command `Observe`). Nodes that are lost, or have observed nothing, are not in it.
     """
 
     clock: int
@@ -164,6 +188,7 @@ class ClusterRecord:
     bytes_sent: tuple[int, ...]
     bytes_received: tuple[int, ...]
     samples: int
+    observed: dict[int, NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +198,8 @@ class Outcome:
     Attributes
     ----------
     weights : ndarray
-        The table ``"weights"``, or the initial weights if `tables` does not have it.
+        The weights that `DistributedAlgorithm.observes` names. Those of the server are the table
+        ``"weights"``, or the initial weights if `tables` does not have it.
     tables : dict of str to ndarray
         The tables of the parameter server by name. Empty if processes ended before all shards had
         sent their tables.
@@ -192,4 +218,4 @@ class Outcome:
 
 
 OnClock = Callable[[ClusterRecord, NDArray[Any]], bool]
-"""Called with the state of a cluster and the weights of its server. True ends the run."""
+"""Called with the state of a cluster and the weights of its model. True ends the run."""

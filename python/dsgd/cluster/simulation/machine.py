@@ -94,6 +94,7 @@ class Machine(Protocol):
     start: NDArray[Any]
     staleness: float
     mailbox: Mailbox
+    sparse_tables: frozenset[str]
     queue: EventQueue
     trace: Trace | None
     network: Links

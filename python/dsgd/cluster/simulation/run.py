@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dsgd.cluster.program.commands import EVERYONE, Program
 from dsgd.cluster.program.task import WorkerTask
+from dsgd.cluster.runtime.observed import Observed, model_of
 from dsgd.cluster.runtime.program_run import Observer
 from dsgd.cluster.runtime.replay import recorder_of_answers, start_of_life
 from dsgd.cluster.runtime.run_spec import ClusterRecord, OnClock, Outcome, RunSpec
@@ -38,7 +39,7 @@ class SimulatedRun:
     config : Simulation
     assignment : RunSpec
     on_clock : callable, optional
-        Called with the state of the cluster and the weights of the server when the slowest worker
+        Called with the state of the cluster and the weights of the model when the slowest worker
         has finished one of the clocks in `notices`. The virtual clock stands still during the call.
         The run ends if it returns True.
     notices : sequence of int
@@ -52,6 +53,7 @@ class SimulatedRun:
         self.start = assignment.start
         self.staleness = assignment.algorithm.clock_bound
         self.mailbox = assignment.algorithm.mailbox
+        self.sparse_tables = assignment.sparse_tables
         self.queue = EventQueue()
         self.trace = Trace(config.about(assignment.n_nodes, self.staleness)) if config.trace else None
         self.last_progress = 0.0
@@ -91,7 +93,8 @@ class SimulatedRun:
             group.servers = own
             self._servers.append(own)
         self.workers = [
-            SimulatedWorker(self, node, self._profiles[node], assignment.kernels(node)) for node in range(n)
+            SimulatedWorker(self, node, self._profiles[node], assignment.kernels(node), Observed(notices))
+            for node in range(n)
         ]
         self._remaining = n
         self._down_until: dict[int, float] = {}  # by node that has crashed, virtual seconds
@@ -131,16 +134,17 @@ class SimulatedRun:
         """Return the outcome with the tables, record and reports as they are now."""
         tables = {spec.name: self._table(spec.name) for spec in self._groups[0].tables}
         self._collect_reports()
+        record = self.record()
         return Outcome(
-            weights=tables.get("weights", self.start),
+            weights=self._model(record),
             tables=tables,
-            record=self.record(),
+            record=record,
             reports=self._reports,
             trace=self.trace,
         )
 
-    def record(self) -> ClusterRecord:
-        """Return the state of the cluster now."""
+    def record(self, notice: float = math.inf) -> ClusterRecord:
+        """Return the state of the cluster now, with the vectors that the nodes observed before the end of `notice`."""
         n = self._n_nodes
         core = self._servers[0][0].core
         delays = self._delays + sum((worker.pull_delays() for worker in self.workers), Counter())
@@ -153,6 +157,7 @@ class SimulatedRun:
             bytes_sent=tuple(self.network.sent[:n]),
             bytes_received=tuple(self.network.received[:n]),
             samples=sum(worker.kernels.work.samples for worker in self.workers),
+            observed=self._observed_at(notice),
         )
 
     def shards_of(self, group: Group) -> int:
@@ -200,9 +205,10 @@ class SimulatedRun:
         if not self._notices or slowest < self._notices[0]:
             return
         while self._notices and self._notices[0] <= slowest:
-            self._notices.popleft()
+            notice = self._notices.popleft()
         self._collect_reports()
-        if self._on_clock is not None and self._on_clock(self.record(), self._table("weights")):
+        record = self.record(notice)
+        if self._on_clock is not None and self._on_clock(record, self._model(record)):
             self._stopped = True
 
     def _ended(self) -> bool:
@@ -212,6 +218,17 @@ class SimulatedRun:
                 f"no program went on for {self.config.stall_deadline:g} virtual seconds; workers wait for {waiting}"
             )
         return self._remaining == 0 or self._stopped
+
+    def _observed_at(self, notice: float) -> dict[int, NDArray[Any]]:
+        core = self._servers[0][0].core
+        lost = set() if core is None else {member.worker for member in core.members if member.status == "lost"}
+        vectors = {worker.node: worker.observed.at(notice) for worker in self.workers if worker.node not in lost}
+        return {node: vector for node, vector in vectors.items() if vector is not None}
+
+    def _model(self, record: ClusterRecord) -> NDArray[Any]:
+        has_weights = any(spec.name == "weights" for spec in self._groups[0].tables)
+        served = self._table("weights") if has_weights else None
+        return model_of(self._assignment.algorithm.observes, record.observed, served, self.start)
 
     def _table(self, name: str) -> NDArray[Any]:
         parts = [server.core.snapshot(name) for server in self._servers[0] if server.core is not None]

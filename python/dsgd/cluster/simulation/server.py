@@ -30,9 +30,9 @@ class SimulatedServer:
         self._armed = math.inf
         self.core: _core.Server | None = self._new(None)
         for spec in group.tables:
-            begin, end = self.core.range(spec.name)
             if spec.name == "weights":
-                self.core.assign(spec.name, np.ascontiguousarray(run.start[begin:end]))
+                begin, end = self.core.range(spec.name)
+                self.core.assign(spec.name, np.ascontiguousarray(run.start[begin * spec.width : end * spec.width]))
         self._saved = self.core.checkpoint()
         self._next_checkpoint = run.config.checkpoint_every
         self._live = self.core.live

@@ -9,6 +9,7 @@ from typing import Any
 from dsgd import _core
 from dsgd.cluster.program.commands import EVERYONE, Send
 from dsgd.cluster.program.kernels import Kernels, Work
+from dsgd.cluster.runtime.observed import Observed
 from dsgd.cluster.runtime.program_run import ProgramRun, Status, failure
 from dsgd.cluster.simulation.machine import Connection, Machine
 from dsgd.cluster.simulation.nodes import SpeedProfile
@@ -29,11 +30,14 @@ class SimulatedWorker:
         Whether the node has left, or crashed for good.
     clock : int
         Number of clocks that the node has finished.
+    observed : Observed
+        The vectors that its program observes.
     """
 
-    def __init__(self, run: Machine, node: int, profile: SpeedProfile, kernels: Kernels) -> None:
+    def __init__(self, run: Machine, node: int, profile: SpeedProfile, kernels: Kernels, observed: Observed) -> None:
         self.node = node
         self.kernels = kernels
+        self.observed = observed
         self.waited = 0.0
         self.done = False
         self.clock = 0
@@ -92,6 +96,7 @@ class SimulatedWorker:
         self._life += 1
         if for_good:
             self.done = True
+            self.observed.begin(self.clock)  # the records of clocks that it has finished keep its vectors
             self._run.worker_done()
         self._stop_program()
         self.clients = {}
@@ -238,6 +243,7 @@ class SimulatedWorker:
     def _begin_program(self) -> None:
         start_clock, saved = self._start
         self._era += 1
+        self.observed.begin(start_clock)
         task = self._run.task(self, start_clock, saved, self._now)
         program = self._run.program(self.node, task)
         mailbox = self._run.mailbox
@@ -249,6 +255,8 @@ class SimulatedWorker:
             self._run.observer(self.node),
             slots=mailbox.slots,
             on_full=mailbox.on_full,
+            observed=self.observed,
+            sparse=self._run.sparse_tables,
         )
         self._waiting_since = math.nan
         self._queue.at(self._queue.now, self._worked, self._era)

@@ -8,10 +8,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd.cluster.program.commands import EVERYONE, Command, Send
 from dsgd.cluster.program.kernels import Kernels, Work
+from dsgd.cluster.runtime.observed import Observed
 from dsgd.cluster.runtime.program_run import Observer, ProgramRun, Status, failure
 from dsgd.cluster.runtime.replay import recorder_of_answers, start_of_life
 from dsgd.cluster.runtime.run_spec import Plan
@@ -43,6 +47,8 @@ class Tally:
     bytes_sent, bytes_received : int
     trace : Trace or None
         Events that nobody has taken by `Trace.drain` yet.
+    observed : ndarray or None
+        The last vector that the program has observed, if any (command `Observe`).
     """
 
     clock: int = 0
@@ -52,6 +58,7 @@ class Tally:
     bytes_sent: int = 0
     bytes_received: int = 0
     trace: Trace | None = None
+    observed: NDArray[Any] | None = None
 
 
 class NetworkWorker:
@@ -106,6 +113,8 @@ class NetworkWorker:
         self._rest = 1 / speed - 1
         self._origin = origin
         self._notices = list(notices)
+        self._noticed = 0  # clock of the last look at them
+        self._observed = Observed()
         self._on_notice = on_notice
         self._record_answers = record_answers
         self._program: ProgramRun | None = None
@@ -135,6 +144,7 @@ class NetworkWorker:
         tally = self.tally
         tally.samples = self._kernels.work.samples
         tally.bytes_sent, tally.bytes_received = self._client.bytes_sent, self._client.bytes_received
+        tally.observed = self._observed.latest
         return tally
 
     def _patience(self) -> float:
@@ -153,6 +163,7 @@ class NetworkWorker:
         if kind in ("joined", "rewound"):
             _LOG.info("%s at clock %d", kind, answer.clock)
             tally.clock = answer.clock
+            self._noticed = min(self._noticed, answer.clock)  # clocks that are done again are told again
             self._begin_program(answer.clock, answer.state)
         elif kind == "left":
             self._left = True
@@ -172,13 +183,13 @@ class NetworkWorker:
                 tally.trace.pull(self._rank, now, now, asked, answer.slowest)
 
     def _notice(self, clock: int) -> None:
-        passed = [notice for notice in self._notices if notice <= clock]
-        if passed:
-            del self._notices[: len(passed)]
+        if any(self._noticed < notice <= clock for notice in self._notices):
             self._on_notice(self.count())
+        self._noticed = clock
 
     def _begin_program(self, start_clock: int, saved: bytes) -> None:
         self._end_program()
+        self._observed.begin(start_clock)
         task = self._plan.task(
             self._kernels,
             self._rank,
@@ -197,6 +208,8 @@ class NetworkWorker:
             self._observer(start_clock, saved),
             slots=mailbox.slots,
             on_full=mailbox.on_full,
+            observed=self._observed,
+            sparse=self._plan.sparse_tables,
         )
         self._program.pull_delays = self.tally.delays
         for letter in self._early:

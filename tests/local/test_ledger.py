@@ -1,0 +1,82 @@
+"""The ledger of a local run: which report of a worker a record takes, whatever the order of arrival."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dsgd.cluster.local.channel import ChannelMessage
+from dsgd.cluster.local.ledger import Ledger
+
+
+def tally(clock: int, waited: float, kind: str = "tally") -> ChannelMessage:
+    """Return the report of a worker that has observed its number of seconds."""
+    fields = {
+        "clock": clock,
+        "waited": waited,
+        "delays": [clock],
+        "samples": 10 * clock,
+        "bytes_sent": clock,
+        "bytes_received": 2 * clock,
+    }
+    return ChannelMessage(kind, fields, {"observed": np.full(2, waited)})
+
+
+def snapshot(clock: int, *statuses: str) -> ChannelMessage:
+    """Return the report of a server that its slowest worker has finished `clock`."""
+    members = [[status, clock] for status in statuses or ("live", "live")]
+    fields: dict[str, Any] = {"clock": clock, "moment": float(clock), "members": members, "reports": []}
+    return ChannelMessage("clock", fields, {"weights": np.full(2, float(clock))})
+
+
+def test_a_record_takes_the_first_report_from_its_clock_on() -> None:
+    """Worker 0 has come to clock 6 before worker 1 reports clock 2."""
+    ledger = Ledger(2, 1, [2, 4, 6], None)
+    for clock in (2, 4, 6):
+        ledger.hear_worker(0, tally(clock, float(clock)))
+    ledger.hear_worker(1, tally(2, 0.5))
+    ledger.hear_server(0, snapshot(2))
+    ((record, weights),) = ledger.due([])
+    assert (record.clock, record.waiting, record.samples) == (2, (2.0, 0.5), 40)
+    assert (record.bytes_sent, record.bytes_received, record.staleness) == ((2, 2), (4, 4), (4,))
+    assert {rank: vector[0] for rank, vector in record.observed.items()} == {0: 2.0, 1: 0.5}
+    assert weights is not None
+    assert weights.tolist() == [2.0, 2.0]
+    ledger.hear_server(0, snapshot(4))
+    assert ledger.due([]) == []
+    ledger.hear_worker(1, tally(5, 0.75))  # it was taken past clock 4
+    ((record, _),) = ledger.due([])
+    assert record.waiting == (4.0, 0.75)
+    assert ledger.last_record(9.0, []).waiting == (6.0, 0.75)
+
+
+def test_a_worker_that_was_taken_back_reports_its_clocks_anew() -> None:
+    ledger = Ledger(2, 1, [2, 4, 6], None)
+    for clock in (2, 4, 6):
+        ledger.hear_worker(0, tally(clock, float(clock)))
+    ledger.hear_worker(0, tally(4, 40.0))
+    ledger.hear_worker(1, tally(4, 1.0))
+    ledger.hear_server(0, snapshot(4))
+    ((record, _),) = ledger.due([])
+    assert record.waiting == (40.0, 1.0)
+    ledger.hear_worker(1, tally(6, 2.0))
+    ledger.hear_server(0, snapshot(6))
+    assert ledger.due([]) == []
+    ledger.hear_worker(0, tally(4, 60.0, "done"))  # it has left after the clock that it had reported last
+    assert ledger.due([]) == []
+    ((record, _),) = ledger.due([0])
+    assert record.waiting == (60.0, 2.0)
+
+
+def test_a_worker_that_left_keeps_its_last_vector_and_one_that_is_lost_has_none() -> None:
+    ledger = Ledger(4, 1, [4], None)
+    ledger.hear_worker(0, tally(4, 0.0))
+    ledger.hear_worker(1, tally(3, 1.0, "done"))
+    ledger.hear_worker(2, tally(4, 2.0))
+    ledger.hear_worker(3, tally(2, 3.0))
+    ledger.hear_server(0, snapshot(4, "live", "left", "lost", "live"))  # it does not know yet that 3 is lost
+    ((record, _),) = ledger.due([1, 2, 3])
+    assert sorted(record.observed) == [0, 1]
+    assert record.waiting == (0.0, 1.0, 2.0, 3.0)
+    assert sorted(ledger.last_record(9.0, [3]).observed) == [0, 1]
