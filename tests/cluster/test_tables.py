@@ -134,7 +134,7 @@ def test_what_cannot_be_a_table_is_refused(options: dict[str, Any], message: str
 def test_a_checkpoint_is_of_its_tables() -> None:
     def about(**options: Any) -> About:
         tables = (Table(name="second", **{"rule": "adagrad", **options}),)
-        return About.of(toy_assignment(pushing([1.0]), nodes=2, clocks=1, tables=tables), 1)
+        return About.of(toy_assignment(pushing([1.0]), nodes=2, clocks=1, tables=tables), 1, {})
 
     saved = about()
     assert saved.tables == "weights: add, 4 x 1, second: adagrad of step 0.1, 4 x 1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from problems import make_problem
@@ -22,9 +23,14 @@ def local_fit(cluster: dict[str, Any] | None = None, **options: Any) -> dsgd.Fit
     return _fit(LocalCluster(**{"workers": 2, "stall_deadline": 100.0, **(cluster or {})}), options)
 
 
-def simulated_fit(workers: int = 2, partition: Partition | str = "equal", **options: Any) -> dsgd.FitResult:
+def simulated_fit(
+    workers: int = 2,
+    partition: Partition | str = "equal",
+    groups: Mapping[str, Sequence[Sequence[int]]] | None = None,
+    **options: Any,
+) -> dsgd.FitResult:
     """Fit the same problem in virtual time."""
-    return _fit(Simulation(workers=workers, partition=partition), options)
+    return _fit(Simulation(workers=workers, partition=partition, groups=groups or {}), options)
 
 
 def _fit(cluster: LocalCluster | Simulation, options: dict[str, Any]) -> dsgd.FitResult:

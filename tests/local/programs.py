@@ -29,7 +29,7 @@ from dsgd.cluster.program.commands import (
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import DataError
 
-__all__ = ["AllCommands", "Apart", "Failing", "Measured", "Mortal", "TwoTables"]
+__all__ = ["AllCommands", "Apart", "Failing", "GroupCommands", "Grouped", "Measured", "Mortal", "TwoTables"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,3 +195,77 @@ class TwoTables(Ssp):
             change[:2] = len(second), second.sum()
             yield Push(change * 2.0**-20)
             yield Clock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouped(Ssp):
+    """Steps of the mean of a host's workers: an all-reduce in the group "host", then a push to the server of all.
+
+    With `tables` the hosts also keep a copy of the weights on their own servers, half a step behind, and
+    count clocks there. Worker `victim` kills itself in clock `at`, before or after the all-reduce, unless it
+    is in a later life.
+    """
+
+    name = "grouped"
+
+    staleness: float = 0
+    tables_too: bool = False
+    victim: int = -1
+    at: int = 5
+    after: bool = False
+
+    def worker(self, task: WorkerTask) -> Program:
+        for clock in range(task.start_clock, task.max_clocks):
+            dies = task.rank == self.victim and clock == self.at and task.start_clock == 0
+            weights = yield Pull(clock)
+            rows, index = task.draw(clock, self.batch_size), task.pass_of(clock, self.batch_size)
+            moved = task.minibatch_step(weights, rows, task.step_size_at(clock), self.batch_size, index)
+            if dies and not self.after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            moved = yield AllReduce(moved, mean=True, group="host")
+            if dies:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.tables_too:
+                former = yield Pull(clock, group="host")
+                yield Push((former + moved) / 2, group="host")
+                yield Clock(group="host")
+                moved = (former + 3 * moved) / 4
+            yield self.push(task, weights, moved)
+            yield Clock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupCommands(Ssp):
+    """Every command once per clock in the group "host", in which ranks are not the numbers of nodes.
+
+    At the end the weights are the sum of all answers, the same on every cluster.
+    """
+
+    name = "group-commands"
+
+    def worker(self, task: WorkerTask) -> Program:
+        members = task.groups["host"]
+        rank, n = members.index(task.rank), len(members)
+        total = np.zeros(task.n_parameters)
+        for clock in range(task.max_clocks):
+            ticket = yield Pull(clock, ahead=True, group="host")
+            yield Send((rank + 1) % n, np.full(3, task.rank + clock, float), name="ring", group="host")
+            weights = yield Wait(ticket)
+            keys = np.array([rank], np.uint64)
+            yield Push(np.full(1, 2.0**-20), keys=keys, group="host")  # exact sums, too small for a divergence
+            letters: list[Message] = []
+            while not letters:
+                letters = yield Receive(wait=True, deadline=10.0, group="host")
+            assert members[letters[0].sender] == letters[0].value[0] - clock
+            reduced = yield AllReduce(np.array([float(task.rank)]), weight=2.0, group="host")
+            if rank == 0:
+                yield Signal("tick", group="host")
+            own = yield Pull(clock, keys=keys, group="host")
+            total = total + weights.sum() + own.sum() + reduced.sum() + letters[0].value.sum()
+            yield Report({"clock": float(clock)}, group="host")
+            yield Clock(group="host")
+        while not (yield Poll("tick", group="host")):
+            yield Receive(wait=True, deadline=0.01, group="host")
+        assert not (yield Poll("tick"))
+        yield Push(total * 2.0**-20)
+        yield Clock()

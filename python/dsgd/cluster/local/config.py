@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from dsgd._common.checks import check_choice, check_flag, check_integer, check_real, shown
 from dsgd._common.files import check_replaceable
+from dsgd.cluster.program.groups import check_groups
 from dsgd.cluster.program.partition import Partition, check_partition
 from dsgd.errors import ConfigError
 
@@ -50,6 +51,9 @@ class LocalCluster:
         How the rows are dealt to the workers, by the `random_state` of the fit. ``"equal"``: at random,
         the same number to each. `Shares`, `ByLabel`, `Dirichlet` and `Given` of `dsgd.cluster` deal
         otherwise.
+    groups : mapping of str to sequence of sequences of int
+        Further groups of nodes, as of `Simulation`: a coordinator, if the algorithm has one, is node 0,
+        and the workers follow it. The process of the first shard also serves the further groups.
     checkpoint_every : int, optional
         Clocks of the slowest worker between checkpoints of the server. None: there are no
         checkpoints, and a server that is started again begins at clock 0.
@@ -67,7 +71,8 @@ class LocalCluster:
     restart_workers, restart_servers : int, default=0, 1
         How often each worker, and the server, is started again after it was killed or does not
         answer. A worker goes on after the last clock that it finished, the server from its last
-        checkpoint. An error of a program is raised, and then nothing is started again.
+        checkpoint. With further groups all workers go on from the last checkpoint in both cases. An
+        error of a program is raised, and then nothing is started again.
     heartbeat_deadline : float, default=30.0
         Seconds of silence after which a worker or a server counts as lost.
     join_deadline : float, default=60.0
@@ -98,6 +103,7 @@ class LocalCluster:
     servers: int = 1
     speeds: float | Sequence[float] | Mapping[int, float] = 1.0
     partition: Partition | str = "equal"
+    groups: Mapping[str, Sequence[Sequence[int]]] = field(default_factory=dict)
     checkpoint_every: int | None = None
     checkpoint: str | os.PathLike[str] | None = None
     resume: str | os.PathLike[str] | None = None
@@ -145,6 +151,7 @@ class LocalCluster:
         if self.proxy is not None and not callable(getattr(self.proxy, "front", None)):
             raise ConfigError(f"proxy must be a dsgd.testing.Proxy, not {shown(self.proxy)}")
         check_partition(self.partition, self.workers)
+        check_groups(self.groups, self.workers)
         self.worker_speeds()
 
     def check_writable(self) -> None:

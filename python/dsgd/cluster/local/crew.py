@@ -5,13 +5,15 @@ from __future__ import annotations
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from dsgd.cluster.local.child import Child
 from dsgd.cluster.local.config import LocalCluster
 from dsgd.cluster.local.packing import Nameless, pack_part, pack_run, path_of
+from dsgd.cluster.program.commands import EVERYONE
+from dsgd.cluster.program.groups import make_groups
 from dsgd.cluster.runtime.checkpoint import Checkpoint
 from dsgd.cluster.runtime.run_spec import RunSpec
 from dsgd.errors import ClusterError
@@ -61,7 +63,10 @@ class Crew:
         self._speeds = [1.0] * self._coordinators + config.worker_speeds()
         self._n_threads = max(1, assignment.n_threads // config.workers)
         self._token = secrets.token_bytes(32).hex()
-        self._addresses: list[tuple[str, int] | None] = [None] * config.servers
+        self._groups = make_groups(config.groups, n)
+        # By shard: where its process listens, for the group of all nodes and, if it is the first shard,
+        # for the further groups.
+        self._addresses: list[list[tuple[str, int]]] = [[] for _ in range(config.servers)]
         self._parts: list[Nameless] = []
         self._run = pack_run(assignment, self._options(notices))
 
@@ -70,21 +75,24 @@ class Crew:
         for shard, old in enumerate(self.servers):
             if old is not None:
                 old.end()
-            saved = None if checkpoint is None else Nameless(checkpoint.shards[shard])
-            address = self._addresses[shard]
+            served = self._servers_of(shard)
+            states = [{} if checkpoint is None else checkpoint.shards[number] for number in served]
+            saved: list[Nameless | None] = []
             try:
+                saved += (Nameless(state) if state else None for state in states)
                 self.servers[shard] = self._start(
                     "server",
                     shard,
-                    [] if saved is None else [saved.descriptor],
+                    [file.descriptor for file in saved if file is not None],
                     shard=shard,
-                    port=0 if address is None else address[1],
+                    ports=[port for _, port in self._addresses[shard]] or [0] * len(served),
                     incarnation=incarnation,
-                    checkpoint=None if saved is None else path_of(saved.descriptor),
+                    checkpoints=[None if file is None else path_of(file.descriptor) for file in saved],
                 )
             finally:
-                if saved is not None:
-                    saved.close()  # the child has a descriptor of its own
+                for file in saved:
+                    if file is not None:
+                        file.close()  # the child has a descriptor of its own
 
     def start_workers(self) -> None:
         """Pack the rows of every node and start its process."""
@@ -100,17 +108,24 @@ class Crew:
         part = self._parts[rank].descriptor
         child = self._start("worker", rank, [part], rank=rank, speed=self._speeds[rank], part=path_of(part))
         self.workers[rank] = child
-        self._introduce(child)
+        self._introduce(rank, child)
         return child
 
-    def listens(self, shard: int, host: str, port: int) -> None:
-        """Keep the address of a shard; when all are known, send them to the workers."""
+    def drop_worker(self, rank: int) -> None:
+        """End the process of a node for good."""
+        old = self.workers[rank]
+        if old is not None:
+            old.end()
+        self.workers[rank] = None
+
+    def listens(self, shard: int, addresses: Collection[Sequence[Any]]) -> None:
+        """Keep the addresses of a server process; when all are known, send them to the workers."""
         known = all(self._addresses)
-        self._addresses[shard] = (host, port)
+        self._addresses[shard] = [(host, port) for host, port in addresses]
         if not known:
-            for child in self.workers:
+            for rank, child in enumerate(self.workers):
                 if child is not None:
-                    self._introduce(child)
+                    self._introduce(rank, child)
 
     def name(self, rank: int) -> str:
         """Return the name of a node; workers are numbered from 0, without the coordinator."""
@@ -129,9 +144,19 @@ class Crew:
         for file in [self._run, *self._parts]:
             file.close()
 
-    def _introduce(self, child: Child) -> None:
-        if all(self._addresses):
-            child.tell("connect", shards=[self._front(*address) for address in self._addresses if address])
+    def _introduce(self, rank: int, child: Child) -> None:
+        """Tell a worker where the servers of its groups listen."""
+        if not all(self._addresses):
+            return
+        shards = {EVERYONE: [self._front(*addresses[0]) for addresses in self._addresses]}
+        further = zip(self._groups[1:], self._addresses[0][1:], strict=True)
+        own = {group.name: [self._front(*address)] for group, address in further if rank in group.members}
+        child.tell("connect", addresses={**shards, **own})
+
+    def _servers_of(self, shard: int) -> list[int]:
+        """Return the places in `Checkpoint.shards` of the servers in the process of a shard."""
+        n = len(self.servers)
+        return [shard, *(range(n, n + len(self._groups) - 1) if shard == 0 else ())]
 
     def _front(self, host: str, port: int) -> tuple[str, int]:
         """Return the address to which workers connect to reach a shard."""
@@ -157,7 +182,7 @@ class Crew:
         if config.wire_dtype is not None:
             wire["wire_dtype"] = config.wire_dtype
         return {
-            "n_nodes": self._assignment.n_nodes,
+            "groups": self._groups,
             "n_shards": config.servers,
             "n_threads": self._n_threads,
             "origin": time.monotonic(),

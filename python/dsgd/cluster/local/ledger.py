@@ -78,9 +78,12 @@ class Ledger:
     def hear_server(self, shard: int, message: ChannelMessage) -> None:
         """Take a message of a shard."""
         if shard == 0:  # the only one that knows the members
+            self.reports += [(rank, time, text.encode()) for rank, time, text in message.fields["reports"]]
+        if message.kind == "reports":  # of further groups
+            return
+        if shard == 0:
             self.members = _members(message)
             self.slowest = message.fields["clock"]
-            self.reports += [(rank, time, text.encode()) for rank, time, text in message.fields["reports"]]
         if message.kind == "clock":
             self._shots[shard].append(message)
             self._join_shots()

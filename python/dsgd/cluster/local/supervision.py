@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import selectors
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import dsgd.errors
 from dsgd._common.warn import warn
@@ -20,7 +17,8 @@ from dsgd.cluster.local.child import Child
 from dsgd.cluster.local.config import LocalCluster
 from dsgd.cluster.local.crew import Crew, check_loopback
 from dsgd.cluster.local.ledger import Ledger
-from dsgd.cluster.runtime.checkpoint import About, Checkpoint, check_same
+from dsgd.cluster.local.saves import Saves
+from dsgd.cluster.runtime.checkpoint import About
 from dsgd.cluster.runtime.observed import model_of
 from dsgd.cluster.runtime.run_spec import OnClock, Outcome, RunSpec
 from dsgd.cluster.runtime.trace import Trace
@@ -57,10 +55,7 @@ class LocalRun:
         self._on_clock = on_clock
         self._observes = assignment.algorithm.observes
         self._coordinated = assignment.algorithm.has_coordinator
-        self._about = About.of(assignment, config.servers)
-        self._checkpoint = self._resumed()
-        self._incarnation = 1 if self._checkpoint is None else self._checkpoint.incarnation + 1
-        self._saving: dict[int, dict[int, dict[str, NDArray[Any]]]] = {}
+        self._saves = Saves(config, About.of(assignment, config.servers, config.groups))
         self._trace = Trace(config.about(n, assignment.algorithm.clock_bound)) if config.trace else None
         self._ledger = Ledger(n, config.servers, notices, self._trace)
         self._crew = Crew(config, assignment, notices)
@@ -68,7 +63,6 @@ class LocalRun:
         self._gone: set[int] = set()
         self._restarts: Counter[str] = Counter()
         self._stopped = False
-        self._unsaved = False  # whether a warning has said that a checkpoint cannot be written
         self._finished: float | None = None
         self._looked = time.monotonic()
         self._progress = (self._looked, self._ledger.members)
@@ -175,9 +169,10 @@ class LocalRun:
                 if message.kind != "ready":
                     self._ledger.hear_worker(number, message)
             elif message.kind == "listening":
-                self._crew.listens(number, message.fields["host"], message.fields["port"])
+                self._crew.listens(number, message.fields["addresses"])
             elif message.kind == "checkpoint":
-                self._keep(number, message)
+                told = message.fields
+                self._saves.keep(number, told["group"], told["clock"], message.arrays, self._gone)
             else:
                 child.done = message.kind == "finished"
                 self._ledger.hear_server(number, message)
@@ -233,9 +228,11 @@ class LocalRun:
         if self._restarts[name] < config.restart_workers:
             self._restarts[name] += 1
             _LOG.warning("%s; it is started again", how)
-            self._forget(self._crew.workers[rank])
-            self._crew.start_worker(rank)
-            self._listen_to("worker", rank)
+            self._start_worker(rank)
+            if config.groups:
+                # Other workers may be past an all-reduce of a further group that this worker, which
+                # begins its clock anew, will wait for. No group knows the clocks of the others.
+                self._go_back()
         elif config.on_lost == "fail" or (self._coordinated and rank == 0):
             raise WorkerLostError(how, worker=rank)
         else:
@@ -243,6 +240,9 @@ class LocalRun:
             # No report can come any more: there is no need to wait for a deadline.
             if len(self._gone) == len(self._crew.workers):
                 raise WorkerLostError(f"all workers were lost, the last one as {how}; see restart_workers")
+            if config.groups:  # it could come back in the middle of a clock, as above
+                self._forget(self._crew.workers[rank])
+                self._crew.drop_worker(rank)
             message = f"{how}; the others go on without its rows"
             warn(message)
 
@@ -251,24 +251,32 @@ class LocalRun:
         if self._restarts["server"] >= self._config.restart_servers:
             raise ClusterError(f"{how}, and restart_servers={self._config.restart_servers} does not allow another")
         self._restarts["server"] += 1
-        clock = 0 if self._checkpoint is None else self._checkpoint.clock
-        _LOG.warning("%s; the run goes on from clock %d", how, clock)
+        _LOG.warning("%s", how)
+        self._go_back()
+
+    def _go_back(self) -> None:
+        """Start all shards again from the last checkpoint; the workers go on from there."""
+        last = self._saves.last
+        _LOG.warning("the run goes on from clock %d", 0 if last is None else last.clock)
         for child in self._crew.servers:
             self._forget(child)
-        self._incarnation += 1
-        self._saving.clear()
+        self._saves.begin_again()
         if self._join_since is not None:  # no worker could join while the servers were down
             self._join_since = time.monotonic()
         self._ledger.restart()
         self._start_servers()
         for rank, child in enumerate(self._crew.workers):
             if child is not None and child.done:  # the new servers do not know that it has left
-                self._forget(child)
-                self._crew.start_worker(rank)
-                self._listen_to("worker", rank)
+                self._start_worker(rank)
+
+    def _start_worker(self, rank: int) -> None:
+        """Start the process of a node again."""
+        self._forget(self._crew.workers[rank])
+        self._crew.start_worker(rank)
+        self._listen_to("worker", rank)
 
     def _start_servers(self) -> None:
-        self._crew.start_servers(self._checkpoint, self._incarnation)
+        self._crew.start_servers(self._saves.last, self._saves.incarnation)
         for shard in range(len(self._crew.servers)):
             self._listen_to("server", shard)
 
@@ -276,42 +284,6 @@ class LocalRun:
         """Stop listening to a process."""
         if child is not None and child.channel in self._selector.get_map():
             self._selector.unregister(child.channel)
-
-    def _keep(self, shard: int, message: ChannelMessage) -> None:
-        """Keep a checkpoint once all shards have taken it at the same clock."""
-        clock = message.fields["clock"]
-        parts = self._saving.setdefault(clock, {})
-        parts[shard] = message.arrays
-        if len(parts) < len(self._crew.servers):
-            return
-        self._checkpoint = Checkpoint(
-            clock=clock, incarnation=self._incarnation, shards=[parts[index] for index in range(len(parts))]
-        )
-        for old in [old for old in self._saving if old <= clock]:
-            del self._saving[old]
-        if self._config.checkpoint is not None:
-            self._save(self._checkpoint, self._config.checkpoint)
-
-    def _save(self, checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
-        """Write a checkpoint to its file. If that fails the run goes on, with one warning."""
-        try:
-            checkpoint.save(path, self._about)
-        except OSError as error:
-            reason = error.strerror or error
-            if not self._unsaved:
-                warn(
-                    f"the checkpoint of clock {checkpoint.clock} cannot be written to {os.fspath(path)}: {reason}; the "
-                    "run goes on, and tries again at every later one",
-                )
-            self._unsaved = True
-            _LOG.info("checkpoint of clock %d not written: %s", checkpoint.clock, reason)
-
-    def _resumed(self) -> Checkpoint | None:
-        if self._config.resume is None:
-            return None
-        checkpoint, about = Checkpoint.load(self._config.resume)
-        check_same(about, self._about, self._config.resume)
-        return checkpoint.with_everybody()
 
 
 def _error_of(name: str, message: ChannelMessage) -> DsgdError:

@@ -10,6 +10,7 @@ from dsgd import _core
 from dsgd.cluster.local.channel import Channel, ChannelMessage
 from dsgd.cluster.local.packing import load_kernels, load_run
 from dsgd.cluster.local.process import run_process
+from dsgd.cluster.program.groups import GroupMembers, groups_of
 from dsgd.cluster.tcp.network import NetworkWorker, Tally
 
 __all__ = ["main"]
@@ -24,42 +25,43 @@ def main() -> None:
 
 def _work(channel: Channel, first: ChannelMessage) -> None:
     told = first.fields
-    packed = load_run(told["run"])
+    rank, packed = told["rank"], load_run(told["run"])
     options = packed.options
     kernels = load_kernels(told["part"], packed, options["n_threads"])
     _LOG.info("%d rows on %d thread(s)", kernels.n_samples, options["n_threads"])
-    shards = channel.receive(options["join_deadline"]).fields["shards"]
+    addresses = channel.receive(options["join_deadline"]).fields["addresses"]
     channel.send("ready")
 
     def report(tally: Tally, kind: str = "tally") -> None:
         _send(channel, kind, tally)
 
-    client = _core.TcpClient(
-        told["rank"],
-        packed.tables,
-        shards=[(host, port) for host, port in shards],
-        token=bytes.fromhex(told["token"]),
-        listen="127.0.0.1",
-        tls=_core.TlsConfig() if options["tls"] else None,
-        **options["client"],
-    )
-    try:
-        worker = NetworkWorker(
-            packed.plan,
-            told["rank"],
-            options["n_nodes"],
-            kernels,
-            client,
-            speed=told["speed"],
-            origin=options["origin"],
-            notices=options["notices"],
-            on_notice=report,
-            traced=options["trace"],
-            record_answers=options["record_answers"],
+    groups = groups_of(rank, [GroupMembers(name, tuple(members)) for name, members in options["groups"]])
+
+    def connect(group: str) -> _core.TcpClient:
+        return _core.TcpClient(
+            groups[group].index(rank),
+            packed.tables,
+            shards=[(host, port) for host, port in addresses[group]],
+            token=bytes.fromhex(told["token"]),
+            listen="127.0.0.1",
+            tls=_core.TlsConfig() if options["tls"] else None,
+            **options["client"],
         )
-        report(worker.run(), "done")
-    finally:
-        client.stop()
+
+    worker = NetworkWorker(
+        packed.plan,
+        rank,
+        groups,
+        kernels,
+        connect,
+        speed=told["speed"],
+        origin=options["origin"],
+        notices=options["notices"],
+        on_notice=report,
+        traced=options["trace"],
+        record_answers=options["record_answers"],
+    )
+    report(worker.run(), "done")
     _LOG.info("left")
 
 

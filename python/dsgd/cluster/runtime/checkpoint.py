@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,15 +16,16 @@ from numpy.typing import NDArray
 from dsgd import _core
 from dsgd._common.checksum import checked, with_checksum
 from dsgd._common.files import open_regular, replacing
+from dsgd.cluster.program.groups import described_groups
 from dsgd.cluster.runtime.run_spec import RunSpec
 from dsgd.errors import ConfigError, DataError
 
-__all__ = ["About", "Checkpoint", "check_same"]
+__all__ = ["About", "Checkpoint", "check_same", "lost_in"]
 
 # Largest number of shards that a checkpoint file may state.
 _MAX_SHARDS = 1024
 # Status of a worker: the first number of its entry in the state of a shard (net/messages.hpp).
-_LIVE, _LEFT = 2, 4
+_LIVE, _LOST, _LEFT = 2, 3, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,8 @@ class About:
     tables : str
         Name, rule, rows and width of every table, and the step size where the rule has one. A
         checkpoint from before may lack it.
+    groups : dict of str to list of lists of int
+        The further groups of nodes.
     """
 
     algorithm: str
@@ -66,9 +70,10 @@ class About:
     step_size: float
     partition: str = "equal"
     tables: str = ""
+    groups: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, assignment: RunSpec, n_shards: int) -> About:
+    def of(cls, assignment: RunSpec, n_shards: int, groups: Mapping[str, Sequence[Sequence[int]]]) -> About:
         """Return the facts of a run for its checkpoints."""
         return cls(
             algorithm=assignment.algorithm.name,
@@ -84,7 +89,13 @@ class About:
             step_size=assignment.step_size,
             partition=assignment.partition,
             tables=", ".join(map(_told, assignment.table_specs())),
+            groups=described_groups(groups),
         )
+
+    @property
+    def n_servers(self) -> int:
+        """Number of shards, and of servers of further groups."""
+        return self.n_shards + sum(len(parts) for parts in self.groups.values())
 
 
 def _told(table: _core.TableSpec) -> str:
@@ -94,7 +105,7 @@ def _told(table: _core.TableSpec) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """The state of all shards at the end of one clock.
+    """The state of all servers at the end of one clock of the group of all nodes.
 
     Attributes
     ----------
@@ -102,7 +113,8 @@ class Checkpoint:
     incarnation : int
         Number of the start of the servers that took the checkpoint, counted from 1.
     shards : list of dict of str to ndarray
-        The state of each shard, as of `_core.Server.checkpoint`.
+        The state of each shard, as of `_core.Server.checkpoint`, and after them that of the server of
+        each further group. It is empty for a group that has had no checkpoint of its own.
     """
 
     clock: int
@@ -139,12 +151,20 @@ class Checkpoint:
             about = About(**told["about"])
             if not 1 <= about.n_shards <= _MAX_SHARDS:
                 raise DataError(f"it has {about.n_shards} shards")
-            shards: list[dict[str, NDArray[Any]]] = [{} for _ in range(about.n_shards)]
+            shards: list[dict[str, NDArray[Any]]] = [{} for _ in range(about.n_servers)]
             for key, tensor in tensors.items():
                 shard, _, name = key.partition("/")
                 shards[int(shard)][name] = tensor
             clock, incarnation = int(told["clock"]), int(told["incarnation"])
-        except (safetensors.SafetensorError, IndexError, KeyError, OSError, TypeError, ValueError) as error:
+        except (
+            AttributeError,
+            IndexError,
+            KeyError,
+            OSError,
+            TypeError,
+            ValueError,
+            safetensors.SafetensorError,
+        ) as error:
             raise DataError(f"{os.fspath(path)} is not a checkpoint of dsgd: {error}") from error
         return cls(clock=clock, incarnation=incarnation, shards=shards), about
 
@@ -156,7 +176,7 @@ class Checkpoint:
         """
         shards = []
         for shard in self.shards:
-            workers = {f"worker/{rank}": shard[f"worker/{rank}"] for rank in shard["workers"]}
+            workers = {f"worker/{rank}": shard[f"worker/{rank}"] for rank in shard.get("workers", ())}
             back = {name: np.append(_LIVE, worker[1:]) for name, worker in workers.items() if worker[0] == _LEFT}
             shards.append({**shard, **{name: worker.astype(np.uint64) for name, worker in back.items()}})
         return Checkpoint(clock=self.clock, incarnation=self.incarnation, shards=shards)
@@ -170,3 +190,8 @@ def check_same(saved: About, run: About, path: str | os.PathLike[str]) -> None:
             raise ConfigError(
                 f"{os.fspath(path)} is a checkpoint of a run with {name}={value!r}; this one has {getattr(run, name)!r}"
             )
+
+
+def lost_in(state: Mapping[str, NDArray[Any]]) -> set[int]:
+    """Return the ranks of the workers that are lost in the state of a shard."""
+    return {int(rank) for rank in state["workers"] if state[f"worker/{rank}"][0] == _LOST}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dsgd._common.checks import as_seed, check_choice, check_flag, check_integer, check_real, shown
+from dsgd.cluster.program.groups import check_groups
 from dsgd.cluster.program.partition import Partition, check_partition
 from dsgd.cluster.simulation.failures import Failure
 from dsgd.cluster.simulation.nodes import KernelCost, SpeedProfile
@@ -132,10 +133,7 @@ class Simulation:
             if not isinstance(failure, Failure):
                 raise ConfigError(f"failures are objects such as dsgd.cluster.Crash, not {shown(failure)}")
         check_partition(self.partition, self.workers)
-        for name, parts in self.groups.items():
-            members = [node for part in parts for node in part]
-            if len(set(members)) < len(members) or not all(0 <= node <= self.workers for node in members):
-                raise ConfigError(f"group {name!r} must be disjoint parts of the nodes 0 to {self.workers}")
+        check_groups(self.groups, self.workers)
 
     def of_nodes(self, name: str, n_nodes: int) -> list[float]:
         """Return the bandwidth or latency of every node; a coordinator has the best of them."""

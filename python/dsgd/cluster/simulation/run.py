@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd.cluster.program.commands import EVERYONE, Program
+from dsgd.cluster.program.groups import make_groups
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.cluster.runtime.observed import Observed, model_of
 from dsgd.cluster.runtime.program_run import Observer
@@ -235,15 +236,15 @@ class SimulatedRun:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _collect_reports(self) -> None:
-        core = self._servers[0][0].core
-        if core is not None:
-            self._reports += [(report.worker, report.time, report.metrics) for report in core.take_reports()]
+        for group, servers in zip(self._groups, self._servers, strict=True):
+            core = servers[0].core
+            if core is not None:
+                reports = core.take_reports()
+                self._reports += [(group.members[each.worker], each.time, each.metrics) for each in reports]
 
     def _make_groups(self) -> list[Group]:
-        everyone = (EVERYONE, tuple(range(self._n_nodes)))
-        named = [(name, tuple(members)) for name, parts in self.config.groups.items() for members in parts]
         specs = self._assignment.table_specs()
-        return [Group(name, members, specs) for name, members in [everyone, *named]]
+        return [Group(name, members, specs) for name, members in make_groups(self.config.groups, self._n_nodes)]
 
     def _crash(self, crash: Crash) -> None:
         now = self.queue.now

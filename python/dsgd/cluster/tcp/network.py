@@ -6,20 +6,21 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.cluster.program.commands import EVERYONE, Command, Send
+from dsgd.cluster.program.commands import EVERYONE, Command, Observe, Send, Wait
 from dsgd.cluster.program.kernels import Kernels, Work
 from dsgd.cluster.runtime.observed import Observed
 from dsgd.cluster.runtime.program_run import Observer, ProgramRun, Status, failure
 from dsgd.cluster.runtime.replay import recorder_of_answers, start_of_life
 from dsgd.cluster.runtime.run_spec import Plan
 from dsgd.cluster.runtime.trace import Trace
+from dsgd.cluster.tcp.connections import Connections
 
 __all__ = ["NetworkWorker", "Tally"]
 
@@ -64,16 +65,20 @@ class Tally:
 class NetworkWorker:
     """One node, from its first connection until it has left the servers.
 
-    After every rewind (docs/server.md) its program begins a new life.
+    After every rewind (docs/server.md) its program begins a new life. A node that is in further
+    groups then connects anew to the servers of all its groups, as a new process would: the clients of
+    the other groups may have requests that belong to the former life.
 
     Parameters
     ----------
     plan : Plan
     rank : int
-    n_nodes : int
+        In the group of all nodes.
+    groups : mapping of str to tuple of int
+        The groups of this node, see `WorkerTask`.
     kernels : Kernels
-    client : _core.TcpClient
-        Not started yet. The caller stops it at the end.
+    connect : callable
+        See `Connections`.
     speed : float
         At most 1. Below 1 the node sleeps after every kernel, so that kernel and sleep together
         take 1 / speed times the time of the kernel.
@@ -93,9 +98,9 @@ class NetworkWorker:
         self,
         plan: Plan,
         rank: int,
-        n_nodes: int,
+        groups: Mapping[str, tuple[int, ...]],
         kernels: Kernels,
-        client: _core.TcpClient,
+        connect: Callable[[str], _core.TcpClient],
         *,
         speed: float,
         origin: float,
@@ -107,9 +112,9 @@ class NetworkWorker:
         self.tally = Tally(trace=Trace({}) if traced else None)
         self._plan = plan
         self._rank = rank
-        self._groups: Mapping[str, tuple[int, ...]] = {EVERYONE: tuple(range(n_nodes))}
+        self._groups = groups
         self._kernels = kernels
-        self._client = client
+        self._connections = Connections(list(groups), connect)
         self._rest = 1 / speed - 1
         self._origin = origin
         self._notices = list(notices)
@@ -120,8 +125,11 @@ class NetworkWorker:
         self._program: ProgramRun | None = None
         self._status = Status.WAITING
         self._waiting_since = math.nan
-        self._left = False
-        self._early: list[_core.Answer] = []  # messages that came before this node had joined
+        self._start = (0, b"")  # the clock and the state from which the program begins
+        self._joined: set[str] = set()
+        self._left: set[str] = set()
+        # Messages that came before this node had joined all its groups.
+        self._early: list[tuple[str, _core.Answer]] = []
 
     def run(self) -> Tally:
         """Run the program until it has ended and the servers have confirmed that the node left.
@@ -131,21 +139,32 @@ class NetworkWorker:
         WorkerLostError, DeadlineError, AuthenticationError, ProtocolError, ConfigError
             The error that the client reports.
         """
-        self._client.start()
-        while not self._left:
-            for answer in self._client.wait(self._patience()):
-                self._take(answer)
-            if self._program is not None:
-                self._go_on(self._program)
-        return self.count()
+        try:
+            self._connections.start()
+            while len(self._left) < len(self._groups):
+                self._take_all(self._connections.wait(self._awaited_group(), self._patience()))
+                if self._program is not None:
+                    self._go_on(self._program)
+            return self.count()
+        finally:
+            self._connections.stop()
 
     def count(self) -> Tally:
         """Return the tally, up to date."""
         tally = self.tally
         tally.samples = self._kernels.work.samples
-        tally.bytes_sent, tally.bytes_received = self._client.bytes_sent, self._client.bytes_received
+        tally.bytes_sent, tally.bytes_received = self._connections.bytes_sent, self._connections.bytes_received
         tally.observed = self._observed.latest
         return tally
+
+    def _awaited_group(self) -> str:
+        """Return the group whose server the node waits for."""
+        if self._program is None:
+            missing = self._joined if len(self._joined) < len(self._groups) else self._left
+            return next(group for group in self._groups if group not in missing)
+        command = self._program.command
+        awaited = command.ticket if isinstance(command, Wait) else command
+        return EVERYONE if awaited is None or isinstance(awaited, Observe) else awaited.group
 
     def _patience(self) -> float:
         """Return how long the loop may wait for answers, in seconds."""
@@ -158,29 +177,54 @@ class NetworkWorker:
     def _now(self) -> float:
         return time.monotonic() - self._origin
 
-    def _take(self, answer: _core.Answer) -> None:
-        kind, tally = answer.kind, self.tally
+    def _take_all(self, answers: Iterable[tuple[str, _core.Answer]]) -> None:
+        for group, answer in answers:
+            if answer.kind == "rewound" and len(self._groups) > 1:
+                _LOG.info("rewound in group %s", group)
+                self._start_again()
+                return  # the other answers are of clients that are gone
+            self._take(group, answer)
+
+    def _start_again(self) -> None:
+        self._end_program()
+        self._joined.clear()
+        self._left.clear()
+        self._early.clear()
+        self._connections.start_again()
+
+    def _take(self, group: str, answer: _core.Answer) -> None:
+        kind = answer.kind
         if kind in ("joined", "rewound"):
-            _LOG.info("%s at clock %d", kind, answer.clock)
-            tally.clock = answer.clock
-            self._noticed = min(self._noticed, answer.clock)  # clocks that are done again are told again
-            self._begin_program(answer.clock, answer.state)
+            self._join(group, answer)
         elif kind == "left":
-            self._left = True
+            self._left.add(group)
         elif kind == "failed":
-            raise failure(answer, f"worker {self._rank}")
+            raise failure(answer, f"worker {self._rank}" + ("" if group == EVERYONE else f" in group {group!r}"))
         elif self._program is None and kind == "letter":  # from a peer that joined earlier
-            self._early.append(answer)
+            self._early.append((group, answer))
         elif self._program is not None:
-            asked = self._program.take(EVERYONE, answer)
-            if kind == "clock":
-                tally.clock = answer.clock
-                if tally.trace is not None:
-                    tally.trace.clock(self._rank, self._now(), answer.clock, answer.slowest)
-                self._notice(answer.clock)
-            elif asked is not None and tally.trace is not None:
-                now = self._now()
-                tally.trace.pull(self._rank, now, now, asked, answer.slowest)
+            self._take_reply(self._program, group, answer)
+
+    def _join(self, group: str, answer: _core.Answer) -> None:
+        _LOG.info("%s in group %s at clock %d", answer.kind, group, answer.clock)
+        if group == EVERYONE:
+            self.tally.clock = answer.clock
+            self._noticed = min(self._noticed, answer.clock)  # clocks that are done again are told again
+            self._start = (answer.clock, answer.state)
+        self._joined.add(group)
+        if len(self._joined) == len(self._groups):
+            self._begin_program(*self._start)
+
+    def _take_reply(self, program: ProgramRun, group: str, answer: _core.Answer) -> None:
+        tally, asked = self.tally, program.take(group, answer)
+        if answer.kind == "clock" and group == EVERYONE:
+            tally.clock = answer.clock
+            if tally.trace is not None:
+                tally.trace.clock(self._rank, self._now(), answer.clock, answer.slowest)
+            self._notice(answer.clock)
+        elif asked is not None and tally.trace is not None:
+            now = self._now()
+            tally.trace.pull(self._rank, now, now, asked, answer.slowest)
 
     def _notice(self, clock: int) -> None:
         if any(self._noticed < notice <= clock for notice in self._notices):
@@ -203,7 +247,7 @@ class NetworkWorker:
         self._program = ProgramRun(
             self._plan.program(task),
             task,
-            {EVERYONE: self._client},
+            self._connections.clients,
             self._send,
             self._observer(start_clock, saved),
             slots=mailbox.slots,
@@ -212,8 +256,8 @@ class NetworkWorker:
             sparse=self._plan.sparse_tables,
         )
         self._program.pull_delays = self.tally.delays
-        for letter in self._early:
-            self._program.take(EVERYONE, letter)
+        for group, letter in self._early:
+            self._program.take(group, letter)
         self._early.clear()
         self._status = Status.WORKED
 
@@ -230,7 +274,8 @@ class NetworkWorker:
         return recorder_of_answers(self.tally.trace, self._rank)
 
     def _send(self, command: Send) -> None:
-        self._client.send(command.peer, command.value, command.keys, command.name)
+        client = self._connections.clients[command.group]
+        client.send(command.peer, command.value, command.keys, command.name)
         if self._plan.algorithm.mailbox.on_full == "sum" and self._program is not None:
             # At once: the client has a queue of its own for frames that cannot leave yet.
             self._program.way_is_free(command.group, command.peer)
@@ -247,7 +292,8 @@ class NetworkWorker:
             self._note_work(work, begin)
         if self._status is Status.ENDED:
             self._end_program()
-            self._client.leave(time.monotonic())
+            for client in self._connections.clients.values():
+                client.leave(time.monotonic())
         elif self._status is Status.WAITING and math.isnan(self._waiting_since):
             self._waiting_since = time.monotonic()
 
