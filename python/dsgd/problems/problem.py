@@ -47,7 +47,7 @@ class Problem:
     n_classes : int
         0 for regression.
     summary : Summary or None
-        The summary of all rows, if `matrix` is only the sample in it; see `of_summary` in `dsgd.problems.parts`.
+        The summary of all rows, if `matrix` is only the sample in it; see `dsgd.fitting.parts`.
     n_together : int
         Classes whose binary problems, of each against all others, are one problem, the sum of theirs: its target is the
         number of the class, and its parameters have a decision value a class. 0: the problem is what its loss says.
