@@ -210,7 +210,8 @@ def test_few_rows_know_the_largest_of_all_at_every_rate(seed: int, n_rows: int, 
     whole = RowSizes.of(as_matrix(X, 1), weight.astype(float), 1)
     few = whole.compact()
     assert few.dtype == whole.dtype
-    largest = (whole.weights * (whole.norms + rate)).max()
+    assert few.weights is not None
+    largest = (weight * (whole.norms + rate)).max()
     assert (few.weights * (few.norms + rate)).max() == pytest.approx(largest, rel=1e-12)
 
 

@@ -57,8 +57,10 @@ class RowSizes:
         Entries that are not zero.
     squares, weighted_squares : float
         Sum of ||x_i||^2, and of s_i ||x_i||^2.
-    weights, norms : ndarray
+    weights : ndarray or None
+    norms : ndarray
         s_i and ||x_i||^2 of rows that include the one with the greatest s_i (||x_i||^2 + rate), whatever the rate is.
+        None: all s_i are 1.
     sampled : mapping of int to ndarray
         Absolute values of some entries, without zeros. Those under key k stand for k entries each.
     """
@@ -68,13 +70,13 @@ class RowSizes:
     n_entries: int
     squares: float
     weighted_squares: float
-    weights: NDArray[Any]
+    weights: NDArray[Any] | None
     norms: NDArray[np.float64]
     sampled: Mapping[int, NDArray[Any]]
 
     @classmethod
     def of(cls, matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads: int) -> RowSizes:
-        """Return the sizes of the rows of a matrix. They keep the norms of all rows that have a weight; see `compact`.
+        """Return the sizes of the rows of a matrix. They keep the norms of all rows; see `compact`.
 
         Parameters
         ----------
@@ -86,28 +88,27 @@ class RowSizes:
         n_entries = matrix.squared_norms(norms, worth_waking(n_threads, stored_entries(matrix)))
         with np.errstate(over="ignore", invalid="ignore"):
             squares = float(norms.sum())
-            if sample_weight is None:
-                weighted, weights, norms = squares, np.ones(1), norms.max(keepdims=True)
-            else:
-                weighted, weights = float((sample_weight * norms).sum()), sample_weight
+            weighted = squares if sample_weight is None else float((sample_weight * norms).sum())
         return cls(
             dtype=real_dtype(matrix),
             n_rows=matrix.n_rows,
             n_entries=n_entries,
             squares=squares,
             weighted_squares=weighted,
-            weights=weights,
+            weights=sample_weight,
             norms=norms,
             sampled=_some_entries(matrix),
         )
 
     def compact(self) -> RowSizes:
         """Return the sizes with only those weights and norms that are needed: a few dozen, however many rows."""
-        few = _largest_at_some_rate(self.weights, self.norms)
-        return dataclasses.replace(self, weights=self.weights[few].astype(np.float64), norms=self.norms[few])
+        weights = np.ones(len(self.norms)) if self.weights is None else self.weights.astype(np.float64)
+        few = _largest_at_some_rate(weights, self.norms)
+        return dataclasses.replace(self, weights=weights[few], norms=self.norms[few])
 
     def __add__(self, other: RowSizes) -> RowSizes:
         """Return the sizes of the rows of both."""
+        parts = self.compact(), other.compact()
         keys = sorted({*self.sampled, *other.sampled})
         sampled = {k: np.sort(np.concatenate([s.sampled[k] for s in (self, other) if k in s.sampled])) for k in keys}
         return RowSizes(
@@ -116,8 +117,8 @@ class RowSizes:
             n_entries=self.n_entries + other.n_entries,
             squares=self.squares + other.squares,
             weighted_squares=self.weighted_squares + other.weighted_squares,
-            weights=np.concatenate([self.weights, other.weights]),
-            norms=np.concatenate([self.norms, other.norms]),
+            weights=np.concatenate([part.weights for part in parts if part.weights is not None]),
+            norms=np.concatenate([part.norms for part in parts]),
             sampled=sampled,
         ).compact()
 
@@ -127,7 +128,10 @@ class RowSizes:
             rate = 1.0
             if self.squares > 0:
                 rate = min(self.squares / self.n_entries, _LARGEST_RATE * _high_square(self.sampled))
-            largest = float((self.weights * (self.norms + rate)).max())
+            if self.weights is None:
+                largest = float(self.norms.max()) + rate
+            else:
+                largest = float((self.weights * (self.norms + rate)).max())
             mean = self.weighted_squares / self.n_rows or 1.0
             sizes = np.array([rate, mean, 1 / mean, largest]).astype(self.dtype)
         if not (np.isfinite(sizes) & (sizes > 0)).all():
@@ -190,15 +194,14 @@ def _greatest(values: NDArray[np.float64], then: NDArray[np.float64]) -> int:
     return int(ties[then[ties].argmax()])
 
 
-def _largest_at_some_rate(weights: NDArray[Any], norms: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return the rows that have the greatest s_i (||x_i||^2 + r) for some r >= 0.
+def _largest_at_some_rate(slopes: NDArray[np.float64], norms: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the rows that have the greatest s_i (||x_i||^2 + r) for some r >= 0; `slopes` are the s_i.
 
     As a function of r each row is a line of height s_i ||x_i||^2 at 0 and of slope s_i. The highest lines are the upper
     right corners of the convex hull of these pairs. The hull is found as in quickhull: between two corners lies the
     line that is highest where theirs meet, and no line that is lower there than theirs.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        slopes = weights.astype(np.float64)
         heights = np.nan_to_num(slopes * norms)  # what overflows is refused by `RowSizes.scale`
     first, last = _greatest(heights, slopes), _greatest(slopes, heights)
     corners = {first, last}

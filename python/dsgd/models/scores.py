@@ -18,6 +18,10 @@ __all__ = ["R2", "Accuracy", "Inertia", "Score"]
 # Absolute value above which R2 scales its numbers down, so that no difference overflows float64 (at most 1.8e308).
 _LARGE = 1e307
 
+# A weighted sum of squares, in units of the square of the largest number, and that number.
+_Sum = tuple[float, float]
+_NOTHING: _Sum = (0.0, 0.0)
+
 
 class Score(Protocol):
     """The score of some rows; ``a + b`` is that of the rows of both."""
@@ -77,28 +81,6 @@ class Inertia:
         return Inertia(self.total + other.total)
 
 
-@dataclass(frozen=True)
-class _Squares:
-    """A weighted sum of squares, in units of the square of the largest number; (0, 0) if all are 0."""
-
-    total: float
-    unit: float
-
-    @classmethod
-    def of(cls, numbers: NDArray[np.float64], weight: NDArray[np.float64]) -> _Squares:
-        unit = float(np.abs(numbers[weight > 0]).max(initial=0.0))
-        return cls(float(weight @ np.square(numbers / unit)), unit) if unit > 0 else cls(0.0, 0.0)
-
-    def __add__(self, other: _Squares) -> _Squares:
-        unit = max(self.unit, other.unit)
-        if unit == 0:
-            return self
-        return _Squares(sum(each.total * (each.unit / unit) ** 2 for each in (self, other)), unit)
-
-    def quarter(self) -> _Squares:
-        return dataclasses.replace(self, unit=self.unit / 4)
-
-
 @dataclass(frozen=True, kw_only=True)
 class R2:
     """R2 = 1 - sum s (y - z)^2 / sum s (y - mean)^2, always finite, because JSON has no infinity.
@@ -113,8 +95,8 @@ class R2:
         Of all rows.
     low, high, mean : float
         Of the targets of rows with a weight.
-    errors, spread : _Squares
-        The two sums.
+    errors, spread : tuple of two floats
+        The two sums: each in units of the square of its largest number, and that number; (0, 0) if all are 0.
     quartered : bool
         Whether all numbers are a quarter of what they were, so that no difference overflows.
     """
@@ -124,8 +106,8 @@ class R2:
     low: float
     high: float
     mean: float
-    errors: _Squares
-    spread: _Squares
+    errors: _Sum
+    spread: _Sum
     quartered: bool
 
     @classmethod
@@ -141,19 +123,18 @@ class R2:
             target, decision = target / 4, decision / 4
         counted = target[weight > 0]
         if len(counted) == 0:
-            none = _Squares(0.0, 0.0)
-            return cls(
-                n_rows=len(target), weight=0.0, low=0.0, high=0.0, mean=0.0, errors=none, spread=none, quartered=False
-            )
-        middle = counted[0] + np.average(target - counted[0], weights=weight)
+            none = {"weight": 0.0, "low": 0.0, "high": 0.0, "mean": 0.0}
+            return cls(n_rows=len(target), **none, errors=_NOTHING, spread=_NOTHING, quartered=False)
+        away, total = np.average(target - counted[0], weights=weight, returned=True)
+        middle = counted[0] + away
         return cls(
             n_rows=len(target),
-            weight=float(weight.sum()),
+            weight=float(total),
             low=float(counted.min()),
             high=float(counted.max()),
             mean=float(middle),
-            errors=_Squares.of(target - decision, weight),
-            spread=_Squares.of(target - middle, weight),
+            errors=_in_unit(target - decision, weight),
+            spread=_in_unit(target - middle, weight),
             quartered=quartered,
         )
 
@@ -165,10 +146,11 @@ class R2:
         if self.weight == 0:
             raise DataError("all sample weights are 0; R2 needs rows with a weight")
         if self.low == self.high:  # constant: its computed mean may differ by rounding
-            return 1.0 if self.errors.unit == 0 else 0.0
+            return 1.0 if self.errors == _NOTHING else 0.0
+        (errors, error_unit), (spread, spread_unit) = self.errors, self.spread
         with np.errstate(over="ignore"):
-            ratio = np.float64(self.errors.unit) / self.spread.unit
-            r2 = 1 - (self.errors.total / self.spread.total) * ratio * ratio
+            ratio = np.float64(error_unit) / spread_unit
+            r2 = 1 - (errors / spread) * ratio * ratio
         return float(max(r2, -sys.float_info.max))
 
     def __add__(self, other: R2) -> R2:
@@ -180,15 +162,15 @@ class R2:
             return self._quarter() + other._quarter()
         weight = self.weight + other.weight
         away = other.mean - self.mean
-        between = _Squares(self.weight * (other.weight / weight), abs(away)) if away else _Squares(0.0, 0.0)
+        between = (self.weight * (other.weight / weight), abs(away)) if away else _NOTHING
         return R2(
             n_rows=self.n_rows + other.n_rows,
             weight=weight,
             low=min(self.low, other.low),
             high=max(self.high, other.high),
             mean=self.mean + away * (other.weight / weight),
-            errors=self.errors + other.errors,
-            spread=self.spread + other.spread + between,
+            errors=_sum(self.errors, other.errors),
+            spread=_sum(self.spread, other.spread, between),
             quartered=self.quartered,
         )
 
@@ -201,7 +183,19 @@ class R2:
             low=self.low / 4,
             high=self.high / 4,
             mean=self.mean / 4,
-            errors=self.errors.quarter(),
-            spread=self.spread.quarter(),
+            errors=(self.errors[0], self.errors[1] / 4),
+            spread=(self.spread[0], self.spread[1] / 4),
             quartered=True,
         )
+
+
+def _in_unit(differences: NDArray[np.float64], weight: NDArray[np.float64]) -> _Sum:
+    """Return the weighted sum of squares, in units of the largest difference, and that unit; (0, 0) if all are 0."""
+    unit = float(np.abs(differences[weight > 0]).max())
+    return (float(weight @ np.square(differences / unit)), unit) if unit > 0 else _NOTHING
+
+
+def _sum(*sums: _Sum) -> _Sum:
+    """Return the sum of sums in units of their own."""
+    largest = max(unit for _, unit in sums)
+    return (sum(total * (unit / largest) ** 2 for total, unit in sums), largest) if largest > 0 else _NOTHING
