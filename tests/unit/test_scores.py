@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import sys
 import warnings
 from typing import Any
@@ -14,8 +16,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import r2_score
 
 import dsgd
+from dsgd.errors import DataError
 from dsgd.losses import SquaredMLP
 from dsgd.models import LinearModel, MLPModel
+from dsgd.models.kmeans import KMeansModel
 from dsgd.models.trained import Model
 from dsgd.results.progress import decimals
 
@@ -75,6 +79,61 @@ def test_r2_is_that_of_scikit_learn(rows: list[tuple[float, float, float]], weig
     target[1] = target[0] + 1
     expected = r2_score(target, decision, sample_weight=weight if weighted else None)
     assert r2(target, decision, weight if weighted else None) == pytest.approx(expected, rel=1e-7, abs=1e-9)
+
+
+def in_parts(model: Model, decision: Any, target: Any, weight: Any, owner: NDArray[np.intp]) -> float:
+    """Return the score of all rows, added up from those of the parts that `owner` numbers."""
+    rows = [np.flatnonzero(owner == part) for part in np.unique(owner)]
+    scores = [model.score_of_part(decision[k], target[k], None if weight is None else weight[k]) for k in rows]
+    return functools.reduce(operator.add, scores).value
+
+
+@given(st.integers(0, 2**32), st.sampled_from([1e-300, 1e-5, 1.0, 1e150, 1e300]), st.booleans(), st.booleans())
+def test_r2_of_parts_is_that_of_all_rows(seed: int, unit: float, weighted: bool, constant: bool) -> None:
+    random = np.random.default_rng(seed)
+    target, decision = random.normal(size=(2, 40)) * unit
+    target = np.full(40, unit) if constant else target
+    weight = random.integers(0, 3, 40).astype(float) if weighted else None
+    model = LinearModel(fit_intercept=True, loss=dsgd.losses.Squared(), classes=None, weights=np.zeros((1, 2)))
+    whole = model.score_of(decision, target, weight)
+    assert in_parts(model, decision, target, weight, random.integers(0, 7, 40)) == pytest.approx(whole, rel=1e-12)
+
+
+def test_r2_of_parts_of_which_one_is_huge_is_that_of_all_rows() -> None:
+    random = np.random.default_rng(0)
+    target, decision = random.normal(size=(2, 40))
+    target[30:] *= 1e307
+    decision[25] = 1.7e308
+    model = LinearModel(fit_intercept=True, loss=dsgd.losses.Squared(), classes=None, weights=np.zeros((1, 2)))
+    whole = model.score_of(decision, target, None)
+    for owner in (np.arange(40) // 10, 3 - np.arange(40) // 10, np.arange(40)):
+        assert in_parts(model, decision, target, None, owner) == pytest.approx(whole, rel=1e-12)
+
+
+@given(st.integers(0, 2**32), st.booleans())
+def test_accuracy_and_inertia_of_parts_are_those_of_all_rows(seed: int, weighted: bool) -> None:
+    random = np.random.default_rng(seed)
+    owner, weight = random.integers(0, 7, 40), random.random(40) if weighted else None
+    linear = LinearModel(
+        fit_intercept=True, loss=dsgd.losses.Hinge(), classes=np.array(["a", "b"]), weights=np.zeros((1, 2))
+    )
+    decision, labels = random.normal(size=40), np.array(["a", "b"])[random.integers(0, 2, 40)]
+    whole = linear.score_of(decision, labels, weight)
+    assert in_parts(linear, decision, labels, weight, owner) == pytest.approx(whole, rel=1e-12)
+    assert whole == pytest.approx(np.average(np.where(decision > 0, "b", "a") == labels, weights=weight), rel=1e-15)
+    kmeans = KMeansModel(weights=np.zeros((1, 6)), loss=dsgd.losses.KMeans(3), classes=None)
+    distances = np.abs(random.normal(size=(40, 3)))
+    whole = kmeans.score_of(distances, None, weight)
+    assert in_parts(kmeans, distances, labels, weight, owner) == pytest.approx(whole, rel=1e-12)
+    assert whole == pytest.approx(
+        -np.average(distances.min(axis=1) ** 2, weights=weight) * (40 if weight is None else weight.sum())
+    )
+
+
+def test_r2_needs_two_rows_with_a_weight() -> None:
+    for target, weight, message in (([1.0], [1.0], "at least two rows"), ([1.0, 2.0], [0.0, 0.0], "weights are 0")):
+        with pytest.raises(DataError, match=message):
+            r2(target, target, np.array(weight))
 
 
 def test_the_score_of_an_exploded_regression_is_kept_in_its_history() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +16,7 @@ from dsgd._common.threads import worth_waking
 from dsgd.data.inputs import real_dtype, stored_entries
 from dsgd.errors import DataError
 
-__all__ = ["Scale", "mean_weight", "measure"]
+__all__ = ["RowSizes", "Scale", "mean_weight", "measure"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,26 +44,107 @@ class Scale:
     row_entries: float
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RowSizes:
+    """The facts about some rows that make their `Scale`. Those of several parts add up to those of all rows.
+
+    Attributes
+    ----------
+    dtype : numpy dtype
+        Of X.
+    n_rows : int
+    n_entries : int
+        Entries that are not zero.
+    squares, weighted_squares : float
+        Sum of ||x_i||^2, and of s_i ||x_i||^2.
+    weights : ndarray or None
+    norms : ndarray
+        s_i and ||x_i||^2 of rows that include the one with the greatest s_i (||x_i||^2 + rate), whatever the rate is.
+        None: all s_i are 1.
+    sampled : mapping of int to ndarray
+        Absolute values of some entries, without zeros. Those under key k stand for k entries each.
+    """
+
+    dtype: np.dtype[Any]
+    n_rows: int
+    n_entries: int
+    squares: float
+    weighted_squares: float
+    weights: NDArray[Any] | None
+    norms: NDArray[np.float64]
+    sampled: Mapping[int, NDArray[Any]]
+
+    @classmethod
+    def of(cls, matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads: int) -> RowSizes:
+        """Return the sizes of the rows of a matrix. They keep the norms of all rows; see `compact`.
+
+        Parameters
+        ----------
+        matrix : _core.Matrix
+        sample_weight : ndarray of shape (n_samples,) or None
+        n_threads : int
+        """
+        norms = np.empty(matrix.n_rows)
+        n_entries = matrix.squared_norms(norms, worth_waking(n_threads, stored_entries(matrix)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = float(norms.sum())
+            weighted = squares if sample_weight is None else float((sample_weight * norms).sum())
+        return cls(
+            dtype=real_dtype(matrix),
+            n_rows=matrix.n_rows,
+            n_entries=n_entries,
+            squares=squares,
+            weighted_squares=weighted,
+            weights=sample_weight,
+            norms=norms,
+            sampled=_some_entries(matrix),
+        )
+
+    def compact(self) -> RowSizes:
+        """Return the sizes with only those weights and norms that are needed: a few dozen, however many rows."""
+        weights = np.ones(len(self.norms)) if self.weights is None else self.weights.astype(np.float64)
+        few = _largest_at_some_rate(weights, self.norms)
+        return dataclasses.replace(self, weights=weights[few], norms=self.norms[few])
+
+    def __add__(self, other: RowSizes) -> RowSizes:
+        """Return the sizes of the rows of both."""
+        parts = self.compact(), other.compact()
+        keys = sorted({*self.sampled, *other.sampled})
+        sampled = {k: np.sort(np.concatenate([s.sampled[k] for s in (self, other) if k in s.sampled])) for k in keys}
+        return RowSizes(
+            dtype=np.result_type(self.dtype, other.dtype),
+            n_rows=self.n_rows + other.n_rows,
+            n_entries=self.n_entries + other.n_entries,
+            squares=self.squares + other.squares,
+            weighted_squares=self.weighted_squares + other.weighted_squares,
+            weights=np.concatenate([part.weights for part in parts if part.weights is not None]),
+            norms=np.concatenate([part.norms for part in parts]),
+            sampled=sampled,
+        ).compact()
+
+    def scale(self) -> Scale:
+        """Return the scale of the rows; `DataError` if it leaves the range of the type of X."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            rate = 1.0
+            if self.squares > 0:
+                rate = min(self.squares / self.n_entries, _LARGEST_RATE * _high_square(self.sampled))
+            if self.weights is None:
+                largest = float(self.norms.max()) + rate
+            else:
+                largest = float((self.weights * (self.norms + rate)).max())
+            mean = self.weighted_squares / self.n_rows or 1.0
+            sizes = np.array([rate, mean, 1 / mean, largest]).astype(self.dtype)
+        if not (np.isfinite(sizes) & (sizes > 0)).all():
+            raise DataError(
+                f"the squares of X, of {mean:.3g} a row in the mean, leave the range of {sizes.dtype}: scale the "
+                "features (or the sample weights)"
+            )
+        return Scale(mean=mean, largest=largest, intercept_rate=rate, row_entries=self.n_entries / self.n_rows)
+
+
 def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads: int) -> Scale:
     """Return the scale of the samples; `DataError` if it leaves the range of the type of X."""
-    norms = np.empty(matrix.n_rows)
-    entries = matrix.squared_norms(norms, worth_waking(n_threads, stored_entries(matrix)))
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = float(norms.sum())
-        rate = min(total / entries, _LARGEST_RATE * _high_square(matrix)) if total > 0 else 1.0
-        if sample_weight is None:
-            weighted, largest = total, float(norms.max()) + rate
-        else:
-            weighted = float((sample_weight * norms).sum())
-            largest = float((sample_weight * (norms + rate)).max())
-        mean = weighted / matrix.n_rows or 1.0
-        sizes = np.array([rate, mean, 1 / mean, largest]).astype(real_dtype(matrix))
-    if not (np.isfinite(sizes) & (sizes > 0)).all():
-        raise DataError(
-            f"the squares of X, of {mean:.3g} a row in the mean, leave the range of {sizes.dtype}: scale the features "
-            "(or the sample weights)"
-        )
-    return Scale(mean=mean, largest=largest, intercept_rate=rate, row_entries=entries / matrix.n_rows)
+    return RowSizes.of(matrix, sample_weight, n_threads).scale()
 
 
 def mean_weight(weight: NDArray[Any]) -> float:
@@ -76,18 +159,64 @@ def mean_weight(weight: NDArray[Any]) -> float:
 _ENTRIES, _LARGEST_RATE = 512, 1e4
 
 
-def _high_square(matrix: _core.Matrix) -> float:
-    """Return the third quartile of the squares of the non-zero entries, estimated from a sample.
-
-    Infinite if all entries of the sample are zero.
-    """
+def _some_entries(matrix: _core.Matrix) -> dict[int, NDArray[Any]]:
+    """Return about 512 entries of the matrix, equally far apart, as `RowSizes.sampled`."""
     arrays = matrix.arrays
     entries = (arrays[2] if isinstance(arrays, tuple) else arrays).reshape(-1)
     stride = len(entries) // _ENTRIES or 1
     while math.gcd(stride, matrix.n_features) > 1:  # so that the sample meets all columns
         stride += 1
     entries = np.abs(entries[::stride])
-    entries = entries[entries > 0]
-    third = 3 * len(entries) // 4
-    high = float(np.partition(entries, third)[third]) if len(entries) else math.inf
+    return {stride: entries[entries > 0]}
+
+
+def _high_square(sampled: Mapping[int, NDArray[Any]]) -> float:
+    """Return the third quartile of the squares of the non-zero entries, estimated from `RowSizes.sampled`.
+
+    Infinite if all entries of the sample are zero.
+    """
+    entries = np.concatenate(list(sampled.values())) if len(sampled) > 1 else next(iter(sampled.values()))
+    if not len(entries):
+        return math.inf
+    if len(sampled) == 1:
+        third = 3 * len(entries) // 4
+        high = float(np.partition(entries, third)[third])
+    else:
+        order = np.argsort(entries)
+        below = np.cumsum(np.repeat(list(sampled), [len(each) for each in sampled.values()])[order])
+        high = float(entries[order[np.searchsorted(4 * below, 3 * below[-1], side="right")]])
     return high * high
+
+
+def _greatest(values: NDArray[np.float64], then: NDArray[np.float64]) -> int:
+    """Return where `values` is greatest, and `then` is among equals."""
+    ties = np.flatnonzero(values == values.max())
+    return int(ties[then[ties].argmax()])
+
+
+def _largest_at_some_rate(slopes: NDArray[np.float64], norms: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the rows that have the greatest s_i (||x_i||^2 + r) for some r >= 0; `slopes` are the s_i.
+
+    As a function of r each row is a line of height s_i ||x_i||^2 at 0 and of slope s_i. The highest lines are the upper
+    right corners of the convex hull of these pairs. The hull is found as in quickhull: between two corners lies the
+    line that is highest where theirs meet, and no line that is lower there than theirs.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        heights = np.nan_to_num(slopes * norms)  # what overflows is refused by `RowSizes.scale`
+    first, last = _greatest(heights, slopes), _greatest(slopes, heights)
+    corners = {first, last}
+    edges = [(first, last, np.arange(len(slopes)))]
+    while edges:
+        left, right, rows = edges.pop()
+        rows = rows[(slopes[rows] > slopes[left]) & (slopes[rows] < slopes[right])]
+        if not len(rows):
+            continue
+        with np.errstate(over="ignore"):
+            meet = (heights[left] - heights[right]) / (slopes[right] - slopes[left])
+            above = (heights[rows] - heights[left]) + meet * (slopes[rows] - slopes[left])
+        rows, above = rows[above > 0], above[above > 0]
+        if len(rows):
+            highest = int(rows[above.argmax()])
+            corners.add(highest)
+            edges += [(left, highest, rows), (highest, right, rows)]
+    return np.array(sorted(corners))

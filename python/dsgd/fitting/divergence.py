@@ -96,9 +96,10 @@ class _FewRows:
         first = tasks[0]
         self._whole = self._tasks = tasks
         self._rows: Sample | None = None
-        if first.n_samples > _WATCHED_ROWS:
+        n_rows = first.problem.matrix.n_rows
+        if n_rows > _WATCHED_ROWS:
             weight, random = first.problem.sample_weight, np.random.default_rng(first.seed)
-            counted = np.arange(first.n_samples) if weight is None else np.flatnonzero(weight)
+            counted = np.arange(n_rows) if weight is None else np.flatnonzero(weight)
             drawn = random.choice(counted, min(_WATCHED_ROWS, len(counted)), replace=False, shuffle=False)
             self._rows = Sample.cut(first.problem.matrix, np.sort(drawn))
             objective = self._rows.problem(first.problem).objective(1)

@@ -24,6 +24,7 @@ from dsgd._common.threads import resolve_threads
 from dsgd.algorithms import Algorithm, DistributedAlgorithm, Facts, on_clusters, on_one_machine
 from dsgd.data.inputs import real_dtype
 from dsgd.data.scale import Scale
+from dsgd.data.summary import Summary
 from dsgd.errors import ConfigError
 from dsgd.fitting.step_search import choose_steps
 from dsgd.fitting.targets import OneVsAll
@@ -145,6 +146,7 @@ class FitSpec:
         n_classes: int,
         scale: Scale,
         fresh: bool,
+        summary: Summary | None = None,
     ) -> list[Callable[[], LocalTask]]:
         """Return one function for each problem that makes its task.
 
@@ -163,6 +165,8 @@ class FitSpec:
             Of the matrix and the sample weights.
         fresh : bool
             Whether the user gave no weights, so that the loss sets the initial ones.
+        summary : Summary or None
+            The summary of all rows, if `matrix` has only the sample in it; see `dsgd.fitting.parts`.
 
         Returns
         -------
@@ -183,8 +187,9 @@ class FitSpec:
             fit_intercept=self.fit_intercept,
             scale=scale,
             n_classes=n_classes,
+            summary=summary,
         )
-        objective = problem.objective(self.n_threads)
+        objective = problem.objective(self.n_threads, None if summary is None else summary.inverse_frequency())
         task_of = functools.partial(
             LocalTask,
             schedule=self.schedule,
@@ -196,9 +201,9 @@ class FitSpec:
             offset=self.offset,
             sum_loss=self.sum_loss,
             gap_tol=self.gap_tol,
-            unseen=problem.layout.of_features(_unseen(matrix)) if weights.any() else np.empty(0, np.intp),
+            unseen=problem.layout.of_features(_unseen(matrix, summary)) if weights.any() else np.empty(0, np.intp),
         )
-        size = (matrix.n_rows, matrix.n_features, len(targets), dtype, self.n_threads)
+        size = (problem.n_samples, matrix.n_features, len(targets), dtype, self.n_threads)
         _LOG.info("%s: %d rows, %d features, %d problem(s), %s, %d threads", self.algorithm.name, *size)
 
         shared = isinstance(targets, OneVsAll) and targets.shared
@@ -232,8 +237,10 @@ def _alone(algorithm: Algorithm) -> str:
     return " (without cluster and workers)" if isinstance(algorithm, DistributedAlgorithm) else ""
 
 
-def _unseen(matrix: _core.Matrix) -> NDArray[np.intp]:
+def _unseen(matrix: _core.Matrix, summary: Summary | None) -> NDArray[np.intp]:
     """Return the indices of features without an entry in a sparse matrix; none for a dense one."""
+    if summary is not None:
+        return np.empty(0, np.intp) if summary.stored is None else np.flatnonzero(summary.stored == 0)
     if not isinstance(matrix.arrays, tuple):
         return np.empty(0, np.intp)
     seen = np.zeros(matrix.n_features, bool)

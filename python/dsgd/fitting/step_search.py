@@ -22,7 +22,7 @@ from dsgd.algorithms import Algorithm
 from dsgd.problems.problem import Sample, on_target
 from dsgd.problems.task import LocalTask
 
-__all__ = ["choose_steps"]
+__all__ = ["choose_steps", "trial_rows"]
 
 _LOG = logging.getLogger("dsgd")
 
@@ -88,12 +88,17 @@ def choose_steps(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> None:
         _warn_of_units(first, first.n_samples * first.max_epochs / algorithm.batch_rows)
 
 
+def trial_rows(n_samples: int, batch_rows: int) -> int:
+    """Return how many of `n_samples` rows a trial has, for an algorithm with batches of `batch_rows` rows."""
+    batches = min(_BATCHES * batch_rows, n_samples // _LARGEST_SHARE)
+    return max(_MIN_ROWS, n_samples // _SHARE, batches)
+
+
 def _trial_tasks(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> Iterator[LocalTask]:
     """Yield each task on a sample of the rows. All tasks share the sample and its feature counts."""
     first = tasks[0]
-    batches = min(_BATCHES * algorithm.batch_rows, first.n_samples // _LARGEST_SHARE)
-    wanted = max(_MIN_ROWS, first.n_samples // _SHARE, batches)
-    rows = np.random.default_rng(first.seed).permutation(first.n_samples)[:wanted]
+    wanted = trial_rows(first.n_samples, algorithm.batch_rows)
+    rows = np.random.default_rng(first.seed).permutation(first.problem.matrix.n_rows)[:wanted]
     sample = Sample.cut(first.problem.matrix, np.sort(rows))
     objective = sample.problem(first.problem).objective(1)
     for task in tasks:

@@ -16,7 +16,17 @@ from dsgd.errors import ConfigError, DataError
 from dsgd.models.base import Loss
 from dsgd.models.protocols import ParameterLayout
 
-__all__ = ["OneVsAll", "as_initial_weights", "as_sample_weight", "as_targets", "numbers_of", "warn_of_many_classes"]
+__all__ = [
+    "OneVsAll",
+    "as_initial_weights",
+    "as_sample_weight",
+    "as_targets",
+    "check_classes",
+    "check_some_weight",
+    "numbers_of",
+    "targets_of",
+    "warn_of_many_classes",
+]
 
 
 # Number of classes up to which there is no warning (docs/design/numbers.md has the reasons for all three).
@@ -70,6 +80,12 @@ def as_targets(
     if not loss.classification:
         return as_dtype(as_real(labels, "y"), dtype, "y")[None], None
     classes = np.unique(labels)
+    check_classes(classes, n_rows, loss)
+    return targets_of(labels, classes, loss, dtype), classes
+
+
+def check_classes(classes: NDArray[Any], n_rows: int, loss: Loss) -> None:
+    """Refuse classes that cannot be learnt from `n_rows` rows; parameters, errors and warnings as for `as_targets`."""
     if len(classes) == 1:
         raise DataError(f"y has one class only ({classes[0].item()!r}); {loss.name} needs two or more")
     if len(classes) > 2 and classes.dtype.kind == "f" and (classes % 1 != 0).any():
@@ -79,9 +95,15 @@ def as_targets(
             f"y has {len(classes)} different labels in {n_rows} rows; for regression use loss='squared', say"
         )
     warn_of_many_classes(classes, n_rows)
+
+
+def targets_of(
+    labels: NDArray[Any], classes: NDArray[Any], loss: Loss, dtype: np.dtype[Any]
+) -> NDArray[Any] | OneVsAll:
+    """Return the targets of every problem for labels that are among the classes."""
     if loss.joint:
-        return np.searchsorted(classes, labels).astype(dtype)[None], classes
-    return OneVsAll(numbers_of(labels, classes), len(classes), dtype, shared=True), classes
+        return np.searchsorted(classes, labels).astype(dtype)[None]
+    return OneVsAll(numbers_of(labels, classes), len(classes), dtype, shared=True)
 
 
 def numbers_of(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
@@ -171,6 +193,8 @@ def as_sample_weight(
     classes: NDArray[Any] | None,
     n_rows: int,
     dtype: np.dtype[Any],
+    *,
+    part: bool = False,
 ) -> NDArray[Any] | None:
     """Return the weight of every sample, its own times that of its class; None if neither is given.
 
@@ -185,6 +209,8 @@ def as_sample_weight(
         None for regression.
     n_rows : int
     dtype : numpy dtype
+    part : bool
+        Whether there are other rows, so that the weights of these may all be zero.
 
     Returns
     -------
@@ -215,9 +241,15 @@ def as_sample_weight(
     if wrong.any():
         raise DataError(f"the weight of sample {int(np.argmax(wrong))} is {weight[wrong][0]}; weights are at least 0")
     weight = as_dtype(weight, dtype, "sample_weight")
+    if not part:
+        check_some_weight(weight)
+    return weight
+
+
+def check_some_weight(weight: NDArray[Any]) -> None:
+    """Raise `DataError` if no sample has a weight above 0."""
     if not weight.any():
         raise DataError("all sample weights are 0; there is nothing to train on")
-    return weight
 
 
 def _class_weights(class_weight: Any, classes: NDArray[Any], member: NDArray[Any]) -> NDArray[np.float64]:

@@ -10,11 +10,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dsgd import _core
+from dsgd.data.row_sample import SAMPLE_ROWS
+from dsgd.data.statistics import TargetMoments
 from dsgd.errors import ConfigError
 from dsgd.models.feature_major import FeatureMajor, LinearSteps
 from dsgd.models.protocols import Objective, ParameterLayout, RowSteps, Samples
 
-__all__ = ["Loss"]
+__all__ = ["Loss", "weighted_mean"]
+
+
+def weighted_mean(problem: Samples) -> float:
+    """Return the weighted mean of the targets of all rows of a regression; infinite if its sum is."""
+    if problem.summary is not None:
+        assert isinstance(problem.summary.targets, TargetMoments)
+        return float(problem.summary.targets.weighted.mean)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.average(problem.target.astype(np.float64), weights=problem.sample_weight))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +60,14 @@ class Loss:
     """
     explodes: ClassVar[bool] = True
     """Whether steps that are too long can make the objective grow without bound."""
+
+    starts_from_moments: ClassVar[bool] = False
+    """Whether `start` needs the moments of the features."""
+
+    @property
+    def start_rows(self) -> int:
+        """Rows of the sample that `start` chooses from."""
+        return SAMPLE_ROWS
 
     def to_core(self, n_outputs: int = 1) -> _core.Loss:
         """Return the loss for the core, with `n_outputs` decision values."""
@@ -94,7 +113,7 @@ class Loss:
     def start(self, problem: Samples, weights: NDArray[Any], seed: int) -> None:  # noqa: ARG002
         """Set the initial weights of a problem in place, if the user gave none; they are zeros before."""
         if problem.fit_intercept:
-            weights[-1] = self.best_constant(problem.target, problem.sample_weight)
+            weights[-1] = self._constant_of(problem)
 
     def first_step(self, momentum: float = 0.9) -> float | None:  # noqa: ARG002
         """Return the step to start from where nobody chose one; None: it is searched for."""
@@ -106,7 +125,7 @@ class Loss:
             even = problem.mean_weight * float(self.value(0.0, 1.0))
             return even, even
         importance = 1.0 if problem.sample_weight is None else problem.sample_weight
-        constant = self.best_constant(problem.target, problem.sample_weight) if problem.fit_intercept else 0.0
+        constant = self._constant_of(problem) if problem.fit_intercept else 0.0
         with np.errstate(over="ignore", invalid="ignore"):
             best, zero = (float(np.mean(importance * self.value(each, problem.target))) for each in (constant, 0.0))
         return best, zero
@@ -153,6 +172,12 @@ class Loss:
         with np.errstate(over="ignore"):  # an infinite sum has its half where it overflows
             below = np.cumsum(np.ones(len(y)) if sample_weight is None else sample_weight[order], dtype=np.float64)
         return float(y[order[np.searchsorted(below, below[-1] / 2)]])
+
+    def _constant_of(self, problem: Samples) -> float:
+        """Return `best_constant` of all rows of a problem; a median is that of its sample, if it has only that."""
+        if problem.summary is not None and self.steep and not self.classification:
+            return weighted_mean(problem)
+        return self.best_constant(problem.target, problem.sample_weight)
 
     def probability(self, z: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ARG002
         """Return the probability of the positive class at decision values z; `ConfigError` if the loss has none."""

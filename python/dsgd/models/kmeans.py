@@ -12,18 +12,18 @@ from numpy.typing import ArrayLike, NDArray
 from dsgd import _core
 from dsgd._common.checks import check_choice, check_integer
 from dsgd.data.inputs import real_dtype, take_rows
+from dsgd.data.row_sample import SAMPLE_ROWS
 from dsgd.errors import ConfigError, DataError
 from dsgd.models.base import Loss
 from dsgd.models.feature_major import WEIGHTS_OF_AN_ENTRY, FeatureMajor
 from dsgd.models.protocols import Objective, ParameterLayout, RowSteps, Samples
+from dsgd.models.scores import Inertia, Score
 from dsgd.models.trained import Model
 
 __all__ = ["Centres", "KMeans", "KMeansModel", "distances", "starting_centres"]
 
 
-# Rows among which k-means++ chooses the initial centres.
-_ROWS = 3072
-# Least number of such rows per centre.
+# Least number of rows per centre among which k-means++ chooses the initial centres.
 _ROWS_A_CENTRE = 3
 # Rows whose distances are computed together, which bounds the memory.
 _ROWS_AT_ONCE = 4096
@@ -64,6 +64,11 @@ class KMeans(Loss):
     def __post_init__(self) -> None:
         object.__setattr__(self, "n_clusters", check_integer("n_clusters", self.n_clusters, 1, 2**31 - 1))
         check_choice("init", self.init, ("k-means++", "random"))
+
+    @property
+    def start_rows(self) -> int:
+        """Rows that k-means++ chooses among, if there are so many."""
+        return _start_rows(self.n_clusters)
 
     def layout(self, n_features: int, n_classes: int, fit_intercept: bool) -> ParameterLayout:  # noqa: ARG002
         """Return the layout of the centres: feature by feature, one number for each centre."""
@@ -145,6 +150,10 @@ class CentreSteps:
         return entries * max(1.0, self._n_clusters / WEIGHTS_OF_AN_ENTRY)
 
 
+def _start_rows(n_clusters: int) -> int:
+    return max(SAMPLE_ROWS, _ROWS_A_CENTRE * n_clusters)
+
+
 def starting_centres(
     matrix: _core.Matrix,
     n_clusters: int,
@@ -180,7 +189,7 @@ def starting_centres(
     rows = np.arange(matrix.n_rows) if sample_weight is None else np.flatnonzero(sample_weight)
     if len(rows) < n_clusters:
         raise DataError(f"{len(rows)} rows are fewer than n_clusters={n_clusters}; ask for fewer clusters")
-    wanted = max(_ROWS, _ROWS_A_CENTRE * n_clusters)  # k-means++ chooses among them
+    wanted = _start_rows(n_clusters)  # k-means++ chooses among them
     rows = random.permutation(rows)[: n_clusters if init == "random" else wanted]
     X = take_rows(matrix, rows)
     if init == "k-means++":
@@ -269,15 +278,15 @@ class KMeansModel(Model):
         """Return the numbers of the nearest centres."""
         return np.asarray(decision.argmin(axis=1))
 
-    def score_of(
+    def score_of_part(
         self,
         decision: NDArray[Any],
         y: ArrayLike | None = None,  # noqa: ARG002
         sample_weight: NDArray[Any] | None = None,
-    ) -> float:
-        """Return minus the inertia: the sum of squared distances from the nearest centres."""
+    ) -> Score:
+        """Return the inertia: the sum of squared distances from the nearest centres. Its score is minus that."""
         squares = np.square(decision.min(axis=1), dtype=np.float64)
-        return -float(squares.sum() if sample_weight is None else squares @ sample_weight)
+        return Inertia(float(squares.sum() if sample_weight is None else squares @ sample_weight))
 
     @classmethod
     def from_description(

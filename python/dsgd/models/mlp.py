@@ -14,7 +14,7 @@ from dsgd._common.checks import check_integer, shown
 from dsgd._common.threads import blas_threads
 from dsgd.data.inputs import real_dtype, take_rows
 from dsgd.errors import ConfigError, DataError
-from dsgd.models.base import Loss
+from dsgd.models.base import Loss, weighted_mean
 from dsgd.models.network import Layers, NetworkObjective, Units, forward, starting_weights
 from dsgd.models.protocols import Objective, RowSteps, Samples
 from dsgd.models.trained import Model
@@ -42,6 +42,7 @@ class MLP(Loss):
     model = "mlp"
     classification = True
     joint = True
+    starts_from_moments = True
     hidden: tuple[int, ...] = field(default=(100,), kw_only=False)
 
     def __post_init__(self) -> None:
@@ -118,14 +119,14 @@ class SquaredMLP(MLP):
         """Draw the initial weights, in place; the bias of the output starts at the mean of y."""
         super().start(problem, weights, seed)
         with np.errstate(over="ignore", invalid="ignore"):  # an infinite mean is refused later
-            weights[-1] += np.average(problem.target.astype(np.float64), weights=problem.sample_weight)
+            weights[-1] += weighted_mean(problem)
 
     def trivial_losses(self, problem: Samples) -> tuple[float, float]:
         """Return the mean loss of the prediction mean(y), and that of the prediction 0."""
         y, weight = problem.target.astype(np.float64), problem.sample_weight
         importance = 1.0 if weight is None else weight
         with np.errstate(over="ignore", invalid="ignore"):
-            mean = float(np.average(y, weights=weight))
+            mean = weighted_mean(problem)
             return float(np.mean(importance * (y - mean) ** 2) / 2), float(np.mean(importance * y**2) / 2)
 
     def probabilities(self, decision: NDArray[Any]) -> NDArray[np.float64]:

@@ -18,6 +18,8 @@ from dsgd import _core
 from dsgd._common.checks import shown
 from dsgd._common.threads import blas_threads
 from dsgd.data.inputs import as_scipy, take_rows
+from dsgd.data.statistics import TargetMoments
+from dsgd.data.summary import Summary
 from dsgd.errors import ConfigError
 from dsgd.models.protocols import ParameterLayout, Samples
 
@@ -65,7 +67,12 @@ class Units:
 
     @classmethod
     def measure(cls, problem: Samples) -> Units:
-        """Return the units of a problem: ranges over all rows, means and deviations over at most 4,096 rows."""
+        """Return the units of a problem: ranges over all rows, means and deviations over at most 4,096 rows.
+
+        If the problem has a summary, means and deviations are those of all rows.
+        """
+        if problem.summary is not None:
+            return cls._of_summary(problem.summary)
         whole, n_rows = as_scipy(problem.matrix), problem.matrix.n_rows
         some = take_rows(problem.matrix, np.arange(0, n_rows, -(-n_rows // _MEASURED)))
         if isinstance(some, np.ndarray):
@@ -77,13 +84,35 @@ class Units:
             squares = np.bincount(some.indices, (some.data - mean[some.indices]) ** 2, minlength=d)
             variance = squares / n + (1 - np.bincount(some.indices, minlength=d) / n) * mean**2
             reach = (whole.max(axis=0) - whole.min(axis=0)).toarray().ravel().astype(np.float64)
-        scale = np.maximum(np.sqrt(variance), reach / _REACH)
-        # A feature whose unit is so small that its square is lost counts as constant, as in `Scale`.
-        varies = (scale > 1e-12 * np.abs(mean)) & (scale**2 > np.finfo(some.dtype).tiny)
-        usual = float(np.exp(np.log(scale[varies]).mean())) if varies.any() else 1.0
-        scale = np.where(varies, scale, usual)
         with np.errstate(over="ignore", invalid="ignore"):  # targets out of range are refused later
             spread = 1.0 if problem.n_classes > 0 else float(np.std(problem.target.astype(np.float64)))
+        return cls._of_moments(mean, variance, reach, spread, some.dtype)
+
+    @classmethod
+    def _of_summary(cls, summary: Summary) -> Units:
+        features, targets = summary.features, summary.targets
+        if features is None:
+            raise ConfigError("a network needs the moments of the features; summarise the parts with moments=True")
+        with np.errstate(over="ignore", invalid="ignore"):
+            spread = float(np.sqrt(targets.plain.variance)) if isinstance(targets, TargetMoments) else 1.0
+            reach = features.high - features.low
+        return cls._of_moments(features.moments.mean, features.moments.variance, reach, spread, summary.dtype)
+
+    @classmethod
+    def _of_moments(
+        cls,
+        mean: NDArray[np.float64],
+        variance: NDArray[np.float64],
+        reach: NDArray[np.float64],
+        spread: float,
+        dtype: np.dtype[Any],
+    ) -> Units:
+        """Return the units of features with these moments and ranges, and of targets with this deviation."""
+        scale = np.maximum(np.sqrt(variance), reach / _REACH)
+        # A feature whose unit is so small that its square is lost counts as constant, as in `Scale`.
+        varies = (scale > 1e-12 * np.abs(mean)) & (scale**2 > np.finfo(dtype).tiny)
+        usual = float(np.exp(np.log(scale[varies]).mean())) if varies.any() else 1.0
+        scale = np.where(varies, scale, usual)
         return cls(mean=mean, scale=scale, length=float((variance / scale**2).sum()), target=spread or 1.0)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd.data.scale import Scale
+from dsgd.data.summary import Summary
 
 __all__ = ["Objective", "ParameterLayout", "RowSteps", "Samples"]
 
@@ -145,6 +146,10 @@ class Samples(Protocol):
     @property
     def n_classes(self) -> int:
         """Number of classes; 0 for regression."""
+
+    @property
+    def summary(self) -> Summary | None:
+        """The summary of all rows, if `matrix` is only the sample in it; None: `matrix` has all rows."""
 
     @property
     def layout(self) -> ParameterLayout:

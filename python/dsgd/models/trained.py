@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Self
@@ -16,12 +15,9 @@ from dsgd.data.inputs import as_matrix, as_real, check_features
 from dsgd.data.labels import as_labels, check_same_kind
 from dsgd.errors import DataError
 from dsgd.models.base import Loss
+from dsgd.models.scores import R2, Accuracy, Score
 
 __all__ = ["Model"]
-
-
-# Absolute value above which R2 scales its numbers down, so that no difference overflows float64 (at most 1.8e308).
-_LARGE = 1e307
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,43 +100,20 @@ class Model(ABC):
         chosen = (decision > 0).astype(np.intp) if decision.ndim == 1 else decision.argmax(axis=1)
         return np.asarray(self.classes[chosen])
 
-    def score_of(self, decision: NDArray[Any], y: ArrayLike | None, sample_weight: NDArray[Any] | None = None) -> float:
+    def score_of(
+        self, decision: NDArray[Any], y: ArrayLike | None = None, sample_weight: NDArray[Any] | None = None
+    ) -> float:
         """Return the accuracy (classification) or R2 (regression) of decision values."""
+        return self.score_of_part(decision, y, sample_weight).value
+
+    def score_of_part(
+        self, decision: NDArray[Any], y: ArrayLike | None = None, sample_weight: NDArray[Any] | None = None
+    ) -> Score:
+        """Return the score of some rows, which adds up with those of others to the score of all."""
         if y is None:
             raise DataError(f"y is missing: the score of a model with loss {self.loss.name!r} needs it")
         labels = as_labels(y, len(decision))
         if self.classes is not None:
             check_same_kind(labels, self.classes)
-            return float(np.average(labels == self.labels(decision), weights=sample_weight))
-        if len(labels) < 2:
-            raise DataError("R2 needs at least two rows")
-        return _r2(as_real(labels, "y").astype(np.float64), decision.astype(np.float64), sample_weight)
-
-
-def _r2(target: NDArray[np.float64], decision: NDArray[np.float64], sample_weight: NDArray[Any] | None) -> float:
-    """Return R2 = 1 - sum s (y - z)^2 / sum s (y - mean)^2, always finite, because JSON has no infinity.
-
-    Each of the two sums is computed in its own unit. In a common unit, such as the largest prediction
-    of a model that exploded, all targets would round to 0, and R2 would be that of a constant.
-    """
-    if not np.isfinite(decision).all():
-        raise DataError(f"the prediction of row {int(np.argmin(np.isfinite(decision)))} is not finite: scale the data")
-    weight = np.ones(len(target)) if sample_weight is None else sample_weight.astype(np.float64)
-    if max(np.abs(target).max(), np.abs(decision).max()) > _LARGE:  # differences would overflow
-        target, decision = target / 4, decision / 4
-    counted = target[weight > 0]
-    errors, error_unit = _in_unit(target - decision, weight)
-    if counted.min() == counted.max():  # constant: its computed mean may differ by rounding
-        return 1.0 if error_unit == 0 else 0.0
-    middle = counted[0] + np.average(target - counted[0], weights=weight)
-    spread, spread_unit = _in_unit(target - middle, weight)
-    with np.errstate(over="ignore"):
-        ratio = np.float64(error_unit) / spread_unit
-        r2 = 1 - (errors / spread) * ratio * ratio
-    return float(max(r2, -sys.float_info.max))
-
-
-def _in_unit(differences: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the weighted sum of squares, in units of the largest difference, and that unit; (0, 0) if all are 0."""
-    unit = float(np.abs(differences[weight > 0]).max())
-    return (float(weight @ np.square(differences / unit)), unit) if unit > 0 else (0.0, 0.0)
+            return Accuracy.of(labels == self.labels(decision), sample_weight)
+        return R2.of(as_real(labels, "y").astype(np.float64), decision.astype(np.float64), sample_weight)

@@ -16,6 +16,7 @@ from dsgd import _core
 from dsgd._common.threads import worth_waking
 from dsgd.data.inputs import as_matrix, stored_entries, take_rows
 from dsgd.data.scale import Scale, mean_weight
+from dsgd.data.summary import Summary
 from dsgd.models.base import Loss
 from dsgd.models.feature_major import FeatureMajor
 from dsgd.models.protocols import Objective, ParameterLayout
@@ -47,6 +48,8 @@ class Problem:
     scale : Scale
     n_classes : int
         0 for regression.
+    summary : Summary or None
+        The summary of all rows, if `matrix` is only the sample in it; see `dsgd.fitting.parts`.
     n_together : int
         Classes whose binary problems, of each against all others, are one problem, the sum of theirs: its target is the
         number of the class, and its parameters have a decision value a class. 0: the problem is what its loss says.
@@ -60,7 +63,13 @@ class Problem:
     fit_intercept: bool
     scale: Scale
     n_classes: int = 0
+    summary: Summary | None = None
     n_together: int = 0
+
+    @property
+    def n_samples(self) -> int:
+        """Number of all rows."""
+        return self.matrix.n_rows if self.summary is None else self.summary.n_samples
 
     @property
     def sparse(self) -> bool:
@@ -70,6 +79,8 @@ class Problem:
     @property
     def mean_weight(self) -> float:
         """The mean of the sample weights; 1 without any."""
+        if self.summary is not None:
+            return self.summary.mean_weight
         return 1.0 if self.sample_weight is None else mean_weight(self.sample_weight)
 
     @functools.cached_property
@@ -180,6 +191,7 @@ class Sample:
             matrix=self.matrix,
             target=whole.target[self.rows],
             sample_weight=None if weight is None else weight[self.rows],
+            summary=None,
         )
 
     def weights(self, whole: Problem, weights: NDArray[Any]) -> NDArray[Any]:

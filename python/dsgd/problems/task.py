@@ -111,7 +111,7 @@ class LocalTask:
     @property
     def n_samples(self) -> int:
         """Rows of the data."""
-        return self.problem.matrix.n_rows
+        return self.problem.n_samples
 
     @property
     def run(self) -> Run:
