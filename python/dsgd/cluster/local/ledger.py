@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
@@ -58,6 +59,7 @@ class Ledger:
         self.tables: list[dict[str, NDArray[Any]] | None] = [None] * n_shards
         self._notices = deque(notices)
         self._trace = trace
+        self._began = time.monotonic()
         self._tallies = [_NOTHING] * n_nodes
         self._shots: list[deque[ChannelMessage]] = [deque() for _ in range(n_shards)]
         self._pending: deque[_Snapshot] = deque()
@@ -65,12 +67,9 @@ class Ledger:
     def hear_server(self, shard: int, message: ChannelMessage) -> None:
         """Take a message of a shard."""
         if shard == 0:  # the only one that knows the members
-            self.reports += [(rank, time, text.encode()) for rank, time, text in message.fields["reports"]]
-        if message.kind == "reports":  # of further groups
-            return
-        if shard == 0:
             self.members = [(status, clock) for status, clock in message.fields["members"]]
             self.slowest = message.fields["clock"]
+            self.reports += [(rank, time, text.encode()) for rank, time, text in message.fields["reports"]]
         if message.kind == "clock":
             self._shots[shard].append(message)
             self._join_shots()
@@ -83,7 +82,9 @@ class Ledger:
         """Take a message of a worker."""
         self._tallies[rank] = message.fields
         if self._trace is not None:
-            self._trace.extend(Trace.from_bytes(message.arrays["trace"].tobytes()))
+            events = Trace.from_bytes(message.arrays["trace"].tobytes())
+            # Both times are of the clock of this machine.
+            self._trace.extend(events, message.fields["began"] - self._began)
 
     def restart(self) -> None:
         """Drop tables and snapshots of which a part is missing: the servers are started again."""
