@@ -159,9 +159,9 @@ void register_tcp_client(py::module_& m) {
   using Shards = std::vector<std::pair<std::string, std::uint16_t>>;
   py::class_<TcpClient>(m, "TcpClient", "One worker's side of the parameter server on TCP; see tcp_client.hpp.")
       .def(py::init([](std::uint32_t worker, std::vector<server::TableSpec> tables, Shards shards,
-                       const py::bytes& token, std::optional<std::string> listen, double heartbeat_interval,
-                       double deadline, bool payload_checksum, const std::optional<std::string>& wire_dtype,
-                       const std::optional<net::TlsOptions>& tls) {
+                       const py::bytes& token, std::optional<std::string> listen, std::optional<std::string> advertise,
+                       double heartbeat_interval, double deadline, bool payload_checksum,
+                       const std::optional<std::string>& wire_dtype, const std::optional<net::TlsOptions>& tls) {
              server::ClientConfig config;
              config.worker = worker;
              config.tables = std::move(tables);
@@ -169,13 +169,15 @@ void register_tcp_client(py::module_& m) {
              config.deadline = deadline;
              config.payload_checksum = payload_checksum;
              config.wire = wire_of(wire_dtype);
-             net::TcpClientOptions options{token_of(token), std::move(shards), std::move(listen), {}};
+             net::TcpClientOptions options{
+                 token_of(token), std::move(shards), std::move(listen), std::move(advertise), {}};
              if (tls) options.tls = *tls;
              return std::make_unique<TcpClient>(std::move(config), std::move(options));
            }),
            py::arg("worker"), py::arg("tables"), py::kw_only(), py::arg("shards"), py::arg("token"),
-           py::arg("listen") = py::none(), py::arg("heartbeat_interval") = 5.0, py::arg("deadline") = 60.0,
-           py::arg("payload_checksum") = false, py::arg("wire_dtype") = py::none(), py::arg("tls") = py::none())
+           py::arg("listen") = py::none(), py::arg("advertise") = py::none(), py::arg("heartbeat_interval") = 5.0,
+           py::arg("deadline") = 60.0, py::arg("payload_checksum") = false, py::arg("wire_dtype") = py::none(),
+           py::arg("tls") = py::none())
       .def("start", &TcpClient::start)
       .def("stop", &TcpClient::stop, py::arg("timeout") = 5.0, Release())
       .def("wait", &wait_for<TcpClient>, py::arg("timeout"))

@@ -470,6 +470,7 @@ class TcpClient:
         shards: Sequence[tuple[str, int]],
         token: bytes,
         listen: str | None = None,
+        advertise: str | None = None,
         heartbeat_interval: float = 5.0,
         deadline: float = 60.0,
         payload_checksum: bool = False,

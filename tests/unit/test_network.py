@@ -65,6 +65,25 @@ def test_two_workers_push_pull_and_leave(run: Run, n_shards: int) -> None:
         assert all(received > 0 and sent > 0 for _, received, sent in server.traffic)
 
 
+def test_a_worker_tells_its_peers_the_address_that_it_advertises(run: Run) -> None:
+    tables = [table()]
+    run.server(tables, n_workers=2)
+    there, gone = (
+        run.client(rank, tables, listen="0.0.0.0:0", advertise=host)
+        for rank, host in enumerate(["127.0.0.1", "127.0.0.2"])
+    )
+    assert there.address.startswith("127.0.0.1:")
+    assert gone.address.startswith("127.0.0.2:")
+    members: dict[int, str] = {}
+    deadline = time.monotonic() + TIMEOUT
+    while len(members) < 2 and time.monotonic() < deadline:
+        answers = there.wait(deadline - time.monotonic())
+        members |= {
+            m.worker: m.address for each in answers if each.kind == "members" for m in each.members if m.address
+        }
+    assert members == {0: there.address, 1: gone.address}
+
+
 def test_letters_go_from_worker_to_worker(run: Run) -> None:
     tables = [table()]
     run.server(tables, n_workers=2)

@@ -161,7 +161,7 @@ class TcpClient::Impl {
                                                [this](std::shared_ptr<Connection> connection, Introduction who) {
                                                  return take_letters(std::move(connection), who);
                                                });
-    address_ = join_address(listener->host(), listener->port());
+    address_ = join_address(options_.advertise.value_or(listener->host()), listener->port());
     return listener;
   }
 

@@ -19,6 +19,7 @@ struct TcpClientOptions {
   Bytes token;
   std::vector<std::pair<std::string, std::uint16_t>> shards;  // host and port, in shard order
   std::optional<std::string> listen;                          // for letters: host or host:port
+  std::optional<std::string> advertise;                       // the host that peers connect to; not set: as `listen`
   TlsOptions tls;
 };
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import socket
-import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -185,7 +184,6 @@ class Crew:
             "groups": self._groups,
             "n_shards": config.servers,
             "n_threads": self._n_threads,
-            "origin": time.monotonic(),
             "notices": list(notices),
             "trace": config.trace,
             "record_answers": config.record_answers,

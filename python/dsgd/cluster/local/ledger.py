@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
@@ -69,6 +70,7 @@ class Ledger:
         self.tables: list[dict[str, NDArray[Any]] | None] = [None] * n_shards
         self._notices = deque(notices)
         self._trace = trace
+        self._began = time.monotonic()
         # By rank, in the order of the clocks: a worker ahead of the slowest tells later tallies
         # before a record asks for the earlier ones.
         self._tallies = [deque([_Tally(0, _NOTHING, None)]) for _ in range(n_nodes)]
@@ -78,12 +80,9 @@ class Ledger:
     def hear_server(self, shard: int, message: ChannelMessage) -> None:
         """Take a message of a shard."""
         if shard == 0:  # the only one that knows the members
-            self.reports += [(rank, time, text.encode()) for rank, time, text in message.fields["reports"]]
-        if message.kind == "reports":  # of further groups
-            return
-        if shard == 0:
             self.members = _members(message)
             self.slowest = message.fields["clock"]
+            self.reports += [(rank, time, text.encode()) for rank, time, text in message.fields["reports"]]
         if message.kind == "clock":
             self._shots[shard].append(message)
             self._join_shots()
@@ -101,7 +100,9 @@ class Ledger:
                 told.pop()
         told.append(_Tally(clock, message.fields, message.arrays.get("observed")))
         if self._trace is not None:
-            self._trace.extend(Trace.from_bytes(message.arrays["trace"].tobytes()))
+            events = Trace.from_bytes(message.arrays["trace"].tobytes())
+            # Both times are of the clock of this machine.
+            self._trace.extend(events, message.fields["began"] - self._began)
 
     def restart(self) -> None:
         """Drop tables and snapshots of which a part is missing: the servers are started again."""

@@ -10,8 +10,9 @@ from dsgd import _core
 from dsgd.cluster.local.channel import Channel, ChannelMessage
 from dsgd.cluster.local.packing import load_kernels, load_run
 from dsgd.cluster.local.process import run_process
-from dsgd.cluster.program.groups import GroupMembers, groups_of
-from dsgd.cluster.tcp.network import NetworkWorker, Tally
+from dsgd.cluster.program.groups import GroupMembers
+from dsgd.cluster.tcp.network import Tally
+from dsgd.cluster.tcp.worker import WorkerSpec, run_worker
 
 __all__ = ["main"]
 
@@ -25,58 +26,55 @@ def main() -> None:
 
 def _work(channel: Channel, first: ChannelMessage) -> None:
     told = first.fields
-    rank, packed = told["rank"], load_run(told["run"])
+    packed = load_run(told["run"])
     options = packed.options
     kernels = load_kernels(told["part"], packed, options["n_threads"])
     _LOG.info("%d rows on %d thread(s)", kernels.n_samples, options["n_threads"])
     addresses = channel.receive(options["join_deadline"]).fields["addresses"]
     channel.send("ready")
-
-    def report(tally: Tally, kind: str = "tally") -> None:
-        _send(channel, kind, tally)
-
-    groups = groups_of(rank, [GroupMembers(name, tuple(members)) for name, members in options["groups"]])
-
-    def connect(group: str) -> _core.TcpClient:
-        return _core.TcpClient(
-            groups[group].index(rank),
-            packed.tables,
-            shards=[(host, port) for host, port in addresses[group]],
-            token=bytes.fromhex(told["token"]),
-            listen="127.0.0.1",
-            tls=_core.TlsConfig() if options["tls"] else None,
-            **options["client"],
-        )
-
-    worker = NetworkWorker(
-        packed.plan,
-        rank,
-        groups,
-        kernels,
-        connect,
+    spec = WorkerSpec(
+        plan=packed.plan,
+        tables=packed.tables,
+        node=told["rank"],
+        groups=[GroupMembers(name, tuple(members)) for name, members in options["groups"]],
+        addresses={group: [(host, port) for host, port in shards] for group, shards in addresses.items()},
+        token=bytes.fromhex(told["token"]),
+        tls=_core.TlsConfig() if options["tls"] else None,
         speed=told["speed"],
-        origin=options["origin"],
         notices=options["notices"],
-        on_notice=report,
-        traced=options["trace"],
+        trace=options["trace"],
         record_answers=options["record_answers"],
+        client=options["client"],
     )
-    report(worker.run(), "done")
+    run_worker(spec, kernels, _Reports(channel))
     _LOG.info("left")
 
 
-def _send(channel: Channel, kind: str, tally: Tally) -> None:
-    """Send the tally to the parent, with the observed vector and the events of the trace since the last message."""
-    arrays = {} if tally.trace is None else {"trace": np.frombuffer(tally.trace.drain().to_bytes(), np.uint8)}
-    if tally.observed is not None:
-        arrays["observed"] = tally.observed
-    channel.send(
-        kind,
-        arrays,
-        clock=tally.clock,
-        waited=tally.waited,
-        delays=[tally.delays[delay] for delay in range(max(tally.delays, default=-1) + 1)],
-        samples=tally.samples,
-        bytes_sent=tally.bytes_sent,
-        bytes_received=tally.bytes_received,
-    )
+class _Reports:
+    """Sends how the worker comes on to the parent."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def progress(self, tally: Tally) -> None:
+        self._send("tally", tally)
+
+    def finished(self, tally: Tally) -> None:
+        self._send("done", tally)
+
+    def _send(self, kind: str, tally: Tally) -> None:
+        """Send the tally, with the observed vector and the events of the trace since the last message."""
+        arrays = {} if tally.trace is None else {"trace": np.frombuffer(tally.trace.drain().to_bytes(), np.uint8)}
+        if tally.observed is not None:
+            arrays["observed"] = tally.observed
+        self._channel.send(
+            kind,
+            arrays,
+            clock=tally.clock,
+            began=tally.began,
+            waited=tally.waited,
+            delays=[tally.delays[delay] for delay in range(max(tally.delays, default=-1) + 1)],
+            samples=tally.samples,
+            bytes_sent=tally.bytes_sent,
+            bytes_received=tally.bytes_received,
+        )

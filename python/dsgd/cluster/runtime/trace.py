@@ -118,11 +118,21 @@ class Trace:
         taken._cells, self._cells = self._cells, taken._cells
         return taken
 
-    def extend(self, later: Trace) -> None:
-        """Append the rows and answers of another trace, of a later time or of another node."""
+    def extend(self, later: Trace, shift: float = 0.0) -> None:
+        """Append the rows and answers of another trace, of a later time or of another node.
+
+        Parameters
+        ----------
+        later : Trace
+        shift : float
+            Seconds from the zero of the times of this trace to that of the other.
+        """
         for node, answers in later.answers.items():
             self.answers.setdefault(node, []).extend(answers)
-        self._cells.extend(later._cells)
+        rows = np.array(later._cells).reshape(-1, len(_COLUMNS))
+        names = list(_COLUMNS)
+        rows[:, [names.index("begin"), names.index("end")]] += shift
+        self._cells.extend(array("d", rows.tobytes()))
 
     def sort(self) -> None:
         """Bring the rows into the order of their ends."""

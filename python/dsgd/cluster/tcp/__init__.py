@@ -1,4 +1,4 @@
-"""The connections of a worker to the parameter servers and its peers.
+"""The drivers of a worker and of a server over TCP, without processes of their own.
 
 It imports `dsgd.cluster.program` and `runtime`.
 """

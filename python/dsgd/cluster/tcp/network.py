@@ -39,6 +39,8 @@ class Tally:
     ----------
     clock : int
         Number of clocks that the node has finished.
+    began : float
+        When the node began, in seconds of `time.monotonic` of its host. Times in `trace` count from here.
     waited : float
         Seconds spent waiting for answers.
     delays : Counter of int
@@ -53,6 +55,7 @@ class Tally:
     """
 
     clock: int = 0
+    began: float = field(default_factory=time.monotonic)
     waited: float = 0.0
     delays: Counter[int] = field(default_factory=Counter)
     samples: int = 0
@@ -82,8 +85,6 @@ class NetworkWorker:
     speed : float
         At most 1. Below 1 the node sleeps after every kernel, so that kernel and sleep together
         take 1 / speed times the time of the kernel.
-    origin : float
-        When the run began, in seconds of `time.monotonic`.
     notices : sequence of int
         Clocks after which `on_notice` is called, increasing.
     on_notice : callable
@@ -103,7 +104,6 @@ class NetworkWorker:
         connect: Callable[[str], _core.TcpClient],
         *,
         speed: float,
-        origin: float,
         notices: Sequence[int],
         on_notice: Callable[[Tally], None],
         traced: bool,
@@ -116,7 +116,6 @@ class NetworkWorker:
         self._kernels = kernels
         self._connections = Connections(list(groups), connect)
         self._rest = 1 / speed - 1
-        self._origin = origin
         self._notices = list(notices)
         self._noticed = 0  # clock of the last look at them
         self._observed = Observed()
@@ -175,12 +174,12 @@ class NetworkWorker:
         return min(max(self._program.wake_at - time.monotonic(), 0.0), _PATIENCE)
 
     def _now(self) -> float:
-        return time.monotonic() - self._origin
+        return time.monotonic() - self.tally.began
 
     def _take_all(self, answers: Iterable[tuple[str, _core.Answer]]) -> None:
         for group, answer in answers:
             if answer.kind == "rewound" and len(self._groups) > 1:
-                _LOG.info("rewound in group %s", group)
+                _LOG.info("rewound%s; all groups are joined anew", _in(group))
                 self._start_again()
                 return  # the other answers are of clients that are gone
             self._take(group, answer)
@@ -199,14 +198,14 @@ class NetworkWorker:
         elif kind == "left":
             self._left.add(group)
         elif kind == "failed":
-            raise failure(answer, f"worker {self._rank}" + ("" if group == EVERYONE else f" in group {group!r}"))
+            raise failure(answer, f"worker {self._rank}{_in(group)}")
         elif self._program is None and kind == "letter":  # from a peer that joined earlier
             self._early.append((group, answer))
         elif self._program is not None:
             self._take_reply(self._program, group, answer)
 
     def _join(self, group: str, answer: _core.Answer) -> None:
-        _LOG.info("%s in group %s at clock %d", answer.kind, group, answer.clock)
+        _LOG.info("%s%s at clock %d", answer.kind, _in(group), answer.clock)
         if group == EVERYONE:
             self.tally.clock = answer.clock
             self._noticed = min(self._noticed, answer.clock)  # clocks that are done again are told again
@@ -304,11 +303,17 @@ class NetworkWorker:
         self.tally.waited += end - begin
         if self.tally.trace is not None:
             name = type(command).__name__
-            self.tally.trace.wait(self._rank, begin - self._origin, end - self._origin, name)
+            began = self.tally.began
+            self.tally.trace.wait(self._rank, begin - began, end - began, name)
 
     def _note_work(self, work: Work, begin: float) -> None:
         """Sleep until as much time has passed as the speed demands; add the kernel to the trace."""
         if self._rest > 0:
             time.sleep((time.monotonic() - begin) * self._rest)
         if self.tally.trace is not None:
-            self.tally.trace.compute(self._rank, begin - self._origin, self._now(), work.entries, work.elements)
+            self.tally.trace.compute(self._rank, begin - self.tally.began, self._now(), work.entries, work.elements)
+
+
+def _in(group: str) -> str:
+    """Return words that name a further group."""
+    return "" if group == EVERYONE else f" in group {group!r}"
