@@ -11,6 +11,7 @@ import numpy as np
 from dsgd._common.checks import check_choice, check_flag, check_integer, check_real
 from dsgd.algorithms.base import Capabilities
 from dsgd.algorithms.distributed import Program, StaleSynchronousAlgorithm, Table
+from dsgd.algorithms.svrg import Svrg
 from dsgd.algorithms.variance_reduction import WINDOW, AcceleratedFactor, gradient_norm, longest_safe_step, stands_still
 from dsgd.cluster.program.commands import AllReduce, Clock, Clocks, Command, Pull, Push
 from dsgd.cluster.program.task import State, WorkerTask
@@ -31,8 +32,8 @@ class DisSvrg(StaleSynchronousAlgorithm):
     staleness : int or inf, default=3
         How many clocks a worker may be ahead of the slowest: 0 is BSP, ``math.inf`` is asynchronous.
     gradient : {"global", "exact", "local"}, default="global"
-        The mean gradient of the inner steps. ``"global"``: the mean of the latest gradients of all workers, as stale as
-        the gate allows. ``"exact"``: of all workers at this clock, which is a barrier. ``"local"``: of the worker's own
+        The mean gradient of the inner steps. ``"global"``: the worker's own, corrected by how the mean of all workers'
+        latest gradients differs from its own latest one: as stale as the gate allows. ``"exact"``: of all workers at this clock, which is a barrier. ``"local"``: of the worker's own
         rows, as in the paper; the limit is then biased towards the average of the workers' own optima, the more the
         longer the inner loop.
     inner_steps : int, optional
@@ -49,13 +50,16 @@ class DisSvrg(StaleSynchronousAlgorithm):
     max_sigma : float, default=0.0
         The accelerated factor: steps are 1 + sigma times as long, sigma = min(max_sigma, norm of the mean gradient,
         divided by that of the first); 0: no factor. The paper's is 1.
-    safe : bool, default=True
-        Keep steps below 0.9 / (4 L), L = c max ||x||^2 + alpha, beyond which the theory promises nothing.
+    safe : bool, default=False
+        Keep steps below 0.9 / (4 L), L = c max ||x||^2 + alpha, beyond which the theory promises nothing, and begin
+        with the longest that the factor keeps there. By default the first step is found by trials of `Svrg`.
 
     References
     ----------
     Ming, Zhao, Guo, Yin, "Accelerate distributed stochastic gradient descent with asynchronous communication protocol",
-    Algorithms 1 to 3; docs/algorithms/dissvrg.md lists what is corrected in their listings.
+    Algorithms 1 to 3; docs/algorithms/dissvrg.md lists what is corrected in their listings. Karimireddy, Kale, Mohri,
+    Reddi, Stich, Suresh (2020), "SCAFFOLD: stochastic controlled averaging for federated learning" (the correction of
+    ``"global"``).
     """
 
     name = "dissvrg"
@@ -70,7 +74,7 @@ class DisSvrg(StaleSynchronousAlgorithm):
     decay: bool = False
     window: bool = False
     max_sigma: float = 0.0
-    safe: bool = True
+    safe: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,15 +96,17 @@ class DisSvrg(StaleSynchronousAlgorithm):
         state = task.state(inner_steps=self.inner_steps or task.n_samples, first_norm=0.0, calm=0)
         for clock in range(task.start_clock, task.max_clocks):
             anchor = yield Pull(clock)  # answered when clock - slowest <= staleness
-            mean = yield from self._mean_gradient(task, clock, task.take_anchor(anchor))
+            mean = yield from self._mean_gradient(task, state, clock, task.take_anchor(anchor))
             step = self._step(task, state, clock, anchor, mean)
             weights = self._inner_loop(task, state, clock, anchor, mean, step)
             yield self.push(task, anchor, weights)  # the server divides by the number of live workers
+            if self.gradient == "global":
+                yield Push(state.own, table="gradient", weight=task.n_samples)  # in place of this worker's last one
             clocks = yield Clock()
             self._adapt(state, clocks, task.n_samples)
 
     def _mean_gradient(
-        self, task: WorkerTask, clock: int, own: np.ndarray[Any, Any]
+        self, task: WorkerTask, state: State, clock: int, own: np.ndarray[Any, Any]
     ) -> Generator[Command, Any, np.ndarray[Any, Any]]:
         """Return the mean gradient that the inner steps go by."""
         if self.gradient == "exact":
@@ -108,9 +114,11 @@ class DisSvrg(StaleSynchronousAlgorithm):
             return mean
         if self.gradient == "local":
             return own
-        yield Push(own, table="gradient", weight=task.n_samples)  # in place of this worker's last one
         latest: np.ndarray[Any, Any] = yield Pull(clock, table="gradient")
-        return latest
+        # The rows of the others are taken to have changed their gradients since then as those of this worker have.
+        mean = own + (latest - state.own) if clock > 0 else own
+        state.own = own
+        return mean
 
     def _step(
         self,
@@ -166,10 +174,18 @@ class DisSvrg(StaleSynchronousAlgorithm):
         if self.decay and state.calm >= max(self.staleness, 1):
             state.inner_steps = max(first, state.inner_steps - increment)
 
-    def clocks(self, max_epochs: int, n_rows: int) -> int:  # noqa: ARG002
-        """Return how many clocks a run of `max_epochs` has, where a worker has at most `n_rows`."""
+    def clocks(self, max_epochs: int, n_samples: int, n_workers: int) -> int:  # noqa: ARG002
+        """Return how many clocks a run of `max_epochs` has."""
         return max_epochs
 
+    def step_trial(self, n_samples: int, n_workers: int) -> Svrg | None:
+        """Return `svrg` with as many passes between two anchors as a worker makes; None where `safe` says the step."""
+        if self.safe:
+            return None
+        steps = n_samples if self.inner_steps is None else n_workers * self.inner_steps
+        factor: dict[str, Any] = {"accelerated": "anchor", "max_sigma": self.max_sigma} if self.max_sigma > 0 else {}
+        return Svrg(sgd_first=False, inner_steps=steps, safe=False, **factor)
+
     def natural_step(self, problem: Problem) -> float:
-        """Return the step size where nobody chose one: the longest that is safe with the whole factor."""
+        """Return the step size where nobody chose one and none is tried: the longest that is safe with any factor."""
         return longest_safe_step(problem) / (1 + self.max_sigma)

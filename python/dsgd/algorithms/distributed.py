@@ -100,10 +100,10 @@ class DistributedAlgorithm(Algorithm):
         return isinstance(self, CoordinatedAlgorithm)
 
     @abstractmethod
-    def clocks(self, max_epochs: int, n_rows: int) -> int:
-        """Return how many clocks a run of `max_epochs` has, where a worker has at most `n_rows`."""
+    def clocks(self, max_epochs: int, n_samples: int, n_workers: int) -> int:
+        """Return how many clocks a run of `max_epochs` has, where the workers share `n_samples` rows evenly."""
 
-    def step_trial(self, n_workers: int) -> Algorithm | None:  # noqa: ARG002
+    def step_trial(self, n_samples: int, n_workers: int) -> Algorithm | None:  # noqa: ARG002
         """Return the algorithm of one machine that a step size is tried with; None: `natural_step`."""
         return None
 
@@ -174,14 +174,25 @@ def _check_staleness(staleness: Any) -> float:
 
 
 class BatchPerClock:
-    """What algorithms share whose clock is a step on `batch_size` rows of every worker."""
+    """What algorithms share whose clock is a step on `batch_size` rows of every worker.
 
-    batch_size: int
+    Notes
+    -----
+    A run of as many passes makes fewer steps where a step takes more rows. Up to about sqrt(n) rows of n that costs
+    nothing (Dekel, Gilad-Bachrach, Shamir, Xiao 2012, "Optimal distributed online prediction using mini-batches"),
+    which docs/design/step-sizes.md measures: twice as many are the default.
+    """
 
-    def clocks(self, max_epochs: int, n_rows: int) -> int:
-        """Return how many clocks a run of `max_epochs` has, where a worker has at most `n_rows`."""
-        return -(-max_epochs * n_rows // self.batch_size)
+    batch_size: int | None
 
-    def step_trial(self, n_workers: int) -> Minibatch:
+    def rows_of_batch(self, n_samples: int, n_workers: int) -> int:
+        """Return the rows of a worker's step: by default such that those of all workers are 2 sqrt(n_samples)."""
+        return self.batch_size or max(1, round(2 * math.sqrt(n_samples) / n_workers))
+
+    def clocks(self, max_epochs: int, n_samples: int, n_workers: int) -> int:
+        """Return how many clocks a run of `max_epochs` has, where the workers share `n_samples` rows evenly."""
+        return -(-max_epochs * -(-n_samples // n_workers) // self.rows_of_batch(n_samples, n_workers))
+
+    def step_trial(self, n_samples: int, n_workers: int) -> Minibatch:
         """Return the algorithm of one machine that a step size is tried with: the same rows make a step."""
-        return Minibatch(batch_size=self.batch_size * n_workers)
+        return Minibatch(batch_size=n_workers * self.rows_of_batch(n_samples, n_workers))

@@ -21,13 +21,14 @@ class Ssp(BatchPerClock, StaleSynchronousAlgorithm):
     ----------
     staleness : int or inf, default=3
         How many clocks a worker may be ahead of the slowest: 0 is BSP, ``math.inf`` is asynchronous.
-    batch_size : int, default=16
+    batch_size : int, optional
         Rows of a worker's step. The server adds the steps of P workers divided by P, so that a clock of all is a step
-        on P * `batch_size` rows.
+        on P * `batch_size` rows. By default 2 sqrt(n) / P of n rows.
 
     Notes
     -----
-    The step falls as 1/sqrt(t) (``schedule="inverse-sqrt"``, t in passes), as the regret bound of the paper wants it.
+    The regret bound of the paper wants a step that falls as 1/sqrt(t): ``schedule="inverse-sqrt"``, t in passes. The
+    default, ``"linear"``, ends nearer to the optimum in the same passes.
     The penalty falls on the features of the mini-batch, by the degree split with the frequencies of the whole data.
 
     References
@@ -38,20 +39,22 @@ class Ssp(BatchPerClock, StaleSynchronousAlgorithm):
 
     name = "ssp"
     summary = "mini-batch SGD on a parameter server, workers a few clocks apart"
-    capabilities = Capabilities(threads=True, deterministic=True, distributed=True, schedule="inverse-sqrt")
+    capabilities = Capabilities(threads=True, deterministic=True, distributed=True)
 
     staleness: float = 3
-    batch_size: int = 16
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "batch_size", check_integer("batch_size", self.batch_size, 1, 2**31 - 1))
+        if self.batch_size is not None:
+            object.__setattr__(self, "batch_size", check_integer("batch_size", self.batch_size, 1, 2**31 - 1))
 
     def worker(self, task: WorkerTask) -> Program:
         """One that trains."""
+        size = self.rows_of_batch(task.n_total, task.n_workers)
         for clock in range(task.start_clock, task.max_clocks):
             weights = yield Pull(clock)  # answered when clock - slowest <= staleness
-            rows, index = task.draw(clock, self.batch_size), task.pass_of(clock, self.batch_size)
-            moved = task.minibatch_step(weights, rows, task.step_size_at(clock), self.batch_size, index)
+            rows, index = task.draw(clock, size), task.pass_of(clock, size)
+            moved = task.minibatch_step(weights, rows, task.step_size_at(clock), size, index)
             yield self.push(task, weights, moved)
             yield Clock()

@@ -22,8 +22,8 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
 
     Parameters
     ----------
-    batch_size : int, default=100
-        Rows of a worker's gradient.
+    batch_size : int, optional
+        Rows of a worker's gradient; by default 2 sqrt(n) / P of n rows on P workers. The report's project has 100.
     stop_change : float or None, default=None
         End the run when the objective on a fixed sample of the rows changed by less than this, twice in a row; the
         report uses 1.6e-4 (100 for the sum over its 625,012 rows). None: never.
@@ -38,19 +38,21 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
     References
     ----------
     Declety, Gauchoux, Abouzaid, "Distributed Synchronous and Asynchronous SGD" (EPFL), the synchronous version. The
-    step and the batch are not given there; these are those of the project that it goes on from.
+    step and the batch are not given there; the project that it goes on from has ``schedule="inverse-sqrt"`` and
+    ``batch_size=100``.
     """
 
     name = "sync"
     summary = "synchronous SGD: a coordinator averages the workers' gradients"
-    capabilities = Capabilities(threads=True, deterministic=True, distributed=True, schedule="inverse-sqrt")
+    capabilities = Capabilities(threads=True, deterministic=True, distributed=True)
 
-    batch_size: int = 100
+    batch_size: int | None = None
     stop_change: float | None = None
     check_every: int = 10
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "batch_size", check_integer("batch_size", self.batch_size, 1, 2**31 - 1))
+        if self.batch_size is not None:
+            object.__setattr__(self, "batch_size", check_integer("batch_size", self.batch_size, 1, 2**31 - 1))
         object.__setattr__(self, "check_every", check_integer("check_every", self.check_every, 1))
         if self.stop_change is not None:
             check_real("stop_change", self.stop_change, 0)
@@ -62,11 +64,12 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
 
     def worker(self, task: WorkerTask) -> Program:
         """One that computes gradients."""
+        size = self.rows_of_batch(task.n_total, task.n_workers)
         for clock in range(task.start_clock, task.max_clocks):
             weights = yield Pull(clock)
             if (yield Poll("stop")):
                 return
-            gradient = task.gradient(weights, task.draw(clock, self.batch_size))
+            gradient = task.gradient(weights, task.draw(clock, size))
             loss = task.sample_loss(weights) if self._checks(clock) else 0.0
             # The loss travels with the gradient: a worker that is started again repeats its clock, and the server keeps
             # the result of one all-reduce only.

@@ -60,7 +60,7 @@ def n_nodes(algorithm: DistributedAlgorithm, cluster: Cluster) -> int:
 
 def choose_step(algorithm: DistributedAlgorithm, task: LocalTask, n_workers: int) -> None:
     """Set the first step of a task where it was not given."""
-    trial = algorithm.step_trial(n_workers)
+    trial = algorithm.step_trial(task.n_samples, n_workers)
     if not math.isnan(task.step_size):
         return
     if trial is None:
@@ -85,8 +85,9 @@ def assignment(algorithm: DistributedAlgorithm, task: LocalTask, n_nodes: int) -
     """
     has_coordinator = int(algorithm.has_coordinator)
     problem = task.problem
-    rows = deal(problem.matrix.n_rows, n_nodes - has_coordinator, task.seed)
-    max_clocks = algorithm.clocks(task.max_epochs, max(map(len, rows)))
+    n_workers = n_nodes - has_coordinator
+    rows = deal(problem.matrix.n_rows, n_workers, task.seed)
+    max_clocks = algorithm.clocks(task.max_epochs, problem.matrix.n_rows, n_workers)
     return RunSpec(
         algorithm=algorithm,
         problem=problem,
