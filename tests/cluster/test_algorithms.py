@@ -119,7 +119,8 @@ def test_a_local_gradient_is_biased() -> None:
         result = dsgd.fit(
             X,
             Y,
-            algo=DisSvrg(gradient=gradient, inner_steps=200, safe=True),  # shorter steps are less biased
+            algo=DisSvrg(gradient=gradient, inner_steps=200, safe=True),  # the paper's steps: shorter ones are
+            schedule="constant",  # less biased
             loss="logistic",
             alpha=1e-2,
             max_epochs=60,
@@ -202,12 +203,13 @@ def test_by_default_a_step_of_all_workers_takes_twice_the_root_of_the_rows(
         assert kind(batch_size=given).clocks(3, 240, workers) == math.ceil(3 * math.ceil(240 / workers) / size)
 
 
-@pytest.mark.parametrize("algo", ["ssp", "sync"])
+@pytest.mark.parametrize("algo", ["ssp", "sync", "dissvrg"])
 def test_by_default_steps_fall_in_a_line_to_zero(algo: str) -> None:
     settings: dict[str, Any] = {"loss": "logistic", "max_epochs": 4, "random_state": 0, "step_size": 0.1}
+    papers = "constant" if algo == "dissvrg" else "inverse-sqrt"
     default, linear, paper = (
         dsgd.fit(X, Y, algo=algo, cluster=Simulation(workers=3), **settings, **more).coef_
-        for more in ({}, {"schedule": "linear"}, {"schedule": "inverse-sqrt"})
+        for more in ({}, {"schedule": "linear"}, {"schedule": papers})
     )
     assert np.array_equal(default, linear)
     assert not np.array_equal(default, paper)
@@ -215,10 +217,14 @@ def test_by_default_steps_fall_in_a_line_to_zero(algo: str) -> None:
 
 def test_safe_steps_begin_with_the_longest_that_the_theory_covers_and_others_are_tried() -> None:
     def step(**options: Any) -> float:
-        settings: dict[str, Any] = {"loss": "logistic", "alpha": 1e-2, "max_epochs": 2, "random_state": 0}
-        return (
-            dsgd.fit(X, Y, algo=DisSvrg(**options), cluster=Simulation(workers=3), **settings).history[0].step_size
-        )
+        settings: dict[str, Any] = {
+            "loss": "logistic",
+            "alpha": 1e-2,
+            "max_epochs": 2,
+            "random_state": 0,
+            "schedule": "constant",
+        }
+        return dsgd.fit(X, Y, algo=DisSvrg(**options), cluster=Simulation(workers=3), **settings).history[0].step_size
 
     longest = longest_safe_step(problem_of(X))
     assert step(safe=True) == longest

@@ -32,10 +32,10 @@ class DisSvrg(StaleSynchronousAlgorithm):
     staleness : int or inf, default=3
         How many clocks a worker may be ahead of the slowest: 0 is BSP, ``math.inf`` is asynchronous.
     gradient : {"global", "exact", "local"}, default="global"
-        The mean gradient of the inner steps. ``"global"``: the worker's own, corrected by how the mean of all workers'
-        latest gradients differs from its own latest one: as stale as the gate allows. ``"exact"``: of all workers at this clock, which is a barrier. ``"local"``: of the worker's own
-        rows, as in the paper; the limit is then biased towards the average of the workers' own optima, the more the
-        longer the inner loop.
+        The mean gradient of the inner steps. ``"global"``: the worker's own, plus the mean of all workers' gradients of
+        the clock before (or as old as the gate allows), less its own of then. ``"exact"``: of all workers at this
+        clock, which is a barrier. ``"local"``: of the worker's own rows, as in the paper; the limit is then biased
+        towards the average of the workers' own optima, the more the longer the inner loop.
     inner_steps : int, optional
         Of a worker's first clock. By default as many as it has rows.
     inner_steps_increment : int, optional
@@ -54,6 +54,11 @@ class DisSvrg(StaleSynchronousAlgorithm):
         Keep steps below 0.9 / (4 L), L = c max ||x||^2 + alpha, beyond which the theory promises nothing, and begin
         with the longest that the factor keeps there. By default the first step is found by trials of `Svrg`.
 
+    Notes
+    -----
+    The paper's steps are constant: ``safe=True`` with ``schedule="constant"``. The default, ``"linear"``, ends nearer
+    to the optimum where a few rows are much longer than the mean: steps found by trials may be too long for those.
+
     References
     ----------
     Ming, Zhao, Guo, Yin, "Accelerate distributed stochastic gradient descent with asynchronous communication protocol",
@@ -64,7 +69,7 @@ class DisSvrg(StaleSynchronousAlgorithm):
 
     name = "dissvrg"
     summary = "variance-reduced SGD on a parameter server, workers a few clocks apart"
-    capabilities = Capabilities(threads=True, deterministic=True, distributed=True, schedule="constant")
+    capabilities = Capabilities(threads=True, deterministic=True, distributed=True, schedule="linear")
 
     staleness: float = 3
     gradient: str = "global"
