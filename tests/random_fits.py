@@ -57,7 +57,7 @@ ALGORITHM_OPTIONS: dict[str, dict[str, Sequence[Any]]] = {
         "decay": (True,),
         "window": (True,),
         "max_sigma": (0.1, 10.0),
-        "safe": (False,),
+        "safe": (True,),
     },
     "sync": {"batch_size": (1, 4, 1000), "stop_change": (0.0, 1e-3, 1e300), "check_every": (1, 5)},
 }

@@ -89,6 +89,7 @@ def train(data: YearData, algorithm: DistributedAlgorithm, nodes: int, speeds: s
         loss="squared",
         alpha=ALPHA,
         step_size="auto" if algorithm in PETUUM else step,
+        schedule="inverse-sqrt" if isinstance(algorithm, Ssp) else "constant",  # as in the papers
         max_epochs=PETUUM.get(algorithm, EPOCHS),  # type: ignore[call-overload]  # of algorithms that are no Ssp
         fit_intercept=False,
         n_threads=1,

@@ -48,6 +48,7 @@ def curve(data: YearData, algorithm: DistributedAlgorithm, step: float, epochs: 
         loss="squared",
         alpha=ALPHA,
         step_size=step,
+        schedule="inverse-sqrt" if isinstance(algorithm, Ssp) else "constant",  # as in the papers
         max_epochs=epochs,
         fit_intercept=False,
         cluster=cluster,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -11,6 +12,7 @@ from problems import make_problem
 
 import dsgd
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp, Sync, resolve_algorithm
+from dsgd.algorithms.variance_reduction import longest_safe_step
 from dsgd.cluster import Crash, KernelCost, Simulation
 from dsgd.cluster.program.commands import Push
 from dsgd.cluster.program.kernels import Kernels
@@ -115,7 +117,8 @@ def test_a_local_gradient_is_biased() -> None:
         result = dsgd.fit(
             X,
             Y,
-            algo=DisSvrg(gradient=gradient, inner_steps=200),
+            algo=DisSvrg(gradient=gradient, inner_steps=200, safe=True),  # the paper's steps: shorter ones are
+            schedule="constant",  # less biased
             loss="logistic",
             alpha=1e-2,
             max_epochs=60,
@@ -159,7 +162,7 @@ def test_every_option_changes_the_result(algo: str, option: str, values: tuple[A
     [
         ({"inner_steps_increment": 30}, {"max_inner_steps": 100}),
         ({"inner_steps_increment": 30}, {"decay": True}),
-        ({}, {"safe": False}),
+        ({}, {"safe": True}),
     ],
 )
 def test_options_that_need_others_change_the_result(options: dict[str, Any], changed: dict[str, Any]) -> None:
@@ -183,6 +186,57 @@ def test_by_default_a_worker_grows_its_loop_by_a_tenth_of_its_rows_up_to_five_ti
     runs = [simulate(assignment(algorithm, 3, 80, 0.01), **slow) for algorithm in algorithms]
     assert np.array_equal(runs[0], runs[1])
     assert not np.array_equal(runs[0], runs[2])
+
+
+@pytest.mark.parametrize("kind", [Ssp, Sync])
+@pytest.mark.parametrize(("workers", "size"), [(1, 31), (3, 10), (16, 2), (64, 1)])
+def test_by_default_a_step_of_all_workers_takes_twice_the_root_of_the_rows(
+    kind: type[Ssp] | type[Sync], workers: int, size: int
+) -> None:
+    assert kind().rows_of_batch(240, workers) == size
+    runs = [simulate(assignment(kind(batch_size=rows), workers, 5, 0.1)) for rows in (None, size, size + 1)]
+    assert np.array_equal(runs[0], runs[1])
+    assert not np.array_equal(runs[0], runs[2])
+    for given in (None, size):
+        assert kind(batch_size=given).clocks(3, 240, workers) == math.ceil(3 * math.ceil(240 / workers) / size)
+
+
+@pytest.mark.parametrize("algo", ["ssp", "sync", "dissvrg"])
+def test_by_default_steps_fall_in_a_line_to_zero(algo: str) -> None:
+    settings: dict[str, Any] = {"loss": "logistic", "max_epochs": 4, "random_state": 0, "step_size": 0.1}
+    papers = "constant" if algo == "dissvrg" else "inverse-sqrt"
+    default, linear, paper = (
+        dsgd.fit(X, Y, algo=algo, cluster=Simulation(workers=3), **(settings | more)).coef_
+        for more in ({}, {"schedule": "linear"}, {"schedule": papers})
+    )
+    assert np.array_equal(default, linear)
+    assert not np.array_equal(default, paper)
+
+
+def test_safe_steps_begin_with_the_longest_that_the_theory_covers_and_others_are_tried() -> None:
+    def step(**options: Any) -> float:
+        settings: dict[str, Any] = {
+            "loss": "logistic",
+            "alpha": 1e-2,
+            "max_epochs": 2,
+            "random_state": 0,
+            "schedule": "constant",
+        }
+        return dsgd.fit(X, Y, algo=DisSvrg(**options), cluster=Simulation(workers=3), **settings).history[0].step_size
+
+    longest = longest_safe_step(problem_of(X))
+    assert step(safe=True) == longest
+    assert step(safe=True, max_sigma=1.0) == longest / 2
+    assert step() > longest
+    assert len({step(), step(inner_steps=800), step(max_sigma=8.0)}) == 3
+
+
+@pytest.mark.parametrize("staleness", [0, 1, 3, math.inf])
+def test_a_global_gradient_of_a_clock_ago_does_not_make_the_weights_swing(staleness: float) -> None:
+    settings: dict[str, Any] = {"loss": "logistic", "alpha": 1e-4, "max_epochs": 12, "random_state": 0}
+    result = dsgd.fit(X, Y, algo=DisSvrg(staleness=staleness), cluster=Simulation(workers=4), **settings)
+    objectives = [record.objective or math.inf for record in result.history]
+    assert all(later < earlier for earlier, later in itertools.pairwise([math.log(2), *objectives]))
 
 
 def test_sync_checks_as_often_as_it_is_told() -> None:

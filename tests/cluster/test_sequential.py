@@ -30,21 +30,22 @@ def train(data: Any, algo: str, **options: Any) -> Any:
 
 @pytest.mark.parametrize("gradient", ["global", "exact", "local"])
 def test_dissvrg_is_svrg(data: Any, gradient: str) -> None:
-    alone = train(data, "dissvrg", gradient=gradient, safe=False, **BARRIER)
+    alone = train(data, "dissvrg", gradient=gradient, schedule="constant", **BARRIER)
     assert np.array_equal(alone, train(data, "svrg", sgd_first=False, inner_steps=240, **SINGLE_ROWS))
 
 
 @pytest.mark.parametrize("penalty", ["l1", "elasticnet", "none"])
 def test_dissvrg_is_svrg_with_other_penalties(data: Any, penalty: str) -> None:
-    alone = train(data, "dissvrg", inner_steps=100, penalty=penalty, safe=False, **BARRIER)
+    alone = train(data, "dissvrg", inner_steps=100, penalty=penalty, schedule="constant", **BARRIER)
     assert np.array_equal(alone, train(data, "svrg", sgd_first=False, inner_steps=100, penalty=penalty, **SINGLE_ROWS))
 
 
 def test_the_accelerated_factor_of_dissvrg_is_that_of_svrg(data: Any) -> None:
-    alone = train(data, "dissvrg", max_sigma=0.7, step_size=0.01, **BARRIER)
+    constant: dict[str, Any] = {"step_size": 0.01, "schedule": "constant", **BARRIER}
+    alone = train(data, "dissvrg", max_sigma=0.7, **constant)
     accelerated: dict[str, Any] = {"accelerated": "anchor", "max_sigma": 0.7, "step_size": 0.01}
     assert np.array_equal(alone, train(data, "svrg", sgd_first=False, inner_steps=240, **accelerated, **SINGLE_ROWS))
-    assert not np.array_equal(alone, train(data, "dissvrg", step_size=0.01, **BARRIER))
+    assert not np.array_equal(alone, train(data, "dissvrg", **constant))
 
 
 @pytest.mark.parametrize("batch_size", [1, 16, 240])

@@ -62,7 +62,7 @@ class Toy(DistributedAlgorithm):
     def worker(self, task: WorkerTask) -> Program:
         return self.body(task)
 
-    def clocks(self, max_epochs: int, n_rows: int) -> int:
+    def clocks(self, max_epochs: int, n_samples: int, n_workers: int) -> int:
         return max_epochs
 
 

@@ -47,8 +47,9 @@ class Mortal(Ssp):
             if task.rank == self.victim and clock == self.at and task.start_clock == 0:
                 os.kill(os.getpid(), getattr(signal, self.signal))
             weights = yield Pull(clock)
-            rows, index = task.draw(clock, self.batch_size), task.pass_of(clock, self.batch_size)
-            moved = task.minibatch_step(weights, rows, task.step_size_at(clock), self.batch_size, index)
+            size = self.rows_of_batch(task.n_total, task.n_workers)
+            rows, index = task.draw(clock, size), task.pass_of(clock, size)
+            moved = task.minibatch_step(weights, rows, task.step_size_at(clock), size, index)
             yield self.push(task, weights, moved)
             yield Clock()
 
@@ -144,9 +145,10 @@ class Apart(Ssp):
         for clock in range(task.start_clock, task.max_clocks):
             if task.rank == self.victim and clock == self.at and task.start_clock == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-            rows, index = task.draw(clock, self.batch_size), task.pass_of(clock, self.batch_size)
+            size = self.rows_of_batch(task.n_total, task.n_workers)
+            rows, index = task.draw(clock, size), task.pass_of(clock, size)
             step = task.step_size_at(clock)
-            state.weights = task.minibatch_step(state.weights, rows, step, self.batch_size, index)
+            state.weights = task.minibatch_step(state.weights, rows, step, size, index)
             yield Observe(state.weights)
             yield Clock()
 
@@ -218,8 +220,9 @@ class Grouped(Ssp):
         for clock in range(task.start_clock, task.max_clocks):
             dies = task.rank == self.victim and clock == self.at and task.start_clock == 0
             weights = yield Pull(clock)
-            rows, index = task.draw(clock, self.batch_size), task.pass_of(clock, self.batch_size)
-            moved = task.minibatch_step(weights, rows, task.step_size_at(clock), self.batch_size, index)
+            size = self.rows_of_batch(task.n_total, task.n_workers)
+            rows, index = task.draw(clock, size), task.pass_of(clock, size)
+            moved = task.minibatch_step(weights, rows, task.step_size_at(clock), size, index)
             if dies and not self.after:
                 os.kill(os.getpid(), signal.SIGKILL)
             moved = yield AllReduce(moved, mean=True, group="host")

@@ -11,6 +11,7 @@ import numpy as np
 from dsgd._common.checks import check_choice, check_flag, check_integer, check_real
 from dsgd.algorithms.base import Capabilities
 from dsgd.algorithms.distributed import Program, StaleSynchronousAlgorithm, Table
+from dsgd.algorithms.svrg import Svrg
 from dsgd.algorithms.variance_reduction import WINDOW, AcceleratedFactor, gradient_norm, longest_safe_step, stands_still
 from dsgd.cluster.program.commands import AllReduce, Clock, Clocks, Command, Pull, Push
 from dsgd.cluster.program.task import State, WorkerTask
@@ -33,8 +34,9 @@ class DisSvrg(StaleSynchronousAlgorithm):
         How many clocks a worker may be ahead of the slowest one. 0 is bulk synchronous (BSP),
         ``math.inf`` is asynchronous.
     gradient : {"global", "exact", "local"}, default="global"
-        The mean gradient mu of the inner steps. ``"global"``: the mean of the latest gradients of all
-        workers, which may be as stale as `staleness` allows. ``"exact"``: the mean of the gradients
+        The mean gradient mu of the inner steps. ``"global"``: the worker's own, plus
+        the mean of all workers' gradients of the clock before (or as old as the gate allows), less its
+        own of then. ``"exact"``: the mean of the gradients
         of all workers at this clock, which needs a barrier. ``"local"``: the gradient of the worker's
         own rows, as in the paper. The limit is then biased towards the average of the workers' own
         optima; the bias grows with the length of the inner loop.
@@ -55,14 +57,23 @@ class DisSvrg(StaleSynchronousAlgorithm):
         The largest sigma of the accelerated factor (section 5.1): steps are 1 + sigma times as long,
         with sigma = min(max_sigma, ||mu|| / ||mu of the first clock||). 0: no factor. The paper's
         is 1.
-    safe : bool, default=True
+    safe : bool, default=False
         Whether to keep steps at or below 0.9 / (4 L), where L = c max ||x||^2 + alpha and c is the
-        curvature of the loss. Beyond 1 / (4 L) the theory promises nothing.
+        curvature of the loss, and to begin with the longest such step. Beyond 1 / (4 L) the theory
+        promises nothing. By default the first step is found by trials of `Svrg`.
+
+    Notes
+    -----
+    The paper's steps are constant: ``safe=True`` with ``schedule="constant"``. The default,
+    ``"linear"``, ends nearer to the optimum where a few rows are much longer than the mean: steps
+    found by trials may be too long for those.
 
     References
     ----------
     Ming, Zhao, Guo, Yin, "Accelerate distributed stochastic gradient descent with asynchronous communication protocol",
     Algorithms 1 to 3; docs/algorithms/dissvrg.md lists the corrections of their listings.
+    Karimireddy, Kale, Mohri, Reddi, Stich, Suresh (2020), "SCAFFOLD: stochastic controlled averaging
+    for federated learning" (the correction of ``"global"``).
     """
 
     name = "dissvrg"
@@ -71,7 +82,7 @@ class DisSvrg(StaleSynchronousAlgorithm):
         threads=True,
         deterministic=True,
         distributed=True,
-        schedule="constant",
+        schedule="linear",
         models=frozenset({"linear", "softmax"}),
     )
 
@@ -83,7 +94,7 @@ class DisSvrg(StaleSynchronousAlgorithm):
     decay: bool = False
     window: bool = False
     max_sigma: float = 0.0
-    safe: bool = True
+    safe: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -105,15 +116,17 @@ class DisSvrg(StaleSynchronousAlgorithm):
         state = task.state(inner_steps=self.inner_steps or task.n_samples, first_norm=0.0, calm=0)
         for clock in range(task.start_clock, task.max_clocks):
             anchor = yield Pull(clock)  # answered when clock - slowest <= staleness
-            mean = yield from self._mean_gradient(task, clock, task.take_anchor(anchor))
+            mean = yield from self._mean_gradient(task, state, clock, task.take_anchor(anchor))
             step = self._step(task, state, clock, anchor, mean)
             weights = self._inner_loop(task, state, clock, anchor, mean, step)
             yield self.push(task, anchor, weights)  # the server divides by the number of live workers
+            if self.gradient == "global":
+                yield Push(state.own, table="gradient", weight=task.n_samples)  # in place of this worker's last one
             clocks = yield Clock()
             self._adapt(state, clocks, task.n_samples)
 
     def _mean_gradient(
-        self, task: WorkerTask, clock: int, own: np.ndarray[Any, Any]
+        self, task: WorkerTask, state: State, clock: int, own: np.ndarray[Any, Any]
     ) -> Generator[Command, Any, np.ndarray[Any, Any]]:
         """Return mu, the mean gradient of the inner steps; `own` is the gradient of this worker's rows."""
         if self.gradient == "exact":
@@ -121,9 +134,11 @@ class DisSvrg(StaleSynchronousAlgorithm):
             return mean
         if self.gradient == "local":
             return own
-        yield Push(own, table="gradient", weight=task.n_samples)  # replaces this worker's last gradient
         latest: np.ndarray[Any, Any] = yield Pull(clock, table="gradient")
-        return latest
+        # The rows of the others are taken to have changed their gradients since then as those of this worker have.
+        mean = own + (latest - state.own) if clock > 0 else own
+        state.own = own
+        return mean
 
     def _step(
         self,
@@ -179,10 +194,18 @@ class DisSvrg(StaleSynchronousAlgorithm):
         if self.decay and state.calm >= max(self.staleness, 1):
             state.inner_steps = max(first, state.inner_steps - increment)
 
-    def clocks(self, max_epochs: int, n_rows: int) -> int:  # noqa: ARG002
+    def clocks(self, max_epochs: int, n_samples: int, n_workers: int) -> int:  # noqa: ARG002
         """Return the number of clocks in a run of `max_epochs`: one an epoch, whatever the number of rows."""
         return max_epochs
 
+    def step_trial(self, n_samples: int, n_workers: int) -> Svrg | None:
+        """Return `svrg` with as many passes between two anchors as a worker makes; None where `safe` says the step."""
+        if self.safe:
+            return None
+        steps = n_samples if self.inner_steps is None else n_workers * self.inner_steps
+        factor: dict[str, Any] = {"accelerated": "anchor", "max_sigma": self.max_sigma} if self.max_sigma > 0 else {}
+        return Svrg(sgd_first=False, inner_steps=steps, safe=False, **factor)
+
     def natural_step(self, problem: Problem) -> float:
-        """Return the default step size: the longest one that is safe with the largest accelerated factor."""
+        """Return the step size where nobody chose one and none is tried: the longest that is safe with any factor."""
         return longest_safe_step(problem) / (1 + self.max_sigma)

@@ -149,10 +149,10 @@ class DistributedAlgorithm(Algorithm):
         return isinstance(self, CoordinatedAlgorithm)
 
     @abstractmethod
-    def clocks(self, max_epochs: int, n_rows: int) -> int:
-        """Return the number of clocks in a run of `max_epochs`; a worker has `n_rows` rows on average."""
+    def clocks(self, max_epochs: int, n_samples: int, n_workers: int) -> int:
+        """Return the number of clocks in a run of `max_epochs` on `n_samples` rows of all workers together."""
 
-    def step_trial(self, n_workers: int) -> Algorithm | None:  # noqa: ARG002
+    def step_trial(self, n_samples: int, n_workers: int) -> Algorithm | None:  # noqa: ARG002
         """Return the algorithm that the step search runs on one machine; None: `natural_step` is used instead."""
         return None
 
@@ -227,14 +227,25 @@ def _check_staleness(staleness: Any) -> float:
 
 
 class BatchPerClock:
-    """Shared by algorithms in which a clock is one step on `batch_size` rows of every worker."""
+    """Shared by algorithms in which a clock is one step on `batch_size` rows of every worker.
 
-    batch_size: int
+    Notes
+    -----
+    A run of as many passes makes fewer steps where a step takes more rows. Up to about sqrt(n) rows of n that costs
+    nothing (Dekel, Gilad-Bachrach, Shamir, Xiao 2012, "Optimal distributed online prediction using mini-batches"),
+    which docs/design/step-sizes.md measures: twice as many are the default.
+    """
 
-    def clocks(self, max_epochs: int, n_rows: int) -> int:
-        """Return the number of clocks in a run of `max_epochs`; a worker has `n_rows` rows on average."""
-        return -(-max_epochs * n_rows // self.batch_size)
+    batch_size: int | None
 
-    def step_trial(self, n_workers: int) -> Minibatch:
+    def rows_of_batch(self, n_samples: int, n_workers: int) -> int:
+        """Return the rows of a worker's step: by default such that those of all workers are 2 sqrt(n_samples)."""
+        return self.batch_size or max(1, round(2 * math.sqrt(n_samples) / n_workers))
+
+    def clocks(self, max_epochs: int, n_samples: int, n_workers: int) -> int:
+        """Return the number of clocks in a run of `max_epochs` on `n_samples` rows of all workers together."""
+        return -(-max_epochs * -(-n_samples // n_workers) // self.rows_of_batch(n_samples, n_workers))
+
+    def step_trial(self, n_samples: int, n_workers: int) -> Minibatch:
         """Return mini-batch SGD for the step search, with as many rows a step as all workers use together."""
-        return Minibatch(batch_size=self.batch_size * n_workers)
+        return Minibatch(batch_size=n_workers * self.rows_of_batch(n_samples, n_workers))

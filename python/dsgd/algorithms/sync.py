@@ -22,8 +22,8 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
 
     Parameters
     ----------
-    batch_size : int, default=100
-        Rows of a worker's gradient.
+    batch_size : int, optional
+        Rows of a worker's gradient; by default 2 sqrt(n) / P of n rows on P workers. The report's project has 100.
     stop_change : float or None, default=None
         End the run when two evaluations in a row changed the objective on a fixed sample of the rows
         by less than this. None: never. The report uses 1.6e-4 (100 for the sum over its 625,012 rows).
@@ -40,8 +40,8 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
     References
     ----------
     Declety, Gauchoux, Abouzaid, "Distributed Synchronous and Asynchronous SGD" (EPFL), the synchronous
-    version. The report gives neither the step size nor the batch size. The values here are those of
-    the project that it continues.
+    version. The report gives neither the step size nor the batch size. The project that it
+    continues has ``schedule="inverse-sqrt"`` and ``batch_size=100``.
     """
 
     name = "sync"
@@ -50,16 +50,16 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
         threads=True,
         deterministic=True,
         distributed=True,
-        schedule="inverse-sqrt",
         models=frozenset({"linear", "softmax", "kmeans", "mlp"}),
     )
 
-    batch_size: int = 100
+    batch_size: int | None = None
     stop_change: float | None = None
     check_every: int = 10
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "batch_size", check_integer("batch_size", self.batch_size, 1, 2**31 - 1))
+        if self.batch_size is not None:
+            object.__setattr__(self, "batch_size", check_integer("batch_size", self.batch_size, 1, 2**31 - 1))
         object.__setattr__(self, "check_every", check_integer("check_every", self.check_every, 1))
         if self.stop_change is not None:
             check_real("stop_change", self.stop_change, 0)
@@ -71,11 +71,12 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
 
     def worker(self, task: WorkerTask) -> Program:
         """Run one worker, which computes gradients."""
+        size = self.rows_of_batch(task.n_total, task.n_workers)
         for clock in range(task.start_clock, task.max_clocks):
             weights = yield Pull(clock)
             if (yield Poll("stop")):
                 return
-            gradient = task.gradient(weights, task.draw(clock, self.batch_size))
+            gradient = task.gradient(weights, task.draw(clock, size))
             loss = task.sample_loss(weights) if self._checks(clock) else 0.0
             # The loss travels in the same all-reduce as the gradient: a worker that is started again repeats its
             # clock, and the server keeps the result of one all-reduce only.

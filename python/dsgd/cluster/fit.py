@@ -76,7 +76,7 @@ def choose_step(algorithm: DistributedAlgorithm, task: LocalTask, n_workers: int
     """Set the first step of a task where it was not given."""
     if not math.isnan(task.step_size):
         return
-    trial, first = algorithm.step_trial(n_workers), task.problem.loss.first_step(momentum=0.0)
+    trial, first = algorithm.step_trial(task.n_samples, n_workers), task.problem.loss.first_step(momentum=0.0)
     if first is not None:
         task.step_size = first
     elif trial is None:
@@ -106,7 +106,7 @@ def assignment(
     problem = task.problem
     n_workers = n_nodes - has_coordinator
     rows = deal_problem(partition, problem, n_workers, task.seed)
-    max_clocks = algorithm.clocks(task.max_epochs, math.ceil(problem.matrix.n_rows / n_workers))
+    max_clocks = algorithm.clocks(task.max_epochs, problem.matrix.n_rows, n_workers)
     return RunSpec(
         algorithm=algorithm,
         problem=problem,
