@@ -8,6 +8,7 @@ import numpy as np
 
 from dsgd import _core
 from dsgd.cluster.local.channel import Channel, ChannelMessage
+from dsgd.cluster.local.letters import map_letters
 from dsgd.cluster.local.packing import load_kernels, load_run
 from dsgd.cluster.local.process import run_process
 from dsgd.cluster.tcp.network import NetworkWorker, Tally
@@ -56,6 +57,7 @@ def _work(channel: Channel, first: ChannelMessage) -> None:
             on_notice=report,
             traced=options["trace"],
             record_answers=options["record_answers"],
+            letters=None if told["letters"] is None else map_letters(told["rank"], **told["letters"]),
         )
         report(worker.run(), "done")
     finally:
