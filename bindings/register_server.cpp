@@ -3,6 +3,7 @@
 #include <optional>  // for optional
 
 #include "dsgd/server/mailbox.hpp"
+#include "dsgd/server/shared_mailbox.hpp"
 #include "server_types.hpp"
 
 namespace dsgd::python {
@@ -13,6 +14,7 @@ using server::Client;
 using server::Mailbox;
 using server::MailboxLetter;
 using server::ParameterServer;
+using server::SharedMailbox;
 using server::TableSpec;
 
 constexpr const char* kOnFull[] = {"overwrite", "sum"};
@@ -268,6 +270,34 @@ void register_client(py::module_& m) {
       .def_property_readonly("ready", &Client::ready);
 }
 
+/// A SharedMailbox and the buffer that it lies in, which cannot be closed meanwhile.
+class MappedMailbox {
+ public:
+  MappedMailbox(const py::buffer& buffer, std::uint32_t rank, const server::SharedMailboxShape& shape)
+      : info_(buffer.request(true)),
+        mailbox_({static_cast<std::byte*>(info_.ptr), static_cast<std::size_t>(info_.size * info_.itemsize)}, shape,
+                 rank) {}
+
+  SharedMailbox* operator->() { return &mailbox_; }
+
+ private:
+  py::buffer_info info_;
+  SharedMailbox mailbox_;
+};
+
+/// Values in the memory of a numpy array, which must not change or end before they are used.
+net::Values borrowed(const py::array& values, const std::optional<py::array>& keys) {
+  auto list = keys_of(keys);
+  const bool sparse = list.has_value();
+  net::Numbers numbers;
+  if (py::isinstance<py::array_t<float>>(values)) {
+    numbers = net::Array<float>(net::Owner(), array_span<const float>(values, "values"));
+  } else {
+    numbers = net::Array<double>(net::Owner(), array_span<const double>(values, "values"));
+  }
+  return {sparse, sparse ? std::move(*list) : net::Keys(), std::move(numbers)};
+}
+
 py::list letters_of(const std::vector<MailboxLetter>& letters) {
   py::list list;
   for (const MailboxLetter& letter : letters) {
@@ -296,10 +326,51 @@ void register_mailbox(py::module_& m) {
       .def_property_readonly("empty", &Mailbox::empty);
 }
 
+void register_shared_mailbox(py::module_& m) {
+  using Array = py::array;
+  using Keys = std::optional<py::array>;
+  py::class_<MappedMailbox>(m, "SharedMailbox",
+                            "The mailboxes of processes that share a mapping; see shared_mailbox.hpp.")
+      .def(py::init([](const py::buffer& buffer, std::uint32_t rank, std::uint32_t n_ranks, std::size_t slots,
+                       std::size_t capacity) {
+             return std::make_unique<MappedMailbox>(buffer, rank, server::SharedMailboxShape{n_ranks, slots, capacity});
+           }),
+           py::arg("buffer"), py::kw_only(), py::arg("rank"), py::arg("n_ranks"), py::arg("slots"), py::arg("capacity"))
+      .def_static(
+          "bytes_for",
+          [](std::uint32_t n_ranks, std::size_t slots, std::size_t capacity) {
+            return SharedMailbox::bytes_for({n_ranks, slots, capacity});
+          },
+          py::kw_only(), py::arg("n_ranks"), py::arg("slots"), py::arg("capacity"))
+      .def(
+          "put",
+          [](MappedMailbox& self, std::uint32_t receiver, const Array& values, const Keys& keys,
+             const std::string& name) { return self->put(receiver, borrowed(values, keys), name); },
+          py::arg("receiver"), py::arg("values"), py::arg("keys") = py::none(), py::arg("name") = "")
+      .def(
+          "put_half",
+          [](MappedMailbox& self, std::uint32_t receiver, const Array& values, const Keys& keys,
+             const std::string& name) { return self->put_half(receiver, borrowed(values, keys), name); },
+          py::arg("receiver"), py::arg("values"), py::arg("keys") = py::none(), py::arg("name") = "")
+      .def("drain", [](MappedMailbox& self) { return letters_of(self->drain()); })
+      .def(
+          "drain_to",
+          [](MappedMailbox& self, Mailbox& mailbox) {
+            for (MailboxLetter& letter : self->drain()) mailbox.put(std::move(letter));
+          },
+          py::arg("mailbox"))
+      .def("clear", [](MappedMailbox& self) { self->clear(); })
+      .def(
+          "end_life", [](MappedMailbox& self, std::uint32_t rank) { self->end_life(rank); }, py::arg("rank"))
+      .def_property_readonly("empty", [](MappedMailbox& self) { return self->empty(); })
+      .def_property_readonly("life", [](MappedMailbox& self) { return self->life(); });
+}
+
 }  // namespace
 
 void register_server(py::module_& m) {
   register_mailbox(m);
+  register_shared_mailbox(m);
   register_table_spec(m);
   register_records(m);
   register_machine(m);

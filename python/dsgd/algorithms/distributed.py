@@ -97,7 +97,8 @@ class Mailbox:
         What happens if the place of a letter holds an unread one. ``"overwrite"``: the new letter
         replaces it. ``"sum"``: the new letter is added to it. With ``"sum"`` the sender also adds up
         letters to a peer while earlier ones are still on the link to that peer. A slow link then
-        carries fewer letters, and nothing is dropped.
+        carries fewer letters, and nothing is dropped. Between processes of one machine a mailbox with
+        `slots` and ``"overwrite"`` lies in shared memory, and its letters are no bytes sent.
     """
 
     slots: int | None = None

@@ -112,6 +112,11 @@ class Child:
         """The id of the process."""
         return self._process.pid
 
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
     def tell(self, kind: str, **fields: Any) -> None:
         """Send a message. No error if the process has ended: `arrived` reports its end."""
         with contextlib.suppress(OSError):

@@ -97,6 +97,12 @@ class LocalCluster:
         A proxy between the workers and the servers, to test a run on a bad network; or any object
         whose method ``front(host, port)`` returns the host and port to connect to in place of the
         server's. Messages from worker to worker do not pass through it.
+
+    Notes
+    -----
+    Messages from worker to worker go through shared memory if the algorithm's mailbox has slots and
+    overwrites (`dsgd.algorithms.distributed.Mailbox`). `bytes_sent` and `bytes_received` do not count
+    them.
     """
 
     workers: int = 4

@@ -10,6 +10,7 @@ from typing import Any
 
 from dsgd.cluster.local.child import Child
 from dsgd.cluster.local.config import LocalCluster
+from dsgd.cluster.local.letters import letter_memory
 from dsgd.cluster.local.packing import Nameless, pack_part, pack_run, path_of
 from dsgd.cluster.program.commands import EVERYONE
 from dsgd.cluster.program.groups import make_groups
@@ -68,6 +69,7 @@ class Crew:
         self._addresses: list[list[tuple[str, int]]] = [[] for _ in range(config.servers)]
         self._parts: list[Nameless] = []
         self._run = pack_run(assignment, self._options(notices))
+        self._letters = letter_memory(assignment)
 
     def start_servers(self, checkpoint: Checkpoint | None, incarnation: int) -> None:
         """Start all shards; shards that are started again keep their ports."""
@@ -104,8 +106,17 @@ class Crew:
         old = self.workers[rank]
         if old is not None:
             old.end()
-        part = self._parts[rank].descriptor
-        child = self._start("worker", rank, [part], rank=rank, speed=self._speeds[rank], part=path_of(part))
+            self.end_life(rank)
+        part, letters = self._parts[rank].descriptor, self._letters
+        child = self._start(
+            "worker",
+            rank,
+            [part] if letters is None else [part, letters.descriptor],
+            rank=rank,
+            speed=self._speeds[rank],
+            part=path_of(part),
+            letters=None if letters is None else letters.told(),
+        )
         self.workers[rank] = child
         self._introduce(rank, child)
         return child
@@ -116,6 +127,12 @@ class Crew:
         if old is not None:
             old.end()
         self.workers[rank] = None
+
+    def end_life(self, rank: int) -> None:
+        """Let other nodes write letters where a node was writing when its process ended."""
+        child = self.workers[rank]
+        if self._letters is not None and child is not None and child.ended:
+            self._letters.end_life(rank)
 
     def listens(self, shard: int, addresses: Collection[Sequence[Any]]) -> None:
         """Keep the addresses of a server process; when all are known, send them to the workers."""
@@ -142,6 +159,8 @@ class Crew:
             child.end()
         for file in [self._run, *self._parts]:
             file.close()
+        if self._letters is not None:
+            self._letters.close()
 
     def _introduce(self, rank: int, child: Child) -> None:
         """Tell a worker where the servers of its groups listen."""

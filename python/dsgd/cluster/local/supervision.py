@@ -159,7 +159,11 @@ class LocalRun:
             self._selector.unregister(child.channel)
             if not child.done:
                 how = f"{child.name} {child.how_it_ended()}"
-                self._lose_server(how) if kind == "server" else self._lose_worker(number, how)
+                if kind == "server":
+                    self._lose_server(how)
+                else:
+                    self._crew.end_life(number)
+                    self._lose_worker(number, how)
             return
         for message in messages:
             if message.kind == "error":

@@ -8,6 +8,7 @@ import numpy as np
 
 from dsgd import _core
 from dsgd.cluster.local.channel import Channel, ChannelMessage
+from dsgd.cluster.local.letters import map_letters
 from dsgd.cluster.local.packing import load_kernels, load_run
 from dsgd.cluster.local.process import run_process
 from dsgd.cluster.program.groups import GroupMembers
@@ -45,6 +46,7 @@ def _work(channel: Channel, first: ChannelMessage) -> None:
         trace=options["trace"],
         record_answers=options["record_answers"],
         client=options["client"],
+        letters=None if told["letters"] is None else map_letters(told["rank"], **told["letters"]),
     )
     run_worker(spec, kernels, _Reports(channel))
     _LOG.info("left")

@@ -94,6 +94,9 @@ class ProgramRun:
         Takes the vectors that the program observes, and is told when it finishes a clock.
     sparse : collection of str
         Names of the tables of which pulls and pushes must name keys; see `Table`.
+    shared : mapping of str to _core.SharedMailbox, optional
+        By group: mailboxes in memory that all members share, with the same `slots`. Messages that
+        they have room for go through them instead of `send`. Only for ``on_full="overwrite"``.
 
     Attributes
     ----------
@@ -117,6 +120,7 @@ class ProgramRun:
         on_full: str = "overwrite",
         observed: Observed | None = None,
         sparse: Collection[str] = (),
+        shared: Mapping[str, _core.SharedMailbox] | None = None,
     ) -> None:
         self.command: Command | None = None
         self.wake_at = math.inf
@@ -135,6 +139,7 @@ class ProgramRun:
         self._pulls: dict[tuple[str, int], int] = {}
         self._signals: dict[tuple[str, str], Signals] = {}
         self._mailboxes = {group: _core.Mailbox(slots=slots or 0, on_full=on_full) for group in clients}
+        self._shared = shared or {}
         # By group: sums of messages that wait because earlier frames to the same peer have not
         # left. 2**31 slots are more than there are peers, so that every peer has its own.
         adds_up = on_full == "sum"
@@ -290,9 +295,11 @@ class ProgramRun:
         members = self._task.groups[group]
         if not 0 <= peer < len(members):
             raise ConfigError(f"worker {self._task.rank} sends to rank {peer} of {len(members)} in group {group!r}")
-        if (group, peer) in self._on_the_way:
+        shared = self._shared.get(group)
+        there = shared is not None and shared.put(peer, command.value, command.keys, command.name)
+        if not there and (group, peer) in self._on_the_way:
             self._outboxes[group].put(peer, command.value, command.keys, command.name)
-        else:
+        elif not there:
             self._dispatch(group, peer, command.value, command.keys, command.name)
         self._answer = None
         return True
@@ -305,6 +312,8 @@ class ProgramRun:
     def _receive(self, now: float, command: Receive) -> bool:
         self._client(command)
         mailbox = self._mailboxes[command.group]
+        if command.group in self._shared:
+            self._shared[command.group].drain_to(mailbox)
         if not mailbox.empty or not command.wait or now >= self.wake_at:
             self._answer = [Message(*letter) for letter in mailbox.drain()]
             self.wake_at = math.inf

@@ -13,7 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dsgd import _core
-from dsgd.cluster.program.commands import EVERYONE, Command, Observe, Send, Wait
+from dsgd.cluster.program.commands import EVERYONE, Command, Observe, Receive, Send, Wait
 from dsgd.cluster.program.kernels import Kernels, Work
 from dsgd.cluster.runtime.observed import Observed
 from dsgd.cluster.runtime.program_run import Observer, ProgramRun, Status, failure
@@ -27,6 +27,9 @@ __all__ = ["NetworkWorker", "Tally"]
 _LOG = logging.getLogger("dsgd")
 # Longest wait for answers in one turn of the loop, in seconds.
 _PATIENCE = 1.0
+# A program that waits for letters in shared memory is not woken by them. The loop looks for them
+# again after this part of the time that it has waited, within these bounds in seconds.
+_LOOK_PART, _LOOK_BOUNDS = 1 / 8, (1e-4, 5e-3)
 # Largest number of rows in the pieces of a long kernel (`WorkerTask.chunks`).
 _CHUNK_ROWS = 4096
 
@@ -93,6 +96,8 @@ class NetworkWorker:
         Whether to keep a trace.
     record_answers : bool
         Whether to keep the answers of all commands in the trace.
+    letters : _core.SharedMailbox, optional
+        Mailboxes in memory that all nodes share; see `ProgramRun`.
     """
 
     def __init__(
@@ -108,6 +113,7 @@ class NetworkWorker:
         on_notice: Callable[[Tally], None],
         traced: bool,
         record_answers: bool,
+        letters: _core.SharedMailbox | None = None,
     ) -> None:
         self.tally = Tally(trace=Trace({}) if traced else None)
         self._plan = plan
@@ -121,6 +127,9 @@ class NetworkWorker:
         self._observed = Observed()
         self._on_notice = on_notice
         self._record_answers = record_answers
+        self._letters = letters
+        # Whether letters may be there that came in an earlier life.
+        self._clears = letters is not None and letters.life > 0
         self._program: ProgramRun | None = None
         self._status = Status.WAITING
         self._waiting_since = math.nan
@@ -171,7 +180,11 @@ class NetworkWorker:
             return _PATIENCE
         if self._status is Status.WORKED:
             return 0.0
-        return min(max(self._program.wake_at - time.monotonic(), 0.0), _PATIENCE)
+        now, longest = time.monotonic(), _PATIENCE
+        if self._letters is not None and isinstance(self._program.command, Receive):
+            shortest, longest = _LOOK_BOUNDS
+            longest = min(max((now - self._waiting_since) * _LOOK_PART, shortest), longest)
+        return min(max(self._program.wake_at - now, 0.0), longest)
 
     def _now(self) -> float:
         return time.monotonic() - self.tally.began
@@ -242,6 +255,9 @@ class NetworkWorker:
             chunk_rows=_CHUNK_ROWS,
             groups=self._groups,
         )
+        if self._letters is not None and self._clears:
+            self._letters.clear()
+        self._clears = True
         mailbox = self._plan.algorithm.mailbox
         self._program = ProgramRun(
             self._plan.program(task),
@@ -253,6 +269,7 @@ class NetworkWorker:
             on_full=mailbox.on_full,
             observed=self._observed,
             sparse=self._plan.sparse_tables,
+            shared={} if self._letters is None else {EVERYONE: self._letters},
         )
         self._program.pull_delays = self.tally.delays
         for group, letter in self._early:

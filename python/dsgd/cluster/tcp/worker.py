@@ -49,6 +49,8 @@ class WorkerSpec:
         Clocks after which `WorkerEvents.progress` is called, increasing.
     trace, record_answers : bool
         Whether to keep a trace, and in it the answers of all commands.
+    letters : _core.SharedMailbox, optional
+        Mailboxes in memory that all nodes of this host share, for messages in the group of all nodes.
     client : mapping of str
         Further options of `_core.TcpClient`: ``heartbeat_interval``, ``deadline``, ``payload_checksum``,
         ``wire_dtype``.
@@ -67,6 +69,7 @@ class WorkerSpec:
     notices: Sequence[int] = ()
     trace: bool = False
     record_answers: bool = False
+    letters: _core.SharedMailbox | None = None
     client: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -126,5 +129,6 @@ def run_worker(spec: WorkerSpec, kernels: Kernels, events: WorkerEvents) -> None
         on_notice=events.progress,
         traced=spec.trace,
         record_answers=spec.record_answers,
+        letters=spec.letters,
     )
     events.finished(worker.run())
