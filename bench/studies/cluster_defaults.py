@@ -3,8 +3,8 @@
     python bench/studies/cluster_defaults.py [--sets a9a ...] [--algos ssp ...] [--workers 4 16 64] [--optima FILE]
 
 Losses logistic and hinge (`dissvrg`: logistic), L2, alpha 1e-4; no step, schedule or option is named. The optimum is
-that of ``algo="sdca"`` with a relative duality gap of at most 1e-6; where 3,000 epochs do not reach that, the script says
-so. A file keeps the optima if one is named. Prints by how many per cent the last objective is above the optimum.
+that of ``algo="sdca"`` with a relative duality gap of at most 1e-6; where 3,000 epochs do not reach that, the script
+says so. A file keeps the optima if one is named. Prints by how many per cent the last objective is above the optimum.
 Figures of 4 and 16 workers above the bound (0.5 % for `dissvrg`, 1 % for the others) are marked, and the exit status is
 then 1. Needs the real data in $DSGD_DATA or ../shared/data.
 """

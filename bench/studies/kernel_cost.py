@@ -20,7 +20,8 @@ import numpy as np
 import scipy.sparse
 
 from dsgd.cluster import KernelCost
-from dsgd.cluster.program.kernels import Kernels, Work
+from dsgd.cluster.program.kernels import Kernels
+from dsgd.cluster.program.work import Work
 from dsgd.data.inputs import as_matrix
 from dsgd.data.scale import measure
 from dsgd.losses import resolve_loss

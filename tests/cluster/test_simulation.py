@@ -17,9 +17,9 @@ from dsgd.algorithms.distributed import Program
 from dsgd.cli import app
 from dsgd.cluster import Crash, Delay, Duplication, FrameLoss, KernelCost, Kind, NetworkSplit, Pause, Simulation, Trace
 from dsgd.cluster.program.commands import AllReduce, Clock, Poll, Pull, Push, Receive, Send, Signal, Wait
-from dsgd.cluster.program.kernels import Work
 from dsgd.cluster.program.partition import deal
 from dsgd.cluster.program.task import State, WorkerTask
+from dsgd.cluster.program.work import Work
 from dsgd.cluster.runtime.replay import replay
 from dsgd.cluster.simulation.description import load_simulation
 from dsgd.cluster.simulation.nodes import SpeedProfile

@@ -43,11 +43,11 @@ class Mortal(Ssp):
     signal: str = "SIGKILL"
 
     def worker(self, task: WorkerTask) -> Program:
+        size = self.rows_of_batch(task.n_total, task.n_workers)
         for clock in range(task.start_clock, task.max_clocks):
             if task.rank == self.victim and clock == self.at and task.start_clock == 0:
                 os.kill(os.getpid(), getattr(signal, self.signal))
             weights = yield Pull(clock)
-            size = self.rows_of_batch(task.n_total, task.n_workers)
             rows, index = task.draw(clock, size), task.pass_of(clock, size)
             moved = task.minibatch_step(weights, rows, task.step_size_at(clock), size, index)
             yield self.push(task, weights, moved)

@@ -183,7 +183,7 @@ def test_what_a_process_said_before_it_was_replaced_is_not_listened_to(monkeypat
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGSTOP"])
 def test_the_others_go_on_without_a_lost_worker(how: str) -> None:
     with pytest.warns(RuntimeWarning, match="the others go on without its rows"):
-        result = local_fit({"heartbeat_deadline": 3.0}, algo=Mortal(signal=how))
+        result = local_fit({"heartbeat_deadline": 3.0}, algo=Mortal(signal=how, batch_size=16))
     clocks = result.history[-1].clocks
     assert clocks == (30, 3)
 

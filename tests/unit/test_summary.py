@@ -1,10 +1,8 @@
-"""Summaries of parts add up to the summary of all rows, and a fit begins with them as with all rows."""
+"""Summaries of parts add up to the summary of all rows."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import operator
 import pickle
 import tracemalloc
 from collections.abc import Iterator
@@ -15,93 +13,19 @@ import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from problems import make_problem
+from row_parts import LABELS, dense, draw_data, machine_tasks, spec_of
 
 from dsgd import losses
-from dsgd.algorithms import resolve_algorithm
 from dsgd.data.inputs import as_matrix
 from dsgd.data.row_sample import RowSample
 from dsgd.data.scale import RowSizes, measure
 from dsgd.data.statistics import ClassCounts, FeatureMoments, Moments, TargetMoments
 from dsgd.data.summary import Summary
 from dsgd.errors import ConfigError, DataError
-from dsgd.fitting.divergence import Watch, trivial_objective
 from dsgd.fitting.parts import summarise, tasks_of
-from dsgd.fitting.spec import FitSpec
-from dsgd.fitting.step_search import choose_steps
-from dsgd.fitting.targets import as_initial_weights, as_sample_weight, as_targets
+from dsgd.fitting.targets import as_sample_weight
 from dsgd.losses import Loss
-from dsgd.models.network import Units
-from dsgd.problems.parts import PartLoss, part_loss
-from dsgd.problems.task import LocalTask
-from dsgd.schedules import resolve_schedule
-
-LABELS: dict[str, Any] = {
-    "numbers": np.array([3, 5, 8]),
-    "words": np.array(["a", "bb", "a longer one"]),
-    "truths": np.array([False, True]),
-    "floats": np.array([-1.0, 0.0, 2.0]),
-}
-
-
-@dataclasses.dataclass
-class Data:
-    """Rows, and how they are divided into parts."""
-
-    X: Any
-    y: NDArray[Any]
-    weight: NDArray[Any] | None
-    parts: list[NDArray[np.int64]]
-    loss: Loss
-
-    def whole(self, **options: Any) -> Summary:
-        return summarise(self.X, self.y, self.weight, self.loss, **options)
-
-    def split(self, **options: Any) -> Iterator[Summary]:
-        for rows in self.parts:
-            weight = None if self.weight is None else self.weight[rows]
-            yield summarise(self.X[rows], self.y[rows], weight, self.loss, rows=rows, **options)
-
-    def merged(self, **options: Any) -> Summary:
-        return Summary.merge(self.split(**options))
-
-
-def divide(random: np.random.Generator, n_rows: int, n_parts: int) -> list[NDArray[np.int64]]:
-    """Return the rows of parts: any rows in any order, and none of the parts empty."""
-    owner = np.concatenate([np.arange(n_parts), random.integers(0, n_parts, n_rows - n_parts)])
-    random.shuffle(owner)
-    return [random.permutation(np.flatnonzero(owner == part)).astype(np.int64) for part in random.permutation(n_parts)]
-
-
-def draw_data(
-    seed: int,
-    *,
-    n_rows: int = 60,
-    n_features: int = 7,
-    loss: Loss | None = None,
-    kind: str = "numbers",
-    unlike: int = 3,
-) -> Data:
-    """Return random rows; the unit of a column is a power of ten between -`unlike` and `unlike`."""
-    random = np.random.default_rng(seed)
-    loss = loss or losses.Hinge()
-    X: Any = random.normal(size=(n_rows, n_features)) * (random.random((n_rows, n_features)) < 0.4)
-    X *= 10.0 ** random.integers(-unlike, unlike + 1, n_features)
-    X = X.astype(random.choice(["f4", "f8"]))
-    if random.random() < 0.5:
-        X = scipy.sparse.csr_array(X)
-    names = LABELS[kind]
-    y = names[random.integers(0, len(names), n_rows)] if loss.classification else random.normal(5, 2, n_rows)
-    y[: len(names)] = names if loss.classification else 0.0
-    weight = [None, random.random(n_rows), random.integers(0, 3, n_rows).astype(float)][random.integers(3)]
-    if weight is not None:
-        weight[0] = 1.0
-    return Data(X, y, weight, divide(random, n_rows, int(random.integers(1, 9))), loss)
-
-
-def dense(X: Any) -> NDArray[Any]:
-    return X if isinstance(X, np.ndarray) else X.toarray()
 
 
 def equal(a: Any, b: Any) -> bool:
@@ -372,135 +296,3 @@ def test_a_network_needs_the_moments_of_its_features() -> None:
     summary = dataclasses.replace(summarise(np.eye(4), [0, 1, 0, 1], None, losses.MLP()), features=None)
     with pytest.raises(ConfigError, match="moments=True"):
         tasks_of(spec_of(losses.MLP()), summary)
-
-
-# --- the front half of a fit
-
-
-def spec_of(loss: Loss, algo: str = "minibatch") -> FitSpec:
-    return FitSpec(
-        algorithm=resolve_algorithm(algo, {}),
-        loss=loss,
-        alphas=(0.0, 0.0 if loss.model == "kmeans" else 1e-3),
-        fit_intercept=loss.model != "kmeans",
-        schedule=resolve_schedule("constant"),
-        step_size=None,
-        n_threads=1,
-        seed=4,
-        max_epochs=3,
-    )
-
-
-def machine_tasks(X: Any, y: Any, weight: Any, loss: Loss) -> list[LocalTask]:
-    """Return the tasks of `dsgd.fit` on all rows."""
-    spec, matrix = spec_of(loss), as_matrix(X, 1)
-    dtype = np.dtype(X.dtype)
-    targets, classes = as_targets(y, loss, matrix.n_rows, dtype)
-    weight = as_sample_weight(weight, None, None, None, matrix.n_rows, dtype)
-    n_classes = 0 if classes is None else len(classes)
-    layout = loss.layout(matrix.n_features, n_classes, spec.fit_intercept)
-    weights = as_initial_weights(None, len(targets), layout, dtype)
-    scale = measure(matrix, weight, 1)
-    makers = spec.tasks(matrix, targets, weight, weights, n_classes=n_classes, scale=scale, fresh=True)
-    return [make() for make in makers]
-
-
-ALL_LOSSES = [
-    *(losses.Hinge(), losses.Logistic(), losses.Perceptron(), losses.Softmax(), losses.Squared(), losses.Huber()),
-    *(losses.SquaredEpsilonInsensitive(), losses.MLP((4,)), losses.SquaredMLP((4,)), losses.KMeans(3)),
-]
-
-
-@pytest.mark.parametrize("loss", ALL_LOSSES, ids=lambda loss: loss.name)
-@pytest.mark.parametrize("seed", range(4))
-def test_a_fit_begins_with_parts_as_with_all_rows(loss: Loss, seed: int) -> None:
-    """The sample of 900 rows has all that weigh something, so nothing is estimated."""
-    data = draw_data(seed, n_rows=900, loss=loss, unlike=0)
-    data.X = data.X.astype("f8")
-    data.weight = [None, np.random.default_rng(seed).random(900)][seed % 2]
-    whole = machine_tasks(data.X, data.y, data.weight, loss)
-    parts, weights = tasks_of(spec_of(loss), data.merged())
-    assert len(parts) == len(whole) == len(weights)
-    for a, b in zip(parts, whole, strict=True):
-        assert a.weights == pytest.approx(b.weights, rel=1e-9, abs=1e-12)
-        assert np.array_equal(a.unseen, b.unseen)
-        assert a.problem.trivial_losses() == pytest.approx(b.problem.trivial_losses(), rel=1e-12)
-    assert trivial_objective(parts) == pytest.approx(trivial_objective(whole), rel=1e-12)
-    for tasks in (parts, whole):
-        choose_steps(spec_of(loss).algorithm, tasks)
-    assert [task.step_size for task in parts] == pytest.approx([task.step_size for task in whole], rel=1e-9)
-    for tasks in (parts, whole):
-        assert not Watch(tasks).exploded(None, np.stack([task.weights for task in tasks]))
-
-
-def test_units_of_a_summary_are_those_of_all_rows() -> None:
-    for seed in range(8):
-        data = draw_data(seed, loss=losses.SquaredMLP(), n_rows=300)
-        data.X, data.weight = data.X.astype("f8"), None
-        task = machine_tasks(data.X, data.y, None, data.loss)[0]
-        sampled = tasks_of(spec_of(data.loss), data.merged())[0][0]
-        ours, theirs = Units.measure(sampled.problem).arrays(), Units.measure(task.problem).arrays()
-        for name, value in theirs.items():
-            assert ours[name] == pytest.approx(value, rel=1e-9, abs=1e-12)
-
-
-@pytest.mark.parametrize("loss", ALL_LOSSES, ids=lambda loss: loss.name)
-def test_a_fit_begins_with_a_sample_about_as_with_all_rows(loss: Loss) -> None:
-    """Of 40,000 rows, 3,072 are in the sample; every fifth weighs nothing."""
-    data = draw_data(5, n_rows=40_000, loss=loss, unlike=0)
-    data.X, data.weight = data.X.astype("f8"), np.where(np.arange(40_000) % 5, 1.0, 0.0)
-    whole = machine_tasks(data.X, data.y, data.weight, loss)
-    summary = data.merged(n_samples=40_000)
-    parts, _ = tasks_of(spec_of(loss), summary)
-    assert len(summary.sample.rows) == 3072
-    assert parts[0].problem.matrix.n_rows == 3072
-    assert parts[0].n_samples == whole[0].n_samples == 40_000
-    assert trivial_objective(parts) == pytest.approx(trivial_objective(whole), rel=0.1)
-    for tasks in (parts, whole):
-        choose_steps(spec_of(loss).algorithm, tasks)
-    ratios = np.array([a.step_size / b.step_size for a, b in zip(parts, whole, strict=True)])
-    assert (np.abs(np.log2(ratios)) <= 1 + 1e-9).all()  # trials on other rows may differ by a factor of two
-    if loss.steep and loss.model == "linear":
-        assert parts[0].weights == pytest.approx(whole[0].weights, rel=1e-9)
-
-
-# --- the objective and the score of all rows
-
-
-@given(st.integers(0, 2**32), st.sampled_from(ALL_LOSSES))
-@settings(max_examples=60, deadline=None)
-def test_the_objective_of_parts_is_that_of_all_rows(seed: int, loss: Loss) -> None:
-    data = draw_data(seed, loss=loss)
-    data.X = data.X.astype("f8")
-    task = machine_tasks(data.X, data.y, data.weight, loss)[0]
-    weights = np.random.default_rng(seed).normal(size=len(task.weights))
-    task.turn()
-    total: PartLoss | None = None
-    for rows in data.parts:
-        problem = dataclasses.replace(
-            task.problem,
-            matrix=as_matrix(data.X[rows], 1),
-            target=task.problem.target[rows],
-            sample_weight=None if data.weight is None else task.problem.sample_weight[rows],  # type: ignore[index]
-        )
-        part = part_loss(problem.objective(1), len(rows), weights, 1)
-        total = part if total is None else total + part
-    assert total is not None
-    assert total.n_rows == 60
-    assert total.objective(task.problem, weights) == pytest.approx(task.value_at(weights), rel=1e-12)
-
-
-@pytest.mark.parametrize("loss", [losses.Squared(), losses.Huber(), losses.SquaredEpsilonInsensitive()])
-def test_the_best_constant_of_parts_has_the_loss_of_that_of_all_rows(loss: Loss) -> None:
-    """The bound of the watch is estimated from the sample; a pass over the parts gives it exactly."""
-    random = np.random.default_rng(0)
-    X, y = random.normal(size=(8000, 3)), random.standard_cauchy(8000)
-    weights = np.append(np.zeros(3), loss.best_constant(y, None))
-    parts = [machine_tasks(X[k::5], y[k::5], None, loss)[0] for k in range(5)]
-    total = functools.reduce(operator.add, (part_loss(task.objective, 1600, weights, 1) for task in parts))
-    whole = machine_tasks(X, y, None, loss)[0]
-    assert total.mean == pytest.approx(whole.problem.trivial_losses()[0], rel=1e-12)
-
-
-def test_the_objective_of_parts_stays_finite_where_a_sum_would_not() -> None:
-    assert (PartLoss(1e308, 10) + PartLoss(1.5e308, 30)).mean == pytest.approx(1.375e308)

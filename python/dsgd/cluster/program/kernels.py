@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -12,12 +11,13 @@ from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd.cluster.program.partition import part
+from dsgd.cluster.program.work import Work
 from dsgd.data.inputs import stored_entries
 from dsgd.errors import ConfigError
 from dsgd.models.protocols import Objective
 from dsgd.problems.problem import Problem
 
-__all__ = ["Kernels", "Work"]
+__all__ = ["Kernels"]
 
 Rows = NDArray[np.int64]
 
@@ -43,47 +43,6 @@ _CLIP = 2.1
 # Bytes of a key on the wire, estimated. A key is sent as its difference from the key before, with
 # seven bits in a byte: two bytes hold a difference below 2^14.
 _KEY_BYTES = 2
-
-
-@dataclass
-class Work:
-    """Counts of the data that kernels have touched so far.
-
-    Attributes
-    ----------
-    entries : int
-        Entries of sparse rows. An entry counts once for a dot product and an addition.
-    far_lines : float
-        Estimated number of cache lines of rows that come from memory. Small data lie in a cache and
-        have few.
-    elements : int
-        Elements of dense rows, which count twice, and elements of vectors, which count once for two
-        or three passes of vector instructions.
-    calls : int
-        Calls of kernels.
-    samples : int
-        Gradients of single samples that were evaluated.
-    """
-
-    entries: int = 0
-    far_lines: float = 0.0
-    elements: int = 0
-    calls: int = 0
-    samples: int = 0
-
-    def since(self, before: Work) -> Work:
-        """Return the work since `before`, an earlier copy."""
-        return Work(
-            self.entries - before.entries,
-            self.far_lines - before.far_lines,
-            self.elements - before.elements,
-            self.calls - before.calls,
-            self.samples - before.samples,
-        )
-
-    def copy(self) -> Work:
-        """Return a copy of the counts."""
-        return Work(self.entries, self.far_lines, self.elements, self.calls, self.samples)
 
 
 class Kernels:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dsgd._common.checks import check_real, shown
-from dsgd.cluster.program.kernels import Work
+from dsgd.cluster.program.work import Work
 from dsgd.errors import ConfigError
 
 __all__ = ["KernelCost", "SpeedProfile"]

@@ -8,7 +8,8 @@ from typing import Any
 
 from dsgd import _core
 from dsgd.cluster.program.commands import EVERYONE, Send
-from dsgd.cluster.program.kernels import Kernels, Work
+from dsgd.cluster.program.kernels import Kernels
+from dsgd.cluster.program.work import Work
 from dsgd.cluster.runtime.observed import Observed
 from dsgd.cluster.runtime.program_run import ProgramRun, Status, failure
 from dsgd.cluster.simulation.machine import Connection, Machine

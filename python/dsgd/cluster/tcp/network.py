@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd.cluster.program.commands import EVERYONE, Command, Observe, Receive, Send, Wait
-from dsgd.cluster.program.kernels import Kernels, Work
+from dsgd.cluster.program.kernels import Kernels
+from dsgd.cluster.program.work import Work
 from dsgd.cluster.runtime.observed import Observed
 from dsgd.cluster.runtime.program_run import Observer, ProgramRun, Status, failure
 from dsgd.cluster.runtime.replay import recorder_of_answers, start_of_life

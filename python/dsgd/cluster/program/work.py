@@ -1,0 +1,48 @@
+"""How much a worker has computed, counted by its kernels: what the simulation takes time from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Work"]
+
+
+@dataclass
+class Work:
+    """Counts of the data that kernels have touched so far.
+
+    Attributes
+    ----------
+    entries : int
+        Entries of sparse rows. An entry counts once for a dot product and an addition.
+    far_lines : float
+        Estimated number of cache lines of rows that come from memory. Small data lie in a cache and
+        have few.
+    elements : int
+        Elements of dense rows, which count twice, and elements of vectors, which count once for two
+        or three passes of vector instructions.
+    calls : int
+        Calls of kernels.
+    samples : int
+        Gradients of single samples that were evaluated.
+    """
+
+    entries: int = 0
+    far_lines: float = 0.0
+    elements: int = 0
+    calls: int = 0
+    samples: int = 0
+
+    def since(self, before: Work) -> Work:
+        """Return the work since `before`, an earlier copy."""
+        return Work(
+            self.entries - before.entries,
+            self.far_lines - before.far_lines,
+            self.elements - before.elements,
+            self.calls - before.calls,
+            self.samples - before.samples,
+        )
+
+    def copy(self) -> Work:
+        """Return a copy of the counts."""
+        return Work(self.entries, self.far_lines, self.elements, self.calls, self.samples)
