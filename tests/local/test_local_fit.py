@@ -123,15 +123,12 @@ def test_workers_alone_ask_for_a_local_cluster() -> None:
 
 
 def test_a_slow_worker_is_left_behind_or_waited_for() -> None:
-    """Twenty times as slow; a clock of it takes a tenth of a second, so that no other load hides it."""
+    """Fifty times as slow: it works for seconds, and some time in these the other one has run as well."""
     rows = scipy.sparse.random_array((4000, 500), density=0.2, rng=np.random.default_rng(0), format="csr")
     y = np.where(rows @ np.random.default_rng(1).standard_normal(500) > 0, 1.0, -1.0)
-    slow = {"speeds": {1: 0.05}}
-    first = local_fit(slow, data=(rows, y), algo=DisSvrg(staleness=math.inf, inner_steps=20_000), max_epochs=6).history[
-        0
-    ]
-    assert first.clocks is not None
-    assert first.clocks[0] > first.clocks[1] + 1
+    slow = {"speeds": {1: 0.02}}
+    ahead = local_fit(slow, data=(rows, y), algo=DisSvrg(staleness=math.inf, inner_steps=20_000), max_epochs=6)
+    assert any(clocks[0] > clocks[1] + 1 for record in ahead.history if (clocks := record.clocks) is not None)
     waits = local_fit(slow, data=(rows, y), algo=DisSvrg(staleness=0, inner_steps=20_000), max_epochs=4).history[-1]
     assert waits.waiting is not None
     assert waits.waiting[0] > 2 * waits.waiting[1]

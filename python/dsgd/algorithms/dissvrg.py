@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from dsgd._common.checks import check_choice, check_flag, check_integer, check_real
 from dsgd.algorithms.base import Capabilities
@@ -18,6 +18,8 @@ from dsgd.cluster.program.task import State, WorkerTask
 from dsgd.problems.problem import Problem
 
 __all__ = ["DisSvrg"]
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +81,7 @@ class DisSvrg(StaleSynchronousAlgorithm):
     name = "dissvrg"
     summary = "variance-reduced SGD on a parameter server, workers a few clocks apart"
     capabilities = Capabilities(
-        threads=True,
-        deterministic=True,
-        distributed=True,
-        schedule="linear",
-        models=frozenset({"linear", "softmax"}),
+        threads=True, deterministic=True, distributed=True, schedule="linear", models=frozenset({"linear", "softmax"})
     )
 
     staleness: float = 3
@@ -125,29 +123,20 @@ class DisSvrg(StaleSynchronousAlgorithm):
             clocks = yield Clock()
             self._adapt(state, clocks, task.n_samples)
 
-    def _mean_gradient(
-        self, task: WorkerTask, state: State, clock: int, own: np.ndarray[Any, Any]
-    ) -> Generator[Command, Any, np.ndarray[Any, Any]]:
+    def _mean_gradient(self, task: WorkerTask, state: State, clock: int, own: Array) -> Generator[Command, Any, Array]:
         """Return mu, the mean gradient of the inner steps; `own` is the gradient of this worker's rows."""
         if self.gradient == "exact":
-            mean: np.ndarray[Any, Any] = yield AllReduce(own, mean=True, weight=task.n_samples)
+            mean: Array = yield AllReduce(own, mean=True, weight=task.n_samples)
             return mean
         if self.gradient == "local":
             return own
-        latest: np.ndarray[Any, Any] = yield Pull(clock, table="gradient")
+        latest: Array = yield Pull(clock, table="gradient")
         # The rows of the others are taken to have changed their gradients since then as those of this worker have.
         mean = own + (latest - state.own) if clock > 0 else own
         state.own = own
         return mean
 
-    def _step(
-        self,
-        task: WorkerTask,
-        state: State,
-        clock: int,
-        anchor: np.ndarray[Any, Any],
-        mean: np.ndarray[Any, Any],
-    ) -> float:
+    def _step(self, task: WorkerTask, state: State, clock: int, anchor: Array, mean: Array) -> float:
         """Return the step size of a clock, with the accelerated factor (section 5.1)."""
         step = task.step_size_at(clock)
         if self.max_sigma > 0:
@@ -156,15 +145,7 @@ class DisSvrg(StaleSynchronousAlgorithm):
             state.first_norm = factor.first_norm
         return min(step, longest_safe_step(task.kernels.problem)) if self.safe else step
 
-    def _inner_loop(
-        self,
-        task: WorkerTask,
-        state: State,
-        clock: int,
-        anchor: np.ndarray[Any, Any],
-        mean: np.ndarray[Any, Any],
-        step: float,
-    ) -> np.ndarray[Any, Any]:
+    def _inner_loop(self, task: WorkerTask, state: State, clock: int, anchor: Array, mean: Array, step: float) -> Array:
         """Return the weights after the inner steps (Algorithm 1, corrected as in docs/algorithms/dissvrg.md)."""
         rows = task.sample(clock, state.inner_steps)
         piece = max(task.n_samples // WINDOW, 1) if self.window else len(rows)
