@@ -143,7 +143,7 @@ def fit(
     workers : int, optional
         Number of workers of a distributed algorithm; without `cluster` they are processes of this machine.
     cluster : LocalCluster or Simulation, optional
-        The cluster of a distributed algorithm (``"ssp"``, ``"dissvrg"``, ``"sync"``); for two classes or a regression.
+        The cluster of a distributed algorithm (``"ssp"``, ``"dissvrg"``, ``"sync"``).
     sample_weight : array-like of shape (n_samples,), optional
         s_i, at least 0; not renormalised.
     class_weight : dict or "balanced", optional
