@@ -202,7 +202,7 @@ struct OneVsAll {
 
   /// Returns the loss at the decision values `z`, which become its gradient; 0 unless `with_loss`.
   template <RealType Real>
-  Real descend(std::span<Real> z, Real y, bool with_loss) const {
+  [[nodiscard]] Real descend(std::span<Real> z, Real y, bool with_loss) const {
     const auto target = static_cast<std::size_t>(y);
     Real sum = 0;
     for (std::size_t c = 0; c < z.size(); ++c) {
@@ -222,7 +222,7 @@ class ManyOutputs {
   }
 
   template <RealType Real>
-  Real descend(std::span<Real> z, Real y, bool with_loss) const {
+  [[nodiscard]] Real descend(std::span<Real> z, Real y, bool with_loss) const {
     return one_vs_all_ ? one_vs_all_->descend(z, y, with_loss) : Softmax::descend(z, y);
   }
 
