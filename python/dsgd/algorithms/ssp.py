@@ -23,7 +23,7 @@ class Ssp(BatchPerClock, StaleSynchronousAlgorithm):
         How many clocks a worker may be ahead of the slowest: 0 is BSP, ``math.inf`` is asynchronous.
     batch_size : int, optional
         Rows of a worker's step. The server adds the steps of P workers divided by P, so that a clock of all is a step
-        on P * `batch_size` rows. By default 2 sqrt(n) / P of n rows.
+        on P * `batch_size` rows. By default those are 2 sqrt(n) of n rows, at most 256.
 
     Notes
     -----
