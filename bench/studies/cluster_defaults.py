@@ -1,6 +1,6 @@
 """How near the optimum the distributed algorithms come by their defaults: 40 epochs, on simulated clusters.
 
-    python bench/studies/cluster_defaults.py [--sets a9a ...] [--algos ssp ...] [--workers 4 16 64] [--optima FILE]
+    python bench/studies/cluster_defaults.py [--sets a9a ...] [--algos ssp ...] [--losses hinge] [--workers 4]
 
 Losses logistic and hinge (`dissvrg`: logistic), L2, alpha 1e-4; no step, schedule or option is named. The optimum is
 that of ``algo="sdca"`` with a relative duality gap of at most 1e-6; where 3,000 epochs do not reach that, the script
@@ -73,7 +73,7 @@ def excess(data: Parts, best: float, **settings: Any) -> float:
 def compare(data: Parts, title: str, arguments: argparse.Namespace, table: Table) -> bool:
     """Add the rows of a data set; whether every bound is kept."""
     kept = True
-    for loss in LOSSES:
+    for loss in arguments.losses:
         best = known_optimum(f"{title}, {loss}", data, loss, arguments.optima)
         for algo in arguments.algos:
             if algo == "dissvrg" and loss != "logistic":
@@ -97,6 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", choices=WHERE, default=WHERE)
     parser.add_argument("--algos", nargs="+", choices=tuple(BOUNDS), default=tuple(BOUNDS))
+    parser.add_argument("--losses", nargs="+", choices=LOSSES, default=LOSSES)
     parser.add_argument("--workers", nargs="+", type=positive, default=[4, 16, 64])
     parser.add_argument("--rows", type=positive, help="the first rows only")
     parser.add_argument("--optima", type=Path, help="a file that keeps the optima, to go on from")

@@ -189,11 +189,12 @@ def test_by_default_a_worker_grows_its_loop_by_a_tenth_of_its_rows_up_to_five_ti
 
 
 @pytest.mark.parametrize("kind", [Ssp, Sync])
-@pytest.mark.parametrize(("workers", "size"), [(1, 31), (3, 10), (16, 2), (64, 1)])
-def test_by_default_a_step_of_all_workers_takes_twice_the_root_of_the_rows(
+@pytest.mark.parametrize(("workers", "size"), [(1, 31), (4, 8), (16, 2), (64, 1)])
+def test_by_default_a_step_of_all_workers_takes_twice_the_root_of_the_rows_but_not_more_than_256(
     kind: type[Ssp] | type[Sync], workers: int, size: int
 ) -> None:
     assert kind().rows_of_batch(240, workers) == size
+    assert kind().rows_of_batch(10**6, workers) == max(1, 256 // workers)
     runs = [simulate(assignment(kind(batch_size=rows), workers, 5, 0.1)) for rows in (None, size, size + 1)]
     assert np.array_equal(runs[0], runs[1])
     assert not np.array_equal(runs[0], runs[2])

@@ -34,6 +34,10 @@ Observes = Literal["server", "first", "mean"]
 """Whose weights are the model of a run; see `DistributedAlgorithm.observes`."""
 
 
+# Rows of a step of all workers, from which on a run of 40 passes makes too few steps.
+_MOST_ROWS = 256
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """A table of the parameter server.
@@ -233,15 +237,15 @@ class BatchPerClock:
     Notes
     -----
     A run of as many passes makes fewer steps where a step takes more rows. Up to about sqrt(n) rows of n that costs
-    nothing (Dekel, Gilad-Bachrach, Shamir, Xiao 2012, "Optimal distributed online prediction using mini-batches"),
-    which docs/design/step-sizes.md measures: twice as many are the default.
+    nothing (Dekel, Gilad-Bachrach, Shamir, Xiao 2012, "Optimal distributed online prediction using mini-batches").
+    docs/design/step-sizes.md measures how much it costs from which number on.
     """
 
     batch_size: int | None
 
     def rows_of_batch(self, n_samples: int, n_workers: int) -> int:
-        """Return the rows of a worker's step: by default such that those of all workers are 2 sqrt(n_samples)."""
-        return self.batch_size or max(1, round(2 * math.sqrt(n_samples) / n_workers))
+        """Return the rows of a worker's step: by default those of all are 2 sqrt(n_samples), and at most 256."""
+        return self.batch_size or max(1, round(min(2 * math.sqrt(n_samples), _MOST_ROWS) / n_workers))
 
     def clocks(self, max_epochs: int, n_samples: int, n_workers: int) -> int:
         """Return the number of clocks in a run of `max_epochs` on `n_samples` rows of all workers together."""

@@ -27,7 +27,7 @@ class Ssp(BatchPerClock, StaleSynchronousAlgorithm):
     batch_size : int, optional
         Rows of a worker's step. The server divides every step by the number P of workers before it
         adds it. A clock of all workers is thus one step on P * `batch_size` rows. By default
-        2 sqrt(n) / P of n rows.
+        these are 2 sqrt(n) of n rows, at most 256.
 
     Notes
     -----

@@ -23,7 +23,7 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
     Parameters
     ----------
     batch_size : int, optional
-        Rows of a worker's gradient; by default 2 sqrt(n) / P of n rows on P workers. The report's project has 100.
+        Rows of a worker's gradient. By default those of all workers are 2 sqrt(n) of n rows, at most 256.
     stop_change : float or None, default=None
         End the run when two evaluations in a row changed the objective on a fixed sample of the rows
         by less than this. None: never. The report uses 1.6e-4 (100 for the sum over its 625,012 rows).
