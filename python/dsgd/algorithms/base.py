@@ -126,6 +126,10 @@ class Algorithm(ABC):
         """Return the algorithm for a `share` of the rows: options that count samples are multiplied by it."""
         return self
 
+    def first_step(self, loss: Loss) -> float | None:
+        """Return the step that a run with this loss starts from if the loss knows it; None: it is searched for."""
+        return loss.first_step()
+
     @abstractmethod
     def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
         """Train `task.weights` from `task.start_epoch` on, and yield after every epoch."""

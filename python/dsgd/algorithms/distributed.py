@@ -16,6 +16,7 @@ from dsgd.algorithms.minibatch import Minibatch
 from dsgd.cluster.program.commands import Program, Push
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import ConfigError
+from dsgd.models.base import Loss
 from dsgd.problems.problem import Problem
 from dsgd.problems.task import EpochEnd, LocalTask
 
@@ -160,6 +161,10 @@ class DistributedAlgorithm(Algorithm):
     def step_trial(self, n_samples: int, n_workers: int) -> Algorithm | None:  # noqa: ARG002
         """Return the algorithm that the step search runs on one machine; None: `natural_step` is used instead."""
         return None
+
+    def first_step(self, loss: Loss) -> float | None:
+        """Return the step that a run with this loss starts from; None: it is searched for. There is no momentum."""
+        return loss.first_step(momentum=0.0)
 
     def natural_step(self, problem: Problem) -> float:
         """Return the default step size where no step search takes place, 1 / (c max ||x||^2)."""

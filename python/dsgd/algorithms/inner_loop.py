@@ -12,7 +12,7 @@ from dsgd.algorithms.variance_reduction import WINDOW, stands_still
 from dsgd.problems.problem import Sample
 from dsgd.problems.task import LocalTask
 
-__all__ = ["average_of_ends", "equal_parts", "last_end", "parts_until_standstill"]
+__all__ = ["equal_parts", "parts_until_standstill", "run_parts"]
 
 # Equal parts of an inner loop; ``anchor="average"`` averages the weights at their ends.
 _PARTS = 10
@@ -52,37 +52,31 @@ def parts_until_standstill(task: LocalTask) -> Iterator[int]:
         values = [*values, look()][-WINDOW:]
 
 
-def last_end(descend: Callable[[int], None], parts: Iterable[int], weights: NDArray[Any]) -> int:  # noqa: ARG001
-    """Run an inner loop and leave `weights` at its last iterate; return its number of steps."""
-    taken = 0
-    for count in parts:
-        descend(count)
-        taken += count
-    return taken
-
-
-def average_of_ends(descend: Callable[[int], None], parts: Iterable[int], weights: NDArray[Any]) -> int:
-    """Run an inner loop; set `weights` to the mean of the iterates at the ends of its parts.
-
-    Each iterate counts by the number of steps of its part.
+def run_parts(descend: Callable[[int], None], parts: Iterable[int], weights: NDArray[Any], *, average: bool) -> int:
+    """Run an inner loop part by part.
 
     Parameters
     ----------
     descend : callable
-        Makes the given number of steps from `weights`, in place.
+        Makes a number of steps from `weights`, in place.
     parts : iterable of int
         The steps of each part.
     weights : ndarray of shape (n_parameters,)
+    average : bool
+        Whether `weights` end at the mean of the weights at the ends of the parts, each weighted by its steps, instead
+        of at the last ones.
 
     Returns
     -------
     int
         The number of steps.
     """
-    taken, total = 0, np.zeros(len(weights))
+    taken, total = 0, np.zeros(len(weights)) if average else None
     for count in parts:
         descend(count)
         taken += count
-        total += count * weights
-    weights[:] = total / taken
+        if total is not None:
+            total += count * weights
+    if total is not None:
+        weights[:] = total / taken
     return taken

@@ -105,6 +105,10 @@ class Minibatch(Algorithm):
             average.advance(task.n_samples)
             yield EpochEnd(index + 1, task.step_size_at(index), loss if sum_loss else None)
 
+    def first_step(self, loss: Loss) -> float | None:
+        """Return the step that a run with this loss and momentum starts from; None: it is searched for."""
+        return loss.first_step() if self.momentum is None else loss.first_step(self.momentum)
+
     def check(self, loss: Loss, alphas: tuple[float, float]) -> None:
         """Raise `ConfigError` for momentum without a network, and for an average or L1 with one."""
         if loss.model != "mlp" and self.momentum is not None:

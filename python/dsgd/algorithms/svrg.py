@@ -13,7 +13,7 @@ from dsgd import _core
 from dsgd._common.checks import check_choice, check_flag, check_integer, check_real
 from dsgd._common.warn import warn
 from dsgd.algorithms.base import Algorithm, Capabilities, check_block_size
-from dsgd.algorithms.inner_loop import average_of_ends, equal_parts, last_end, parts_until_standstill
+from dsgd.algorithms.inner_loop import equal_parts, parts_until_standstill, run_parts
 from dsgd.algorithms.variance_reduction import AcceleratedFactor, gradient_norm, longest_safe_step
 from dsgd.errors import ConfigError
 from dsgd.problems.problem import Problem
@@ -152,8 +152,7 @@ class Svrg(Algorithm):
             parts = parts_until_standstill(task)
         else:
             parts = equal_parts(steps) if self.anchor == "average" else iter([steps])
-        run = average_of_ends if self.anchor == "average" else last_end
-        return run(descend, parts, task.weights)
+        return run_parts(descend, parts, task.weights, average=self.anchor == "average")
 
     def _longest_step(self, task: LocalTask) -> float:
         """Return the longest step that the accelerated factor may lead to; infinity if there is no bound."""

@@ -76,7 +76,7 @@ def choose_step(algorithm: DistributedAlgorithm, task: LocalTask, n_workers: int
     """Set the first step of a task where it was not given."""
     if not math.isnan(task.step_size):
         return
-    trial, first = algorithm.step_trial(task.n_samples, n_workers), task.problem.loss.first_step(momentum=0.0)
+    trial, first = algorithm.step_trial(task.n_samples, n_workers), algorithm.first_step(task.problem.loss)
     if first is not None:
         task.step_size = first
     elif trial is None:

@@ -64,9 +64,7 @@ def choose_steps(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> None:
     first = tasks[0]
     natural = 1 / (first.problem.loss.curvature * first.problem.scale.mean)
     given = first.schedule.start(first.run)
-    momentum = getattr(algorithm, "momentum", None)
-    loss = first.problem.loss
-    chosen = loss.first_step() if momentum is None else loss.first_step(momentum)
+    chosen = algorithm.first_step(first.problem.loss)
     if chosen is not None:
         for task in tasks:
             task.step_size = chosen

@@ -313,13 +313,6 @@ class Kernels:
             return None
         return places.astype(np.uint64)
 
-    def prox(self, weights: NDArray[Any], step: float) -> NDArray[Any]:
-        """Return argmin_v ||v - w||^2 / (2 step) + alpha R(v); the intercept is not regularised."""
-        moved = weights.copy()
-        self.problem.shrink(self.problem.layout.regularised(moved), step)
-        self.count(elements=2 * len(moved))
-        return moved
-
     def proximal_step(self, weights: NDArray[Any], gradient: NDArray[Any], step: float) -> NDArray[Any]:
         """Return the weights after a step along a mean of `gradient`, with the penalty, as the model makes it.
 
