@@ -45,6 +45,7 @@ class UnitSteps:
         self._layout = objective.layout
         self._alpha = dtype.type(objective.alpha)
         self._rates = np.ones(objective.layout.size, dtype)
+        self._scratch = np.empty_like(self._rates)  # new memory for every batch would cost more than the sum
         matrices, biases = objective.layout.split(self._rates)
         # A target of large deviation makes gradients large, but for the last layer.
         squares = units.target**2 if len(matrices) > 1 else 1.0
@@ -57,7 +58,8 @@ class UnitSteps:
     def turn(self, weights: NDArray[Any], gradient: NDArray[Any]) -> None:
         """Make a gradient of the loss, with the features taken from their mean, the direction of a step, in place."""
         regularised = self._layout.regularised
-        regularised(gradient)[:] += regularised(weights) * self._alpha
+        penalty = np.multiply(regularised(weights), self._alpha, out=regularised(self._scratch))
+        regularised(gradient)[:] += penalty
         gradient *= self._rates
         matrices, biases = self._layout.split(gradient)
         biases[0] -= self.mean @ matrices[0]
