@@ -50,7 +50,7 @@ def test_a_loss_that_a_distributed_algorithm_does_not_train_names_those_that_do(
     message = refused(y, algo="dissvrg", loss=loss, **cluster)
     assert f"algo 'dissvrg' does not train loss '{loss}'; use " in message
     for name in suggested(message):
-        dsgd.fit(X, y, algo=name, loss=loss, max_epochs=1, cluster=dsgd.Simulation(workers=2))
+        dsgd.fit(X, y, algo=name, loss=loss, max_epochs=1, cluster=dsgd.Simulation(workers=2), random_state=0)
 
 
 def test_what_to_use_on_one_machine_runs_there() -> None:
