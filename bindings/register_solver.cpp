@@ -2,6 +2,7 @@
 #include <memory>  // for make_unique, unique_ptr
 
 #include "dsgd/solver/clipped_gradient.hpp"
+#include "dsgd/solver/delayed_sgd.hpp"
 #include "dsgd/solver/hogwild.hpp"
 #include "dsgd/solver/kmeans.hpp"
 #include "dsgd/solver/minibatch.hpp"
@@ -63,15 +64,28 @@ struct AnySolver<Solver, std::variant<Fs...>> {
 template <typename F>
 using HogwildOf = Hogwild<F>;
 template <typename F>
+using DelayedSgdOf = DelayedSgd<typename F::Data>;
+template <typename F>
+using RowSgdOf = RowSgd<typename F::Data>;
+template <typename F>
 using SdcaOf = Sdca<typename F::Data>;
 template <typename F>
 using SvrgOf = Svrg<typename F::Data>;
 
+using DelayedSgdSolver = AnySolver<DelayedSgdOf, LinearObjectives>;
 using HogwildSolver = AnySolver<HogwildOf, AnyObjective>;
+using RowSgdSolver = AnySolver<RowSgdOf, LinearObjectives>;
 using SdcaSolver = AnySolver<SdcaOf, LinearObjectives>;
 using SvrgSolver = AnySolver<SvrgOf, LinearObjectives>;
 
 constexpr const char* kShares[] = {"whole", "pa1", "pa2"};
+
+/// The size of all steps, or one of each.
+using StepSizeArray = py::array_t<double, py::array::c_style | py::array::forcecast>;
+
+std::span<const double> span_of(const StepSizeArray& step) {
+  return {step.data(), static_cast<std::size_t>(step.size())};
+}
 
 /// The memory of an array; empty for None.
 template <typename T>
@@ -105,19 +119,6 @@ std::size_t clipped_gradient_of_rows(const Linear& objective, const py::array& w
   });
 }
 
-/// `step` is one number, or an array of one for each row.
-void steps_on_rows(const Linear& objective, const py::array& weights, const py::array& rows,
-                   const py::array_t<double, py::array::c_style | py::array::forcecast>& step, std::size_t index) {
-  visit_linear(objective, [&](const auto& f) {
-    using Real = typename std::remove_cvref_t<decltype(f)>::Real;
-    const auto w = array_span<Real>(weights, "weights");
-    const auto which = array_span<const std::int64_t>(rows, "rows");
-    const std::span<const double> sizes(step.data(), static_cast<std::size_t>(step.size()));
-    const py::gil_scoped_release release;
-    sgd_rows(f, w, which, sizes, index);
-  });
-}
-
 py::array_t<std::int64_t> drawn_rows(std::size_t n_rows, std::size_t count, std::size_t block_size, std::uint64_t seed,
                                      std::size_t index, std::size_t stream) {
   py::array_t<std::int64_t> rows(static_cast<py::ssize_t>(count));
@@ -135,7 +136,15 @@ void register_solver(py::module_& m) {
                }),
            py::kw_only(), py::arg("step_size"), py::arg("decay") = 1.0, py::arg("rate") = 1.0, py::arg("power") = 0.0,
            py::arg("horizon") = std::numeric_limits<double>::infinity(), py::arg("share") = "whole")
-      .def("at", &Schedule::at, py::arg("t"), py::arg("epoch"));
+      .def("at", &Schedule::at, py::arg("t"), py::arg("epoch"))
+      .def(
+          "each",
+          [](const Schedule& self, std::size_t t, std::size_t epoch, std::size_t count) {
+            py::array_t<double> steps(static_cast<py::ssize_t>(count));
+            self.each(t, epoch, {steps.mutable_data(), count});
+            return steps;
+          },
+          py::arg("t"), py::arg("epoch"), py::arg("count"), "The step sizes of `count` samples, from t on.");
 
   py::class_<Epoch>(m, "Epoch", "The arguments of one epoch of a stochastic solver; see epoch.hpp.")
       .def(py::init([](std::size_t index, const Schedule& schedule, std::size_t block_size, std::uint64_t seed,
@@ -190,10 +199,54 @@ void register_solver(py::module_& m) {
         py::arg("gradient"));
   m.def("clipped_gradient", &clipped_gradient_of_rows, py::arg("objective"), py::arg("weights"), py::arg("rows"),
         py::arg("clip_norm"), py::arg("gradient"));
-  m.def("sgd_rows", &steps_on_rows, py::arg("objective"), py::arg("weights"), py::arg("rows"), py::arg("step"),
-        py::arg("index"));
   m.def("draw_rows", &drawn_rows, py::arg("n_rows"), py::arg("count"), py::kw_only(), py::arg("block_size"),
         py::arg("seed"), py::arg("index"), py::arg("stream"));
+
+  py::class_<RowSgdSolver>(m, "RowSgd", "Stochastic gradient descent on named rows; see row_sgd.hpp.")
+      .def(py::init([](const Linear& objective, std::size_t delay) {
+             return std::make_unique<RowSgdSolver>(objective, delay);
+           }),
+           py::arg("objective"), py::kw_only(), py::arg("delay") = 0, py::keep_alive<1, 2>())
+      .def(
+          "steps",
+          [](RowSgdSolver& self, const py::array& weights, const py::array& rows, const StepSizeArray& step,
+             std::size_t index) {
+            const auto which = array_span<const std::int64_t>(rows, "rows");
+            const auto sizes = span_of(step);
+            self.with_weights(weights, [&](auto& solver, auto w) { solver.steps(w, which, sizes, index); });
+          },
+          py::arg("weights"), py::arg("rows"), py::arg("step"), py::arg("index"))
+      .def(
+          "settle",
+          [](RowSgdSolver& self, const py::array& weights) {
+            self.with_weights(weights, [](auto& solver, auto w) { solver.settle(w); });
+          },
+          py::arg("weights"));
+
+  py::class_<DelayedSgdSolver>(m, "DelayedSgd", "Delayed gradients that are tested; see delayed_sgd.hpp.")
+      .def(py::init([](const Linear& objective, std::size_t delay, std::size_t most_retries, bool strict,
+                       double curvature) {
+             return std::make_unique<DelayedSgdSolver>(objective,
+                                                       DelayedSgdConfig{delay, most_retries, strict, curvature});
+           }),
+           py::arg("objective"), py::kw_only(), py::arg("delay"), py::arg("most_retries"), py::arg("strict"),
+           py::arg("curvature"), py::keep_alive<1, 2>())
+      .def(
+          "steps",
+          [](DelayedSgdSolver& self, const py::array& weights, const py::array& rows, const StepSizeArray& step,
+             const py::array& fates) {
+            const auto which = array_span<const std::int64_t>(rows, "rows");
+            const auto sizes = span_of(step);
+            const auto out = array_span<std::uint8_t>(fates, "fates");
+            self.with_weights(weights, [&](auto& solver, auto w) { solver.steps(w, which, sizes, out); });
+          },
+          py::arg("weights"), py::arg("rows"), py::arg("step"), py::arg("fates"))
+      .def(
+          "settle",
+          [](DelayedSgdSolver& self, const py::array& weights) {
+            self.with_weights(weights, [](auto& solver, auto w) { solver.settle(w); });
+          },
+          py::arg("weights"));
 
   py::class_<HogwildSolver>(m, "Hogwild", "Hogwild! on an objective; see hogwild.hpp.")
       .def(py::init([](const Objective& objective, std::size_t n_threads, const std::string& write,

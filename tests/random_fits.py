@@ -59,9 +59,31 @@ ALGORITHM_OPTIONS: dict[str, dict[str, Sequence[Any]]] = {
         "max_sigma": (0.1, 10.0),
         "safe": (True,),
     },
+    "simuparallel": {"averaging_span": (1, 7, 10**6), "batch_size": (1, 4)},
+    "average": {"averaging_span": (1, 7, 10**6), "batch_size": (1, 4), "deadline": (1e-9, 1e-4, 10.0)},
+    "wpsgd": {
+        "averaging_span": (1, 7, 10**6),
+        "batch_size": (1, 4),
+        "deadline": (1e-9, 1e-4, 10.0),
+        "contraction": ("data", 1.0, 0.9, 1e-300),
+    },
+    "wpsgd-delay": {
+        "averaging_span": (7, 10**6),
+        "deadline": (1e-4,),
+        "contraction": ("data", 0.9),
+        "delay": (0, 1, 8),
+        "max_retries": (1, 100),
+        "strict": (True,),
+    },
+    "wpsgd-dm": {
+        "averaging_span": (1, 7, 10**6),
+        "deadline": (1e-4,),
+        "contraction": ("data", 0.9),
+        "node_workers": (1, 3),
+    },
     "sync": {"batch_size": (1, 4, 1000), "stop_change": (0.0, 1e-3, 1e300), "check_every": (1, 5)},
 }
-_ON_CLUSTERS = ("ssp", "dissvrg", "sync")
+_ON_CLUSTERS = ("ssp", "dissvrg", "sync", "simuparallel", "average", "wpsgd", "wpsgd-delay", "wpsgd-dm")
 _OTHER_MODELS = ("kmeans", "mlp", "squared_mlp")
 _LINEAR = tuple(name for name in LOSSES if name not in _OTHER_MODELS)
 

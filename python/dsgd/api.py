@@ -296,10 +296,12 @@ def _fit_data(
         fresh = given.init is None
         makers = spec.tasks(matrix, targets, importance, weights, n_classes=n_classes, scale=scale, fresh=fresh)
         tasks = [make() for make in makers]
-        recorder, trace = Recorder(model, evaluation, stopping, *look, begin), None
+        recorder = Recorder(model, evaluation, stopping, *look, begin)
+        cluster_fit = None
         with _targets_named(None if classes is not None or isinstance(targets, OneVsAll) else targets):
             if cluster is not None and isinstance(spec.algorithm, DistributedAlgorithm):
-                history, reason, trace = train_on_cluster(spec.algorithm, cluster, tasks, recorder)
+                cluster_fit = train_on_cluster(spec.algorithm, cluster, tasks, recorder)
+                history, reason = cluster_fit.history, cluster_fit.stop_reason
             else:
                 spec.choose_steps(tasks)
                 history, reason = train(spec.algorithm, tasks, recorder)
@@ -310,7 +312,8 @@ def _fit_data(
         stop_reason=reason,
         index_base=data.index_base,
         feature_names=data.names,
-        trace=trace,
+        trace=None if cluster_fit is None else cluster_fit.trace,
+        averaging=None if cluster_fit is None else cluster_fit.averaging,
     )
 
 

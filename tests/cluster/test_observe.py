@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from dsgd.algorithms.distributed import Program
 from dsgd.cluster import Crash, Simulation
 from dsgd.cluster.program.commands import Clock, Observe, Pull, Push
 from dsgd.cluster.program.task import WorkerTask
-from dsgd.cluster.runtime.observed import Observed, model_of
+from dsgd.cluster.runtime.observed import Observation, Observed, model_of
 from dsgd.cluster.runtime.replay import replay
 from dsgd.cluster.runtime.run_spec import ClusterRecord, Outcome
 from dsgd.cluster.simulation.run import SimulatedRun
@@ -48,7 +49,7 @@ def run(
 
 
 def numbers(record: ClusterRecord) -> dict[int, float]:
-    return {rank: vector[0] for rank, vector in record.observed.items()}
+    return {rank: observed.vector[0] for rank, observed in record.observed.items()}
 
 
 @pytest.mark.parametrize(
@@ -203,8 +204,8 @@ def test_the_mean_of_equal_vectors_is_that_vector_to_the_bit() -> None:
     vector = np.random.default_rng(0).standard_normal(100)
     start = np.zeros(100)
     assert not np.array_equal(sum([vector] * 7) / 7, vector)
-    assert np.array_equal(model_of("mean", dict.fromkeys(range(7), vector), None, start), vector)
-    both = {3: vector, 1: 2 * vector}
+    assert np.array_equal(model_of("mean", dict.fromkeys(range(7), Observation(vector, 0.0)), None, start), vector)
+    both = {3: Observation(vector, 0.0), 1: Observation(2 * vector, 0.0)}
     np.testing.assert_allclose(model_of("mean", both, None, start), 1.5 * vector, rtol=1e-15)
     assert np.array_equal(model_of("first", both, None, start), 2 * vector)
     assert model_of("mean", both, None, start.astype(np.float32)).dtype == np.float32
@@ -217,9 +218,18 @@ def test_what_a_former_life_observed_later_is_void() -> None:
         observed.finish_clock()
     observed.begin(2)
     assert observed.latest is None
-    assert observed.at(2) == [2.0]
+    assert observed.at(2) == Observation(np.full(1, 2.0), 0.0)
     observed.take(np.full(1, 30.0))
     observed.finish_clock()
-    observed.take(np.full(1, 40.0))
-    assert observed.at(3) == [30.0]
-    assert observed.at(4) == [40.0]
+    observed.take(np.full(1, 40.0), -1.5)
+    assert observed.at(3) == Observation(np.full(1, 30.0), 0.0)
+    assert observed.at(4) == Observation(np.full(1, 40.0), -1.5)
+
+
+@pytest.mark.parametrize("height", [0.0, -1e9, 1e9])
+def test_a_mean_counts_its_vectors_by_their_logarithms(height: float) -> None:
+    observed = {0: Observation(np.full(2, 3.0), height), 2: Observation(np.full(2, 6.0), height + math.log(2))}
+    np.testing.assert_allclose(model_of("mean", observed, None, np.zeros(2)), 5.0, rtol=1e-6)
+    observed[1] = Observation(np.full(2, 1e300), height - 1e9)  # it counts nothing
+    np.testing.assert_allclose(model_of("mean", observed, None, np.zeros(2)), 5.0, rtol=1e-6)
+    assert math.isfinite(model_of("mean", {0: Observation(np.ones(2), -1e9)}, None, np.zeros(2))[0])

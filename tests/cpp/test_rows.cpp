@@ -32,6 +32,15 @@ void with_objectives(const LinearConfig& config, const Check& check) {
   check(LinearObjective(DenseView<double>(dense, kRows, kFeatures, 1), problem.y, {}, config, 1));
 }
 
+/// Steps on `rows`, all in one call.
+template <typename Data>
+void sgd_rows(const LinearObjective<Data>& objective, std::span<double> weights, std::span<const std::int64_t> rows,
+              std::span<const double> step_sizes, std::size_t index) {
+  RowSgd<Data> sgd(objective);
+  sgd.steps(weights, rows, step_sizes, index);
+  sgd.settle(weights);
+}
+
 }  // namespace
 
 TEST_CASE("steps on named rows are those of an epoch that draws them, bit for bit") {

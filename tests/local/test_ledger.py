@@ -19,6 +19,7 @@ def tally(clock: int, waited: float, kind: str = "tally") -> ChannelMessage:
         "samples": 10 * clock,
         "bytes_sent": clock,
         "bytes_received": 2 * clock,
+        "log_weight": 0.0,
     }
     return ChannelMessage(kind, fields, {"observed": np.full(2, waited)})
 
@@ -40,7 +41,7 @@ def test_a_record_takes_the_first_report_from_its_clock_on() -> None:
     ((record, weights),) = ledger.due([])
     assert (record.clock, record.waiting, record.samples) == (2, (2.0, 0.5), 40)
     assert (record.bytes_sent, record.bytes_received, record.staleness) == ((2, 2), (4, 4), (4,))
-    assert {rank: vector[0] for rank, vector in record.observed.items()} == {0: 2.0, 1: 0.5}
+    assert {rank: observed.vector[0] for rank, observed in record.observed.items()} == {0: 2.0, 1: 0.5}
     assert weights is not None
     assert weights.tolist() == [2.0, 2.0]
     ledger.hear_server(0, snapshot(4))

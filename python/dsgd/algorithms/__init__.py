@@ -9,6 +9,7 @@ from typing import Any
 
 from dsgd._common.checks import one_of, shown, unknown_name
 from dsgd.algorithms.auto import Auto as Auto
+from dsgd.algorithms.average import Average as Average
 from dsgd.algorithms.base import Algorithm, Capabilities, Choice, Facts
 from dsgd.algorithms.batch import Batch as Batch
 from dsgd.algorithms.dissvrg import DisSvrg as DisSvrg
@@ -17,9 +18,13 @@ from dsgd.algorithms.hogwild import Hogwild as Hogwild
 from dsgd.algorithms.minibatch import Minibatch as Minibatch
 from dsgd.algorithms.sdca import Sdca as Sdca
 from dsgd.algorithms.sgd import Sgd as Sgd
+from dsgd.algorithms.simuparallel import SimuParallel as SimuParallel
 from dsgd.algorithms.ssp import Ssp as Ssp
 from dsgd.algorithms.svrg import Svrg as Svrg
 from dsgd.algorithms.sync import Sync as Sync
+from dsgd.algorithms.wpsgd import WpSgd as WpSgd
+from dsgd.algorithms.wpsgd_delay import WpSgdDelay as WpSgdDelay
+from dsgd.algorithms.wpsgd_dm import WpSgdDm as WpSgdDm
 from dsgd.errors import ConfigError
 from dsgd.problems.task import EpochEnd, LocalTask
 

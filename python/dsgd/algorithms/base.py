@@ -37,6 +37,8 @@ class Capabilities:
         The schedule that ``schedule="auto"`` stands for. None: that of stochastic gradient descent.
     distributed : bool
         Whether it runs on a cluster, and only there.
+    one_vs_all : bool
+        Whether it trains more than two classes with a loss of two.
     models : frozenset of str
         The kinds of models it trains; see `dsgd.losses.Loss.model`.
     """
@@ -48,6 +50,7 @@ class Capabilities:
     dual: bool = False
     schedule: str | None = None
     distributed: bool = False
+    one_vs_all: bool = True
     models: frozenset[str] = frozenset({"linear"})
 
 

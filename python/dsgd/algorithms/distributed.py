@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from numpy.typing import NDArray
 
@@ -161,6 +161,10 @@ class DistributedAlgorithm(Algorithm):
     def step_trial(self, n_samples: int, n_workers: int) -> Algorithm | None:  # noqa: ARG002
         """Return the algorithm that the step search runs on one machine; None: `natural_step` is used instead."""
         return None
+
+    def prepared(self, task: LocalTask, n_workers: int) -> Self:  # noqa: ARG002
+        """Return the algorithm with what it must find out from the data, before a run on `n_workers` workers."""
+        return self
 
     def first_step(self, loss: Loss) -> float | None:
         """Return the step that a run with this loss starts from; None: it is searched for. There is no momentum."""

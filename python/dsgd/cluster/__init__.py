@@ -8,9 +8,11 @@ from dsgd.cluster.runtime.trace import Kind, Trace
 from dsgd.cluster.simulation.config import Simulation
 from dsgd.cluster.simulation.failures import SERVER, Crash, Delay, Duplication, Failure, FrameLoss, NetworkSplit, Pause
 from dsgd.cluster.simulation.nodes import KernelCost
+from dsgd.results.averaging import Averaging
 
 __all__ = [
     "SERVER",
+    "Averaging",
     "ByLabel",
     "Crash",
     "Delay",

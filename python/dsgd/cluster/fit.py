@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from dsgd.fitting.divergence import Watch
 from dsgd.fitting.recorder import Recorder
 from dsgd.fitting.step_search import choose_steps
 from dsgd.problems.task import LocalTask
+from dsgd.results.averaging import Averaging
 from dsgd.results.history import History, Record
 
 __all__ = ["assignment", "check_cluster", "choose_step", "train_on_cluster"]
@@ -202,9 +203,28 @@ class _Observer:
         )
 
 
+class ClusterFit(NamedTuple):
+    """A fit on a cluster.
+
+    Attributes
+    ----------
+    history : History
+    stop_reason : str
+    trace : Trace or None
+        None if the cluster keeps no trace.
+    averaging : Averaging or None
+        What the nodes counted for in the last average of their models; None if the algorithm averages none.
+    """
+
+    history: History
+    stop_reason: str
+    trace: Trace | None
+    averaging: Averaging | None
+
+
 def train_on_cluster(
     algorithm: DistributedAlgorithm, cluster: Cluster, tasks: Sequence[LocalTask], recorder: Recorder
-) -> tuple[History, str, Trace | None]:
+) -> ClusterFit:
     """Train a model on a cluster.
 
     Parameters
@@ -218,10 +238,7 @@ def train_on_cluster(
 
     Returns
     -------
-    history : History
-    stop_reason : str
-    trace : Trace or None
-        None if the cluster keeps no trace.
+    ClusterFit
 
     Raises
     ------
@@ -236,15 +253,41 @@ def train_on_cluster(
         run with a warning, and the model so far is returned.
     """
     nodes = n_nodes(algorithm, cluster)
+    if len(tasks) > 1 and not algorithm.capabilities.one_vs_all:
+        raise ConfigError(
+            f"algo {algorithm.name!r} trains two classes or a regression, and y has {len(tasks)} classes; "
+            "use algo='wpsgd'"
+        )
     task = tasks[0] if len(tasks) == 1 else together(tasks, recorder.model.weights)
     if isinstance(cluster, LocalCluster) and cluster.resume is not None:
         _go_on(task, cluster.resume)
-    choose_step(algorithm, task, nodes - int(algorithm.has_coordinator))
+    n_workers = nodes - int(algorithm.has_coordinator)
+    choose_step(algorithm, task, n_workers)
+    algorithm = algorithm.prepared(task, n_workers)
     work = assignment(algorithm, task, nodes, cluster.partition)
     with recorder.showing(task.max_epochs):
         outcome = _run(cluster, work, task, recorder)
     recorder.finish()
-    return recorder.history, recorder.reason or "max_epochs", outcome.trace
+    averaging = Averaging.of_reports(outcome.reports)
+    if averaging is not None:
+        _warn_of_averages(algorithm, averaging)
+    return ClusterFit(recorder.history, recorder.reason or "max_epochs", outcome.trace, averaging)
+
+
+def _warn_of_averages(algorithm: DistributedAlgorithm, averaging: Averaging) -> None:
+    """Warn where the bounds of the last average promise nothing."""
+    if averaging.condition < 0:
+        warn(
+            f"algo {algorithm.name!r}: the nodes lag so far behind that their average may be worse than the fastest "
+            f"node alone: sum r^T_i is {-averaging.condition:.3g} below (k + sqrt(k)) / 2 (Eq. 6); leave out the "
+            "slowest nodes, or average more often (averaging_span)"
+        )
+    if getattr(algorithm, "averaging_span", None) is not None and averaging.lags.any() and averaging.span_factor >= 1:
+        warn(
+            f"algo {algorithm.name!r}: between two averages the models contract less than the lags of nodes take away "
+            f"(k q^s / sum q^T_i is {averaging.span_factor:.3g}, and below 1 training approaches the optimum for "
+            "certain); use a larger averaging_span, step_size or alpha"
+        )
 
 
 def _go_on(task: LocalTask, path: str | os.PathLike[str]) -> None:

@@ -269,7 +269,9 @@ def _class_weights(class_weight: Any, classes: NDArray[Any], member: NDArray[Any
 def as_initial_weights(
     init: ArrayLike | None, n_problems: int, layout: ParameterLayout, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
-    """Return the initial weights, of shape (n_problems, n_parameters): a copy of `init`, or zeros for None.
+    """Return the initial weights, of shape (n_problems, n_parameters): those of `init`, or zeros for None.
+
+    A single number is that of all weights.
 
     Raises
     ------
@@ -281,10 +283,12 @@ def as_initial_weights(
         return np.zeros((n_problems, layout.size), dtype)
     weights = as_dtype(as_real(as_array(init, "init"), "init"), dtype, "init")
     expected = layout.shape if n_problems == 1 else (n_problems, *layout.shape)
+    if weights.ndim == 0:
+        weights = np.full(expected, weights)
     if weights.shape != expected:
         raise DataError(
             f"init has shape {weights.shape}; it must be {expected}: a weight for every feature, then the intercept if "
-            "there is one"
+            "there is one; or one number for all"
         )
     if not np.isfinite(weights).all():
         raise DataError(f"init{np.argwhere(~np.isfinite(weights))[0].tolist()} is not finite")

@@ -24,6 +24,7 @@ from dsgd.errors import ConfigError, DataError
 from dsgd.losses import LOSSES, SKLEARN_NAMES
 from dsgd.models import MODELS, KMeansModel, LinearModel, MLPModel
 from dsgd.models.trained import Model
+from dsgd.results.averaging import Averaging
 from dsgd.results.history import History
 from dsgd.results.model_file import read_model, write_model
 
@@ -107,6 +108,9 @@ class FitResult:
     trace : dsgd.cluster.Trace or None
         The events of the cluster that trained the model, if a trace was asked for; `save` leaves it
         out.
+    averaging : dsgd.cluster.Averaging or None
+        What the nodes of a cluster counted for in the last average of their models, if the algorithm
+        averages models; `save` leaves it out.
     """
 
     model: Model
@@ -116,6 +120,7 @@ class FitResult:
     index_base: str | None = None
     feature_names: FeatureNames = field(default_factory=FeatureNames)
     trace: Trace | None = None
+    averaging: Averaging | None = None
 
     @property
     def _linear(self) -> LinearModel:

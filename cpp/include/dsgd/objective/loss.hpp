@@ -6,6 +6,7 @@
 #include <cmath>        // for abs, exp, log1p
 #include <concepts>     // for same_as
 #include <cstddef>      // for size_t
+#include <limits>       // for numeric_limits
 #include <optional>     // for optional
 #include <span>         // for span
 #include <string>       // for string
@@ -18,6 +19,13 @@
 
 namespace dsgd {
 
+/// The decision values between two kinks, where the derivative of a loss is 0. Outside it is constant.
+template <RealType Real>
+struct Flat {
+  Real begin;
+  Real end;
+};
+
 struct Hinge {
   static constexpr std::string_view kName = "hinge";
   template <RealType Real>
@@ -28,6 +36,16 @@ struct Hinge {
   template <RealType Real>
   [[nodiscard]] static Real derivative(Real z, Real y) {
     return y * z < Real{1} ? -y : Real{0};
+  }
+  template <RealType Real>
+  [[nodiscard]] static Flat<Real> flat(Real y) {
+    return beyond(y, Real{1});
+  }
+  /// The decision values of at least `margin` on the side of y.
+  template <RealType Real>
+  [[nodiscard]] static Flat<Real> beyond(Real y, Real margin) {
+    constexpr Real infinity = std::numeric_limits<Real>::infinity();
+    return y > 0 ? Flat<Real>{margin, infinity} : Flat<Real>{-infinity, -margin};
   }
 };
 
@@ -41,6 +59,10 @@ struct Perceptron {
   template <RealType Real>
   [[nodiscard]] static Real derivative(Real z, Real y) {
     return y * z <= Real{0} ? -y : Real{0};
+  }
+  template <RealType Real>
+  [[nodiscard]] static Flat<Real> flat(Real y) {
+    return Hinge::beyond(y, Real{0});
   }
 };
 
@@ -127,6 +149,10 @@ struct EpsilonInsensitive {
     if (std::abs(z - y) <= static_cast<Real>(epsilon)) return 0;
     return z > y ? Real{1} : Real{-1};
   }
+  template <RealType Real>
+  [[nodiscard]] Flat<Real> flat(Real y) const {
+    return {y - static_cast<Real>(epsilon), y + static_cast<Real>(epsilon)};
+  }
 };
 
 /// The square of the epsilon-insensitive loss.
@@ -190,6 +216,16 @@ class AnyScalar {
   template <RealType Real>
   [[nodiscard]] Real derivative(Real z, Real y) const {
     return std::visit([&](const auto& loss) { return loss.derivative(z, y); }, loss_);
+  }
+  /// Of a loss with kinks; empty for a smooth loss.
+  template <RealType Real>
+  [[nodiscard]] std::optional<Flat<Real>> flat(Real y) const {
+    return std::visit(
+        [&](const auto& loss) -> std::optional<Flat<Real>> {
+          if constexpr (requires { loss.flat(y); }) return loss.flat(y);
+          return std::nullopt;
+        },
+        loss_);
   }
 
  private:

@@ -29,6 +29,14 @@ constexpr bool kScales = false;
 template <typename Data, typename Loss, typename Real, typename Frequency>
 constexpr bool kScales<LinearKernel<Data, Loss, L2<Real, Frequency>>> = !VectorLoss<Loss>;
 
+/// Multiplies weights v, without the intercept, by a scale that was carried as 1 / scale; the scale is then 1.
+template <RealType Real>
+void fold_scale(std::span<Real> weights, bool fit_intercept, double& inverse) {
+  const auto scale = static_cast<Real>(1 / inverse);
+  for (Real& w : weights.first(weights.size() - (fit_intercept ? 1 : 0))) w *= scale;
+  inverse = 1;
+}
+
 /// With `averages` it also keeps the average of w, in `average.drift`. The sum of the weights
 /// scale_s v_s over the steps s is
 ///
@@ -36,14 +44,18 @@ constexpr bool kScales<LinearKernel<Data, Loss, L2<Real, Frequency>>> = !VectorL
 template <RealType Real, bool averages>
 class ScaledWeights {
  public:
-  /// `done` is the count of steps of this epoch, which the sample loop keeps.
+  /// `done` is the count of steps of this epoch, which the sample loop keeps. With `carried`, 1 / scale outlives this
+  /// object: it is *carried at first, and *carried at the end. `weights` are then v between two such objects.
   ScaledWeights(std::span<Real> weights, bool fit_intercept, double alpha, const Average& average,
-                const std::size_t& done)
+                const std::size_t& done, double* carried = nullptr)
       : weights_(weights),
         n_features_(weights.size() - (fit_intercept ? 1 : 0)),
         alpha_(alpha),
         average_(average),
         done_(done),
+        carried_(carried),
+        scale_(carried == nullptr ? 1 : 1 / *carried),
+        inverse_(carried == nullptr ? 1 : *carried),
         sum_(average.counted(0)),
         policy_(make_policy()),
         intercept_policy_(make_intercept_policy()),
@@ -51,7 +63,16 @@ class ScaledWeights {
         b_(weights, fit_intercept, intercept_policy_) {}
   ScaledWeights(const ScaledWeights&) = delete;
   ScaledWeights& operator=(const ScaledWeights&) = delete;
-  ~ScaledWeights() { fold(done_); }
+  ~ScaledWeights() {
+    if (carried_ == nullptr) {
+      fold(done_);
+    } else {
+      *carried_ = inverse_;
+    }
+  }
+
+  /// 1 / scale.
+  [[nodiscard]] double inverse() const { return inverse_; }
 
   /// w.x + b.
   template <typename Row>
@@ -103,15 +124,14 @@ class ScaledWeights {
   /// Sets v to w and the scale to 1. The drift D becomes D', the drift of steps without a scale,
   /// from A v - D = T w - D'.
   void fold(std::size_t done) {
-    const auto scale = static_cast<Real>(scale_);
-    for (Real& w : weights_.first(n_features_)) w *= scale;
+    const double inverse = inverse_;
+    fold_scale(weights_, weights_.size() > n_features_, inverse_);
     if constexpr (averages) {
-      const double more = average_.counted(done) - sum_ * inverse_;
+      const double more = average_.counted(done) - sum_ * inverse;
       for (std::size_t j = 0; j < n_features_; ++j) average_.drift[j] += more * static_cast<double>(weights_[j]);
       sum_ = average_.counted(done);
     }
     scale_ = 1;
-    inverse_ = 1;
   }
 
   using Policy = std::conditional_t<averages, Averaged<Real, Sum>, Exclusive>;
@@ -122,10 +142,11 @@ class ScaledWeights {
   double alpha_;
   Average average_;
   const std::size_t& done_;
-  double scale_ = 1;
+  double* carried_;
+  double scale_;
   /// 1 / scale, the number that steps change: a product from step to step is faster than a
   /// division.
-  double inverse_ = 1;
+  double inverse_;
   double sum_;  // A, the sum of the scales
   Policy policy_;
   InterceptPolicy intercept_policy_;
@@ -139,11 +160,13 @@ class ScaledAccess {
  public:
   using Real = typename Kernel::Real;
 
-  ScaledAccess(const Kernel& kernel, std::span<Real> weights, const Average& average, const std::size_t& done)
+  ScaledAccess(const Kernel& kernel, std::span<Real> weights, const Average& average, const std::size_t& done,
+               double* carried = nullptr)
       : X_(kernel.objective.X()),
         rate_(static_cast<Real>(kernel.objective.config().intercept_rate)),
         unscaled_(kernel.access(weights, policy_)),
-        w_(weights, kernel.objective.config().fit_intercept, kernel.objective.config().alpha_l2, average, done) {}
+        w_(weights, kernel.objective.config().fit_intercept, kernel.objective.config().alpha_l2, average, done,
+           carried) {}
 
   // NOLINTNEXTLINE(modernize-use-nodiscard): as in LinearAccess
   Real evaluate(std::size_t i, std::span<Real> residual, bool with_loss) const {

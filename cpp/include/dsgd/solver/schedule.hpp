@@ -5,6 +5,7 @@
 #include <cmath>      // for isinf, pow
 #include <cstddef>    // for size_t
 #include <limits>     // for numeric_limits
+#include <span>       // for span
 
 namespace dsgd {
 
@@ -32,6 +33,11 @@ struct Schedule {
     const double before = static_cast<double>(t) - 1;
     const double left = std::isinf(horizon) ? 1 : std::max(0.0, 1 - before / horizon);
     return step_size * std::pow(decay, static_cast<double>(epoch)) * fallen(1 + rate * before) * left;
+  }
+
+  /// Writes the steps of samples t, t + 1, ... of an epoch, one an element.
+  void each(std::size_t t, std::size_t epoch, std::span<double> steps) const {
+    for (double& step : steps) step = at(t++, epoch);
   }
 
  private:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd.cluster.local.channel import ChannelMessage
+from dsgd.cluster.runtime.observed import Observation
 from dsgd.cluster.runtime.run_spec import ClusterRecord
 from dsgd.cluster.runtime.trace import Trace
 
@@ -21,11 +22,11 @@ _NOTHING: dict[str, Any] = {"clock": 0, "waited": 0.0, "delays": [], "samples": 
 
 
 class _Tally(NamedTuple):
-    """The counts of a worker when it had finished `clock`, and the vector that it had observed last."""
+    """The counts of a worker when it had finished `clock`, and what it had observed last."""
 
     clock: int
     counts: dict[str, Any]
-    observed: NDArray[Any] | None
+    observed: Observation | None
 
 
 class _Snapshot(NamedTuple):
@@ -98,7 +99,9 @@ class Ledger:
             # The worker was taken back, by a restart of the server, if it tells of a clock again.
             while told and told[-1].clock >= clock:
                 told.pop()
-        told.append(_Tally(clock, message.fields, message.arrays.get("observed")))
+        vector = message.arrays.get("observed")
+        observed = None if vector is None else Observation(vector, message.fields["log_weight"])
+        told.append(_Tally(clock, message.fields, observed))
         if self._trace is not None:
             events = Trace.from_bytes(message.arrays["trace"].tobytes())
             # Both times are of the clock of this machine.

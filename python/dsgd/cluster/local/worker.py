@@ -68,7 +68,7 @@ class _Reports:
         """Send the tally, with the observed vector and the events of the trace since the last message."""
         arrays = {} if tally.trace is None else {"trace": np.frombuffer(tally.trace.drain().to_bytes(), np.uint8)}
         if tally.observed is not None:
-            arrays["observed"] = tally.observed
+            arrays["observed"] = tally.observed.vector
         self._channel.send(
             kind,
             arrays,
@@ -79,4 +79,5 @@ class _Reports:
             samples=tally.samples,
             bytes_sent=tally.bytes_sent,
             bytes_received=tally.bytes_received,
+            log_weight=0.0 if tally.observed is None else tally.observed.log_weight,
         )

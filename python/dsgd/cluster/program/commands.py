@@ -220,9 +220,13 @@ class Observe:
     ----------
     value : ndarray of shape (n_parameters,)
         Copied before the program goes on.
+    log_weight : float
+        Where the model is the mean of the vectors of all ranks: the logarithm of what this one counts
+        for. Only differences matter, and they may be of any size.
     """
 
     value: NDArray[Any]
+    log_weight: float = 0.0
 
 
 Command = Pull | Wait | Push | Clock | AllReduce | Send | Receive | Signal | Poll | Report | Observe

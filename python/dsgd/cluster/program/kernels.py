@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
+from dsgd.cluster.program.descent import BatchDescent, Descent, GradientTest, RowDescent, TestedDescent
 from dsgd.cluster.program.partition import part
 from dsgd.cluster.program.work import Work
 from dsgd.data.inputs import stored_entries
@@ -253,7 +254,9 @@ class Kernels:
         """
         moved = weights.copy()
         if batch_size == 1 and isinstance(self._row_steps.objective, _core.LinearObjective):
-            _core.sgd_rows(self._row_steps.objective, moved, rows, step, index)
+            sgd = _core.RowSgd(self._row_steps.objective)
+            sgd.steps(moved, rows, step, index)
+            sgd.settle(moved)
             self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(moved), samples=len(rows))
             return moved
         begins = range(0, len(rows), batch_size)
@@ -265,6 +268,34 @@ class Kernels:
             self.count(entries=self._entries_of(batch), cost=_STEP, samples=len(batch))
         self.count(elements=len(moved))  # the copy
         return moved
+
+    def descent(self, batch_size: int = 1, delay: int = 0, test: GradientTest | None = None) -> Descent:
+        """Return steps in place on rows in turn, which go on from call to call.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows of a step. 1: the steps are those of `sgd`, if it trains the model. More: those of `minibatch`.
+        delay : int
+            Steps between the weights of a gradient and the step along it; for steps of `sgd` only.
+        test : GradientTest, optional
+            Which delayed gradients are used. None: all.
+        """
+        objective = self._row_steps.objective
+        single = batch_size == 1 and isinstance(objective, _core.LinearObjective)
+        if not single:
+            if delay > 0:
+                raise ConfigError(
+                    "delayed gradients are for the steps of 'sgd' on linear models; leave batch_size at 1"
+                )
+            return BatchDescent(self._row_steps, batch_size, self._count_steps)
+        if test is not None and delay > 0:
+            return TestedDescent(self._linear, self.problem.loss.curvature, delay, test, self._count_steps)
+        return RowDescent(self._linear, delay, self._count_steps)
+
+    def _count_steps(self, rows: Rows, cost: float, elements: int) -> None:
+        """Count steps on `rows`, each `cost` times as long as a plain one, and a visit of `elements`."""
+        self.count(entries=self._entries_of(rows), cost=cost * _STEP, elements=elements, samples=len(rows))
 
     def svrg_steps(
         self, weights: NDArray[Any], mean_gradient: NDArray[Any], rows: Rows, step: float, *, local: bool = False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import safetensors.numpy
+from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd._common.checks import check_real, shown
@@ -119,16 +121,15 @@ class WorkerTask:
         self.start_clock = start_clock
         self.now = now
         self.groups = groups
+        self.max_epochs = max(1, round(max_clocks * passes_per_clock))
         self._passes_per_clock = passes_per_clock
-        run = Run(
-            n_samples=n_total,
-            max_epochs=max(1, round(max_clocks * passes_per_clock)),
-            alpha=sum(kernels.problem.alphas),
-        )
+        run = Run(n_samples=n_total, max_epochs=self.max_epochs, alpha=sum(kernels.problem.alphas))
         self._schedule = schedule.to_core(step_size, run)
+        own = dataclasses.replace(run, n_samples=self.mean_samples)
+        self._own_schedule = schedule.to_core(step_size, own)
         self.saved = saved
         self._state = State()
-        self._chunk_rows = chunk_rows
+        self.chunk_rows = chunk_rows
         self._order: tuple[int, Rows] | None = None
 
         self.gradient = kernels.gradient
@@ -152,6 +153,11 @@ class WorkerTask:
     def n_samples(self) -> int:
         """Number of rows of this worker."""
         return self.kernels.n_samples
+
+    @property
+    def mean_samples(self) -> int:
+        """Number of rows of a worker in the mean, rounded up."""
+        return -(-self.n_total // self.n_workers)
 
     @property
     def n_parameters(self) -> int:
@@ -195,8 +201,12 @@ class WorkerTask:
         The mini-batches go through the worker's rows without replacement, pass after pass. Every
         pass has a new random order.
         """
+        return self.rows_at(clock * size, size)
+
+    def rows_at(self, first: int, size: int) -> Rows:
+        """Return `size` rows of the order of `draw`, after the `first` ones."""
         n = self.n_samples
-        first, parts = clock * size, []
+        parts = []
         while size > 0:
             index, begin = divmod(first, n)
             part = self._order_of_pass(index)[begin : begin + size]
@@ -244,13 +254,20 @@ class WorkerTask:
 
         Between two pieces a program can poll a signal.
         """
-        for begin in range(0, len(rows), self._chunk_rows):
-            yield rows[begin : begin + self._chunk_rows]
+        for begin in range(0, len(rows), self.chunk_rows):
+            yield rows[begin : begin + self.chunk_rows]
 
     def step_size_at(self, clock: int) -> float:
         """Return the step size of a clock by the schedule."""
         samples = round(clock * self._passes_per_clock * self.n_total)
         return self._schedule.at(1 + samples, samples // self.n_total)
+
+    def own_step_sizes(self, first: int, count: int) -> NDArray[np.float64]:
+        """Return the step sizes of `count` samples, after the `first` ones, of a worker that trains on its own.
+
+        The schedule counts the worker's own samples, `mean_samples` of them a pass. All must be of one pass.
+        """
+        return self._own_schedule.each(1 + first, first // self.mean_samples, count)
 
     def _bits(self, clock: int) -> np.random.Philox:
         return np.random.Philox(key=[self.seed, (self.rank << 40) + clock])

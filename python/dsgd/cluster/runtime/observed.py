@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from dsgd._common.checks import check_choice
 from dsgd.algorithms.distributed import Observes
 
-__all__ = ["Observed", "model_of"]
+__all__ = ["Observation", "Observed", "model_of"]
+
+
+class Observation(NamedTuple):
+    """What a program observed: a vector, and the logarithm of what it counts for in a mean."""
+
+    vector: NDArray[Any]
+    log_weight: float
 
 
 class Observed:
@@ -25,24 +32,24 @@ class Observed:
 
     Attributes
     ----------
-    latest : ndarray or None
-        The last vector of the present life; None: there is none yet.
+    latest : Observation or None
+        The last one of the present life; None: there is none yet.
     """
 
     def __init__(self, notices: Sequence[int] = ()) -> None:
-        self.latest: NDArray[Any] | None = None
+        self.latest: Observation | None = None
         self._notices = frozenset(notices)
         self._clock = 0
-        self._kept: dict[int, NDArray[Any] | None] = {}
+        self._kept: dict[int, Observation | None] = {}
 
     def begin(self, clock: int) -> None:
         """Begin a life after `clock` finished clocks; what was observed after them is void."""
         self._clock, self.latest = clock, None
         self._kept = {own: vector for own, vector in self._kept.items() if own <= clock}
 
-    def take(self, vector: NDArray[Any]) -> None:
+    def take(self, vector: NDArray[Any], log_weight: float = 0.0) -> None:
         """Take a copy of the vector that the node observes now."""
-        self.latest = np.array(vector)
+        self.latest = Observation(np.array(vector), log_weight)
 
     def finish_clock(self) -> None:
         """Keep the latest vector, if a record is made at the end of this clock."""
@@ -50,14 +57,14 @@ class Observed:
         if self._clock in self._notices:
             self._kept[self._clock] = self.latest
 
-    def at(self, clock: float) -> NDArray[Any] | None:
-        """Return the vector of a clock, the latest if no vector was kept from there on; forget earlier ones."""
+    def at(self, clock: float) -> Observation | None:
+        """Return what was observed in a clock, the latest if nothing was kept from there on; forget earlier ones."""
         self._kept = {own: vector for own, vector in self._kept.items() if own >= clock}
         return self._kept[min(self._kept)] if self._kept else self.latest
 
 
 def model_of(
-    observes: Observes, observed: Mapping[int, NDArray[Any]], served: NDArray[Any] | None, start: NDArray[Any]
+    observes: Observes, observed: Mapping[int, Observation], served: NDArray[Any] | None, start: NDArray[Any]
 ) -> NDArray[Any]:
     """Return the weights that a record or the result of a run is made of.
 
@@ -65,8 +72,8 @@ def model_of(
     ----------
     observes : {"server", "first", "mean"}
         See `DistributedAlgorithm.observes`.
-    observed : mapping of int to ndarray
-        By rank: the observed vector of each node that has one and is not lost.
+    observed : mapping of int to Observation
+        By rank: of each node that has one and is not lost.
     served : ndarray of shape (n_parameters,) or None
         The table ``"weights"`` of the server, if it has one.
     start : ndarray of shape (n_parameters,)
@@ -78,11 +85,13 @@ def model_of(
     if observes == "server" or not observed:
         return start
     ranks = sorted(observed)
-    first = np.asarray(observed[ranks[0]], np.float64)
+    first = np.asarray(observed[ranks[0]].vector, np.float64)
     if observes == "first":
         return first.astype(start.dtype)
+    logs = np.array([observed[rank].log_weight for rank in ranks])
+    weights = np.exp(logs - logs.max())
     # The mean of equal vectors is then that vector, to the bit.
     away = np.zeros_like(first)
-    for rank in ranks[1:]:
-        away += observed[rank] - first
-    return (first + away / len(ranks)).astype(start.dtype)
+    for rank, weight in zip(ranks[1:], weights[1:], strict=True):
+        away += weight * (observed[rank].vector - first)
+    return (first + away / weights.sum()).astype(start.dtype)

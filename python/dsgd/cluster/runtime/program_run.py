@@ -338,12 +338,16 @@ class ProgramRun:
         return True
 
     def _observe(self, now: float, command: Observe) -> bool:  # noqa: ARG002
+        if not math.isfinite(command.log_weight):
+            raise ConfigError(
+                f"worker {self._task.rank} observes with log_weight={command.log_weight}; it must be finite"
+            )
         if np.shape(command.value) != (self._task.n_parameters,):
             raise ConfigError(
                 f"worker {self._task.rank} observes an array of shape {np.shape(command.value)}; the model has "
                 f"{self._task.n_parameters} parameters"
             )
-        self._observed.take(command.value)
+        self._observed.take(command.value, command.log_weight)
         self._answer = None
         return True
 

@@ -15,6 +15,7 @@ from dsgd.cluster.program.commands import EVERYONE, Program
 from dsgd.cluster.program.kernels import Kernels
 from dsgd.cluster.program.partition import part
 from dsgd.cluster.program.task import WorkerTask
+from dsgd.cluster.runtime.observed import Observation
 from dsgd.cluster.runtime.trace import Trace
 from dsgd.errors import ConfigError
 from dsgd.problems.problem import Problem
@@ -174,8 +175,8 @@ class ClusterRecord:
         Bytes that each node has sent and received.
     samples : int
         Gradients of single samples that all nodes have evaluated.
-    observed : dict of int to ndarray
-        By rank: the vector that the node observed last before it finished the clock of the record
+    observed : dict of int to Observation
+        By rank: what the node observed last before it finished the clock of the record
         (command `Observe`). Nodes that are lost, or have observed nothing, are not in it.
     """
 
@@ -188,7 +189,7 @@ class ClusterRecord:
     bytes_sent: tuple[int, ...]
     bytes_received: tuple[int, ...]
     samples: int
-    observed: dict[int, NDArray[Any]] = field(default_factory=dict)
+    observed: dict[int, Observation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dsgd.cluster.program.commands import EVERYONE, Program
 from dsgd.cluster.program.groups import make_groups
 from dsgd.cluster.program.task import WorkerTask
-from dsgd.cluster.runtime.observed import Observed, model_of
+from dsgd.cluster.runtime.observed import Observation, Observed, model_of
 from dsgd.cluster.runtime.program_run import Observer
 from dsgd.cluster.runtime.replay import recorder_of_answers, start_of_life
 from dsgd.cluster.runtime.run_spec import ClusterRecord, OnClock, Outcome, RunSpec
@@ -220,11 +220,11 @@ class SimulatedRun:
             )
         return self._remaining == 0 or self._stopped
 
-    def _observed_at(self, notice: float) -> dict[int, NDArray[Any]]:
+    def _observed_at(self, notice: float) -> dict[int, Observation]:
         core = self._servers[0][0].core
         lost = set() if core is None else {member.worker for member in core.members if member.status == "lost"}
-        vectors = {worker.node: worker.observed.at(notice) for worker in self.workers if worker.node not in lost}
-        return {node: vector for node, vector in vectors.items() if vector is not None}
+        observed = {worker.node: worker.observed.at(notice) for worker in self.workers if worker.node not in lost}
+        return {node: each for node, each in observed.items() if each is not None}
 
     def _model(self, record: ClusterRecord) -> NDArray[Any]:
         has_weights = any(spec.name == "weights" for spec in self._groups[0].tables)

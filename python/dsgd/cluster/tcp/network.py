@@ -8,15 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd.cluster.program.commands import EVERYONE, Command, Observe, Receive, Send, Wait
 from dsgd.cluster.program.kernels import Kernels
 from dsgd.cluster.program.work import Work
-from dsgd.cluster.runtime.observed import Observed
+from dsgd.cluster.runtime.observed import Observation, Observed
 from dsgd.cluster.runtime.program_run import Observer, ProgramRun, Status, failure
 from dsgd.cluster.runtime.replay import recorder_of_answers, start_of_life
 from dsgd.cluster.runtime.run_spec import Plan
@@ -54,8 +51,8 @@ class Tally:
     bytes_sent, bytes_received : int
     trace : Trace or None
         Events that nobody has taken by `Trace.drain` yet.
-    observed : ndarray or None
-        The last vector that the program has observed, if any (command `Observe`).
+    observed : Observation or None
+        What the program has observed last, if anything (command `Observe`).
     """
 
     clock: int = 0
@@ -66,7 +63,7 @@ class Tally:
     bytes_sent: int = 0
     bytes_received: int = 0
     trace: Trace | None = None
-    observed: NDArray[Any] | None = None
+    observed: Observation | None = None
 
 
 class NetworkWorker:
