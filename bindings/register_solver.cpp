@@ -224,11 +224,11 @@ void register_solver(py::module_& m) {
           py::arg("weights"));
 
   py::class_<DelayedSgdSolver>(m, "DelayedSgd", "Delayed gradients that are tested; see delayed_sgd.hpp.")
-      .def(py::init([](const Linear& objective, std::size_t delay, std::size_t most_retries, bool strict,
-                       double curvature) {
-             return std::make_unique<DelayedSgdSolver>(objective,
-                                                       DelayedSgdConfig{delay, most_retries, strict, curvature});
-           }),
+      .def(py::init(
+               [](const Linear& objective, std::size_t delay, std::size_t most_retries, bool strict, double curvature) {
+                 return std::make_unique<DelayedSgdSolver>(objective,
+                                                           DelayedSgdConfig{delay, most_retries, strict, curvature});
+               }),
            py::arg("objective"), py::kw_only(), py::arg("delay"), py::arg("most_retries"), py::arg("strict"),
            py::arg("curvature"), py::keep_alive<1, 2>())
       .def(

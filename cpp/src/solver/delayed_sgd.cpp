@@ -127,7 +127,8 @@ auto DelayedSgd<Data>::range_of(std::size_t i, const Line& line) const -> Range 
   const auto y = static_cast<double>(objective_.y()[i]);
   const double pull = static_cast<double>(objective_.sample_weight(i)) * line.length;
   if (const auto flat = loss_.flat(y)) {
-    const Flat<double> on_line{(flat->begin - line.intercept) / line.length, (flat->end - line.intercept) / line.length};
+    const Flat<double> on_line{(flat->begin - line.intercept) / line.length,
+                               (flat->end - line.intercept) / line.length};
     const double now = line.projections.front();
     const double root = alpha > 0 ? root_at_kinks(on_line, pull / alpha) : std::clamp(now, on_line.begin, on_line.end);
     return {root, root};

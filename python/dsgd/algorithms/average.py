@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from dsgd.algorithms.base import Capabilities
 from dsgd.algorithms.distributed import Program
 from dsgd.algorithms.model_averaging import UnevenNodes
-from dsgd.cluster.program.commands import Pull
 from dsgd.cluster.program.task import WorkerTask
 
 __all__ = ["Average"]
@@ -48,7 +47,7 @@ class Average(UnevenNodes):
 
     def worker(self, task: WorkerTask) -> Program:
         """Run one node."""
-        node = self.replica(task, (yield Pull(task.start_clock)))
+        node = yield from self.begin(task)
         for clock in range(task.start_clock, task.max_clocks):
             yield from self.train(task, node, clock)
             last = self.ends(task, clock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ __all__ = ["ModelAveraging", "UnevenNodes"]
 
 # The smallest weight of a node in an average: the others may be lost before it is made.
 _LEAST_WEIGHT = 1e-300
+# Pieces of a clock. After each a node looks whether another one is done.
+_PIECES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,11 @@ class ModelAveraging(DistributedAlgorithm):
         for option in ("averaging_span", "batch_size"):
             if getattr(self, option) is not None:
                 object.__setattr__(self, option, check_integer(option, getattr(self, option), 1, 2**31 - 1))
+
+    @property
+    def rate(self) -> float | None:
+        """The rate r of r^T_i, what a node with T_i steps less counts for; 1: as much. None: 1 - eta alpha."""
+        return 1.0
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -56,20 +63,33 @@ class ModelAveraging(DistributedAlgorithm):
         """Return the algorithm of one machine that makes the same steps."""
         return Sgd() if self.batch_size in (None, 1) else Minibatch(batch_size=self.batch_size or 1)
 
+    def span(self, task: WorkerTask) -> int:
+        """Return the samples of a node in a clock in which it makes all its steps."""
+        return self.averaging_span or task.mean_samples
+
     def mark(self, task: WorkerTask, clock: int) -> int:
-        """Return how many samples a node has at the end of a clock in which it makes all its steps."""
-        span = self.averaging_span or task.mean_samples
-        return min((clock + 1) * span, task.max_epochs * task.mean_samples)
+        """Return the samples of a node that makes all its steps, at the end of a clock."""
+        return min((clock + 1) * self.span(task), task.max_epochs * task.mean_samples)
+
+    def pieces(self, task: WorkerTask, node: Replica, clock: int) -> Iterator[int]:
+        """Yield the sizes of the pieces that are left of a clock; each must be trained on."""
+        return node.pieces(self.mark(task, clock), self.span(task) // _PIECES)
 
     def rows_of_step(self, task: WorkerTask) -> int:
         """Return the rows of a step: by default 1, or those of `minibatch` for a model that `sgd` does not train."""
         single = task.kernels.problem.loss.model in Sgd.capabilities.models
         return self.batch_size or (1 if single else Minibatch().batch_size)
 
+    def begin(self, task: WorkerTask) -> Generator[Command, Any, Replica]:
+        """Return the model of a node: at the initial weights, or at the last average in a later life of the node."""
+        if self.averaging_span is None or task.start_clock == 0:
+            return self.replica(task, task.start)
+        return self.replica(task, (yield Pull(task.start_clock)))
+
     def replica(self, task: WorkerTask, weights: NDArray[Any]) -> Replica:
         """Return the model of a node, which starts from `weights`."""
         size = self.rows_of_step(task)
-        return Replica(task, weights, task.kernels.descent(size), batch_size=size)
+        return Replica(task, weights, task.kernels.descent(size), batch_size=size, rate=self.rate)
 
     def ends(self, task: WorkerTask, clock: int) -> bool:
         """Return whether a clock is the last one."""
@@ -131,7 +151,7 @@ class UnevenNodes(ModelAveraging):
         signal = f"clock {clock}"
         if self._is_late(task):
             return
-        for count in node.pieces(self.mark(task, clock)):
+        for count in self.pieces(task, node, clock):
             node.train(count)
             if self._is_late(task) or (yield Poll(signal)):
                 return

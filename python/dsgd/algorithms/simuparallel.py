@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from dsgd.algorithms.base import Capabilities
 from dsgd.algorithms.distributed import Program
 from dsgd.algorithms.model_averaging import ModelAveraging
-from dsgd.cluster.program.commands import Pull
 from dsgd.cluster.program.task import WorkerTask
 
 __all__ = ["SimuParallel"]
@@ -51,8 +50,8 @@ class SimuParallel(ModelAveraging):
 
     def worker(self, task: WorkerTask) -> Program:
         """Run one node."""
-        node = self.replica(task, (yield Pull(task.start_clock)))
+        node = yield from self.begin(task)
         for clock in range(task.start_clock, task.max_clocks):
-            for count in node.pieces(self.mark(task, clock)):
+            for count in self.pieces(task, node, clock):
                 node.train(count)
             yield from self.end_clock(task, node, clock, self.ends(task, clock))

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Self
-
-from numpy.typing import NDArray
+from typing import Self
 
 from dsgd._common.checks import check_choice, check_real
 from dsgd.algorithms.base import Capabilities
 from dsgd.algorithms.contraction import estimate_contraction
 from dsgd.algorithms.distributed import Program
 from dsgd.algorithms.model_averaging import UnevenNodes
-from dsgd.cluster.program.commands import Pull
-from dsgd.cluster.program.replica import Replica
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.problems.task import LocalTask
 
@@ -80,11 +76,6 @@ class WpSgd(UnevenNodes):
         steps = task.max_epochs * -(-task.n_samples // n_workers)
         return dataclasses.replace(self, contraction=estimate_contraction(task, steps).rate)
 
-    def replica(self, task: WorkerTask, weights: NDArray[Any]) -> Replica:
-        """Return the model of a node, which starts from `weights`."""
-        size = self.rows_of_step(task)
-        return Replica(task, weights, task.kernels.descent(size), batch_size=size, rate=self.rate)
-
     @property
     def rate(self) -> float | None:
         """The rate r; None: 1 - eta alpha."""
@@ -92,7 +83,7 @@ class WpSgd(UnevenNodes):
 
     def worker(self, task: WorkerTask) -> Program:
         """Run one node."""
-        node = self.replica(task, (yield Pull(task.start_clock)))
+        node = yield from self.begin(task)
         for clock in range(task.start_clock, task.max_clocks):
             yield from self.train(task, node, clock)  # until the fastest node is done
             last, weight = self.ends(task, clock), 1.0

@@ -99,5 +99,5 @@ class WpSgdDelay(WpSgd):
     def natural_step(self, problem: Problem) -> float:
         """Return the longest step that crosses no fixed point along one sample."""
         tau = self.delay
-        bound = tau**tau / (tau + 1) ** (tau + 1)
+        bound: float = tau**tau / (tau + 1) ** (tau + 1)
         return bound / (sum(problem.alphas) + problem.loss.curvature * problem.scale.largest)

@@ -2,12 +2,12 @@
 // Cheng, Li, Zhang, "Weighted parallel SGD for distributed unbalanced-workload training system".
 #pragma once
 
-#include <cstddef>  // for size_t
-#include <cstdint>  // for int64_t, uint8_t
-#include <deque>    // for deque
+#include <cstddef>   // for size_t
+#include <cstdint>   // for int64_t, uint8_t
+#include <deque>     // for deque
 #include <optional>  // for optional
-#include <span>     // for span
-#include <vector>   // for vector
+#include <span>      // for span
+#include <vector>    // for vector
 
 #include "dsgd/objective/linear.hpp"
 
@@ -85,8 +85,8 @@ class DelayedSgd {
   const LinearObjective<Data>& objective_;
   DelayedSgdConfig config_;
   AnyScalar loss_;
-  std::deque<Step> made_;     // the newest first
-  std::vector<Real> spread_;  // the row that is looked at, with its zeros; zeros otherwise
+  std::deque<Step> made_;       // the newest first
+  std::vector<Real> spread_;    // the row that is looked at, with its zeros; zeros otherwise
   std::size_t rejections_ = 0;  // in turn
   double inverse_scale_ = 1;
   std::optional<double> square_;  // ||w_t||^2, if strict and known

@@ -255,4 +255,4 @@ def load_kernels(path: str, packed: PackedRun, n_threads: int) -> Kernels:
         n_classes=about["n_classes"],
         n_together=about["n_together"],
     )
-    return Kernels(problem, packed.of_whole, n_threads)
+    return Kernels(problem, packed.of_whole, n_threads, packed.start)

@@ -56,10 +56,19 @@ class Kernels:
     of_whole : mapping of str to ndarray
         What the steps on these rows need to know of all rows; see `Loss.of_whole`.
     n_threads : int
+    start : ndarray of shape (n_parameters,), optional
+        The initial weights of the run; by default zeros.
     """
 
-    def __init__(self, problem: Problem, of_whole: Mapping[str, NDArray[Any]], n_threads: int) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        of_whole: Mapping[str, NDArray[Any]],
+        n_threads: int,
+        start: NDArray[Any] | None = None,
+    ) -> None:
         self.problem = problem
+        self._start = start
         self.work = Work()
         self._threads = n_threads
         self._row_steps = problem.loss.row_steps(problem, of_whole, n_threads)
@@ -84,6 +93,13 @@ class Kernels:
     def n_parameters(self) -> int:
         """Length of the parameter vector, the intercept included."""
         return self._n_parameters
+
+    @property
+    def start(self) -> NDArray[Any]:
+        """The initial weights of the run; not to be changed."""
+        if self._start is None:
+            self._start = np.zeros(self._n_parameters, self.problem.target.dtype)
+        return self._start
 
     @property
     def gradient_size(self) -> int:

@@ -14,8 +14,6 @@ from dsgd.cluster.program.task import WorkerTask
 
 __all__ = ["Replica"]
 
-# Pieces of a clock: between two of them a node looks whether another one is done.
-_PIECES = 16
 # The largest step times strength of L2 that counts: 1 - step alpha must be above 0.
 _MOST = 1 - np.finfo(np.float64).tiny
 
@@ -81,14 +79,14 @@ class Replica:
         self.descent.settle(self._weights)
         return self._weights.copy()
 
-    def pieces(self, mark: int) -> Iterator[int]:
+    def pieces(self, mark: int, most: int) -> Iterator[int]:
         """Yield the sizes of pieces until the schedule has come to `mark` samples; `train` must be called for each.
 
-        A piece has at most `WorkerTask.chunk_rows` rows. It lies in one pass over the rows and in one of the schedule.
+        A piece has about `most` rows, and at most `WorkerTask.chunk_rows`. It is made of whole batches. It lies in one
+        pass over the rows and in one of the schedule.
         """
         task, size = self._task, self._batch_size
-        most = min(max((mark - self._time) // _PIECES, size), task.chunk_rows)
-        most = max(most // size, 1) * size
+        most = max(min(most, task.chunk_rows) // size, 1) * size
         while self._time < mark:
             drawn = (self._before + self.samples) % task.n_samples
             scheduled = self._time % task.mean_samples

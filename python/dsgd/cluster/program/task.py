@@ -165,6 +165,11 @@ class WorkerTask:
         return self.kernels.n_parameters
 
     @property
+    def start(self) -> NDArray[Any]:
+        """The initial weights of the run, which every node knows; not to be changed."""
+        return self.kernels.start
+
+    @property
     def gradient_size(self) -> int:
         """Length of a `gradient`: at least that of the parameter vector."""
         return self.kernels.gradient_size

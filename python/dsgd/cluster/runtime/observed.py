@@ -94,4 +94,4 @@ def model_of(
     away = np.zeros_like(first)
     for rank, weight in zip(ranks[1:], weights[1:], strict=True):
         away += weight * (observed[rank].vector - first)
-    return (first + away / weights.sum()).astype(start.dtype)
+    return np.asarray(first + away / weights.sum(), start.dtype)

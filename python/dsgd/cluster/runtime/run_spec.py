@@ -124,7 +124,7 @@ class RunSpec(Plan):
 
     def kernels(self, node: int) -> Kernels:
         """Return the kernels of a node of this process."""
-        return Kernels(self.part(node), self.of_whole, self.n_threads)
+        return Kernels(self.part(node), self.of_whole, self.n_threads, self.start)
 
     def table_specs(self) -> list[_core.TableSpec]:
         """Return the tables of the parameter server."""
