@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from dsgd._common.checks import Seed, check_flag, check_integer, check_real, check_seed, shown
 from dsgd._common.memory import memory_for, memory_for_model
 from dsgd._common.warn import warn
-from dsgd.algorithms import Algorithm, DistributedAlgorithm, on_clusters, resolve_algorithm
+from dsgd.algorithms import Algorithm, DistributedAlgorithm, resolve_algorithm
 from dsgd.callbacks import Callback
 from dsgd.cluster import LocalCluster, Simulation
-from dsgd.cluster.fit import check_cluster, train_on_cluster
+from dsgd.cluster.fit import on_cluster, train_on_cluster
 from dsgd.data import reading
 from dsgd.data.dataset import Dataset, errors_of
 from dsgd.data.feature_names import FeatureNames, column_names
@@ -207,13 +207,7 @@ def fit(
         tol=tol, patience=patience, early_stopping=early_stopping, max_seconds=max_seconds, gap_tol=gap_tol
     )
     stopping.check(evaluate_every, eval_set)
-    if isinstance(algorithm, DistributedAlgorithm):
-        cluster = check_cluster(algorithm, cluster, workers)
-    elif cluster is not None or workers is not None:
-        raise ConfigError(
-            f"algo {algorithm.name!r} runs on one machine: leave out cluster and workers, or use {on_clusters()}, "
-            "which run on several"
-        )
+    algorithm, cluster = on_cluster(algorithm, cluster, workers)
     named_schedule = not (isinstance(schedule, str) and schedule == "auto")
     if not named_schedule:
         schedule = algorithm.capabilities.schedule or ("inverse-time" if stopping.may_end_early else "linear")

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from dsgd._common.checks import check_integer, shown
 from dsgd._common.warn import warn
+from dsgd.algorithms import Algorithm, on_clusters
+from dsgd.algorithms.data_parallel import data_parallel
 from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.cluster.local.config import LocalCluster
 from dsgd.cluster.local.supervision import LocalRun
@@ -31,18 +33,45 @@ from dsgd.problems.task import LocalTask
 from dsgd.results.averaging import Averaging
 from dsgd.results.history import History, Record
 
-__all__ = ["assignment", "check_cluster", "choose_step", "train_on_cluster"]
+__all__ = ["assignment", "check_cluster", "choose_step", "on_cluster", "train_on_cluster"]
 
 
 Cluster = Simulation | LocalCluster
 
 
-def check_cluster(algorithm: DistributedAlgorithm, cluster: Any, workers: Any) -> Cluster:
+def on_cluster(algorithm: Algorithm, cluster: Any, workers: Any) -> tuple[Algorithm, Cluster | None]:
+    """Return the algorithm as it runs on a cluster, and the cluster; None for a run without one.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+        One of one machine is replaced by the distributed algorithm that makes its steps, if there is a cluster.
+    cluster, workers
+        As of `check_cluster`.
+
+    Raises
+    ------
+    ConfigError
+        If the algorithm does not run on a cluster, and as `check_cluster` does.
+    """
+    if not isinstance(algorithm, DistributedAlgorithm) and cluster is None and workers is None:
+        return algorithm, None
+    cluster = check_cluster(algorithm, cluster, workers)
+    distributed = data_parallel(algorithm, cluster.workers)
+    if distributed is None:
+        raise ConfigError(
+            f"algo {algorithm.name!r} runs on one machine: leave out cluster and workers, or use {on_clusters()}, "
+            "or 'minibatch', which run on several"
+        )
+    return distributed, cluster
+
+
+def check_cluster(algorithm: Algorithm, cluster: Any, workers: Any) -> Cluster:
     """Return the cluster that an algorithm runs on.
 
     Parameters
     ----------
-    algorithm : DistributedAlgorithm
+    algorithm : Algorithm
     cluster : Simulation, LocalCluster or None
         None: a `LocalCluster` of `workers` workers.
     workers : int or None
