@@ -61,7 +61,7 @@ void ParameterServer::on_hello(ConnectionId id, Connection& connection, std::uin
   settle();
 }
 
-bool ParameterServer::join_must_wait() const { return rounds_in_clock_ > 0 && clock_.slowest() > 0 && !clock_.empty(); }
+bool ParameterServer::join_must_wait() const { return rounds_in_clock_ > 0 && !clock_.empty(); }
 
 void ParameterServer::admit_joiners() {
   for (const auto& [rank, joiner] : std::exchange(joiners_, {})) {

@@ -27,9 +27,7 @@ def data_parallel(algorithm: Algorithm, n_workers: int) -> Algorithm | None:
     if not isinstance(algorithm, Minibatch):
         return None
     if algorithm.average is not False or algorithm.momentum is not None or algorithm.block_size is not None:
-        raise ConfigError(
-            "algo 'minibatch' has batch_size only on a cluster; leave out average, momentum and block_size"
-        )
+        raise ConfigError("algo 'minibatch' on a cluster has no average, momentum and block_size; leave them out")
     if algorithm.batch_size < n_workers:
         raise ConfigError(f"batch_size={algorithm.batch_size} on {n_workers} workers: each needs a row of every batch")
     return Ssp(staleness=0, batch_size=round(algorithm.batch_size / n_workers))
