@@ -12,7 +12,7 @@ import typer
 import dsgd
 from dsgd.algorithms import resolve_algorithm
 from dsgd.cli.labels import against_the_rest
-from dsgd.cli.options import check_outputs, options_of, partition_of, save_outputs, step_size_of, summarise
+from dsgd.cli.options import averages_of, check_outputs, options_of, partition_of, save_outputs, step_size_of, summarise
 from dsgd.data.inputs import match_features
 from dsgd.data.libsvm import ReadOptions
 from dsgd.data.reading import load_alike
@@ -172,5 +172,5 @@ def _summary(result: dsgd.FitResult, data: dsgd.data.Dataset) -> str:
     return (
         f"{data.n_samples} rows, {data.n_features} features, {data.n_stored} non-zeros: {last.epoch} passes of "
         f"{result.algorithm.name} in {last.seconds:.3f} s{stopped} ({rate / 1e6:.0f} M non-zeros/s), "
-        f"{objective}{gap}{score}"
+        f"{objective}{gap}{score}{averages_of(result)}"
     )

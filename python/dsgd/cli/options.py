@@ -15,7 +15,7 @@ from dsgd.cluster.program.partition import PARTITIONS, Partition
 from dsgd.errors import ConfigError
 from dsgd.results.result import FitResult
 
-__all__ = ["check_outputs", "options_of", "partition_of", "save_outputs", "step_size_of", "summarise"]
+__all__ = ["averages_of", "check_outputs", "options_of", "partition_of", "save_outputs", "step_size_of", "summarise"]
 
 
 def check_outputs(inputs: Mapping[str, Path | None], **outputs: Path | None) -> None:
@@ -55,6 +55,17 @@ def summarise(text: str, *outputs: Path | None) -> None:
         report(text)
     elif sys.stdout is not None:  # None in a daemon
         write_out(f"{text}\n")
+
+
+def averages_of(result: FitResult) -> str:
+    """Return a line on what the nodes of a cluster counted for, to end a summary; empty if no models were averaged."""
+    averaging = result.averaging
+    if averaging is None:
+        return ""
+    return (
+        f"\nnodes count for {averaging.weights.min():.1%} to {averaging.weights.max():.1%} of the last average, and "
+        f"lag up to {averaging.lags.max()} steps; margin of Eq. (6) {averaging.condition:.3g}"
+    )
 
 
 def save_outputs(result: FitResult, model: Path | None, history: Path | None) -> None:

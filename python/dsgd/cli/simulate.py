@@ -11,7 +11,7 @@ import typer
 import dsgd
 from dsgd.algorithms import resolve_algorithm
 from dsgd.cli.labels import against_the_rest
-from dsgd.cli.options import check_outputs, options_of, save_outputs, step_size_of, summarise
+from dsgd.cli.options import averages_of, check_outputs, options_of, save_outputs, step_size_of, summarise
 from dsgd.cluster.simulation.description import load_simulation
 from dsgd.data.reading import load
 from dsgd.results.progress import decimals
@@ -89,4 +89,5 @@ def _summary(result: dsgd.FitResult) -> str:
     return (
         f"{last.effective_passes:.1f} passes in {last.virtual_seconds:.4f} virtual s on {len(waiting)} nodes, waiting "
         f"{min(waiting):.4f} to {max(waiting):.4f} s, {sent / 1e6:.1f} MB on the wire, {objective}"
+        f"{averages_of(result)}"
     )

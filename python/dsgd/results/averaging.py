@@ -138,5 +138,6 @@ class Averaging:
         axes.set_xlabel("node")
         axes.set_ylabel("share")
         axes.set_title(f"r = {self.rate:.6g}, margin of Eq. (6): {self.condition:.3g}")
-        axes.legend(frameon=False)
+        axes.set_ylim(top=1.25 * axes.get_ylim()[1])  # room for the legend
+        axes.legend(frameon=False, loc="upper right", ncols=2)
         return axes
