@@ -144,6 +144,36 @@ def test_steps_on_named_rows_equal_the_reference(
     np.testing.assert_allclose(moved, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@EVERY_PENALTY
+@settings(max_examples=10)
+@given(data=st.data(), delay=st.integers(1, 7), piece=st.integers(1, 60), index=st.integers(0, 9))
+def test_delayed_steps_go_along_the_gradient_of_earlier_weights(
+    loss: str, alphas: tuple[float, float], data: st.DataObject, delay: int, piece: int, index: int
+) -> None:
+    """In pieces as in one call; `settle` brings the last `delay` steps, and then nothing is due."""
+    case = data.draw(cases(loss, alphas))
+    steps = case.random.uniform(0.01, 0.05, len(case.rows))
+    objective, whole, parts = case.objective(), case.weights.copy(), case.weights.copy()
+    sgd = _core.RowSgd(objective, delay=delay)
+    sgd.steps(whole, case.rows, steps, index)
+    in_pieces = _core.RowSgd(objective, delay=delay)
+    for begin in range(0, len(case.rows), piece):
+        in_pieces.steps(parts, case.rows[begin : begin + piece], steps[begin : begin + piece], index)
+    assert np.array_equal(parts, whole)
+    if len(case.rows) <= delay:
+        assert np.array_equal(whole, case.weights)
+    sgd.settle(whole)
+    in_pieces.settle(parts)
+    spread = case.alphas[0] != 0 or case.loss == "softmax"
+    expected = case.iterates([[i] for i in case.rows.tolist()], steps, spread=spread, index=index, delay=delay)
+    np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-12)
+    assert np.array_equal(parts, whole)
+    settled = whole.copy()
+    sgd.settle(whole)
+    assert np.array_equal(whole, settled)
+
+
 @pytest.mark.parametrize("loss", [name for name in LOSSES if name != "softmax"])
 @EVERY_PENALTY
 @settings(max_examples=15)

@@ -1,7 +1,7 @@
 #include "dsgd/solver/delayed_sgd.hpp"
 
 #include <algorithm>  // for max, min, ranges::all_of
-#include <cmath>      // for abs, isfinite, sqrt
+#include <cmath>      // for abs, copysign, sqrt
 #include <limits>     // for numeric_limits
 #include <string>     // for string
 
@@ -14,6 +14,18 @@ namespace dsgd {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+/// Bound of the error of a product of weights, relative to their square: far above that of a few steps back.
+template <typename Real>
+constexpr double kRounding = 1000.0 * static_cast<double>(std::numeric_limits<Real>::epsilon());
+
+/// The loss of a problem whose samples have fixed points on their lines.
+ScalarLoss tested_loss(const LinearConfig& problem) {
+  if (problem.loss.of_classes()) {
+    throw Error(ErrorCode::config, "delayed steps are tested for one decision value, not for those of several classes");
+  }
+  if (problem.alpha_l1 != 0) throw Error(ErrorCode::config, "delayed steps are tested for penalty 'l2' or none only");
+  return scalar_loss(problem.loss);
+}
 
 /// The root of alpha p + g(p), where g is -pull before `flat`, 0 in it and +pull behind it, and reach = pull / alpha.
 double root_at_kinks(Flat<double> flat, double reach) {
@@ -25,14 +37,10 @@ double root_at_kinks(Flat<double> flat, double reach) {
 
 template <typename Data>
 DelayedSgd<Data>::DelayedSgd(const LinearObjective<Data>& objective, DelayedSgdConfig config)
-    : objective_(objective), config_(config), loss_(scalar_loss(objective.config().loss)) {
-  const LinearConfig& problem = objective.config();
-  if (problem.loss.of_classes()) {
-    throw Error(ErrorCode::config, "delayed steps are tested for one decision value, not for those of several classes");
-  }
-  if (problem.alpha_l1 != 0) throw Error(ErrorCode::config, "delayed steps are tested for penalty 'l2' or none only");
-  spread_.resize(objective.X().features());
-}
+    : objective_(objective),
+      config_(config),
+      loss_(tested_loss(objective.config())),
+      spread_(objective.X().features()) {}
 
 template <typename Data>
 void DelayedSgd<Data>::steps(std::span<Real> weights, std::span<const std::int64_t> rows,
@@ -126,20 +134,23 @@ auto DelayedSgd<Data>::range_of(std::size_t i, const Line& line) const -> Range 
   const double alpha = objective_.config().alpha_l2;
   const auto y = static_cast<double>(objective_.y()[i]);
   const double pull = static_cast<double>(objective_.sample_weight(i)) * line.length;
+  const auto g = [&](double p) { return alpha * p + pull * loss_.derivative(line.length * p + line.intercept, y); };
+  const double now = line.projections.front();
+  if (g(now) == 0) return {now, now};
   if (const auto flat = loss_.flat(y)) {
     const Flat<double> on_line{(flat->begin - line.intercept) / line.length,
                                (flat->end - line.intercept) / line.length};
-    const double now = line.projections.front();
     const double root = alpha > 0 ? root_at_kinks(on_line, pull / alpha) : std::clamp(now, on_line.begin, on_line.end);
     return {root, root};
   }
   Range range{-kInfinity, kInfinity};
+  // The slope of g lies between alpha and alpha + curvature length^2.
+  const double steepest = alpha + pull * config_.curvature * line.length;
   for (const double p : line.projections) {
-    // The slope of g lies between alpha and alpha + curvature length^2.
-    const double g = alpha * p + pull * loss_.derivative(line.length * p + line.intercept, y);
-    const double steepest = alpha + pull * config_.curvature * line.length;
-    const double near = g == 0 ? p : p - g / steepest;
-    const double far = g == 0 ? p : p - g / alpha;  // infinite without L2
+    const double slope = g(p);
+    const double near = p - slope / steepest;
+    // Infinite without L2. Where g is 0 the nearest root lies from there on towards p_t.
+    const double far = slope == 0 ? std::copysign(kInfinity, now - p) : p - slope / alpha;
     range.low = std::max(range.low, std::min(near, far));
     range.high = std::min(range.high, std::max(near, far));
   }
@@ -158,7 +169,8 @@ Fate DelayedSgd<Data>::judge(std::size_t i, const Line& line, double change, dou
   const double after = (p.front() - change * line.length) / shrink;
   if (!((above && after >= range.high) || (below && after <= range.low))) return Fate::crossing;
   if (!config_.strict) return Fate::accepted;
-  if (line.across < 0) return Fate::turned;
+  // Weights that are 0, or lie along the row, are not turned: but for rounding `across` is then 0.
+  if (line.across < -kRounding<Real> * square_.value_or(0)) return Fate::turned;
   const double end = above ? range.high : range.low;
   return std::abs(p.back() - end) < std::abs(p.front() - end) ? Fate::slower : Fate::accepted;
 }

@@ -61,8 +61,8 @@ def estimate_contraction(task: LocalTask, steps: int) -> Contraction:
     Notes
     -----
     Coupling: with w from the start and w' from where SGD arrives after N steps, both make N further steps on the same
-    samples; r = (||w_N - w'_N|| / ||w_0 - w'_0||)^(1/N). Fit: the slope of ln ||w_t - w|| over t, where w is the mean
-    of the last quarter. Steps are constant, as long as the first.
+    samples; r = (||w_t - w'_t|| / ||w_0 - w'_0||)^(1/t). t is N, or less if they meet before but for rounding. Fit: the
+    slope of ln ||w_t - w|| over t, where w is the mean of the last quarter. Steps are constant, as long as the first.
 
     References
     ----------
@@ -89,15 +89,25 @@ def estimate_contraction(task: LocalTask, steps: int) -> Contraction:
 
     alone = path(task.weights)
     other = path(alone[-1])
-    before, after = _distance(task.weights, alone[-1]), _distance(alone[-1], other[-1])
-    coupling = (after / before) ** (1 / n_steps) if before > 0 else 1.0
-    fit = _fitted(alone, n_steps / _LOOKS)
+    ends = np.cumsum([len(part) for part in parts])
+    distances = [_distance(task.weights, alone[-1]), *map(_distance, alone, other)]
+    coupling = _coupled(distances, ends, math.sqrt(np.finfo(task.weights.dtype).eps))
+    fit = _fitted(alone, ends)
     certain = 1 - min(task.step_size * task.problem.alphas[1], 1 - np.finfo(np.float64).tiny)
     found = [each for each in (coupling, fit) if 0 < each < 1]
     return Contraction(coupling, fit, min([max(found), certain]) if found else certain)
 
 
-def _fitted(models: list[NDArray[Any]], steps: float) -> float:
+def _coupled(distances: list[float], ends: NDArray[Any], least: float) -> float:
+    """Return r from the last distance that is above `least` times the first one: later ones are rounding."""
+    first = distances[0]
+    if first == 0:
+        return 1.0
+    last = max(sum(each > least * first for each in distances) - 1, 1)
+    return float((max(distances[last] / first, least)) ** (1 / ends[last - 1]))
+
+
+def _fitted(models: list[NDArray[Any]], ends: NDArray[Any]) -> float:
     """Return r from the slope of the logarithm of the distances to the mean of the last quarter."""
     end = np.mean(models[-len(models) // 4 :], axis=0)
     distances = np.array([_distance(model, end) for model in models])
@@ -105,7 +115,7 @@ def _fitted(models: list[NDArray[Any]], steps: float) -> float:
     far = np.flatnonzero(distances > _ABOVE_NOISE * noise)
     if len(far) < 3:
         return math.nan
-    slope = np.polyfit(far * steps, np.log(distances[far]), 1)[0]
+    slope = np.polyfit(ends[far], np.log(distances[far]), 1)[0]
     return float(np.exp(slope))
 
 

@@ -7,6 +7,7 @@ losses, because an error in shared code would go unnoticed. With the loss softma
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -233,6 +234,7 @@ def iterates(
     spread: bool = True,
     start: tuple[Array, Any] | None = None,
     index: int | None = None,
+    delay: int = 0,
 ) -> Iterator[tuple[Array, Any]]:
     """Yield w and b after every step of mini-batch gradient descent; of plain SGD where a batch is one row.
 
@@ -266,6 +268,8 @@ def iterates(
         The first w and b; by default 0.
     index : int, optional
         Passes before all of these steps; by default as many as the row has come before.
+    delay : int
+        Steps between the weights of a gradient and the step along it.
 
     Yields
     ------
@@ -279,10 +283,12 @@ def iterates(
     importance = np.ones(len(X)) if sample_weight is None else sample_weight
     visits = np.zeros(len(X), int)  # of each row, one an epoch
     w, b = (np.zeros((X.shape[1], *shape)), np.zeros(shape)) if start is None else (start[0].copy(), start[1])
+    kept = deque([(w.copy(), b)], maxlen=delay + 1)
     for batch, step in zip(batches, steps, strict=True):
         share = step / batch_size
         # All gradients of the batch first, at the same weights.
-        decisions = [np.asarray(X[i] @ w + b) for i in batch]
+        seen_w, seen_b = kept[0]
+        decisions = [np.asarray(X[i] @ seen_w + seen_b) for i in batch]
         gradients = [
             importance[i] * DERIVATIVES[loss](z, y[i]) * _share(rule, float(VALUES[loss](z, y[i])), X[i], step)
             for i, z in zip(batch, decisions, strict=True)
@@ -302,6 +308,7 @@ def iterates(
                 v /= (1 + share * alpha / p) ** period  # L2 divided by the frequency, implicit
             w[visited] = v
             visits[i] += 1
+        kept.append((w.copy(), b))
         yield w.copy(), b
 
 

@@ -33,9 +33,10 @@ enum class Fate : std::uint8_t {
 /// w_{t+1} = prox(w_t - step loss_i'(w_{t-delay}) x_i) on samples i whose step passes the test; L2 acts on w_t.
 ///
 /// The test of a sample looks at the weights along its row: p_j = u.w_j with u = x_i / ||x_i||, for the kept weights
-/// w_j, j = t - delay .. t. A step on this sample alone has a fixed point v on that line. The test asks that all p_j
-/// lie on one side of it, and that the step does not cross it. The intercept is taken as it is in w_t. Older weights
-/// are not stored: a step back adds what the step took off, which needs a product of two rows a step.
+/// w_j, j = t - delay .. t. A step on this sample alone has a fixed point v on that line; of several, which there may be
+/// without L2, v is the nearest to p_t. The test asks that all p_j lie on one side of it, and that the step does not
+/// cross it. The intercept is taken as it is in w_t. Older weights are not stored: a step back adds what the step took
+/// off, which needs a product of two rows a step.
 ///
 /// For one decision value, and without L1.
 template <typename Data>
