@@ -300,8 +300,8 @@ def test_kernels_count_the_rows_that_they_read(case: Case) -> None:
     kernels, rows = kernels_of(case), case.rows[:50]
     entries = int((DENSE[rows] != 0).sum()) if kernels.problem.sparse else 50 * N_FEATURES
     for run, calls, cost, reads in (
-        (lambda: kernels.sgd_steps(case.weights, rows, 0.1, 0), 1, 1.85, 2),
-        (lambda: kernels.sgd_steps(case.weights, rows, 0.1, 0, 20), 4, 1.85, 2),  # three batches and a copy
+        (lambda: kernels.sgd_steps(case.weights, rows, 0.1, 0), 2, 1.85, 2),  # the steps, and the scale of L2
+        (lambda: kernels.sgd_steps(case.weights, rows, 0.1, 0, 20), 2, 1.85, 2),  # the steps, and a copy
         (lambda: kernels.clipped_gradient(case.weights, rows, 1.0), 1, 2.1, 3),
     ):
         before = kernels.work.copy()
@@ -328,7 +328,7 @@ def test_a_clipped_gradient_has_the_type_of_the_weights_and_is_a_copy(case: Case
 
 def test_wrong_arguments_are_refused(case: Case) -> None:
     kernels, rows, w = kernels_of(case), np.arange(5), case.weights
-    with pytest.raises(ConfigError, match="step has 3 elements; expected 5"):
+    with pytest.raises(ConfigError, match="step has 3 elements; expected 1, or 5, one for each batch"):
         kernels.sgd_steps(w, rows, np.ones(3), 0)
     with pytest.raises(ConfigError, match="step has 5 elements; expected 1, or 3, one for each batch"):
         kernels.sgd_steps(w, rows, np.ones(5), 0, 2)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
+from dsgd.models.network import NetworkObjective
 from dsgd.models.protocols import RowSteps
 
 __all__ = ["FATES", "BatchDescent", "Descent", "GradientTest", "RowDescent", "TestedDescent"]
@@ -77,6 +78,8 @@ class BatchDescent:
         self._row_steps = row_steps
         self._batch_size = batch_size
         self._count = count
+        # A step of another model changes only the weights that its rows touch.
+        self._whole = isinstance(row_steps.objective, NetworkObjective)
 
     def steps(
         self, weights: NDArray[Any], rows: Rows, step_sizes: NDArray[np.float64], index: int
@@ -86,7 +89,7 @@ class BatchDescent:
         for begin in range(0, len(rows), size):
             batch = rows[begin : begin + size]
             self._row_steps.minibatch_step(weights, batch, float(step_sizes[begin]), size, index)
-        self._count(rows, 1.0, 0)
+        self._count(rows, 1.0, len(weights) * -(-len(rows) // size) if self._whole else 0)
         return np.ones(len(rows), bool)
 
     def settle(self, weights: NDArray[Any]) -> None:

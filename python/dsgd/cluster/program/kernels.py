@@ -268,21 +268,14 @@ class Kernels:
         ConfigError
             For an array of steps of another length.
         """
-        moved = weights.copy()
-        if batch_size == 1 and isinstance(self._row_steps.objective, _core.LinearObjective):
-            sgd = _core.RowSgd(self._row_steps.objective)
-            sgd.steps(moved, rows, step, index)
-            sgd.settle(moved)
-            self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(moved), samples=len(rows))
-            return moved
-        begins = range(0, len(rows), batch_size)
-        if np.size(step) not in (1, len(begins)):
-            raise ConfigError(f"step has {np.size(step)} elements; expected 1, or {len(begins)}, one for each batch")
-        for begin, size in zip(begins, np.broadcast_to(step, len(begins)), strict=True):
-            batch = rows[begin : begin + batch_size]
-            self._row_steps.minibatch_step(moved, batch, float(size), batch_size, index)
-            self.count(entries=self._entries_of(batch), cost=_STEP, samples=len(batch))
-        self.count(elements=len(moved))  # the copy
+        n_steps = -(-len(rows) // batch_size)
+        if np.size(step) not in (1, n_steps):
+            raise ConfigError(f"step has {np.size(step)} elements; expected 1, or {n_steps}, one for each batch")
+        moved, descent = weights.copy(), self.descent(batch_size)
+        descent.steps(moved, rows, np.repeat(np.broadcast_to(step, n_steps), batch_size)[: len(rows)], index)
+        descent.settle(moved)
+        if batch_size > 1:
+            self.count(elements=len(moved))  # the copy; a settled scale is counted as much
         return moved
 
     def descent(self, batch_size: int = 1, delay: int = 0, test: GradientTest | None = None) -> Descent:
