@@ -153,7 +153,7 @@ def test_delayed_steps_go_along_the_gradient_of_earlier_weights(
 ) -> None:
     """In pieces as in one call; `settle` brings the last `delay` steps, and then nothing is due."""
     case = data.draw(cases(loss, alphas))
-    steps = case.random.uniform(0.01, 0.05, len(case.rows))
+    steps = case.random.uniform(0.0005, 0.002, len(case.rows))  # longer ones grow without bound where they are late
     objective, whole, parts = case.objective(), case.weights.copy(), case.weights.copy()
     sgd = _core.RowSgd(objective, delay=delay)
     sgd.steps(whole, case.rows, steps, index)
