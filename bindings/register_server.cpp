@@ -323,7 +323,8 @@ void register_mailbox(py::module_& m) {
       .def("drain", [](Mailbox& self) { return letters_of(self.drain()); })
       .def(
           "take", [](Mailbox& self, std::uint32_t slot) { return letters_of(self.take(slot)); }, py::arg("slot"))
-      .def_property_readonly("empty", &Mailbox::empty);
+      .def_property_readonly("empty", &Mailbox::empty)
+      .def_property_readonly("overwritten", &Mailbox::overwritten);
 }
 
 void register_shared_mailbox(py::module_& m) {
@@ -336,6 +337,9 @@ void register_shared_mailbox(py::module_& m) {
              return std::make_unique<MappedMailbox>(buffer, rank, server::SharedMailboxShape{n_ranks, slots, capacity});
            }),
            py::arg("buffer"), py::kw_only(), py::arg("rank"), py::arg("n_ranks"), py::arg("slots"), py::arg("capacity"))
+      .def("accept_torn", [](MappedMailbox& self) { self->accept_torn(); })
+      .def_property_readonly("overwritten", [](MappedMailbox& self) { return self->overwritten(); })
+      .def_property_readonly("torn", [](MappedMailbox& self) { return self->torn(); })
       .def_static(
           "bytes_for",
           [](std::uint32_t n_ranks, std::size_t slots, std::size_t capacity) {

@@ -90,6 +90,8 @@ void Mailbox::put(MailboxLetter letter) {
   if (on_full_ == OnFull::sum) {
     add_values(at->second.letter.values, std::move(letter.values));
     letter.values = std::move(at->second.letter.values);
+  } else {
+    ++overwritten_;
   }
   at->second = {arrival, std::move(letter)};
 }

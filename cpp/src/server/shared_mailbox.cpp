@@ -248,25 +248,28 @@ void SharedMailbox::write(std::size_t area, std::uint32_t receiver, const net::V
 }
 
 /// Makes the letter of a claim the newest whole one. The receiver may change the version meanwhile,
-/// by reading the letter before it.
-void SharedMailbox::publish(std::size_t place, Version claim) {
+/// by reading the letter before it. Returns whether it takes the place of no unread letter.
+bool SharedMailbox::publish(std::size_t place, Version claim) {
   Version found = claim;
   while (found.same_claim(claim)) {
     Version whole = found;
     whole.claimed = 0;
     whole.unread = 1;
-    if (exchange(place, found, whole)) return;
+    if (exchange(place, found, whole)) return !found.unread;
   }
+  return false;
 }
 
 bool SharedMailbox::put(std::uint32_t receiver, const net::Values& values, std::string_view name) {
   const auto place = place_for(receiver, values, name);
   if (!place) return false;
   ++sent_;  // a letter that is given up counts, too
+  bool into_empty = false;
   if (const auto mine = claim(*place)) {
     write(area(*place, mine->number), receiver, values, name);
-    publish(*place, *mine);
+    into_empty = publish(*place, *mine);
   }
+  overwritten_ += into_empty ? 0 : 1;
   return true;
 }
 
@@ -316,6 +319,8 @@ std::optional<SharedMailbox::Found> SharedMailbox::take(std::size_t place) {
       if (found.newest() == begin.newest()) taken.unread = 0;  // otherwise the next letter is there, unread
       if (exchange(place, found, taken)) return letter;
     }
+    ++torn_;
+    if (accept_torn_ && letter) return letter;
   }
   return std::nullopt;
 }

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dsgd._common.checks import one_of, shown, unknown_name
+from dsgd.algorithms.asgd import Asgd as Asgd
 from dsgd.algorithms.auto import Auto as Auto
 from dsgd.algorithms.average import Average as Average
 from dsgd.algorithms.base import Algorithm, Capabilities, Choice, Facts
@@ -16,6 +17,7 @@ from dsgd.algorithms.dissvrg import DisSvrg as DisSvrg
 from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.algorithms.hogwild import Hogwild as Hogwild
 from dsgd.algorithms.minibatch import Minibatch as Minibatch
+from dsgd.algorithms.p2p import P2p as P2p
 from dsgd.algorithms.sdca import Sdca as Sdca
 from dsgd.algorithms.sgd import Sgd as Sgd
 from dsgd.algorithms.simuparallel import SimuParallel as SimuParallel

@@ -104,15 +104,20 @@ class Mailbox:
         letters to a peer while earlier ones are still on the link to that peer. A slow link then
         carries fewer letters, and nothing is dropped. Between processes of one machine a mailbox with
         `slots` and ``"overwrite"`` lies in shared memory, and its letters are no bytes sent.
+    torn : {"detect", "accept"}, default="detect"
+        What happens to a letter in shared memory that a later letter overwrites while it is read:
+        it is read again, or taken as it is.
     """
 
     slots: int | None = None
     on_full: str = "overwrite"
+    torn: str = "detect"
 
     def __post_init__(self) -> None:
         if self.slots is not None:
             check_integer("slots", self.slots, 1, 2**31 - 1)
         check_choice("on_full", self.on_full, ("overwrite", "sum"))
+        check_choice("torn", self.torn, ("detect", "accept"))
 
 
 @dataclass(frozen=True, kw_only=True)

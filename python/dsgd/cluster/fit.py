@@ -220,6 +220,7 @@ class _Observer:
                 staleness=state.staleness,
                 bytes_sent=state.bytes_sent,
                 bytes_received=state.bytes_received,
+                counts=_counts(state) or None,
             )
         )
         self._evaluating += time.perf_counter() - now
@@ -230,6 +231,13 @@ class _Observer:
             f"{what} after clock {state.clock} with step size {self._task.step_size:g}: use a smaller step_size or "
             "scale the data"
         )
+
+
+def _counts(state: ClusterRecord) -> dict[str, tuple[float | None, ...]]:
+    """Return the numbers that the nodes of a cluster have observed, by name and rank."""
+    names = dict.fromkeys(name for each in state.observed.values() for name in each.counts)
+    told = [state.observed[rank].counts if rank in state.observed else {} for rank in range(len(state.clocks))]
+    return {name: tuple(counts.get(name) for counts in told) for name in names}
 
 
 class ClusterFit(NamedTuple):

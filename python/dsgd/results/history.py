@@ -54,6 +54,9 @@ class Record:
     staleness : tuple of int or None
         Element d: the number of pulls so far that were answered while the slowest worker was d
         clocks behind the worker that pulled.
+    counts : dict of str to tuple of float, or None
+        Further numbers that an algorithm counts, for every node of a cluster by rank, so far; None
+        of a node that has told none. docs/algorithms has a page on each algorithm, which names them.
     """
 
     epoch: int
@@ -71,6 +74,7 @@ class Record:
     staleness: tuple[int, ...] | None = None
     bytes_sent: tuple[int, ...] | None = None
     bytes_received: tuple[int, ...] | None = None
+    counts: dict[str, tuple[float | None, ...]] | None = None
 
 
 _OPTIONAL = ("objective", "loss", "score", "gap", "virtual_seconds")
@@ -209,8 +213,13 @@ def _checked(record: Record) -> Record:
             lists[name] = tuple(check_integer(name, count, 0) for count in counts)
     if record.waiting is not None:
         lists["waiting"] = tuple(check_real("waiting", seconds, 0) for seconds in record.waiting)
+    if record.counts is not None:
+        lists["counts"] = {
+            name: tuple(None if each is None else check_real(f"counts {name}", each) for each in values)
+            for name, values in record.counts.items()
+        }
     for name, value in asdict(record).items():
-        if name in (*_COUNTS, "waiting"):
+        if name in (*_COUNTS, "waiting", "counts"):
             continue
         absent = value is None and name in _OPTIONAL
         number = isinstance(value, int | float) and not isinstance(value, bool)

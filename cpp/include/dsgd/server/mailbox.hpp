@@ -45,6 +45,9 @@ class Mailbox {
 
   [[nodiscard]] bool empty() const noexcept { return places_.empty(); }
 
+  /// Unread letters that later ones have replaced so far.
+  [[nodiscard]] std::uint64_t overwritten() const noexcept { return overwritten_; }
+
  private:
   struct Place {
     std::uint64_t arrival;
@@ -59,6 +62,7 @@ class Mailbox {
   std::size_t slots_;
   OnFull on_full_;
   std::uint64_t arrivals_ = 0;
+  std::uint64_t overwritten_ = 0;
   std::map<Key, Place> places_;
 };
 

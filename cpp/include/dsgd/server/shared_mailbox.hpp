@@ -49,6 +49,9 @@ class SharedMailbox {
   /// `memory` is zero before its first use, aligned to 8 bytes, and outlives the object.
   SharedMailbox(std::span<std::byte> memory, const SharedMailboxShape& shape, std::uint32_t rank);
 
+  /// From now on a letter that is overwritten while it is copied is taken as it is: a part of it may be of a later one.
+  void accept_torn() noexcept { accept_torn_ = true; }
+
   /// Writes a letter into the mailbox of `receiver`. If another rank is just writing to the same
   /// place, the letter is given up: it counts as the one that the other letter overwrites.
   ///
@@ -64,6 +67,12 @@ class SharedMailbox {
   void clear();
 
   [[nodiscard]] bool empty() const;
+
+  /// Letters of this object that replaced an unread one, or were given up to another writer, so far.
+  [[nodiscard]] std::uint64_t overwritten() const noexcept { return overwritten_; }
+
+  /// Copies so far during which a later letter was written over the letter.
+  [[nodiscard]] std::uint64_t torn() const noexcept { return torn_; }
 
   /// How many processes of this rank had ended when the object was made.
   [[nodiscard]] std::uint64_t life() const noexcept { return life_; }
@@ -91,7 +100,7 @@ class SharedMailbox {
 
   [[nodiscard]] std::optional<Version> claim(std::size_t place);
   void write(std::size_t area, std::uint32_t receiver, const net::Values& values, std::string_view name);
-  void publish(std::size_t place, Version claim);
+  [[nodiscard]] bool publish(std::size_t place, Version claim);
   [[nodiscard]] std::optional<Found> read(std::size_t area) const;
   [[nodiscard]] std::optional<Found> take(std::size_t place);
   template <typename Visit>
@@ -102,6 +111,9 @@ class SharedMailbox {
   std::uint32_t rank_;
   std::uint64_t life_ = 0;
   std::uint64_t sent_ = 0;
+  bool accept_torn_ = false;
+  std::uint64_t overwritten_ = 0;
+  std::uint64_t torn_ = 0;
 };
 
 }  // namespace dsgd::server

@@ -100,7 +100,8 @@ class Ledger:
             while told and told[-1].clock >= clock:
                 told.pop()
         vector = message.arrays.get("observed")
-        observed = None if vector is None else Observation(vector, message.fields["log_weight"])
+        fields = message.fields
+        observed = None if vector is None else Observation(vector, fields["log_weight"], fields["counts"])
         told.append(_Tally(clock, message.fields, observed))
         if self._trace is not None:
             events = Trace.from_bytes(message.arrays["trace"].tobytes())

@@ -80,4 +80,5 @@ class _Reports:
             bytes_sent=tally.bytes_sent,
             bytes_received=tally.bytes_received,
             log_weight=0.0 if tally.observed is None else tally.observed.log_weight,
+            counts={} if tally.observed is None else dict(tally.observed.counts),
         )

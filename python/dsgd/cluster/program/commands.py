@@ -141,9 +141,10 @@ class AllReduce:
 
 @dataclass(frozen=True)
 class Send:
-    """Send an array to another member of a group. The answer is None, at once.
+    """Send an array to another member of a group.
 
-    The message may be lost, and then neither side is told.
+    The answer is given at once: the number of messages of this worker that wait for its link, this one
+    included. It is 0 where nobody counts them. The message may be lost, and then neither side is told.
 
     Attributes
     ----------
@@ -223,10 +224,13 @@ class Observe:
     log_weight : float
         Where the model is the mean of the vectors of all ranks: the logarithm of what this one counts
         for. Only differences matter, and they may be of any size.
+    counts : dict of str to float
+        Further numbers of this worker, for the history (`Record.counts`).
     """
 
     value: NDArray[Any]
     log_weight: float = 0.0
+    counts: dict[str, float] = field(default_factory=dict)
 
 
 Command = Pull | Wait | Push | Clock | AllReduce | Send | Receive | Signal | Poll | Report | Observe

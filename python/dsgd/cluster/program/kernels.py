@@ -107,6 +107,11 @@ class Kernels:
         return self._row_steps.gradient_size
 
     @property
+    def work_of_a_row(self) -> float:
+        """Steps on single sparse entries that a gradient of a row costs, in the mean of this worker's rows."""
+        return self._row_steps.work(self._entries, self.n_samples) / max(self.n_samples, 1)
+
+    @property
     def _linear(self) -> _core.LinearObjective:
         """The objective, for the kernels of linear models."""
         return cast(_core.LinearObjective, self._row_steps.objective)
@@ -278,7 +283,9 @@ class Kernels:
             self.count(elements=len(moved))  # the copy; a settled scale is counted as much
         return moved
 
-    def descent(self, batch_size: int = 1, delay: int = 0, test: GradientTest | None = None) -> Descent:
+    def descent(
+        self, batch_size: int = 1, delay: int = 0, test: GradientTest | None = None, *, spread: bool = False
+    ) -> Descent:
         """Return steps in place on rows in turn, which go on from call to call.
 
         Parameters
@@ -289,9 +296,11 @@ class Kernels:
             Steps between the weights of a gradient and the step along it; for steps of `sgd` only.
         test : GradientTest, optional
             Which delayed gradients are used. None: all.
+        spread : bool
+            Whether L2 acts on the features of the rows only, also with `batch_size` 1: a step then changes few weights.
         """
         objective = self._row_steps.objective
-        single = batch_size == 1 and isinstance(objective, _core.LinearObjective)
+        single = batch_size == 1 and not spread and isinstance(objective, _core.LinearObjective)
         if not single:
             if delay > 0:
                 raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -15,10 +16,11 @@ __all__ = ["Observation", "Observed", "model_of"]
 
 
 class Observation(NamedTuple):
-    """What a program observed: a vector, and the logarithm of what it counts for in a mean."""
+    """What a program observed: a vector, the logarithm of what it counts for in a mean, and further numbers."""
 
     vector: NDArray[Any]
     log_weight: float
+    counts: Mapping[str, float] = MappingProxyType({})
 
 
 class Observed:
@@ -47,9 +49,11 @@ class Observed:
         self._clock, self.latest = clock, None
         self._kept = {own: vector for own, vector in self._kept.items() if own <= clock}
 
-    def take(self, vector: NDArray[Any], log_weight: float = 0.0) -> None:
+    def take(
+        self, vector: NDArray[Any], log_weight: float = 0.0, counts: Mapping[str, float] = MappingProxyType({})
+    ) -> None:
         """Take a copy of the vector that the node observes now."""
-        self.latest = Observation(np.array(vector), log_weight)
+        self.latest = Observation(np.array(vector), log_weight, dict(counts))
 
     def finish_clock(self) -> None:
         """Keep the latest vector, if a record is made at the end of this clock."""

@@ -82,7 +82,8 @@ class ProgramRun:
     clients : mapping of str to _core.Client
         One client for each group of the node. All of them have joined.
     send : callable
-        Called with a `Send` to carry its array to the peer.
+        Called with a `Send` to carry its array to the peer. Returns how many messages of this node then wait for its
+        link.
     observer : callable, optional
         Called with every command and its answer, in the order of the program.
     slots : int, optional
@@ -113,7 +114,7 @@ class ProgramRun:
         program: Program,
         task: WorkerTask,
         clients: Mapping[str, _core.Client | _core.TcpClient],
-        send: Callable[[Send], None],
+        send: Callable[[Send], int],
         observer: Observer | None = None,
         *,
         slots: int | None = None,
@@ -130,6 +131,7 @@ class ProgramRun:
         self._clients = clients
         self._send = send
         self._observer = observer
+        self._slots = slots
         self._observed = Observed() if observed is None else observed
         self._sparse = sparse
         self._answer: Any = None
@@ -297,17 +299,17 @@ class ProgramRun:
             raise ConfigError(f"worker {self._task.rank} sends to rank {peer} of {len(members)} in group {group!r}")
         shared = self._shared.get(group)
         there = shared is not None and shared.put(peer, command.value, command.keys, command.name)
+        self._answer = 0
         if not there and (group, peer) in self._on_the_way:
             self._outboxes[group].put(peer, command.value, command.keys, command.name)
         elif not there:
-            self._dispatch(group, peer, command.value, command.keys, command.name)
-        self._answer = None
+            self._answer = self._dispatch(group, peer, command.value, command.keys, command.name)
         return True
 
-    def _dispatch(self, group: str, peer: int, values: NDArray[Any], keys: NDArray[Any] | None, name: str) -> None:
+    def _dispatch(self, group: str, peer: int, values: NDArray[Any], keys: NDArray[Any] | None, name: str) -> int:
         if group in self._outboxes:
             self._on_the_way.add((group, peer))
-        self._send(Send(peer, values, keys, name, group=group))
+        return self._send(Send(peer, values, keys, name, group=group))
 
     def _receive(self, now: float, command: Receive) -> bool:
         self._client(command)
@@ -347,9 +349,17 @@ class ProgramRun:
                 f"worker {self._task.rank} observes an array of shape {np.shape(command.value)}; the model has "
                 f"{self._task.n_parameters} parameters"
             )
-        self._observed.take(command.value, command.log_weight)
+        self._observed.take(command.value, command.log_weight, {**command.counts, **self._mail_counts()})
         self._answer = None
         return True
+
+    def _mail_counts(self) -> dict[str, float]:
+        """Return how many letters in slots were overwritten, and how many of them while they were read."""
+        if not self._slots:
+            return {}
+        boxes, shared = self._mailboxes.values(), self._shared.values()
+        overwritten = sum(box.overwritten for box in boxes) + sum(box.overwritten for box in shared)
+        return {"overwritten": overwritten, "torn": sum(box.torn for box in shared)}
 
     _HANDLERS: dict[type, Callable[[ProgramRun, float, Any], bool]] = {  # noqa: RUF012
         Pull: _pull,

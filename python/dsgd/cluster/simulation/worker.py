@@ -54,6 +54,7 @@ class SimulatedWorker:
         self._joined: set[str] = set()
         self._start = (0, b"")
         self._life = 0  # number of the life of the process
+        self._leaving: list[float] = []  # times at which messages to peers will have left
         self._era = 0  # counts starts and ends of programs; events of an earlier one have no effect
         self._waiting_since = math.nan
         self._resumed_at = 0.0
@@ -271,7 +272,7 @@ class SimulatedWorker:
             self._program = None
         self._stop_waiting()
 
-    def _send(self, command: Send) -> None:
+    def _send(self, command: Send) -> int:
         members = self._groups[command.group].members
         target = self._run.workers[members[command.peer]]
         sender = members.index(self.node)
@@ -282,6 +283,10 @@ class SimulatedWorker:
             )
         if self._run.mailbox.on_full == "sum":
             self._queue.at(gone, self._way_is_free, self._era, command.group, command.peer)
+        self._leaving = [time for time in self._leaving if time > self._queue.now]
+        if gone > self._queue.now:
+            self._leaving.append(gone)
+        return len(self._leaving)
 
     def _way_is_free(self, era: int, group: str, peer: int) -> None:
         if era == self._era and self._program is not None:

@@ -287,12 +287,13 @@ class NetworkWorker:
         self.tally.trace.answers.setdefault(self._rank, []).append(start_of_life(start_clock, saved))
         return recorder_of_answers(self.tally.trace, self._rank)
 
-    def _send(self, command: Send) -> None:
+    def _send(self, command: Send) -> int:
         client = self._connections.clients[command.group]
         client.send(command.peer, command.value, command.keys, command.name)
         if self._plan.algorithm.mailbox.on_full == "sum" and self._program is not None:
             # At once: the client has a queue of its own for frames that cannot leave yet.
             self._program.way_is_free(command.group, command.peer)
+        return 0  # the client does not count them
 
     def _go_on(self, program: ProgramRun) -> None:
         """Let the program run until it has computed something, waits or ends."""

@@ -1,0 +1,71 @@
+"""Parts of a parameter vector, of which messages between workers may carry some."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd.cluster.program.commands import Message
+from dsgd.models.kmeans import Centres
+from dsgd.models.protocols import ParameterLayout
+
+__all__ = ["Parts"]
+
+# Blocks that the parameters of other models than k-means are cut into.
+_BLOCKS = 16
+
+Places = NDArray[np.intp] | slice
+
+
+class Parts:
+    """The parts of a parameter vector: the centres of k-means, and blocks of neighbours of other models.
+
+    Attributes
+    ----------
+    n_parts : int
+    part_of : ndarray of intp, shape (n_parameters,)
+        The part of every parameter.
+    """
+
+    def __init__(self, layout: ParameterLayout) -> None:
+        places = np.arange(layout.size)
+        if isinstance(layout, Centres):
+            self.n_parts = layout.per_feature
+            self.part_of = places % self.n_parts
+        else:
+            self.n_parts = min(_BLOCKS, layout.size)
+            self.part_of = places * self.n_parts // layout.size
+
+    def draw(self, random: np.random.Generator, share: float) -> NDArray[np.intp] | None:
+        """Return the places of a random `share` of the parts, at least one, rising; None for all of them."""
+        count = max(1, round(share * self.n_parts))
+        if count >= self.n_parts:
+            return None
+        chosen = np.zeros(self.n_parts, bool)
+        chosen[random.choice(self.n_parts, count, replace=False)] = True
+        return np.flatnonzero(chosen[self.part_of])
+
+    def packed(
+        self, vector: NDArray[Any], places: NDArray[np.intp] | None, number: int
+    ) -> tuple[NDArray[Any], NDArray[np.uint64] | None]:
+        """Return the values and keys of a message: some places of a vector, and behind them a number."""
+        values = np.append(vector if places is None else vector[places], vector.dtype.type(number))
+        keys = None if places is None else np.append(places, len(vector)).astype(np.uint64)
+        return values, keys
+
+    def unpacked(self, message: Message) -> tuple[Places, NDArray[Any], int]:
+        """Return the places, the values and the number of a message that `packed` packed."""
+        places = slice(None) if message.keys is None else message.keys[:-1].astype(np.intp)
+        return places, message.value[:-1], int(message.value[-1])
+
+    def squares(self, values: NDArray[Any], places: Places) -> NDArray[np.float64]:
+        """Return the sum of the squares of values by the part of their places; 0 for a part without places."""
+        weights = np.square(values, dtype=np.float64)
+        sums: NDArray[np.float64] = np.bincount(self.part_of[places], weights=weights, minlength=self.n_parts)
+        return sums
+
+    def held(self, places: Places) -> NDArray[np.bool_]:
+        """Return which parts have places."""
+        return np.bincount(self.part_of[places], minlength=self.n_parts) > 0
