@@ -29,6 +29,7 @@ Array = NDArray[Any]
 # to send, receive and mix a state then takes a tenth of the time (docs/algorithms/asgd.md).
 _ROWS = 500
 _ENTRIES_A_WEIGHT = 40
+_COUNTED = ("sent", "received", "accepted", "rejected", "age")
 # Bounds of the adaptive batch, and how fast it follows the queue (Keuper, Pfreundt 2015, "Balancing the communication
 # load of asynchronously parallelized machine learning algorithms").
 _BOUNDS = (10, 100_000)
@@ -142,7 +143,7 @@ class Asgd(DistributedAlgorithm):
 
     def worker(self, task: WorkerTask) -> Program:
         """Run one worker (Algorithm 5)."""
-        parts, w, seen = Parts(task.kernels.problem.layout), task.start.copy(), Counter[str]()
+        parts, w, seen = Parts(task.kernels.problem.layout), task.start.copy(), Counter(dict.fromkeys(_COUNTED, 0))
         size, waiting = self._first_size(task), 0
         for clock in range(task.start_clock, task.max_clocks):
             random, time, end = task.random(clock), clock * task.mean_samples, (clock + 1) * task.mean_samples

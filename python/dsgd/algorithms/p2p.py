@@ -99,7 +99,7 @@ class P2p(DistributedAlgorithm):
     def worker(self, task: WorkerTask) -> Program:
         """Run one worker."""
         w = task.start.copy() if task.start_clock == 0 else (yield Pull(task.start_clock))
-        seen: Counter[str] = Counter()
+        seen = Counter(sent=0, received=0)
         stop = _StopRule(self.stop_change)
         for clock in range(task.start_clock, task.max_clocks):
             own = np.zeros(len(w))

@@ -63,8 +63,7 @@ class Parts:
     def squares(self, values: NDArray[Any], places: Places) -> NDArray[np.float64]:
         """Return the sum of the squares of values by the part of their places; 0 for a part without places."""
         weights = np.square(values, dtype=np.float64)
-        sums: NDArray[np.float64] = np.bincount(self.part_of[places], weights=weights, minlength=self.n_parts)
-        return sums
+        return np.asarray(np.bincount(self.part_of[places], weights=weights, minlength=self.n_parts), np.float64)
 
     def held(self, places: Places) -> NDArray[np.bool_]:
         """Return which parts have places."""
