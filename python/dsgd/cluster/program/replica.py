@@ -62,9 +62,12 @@ class Replica:
         self._batch_size = batch_size
         self._log_rate = None if rate is None else math.log(rate)
         self._alpha = task.kernels.problem.alphas[1]
-        # Rows in the order of `WorkerTask.draw` before it was started.
-        self._before = task.start_clock * task.mean_samples
+        self._before = 0
         self.restart(weights, 0)
+
+    def resume(self, before: int) -> None:
+        """Go on where an earlier life of the node was after `before` samples, which are not counted again."""
+        self._before = self._time = before
 
     def restart(self, weights: NDArray[Any], time: int) -> None:
         """Start from `weights`; the schedule of the step size goes on after `time` samples."""
