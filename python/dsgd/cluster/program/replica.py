@@ -100,7 +100,8 @@ class Replica:
         """Step on the next `count` rows."""
         task, drawn = self._task, self._before + self.samples
         index = drawn // task.n_samples
-        if drawn % task.n_samples == 0:  # as at the end of an epoch of `sgd`
+        # As at the end of an epoch of `sgd`, and as for a record, which a later life does not make again.
+        if drawn % task.n_samples == 0 or self._time % task.mean_samples == 0:
             self.descent.settle(self._weights)
         steps = task.own_step_sizes(self._time, count)
         made = self.descent.steps(self._weights, task.rows_at(drawn, count), steps, index)
