@@ -56,7 +56,7 @@ def test_simuparallel_equals_its_listing(schedule: str, span: int | None) -> Non
 
 @pytest.mark.parametrize("penalty", ["l1", "none"])
 def test_simuparallel_equals_its_listing_with_other_penalties(penalty: str) -> None:
-    strengths = {"alpha": 0.0, "alpha_l1": ALPHA if penalty == "l1" else 0.0}
+    strengths: dict[str, Any] = {"alpha": 0.0, "alpha_l1": ALPHA if penalty == "l1" else 0.0}
     result = fit("simuparallel", averaging_span=20, penalty=penalty)
     check_listing(result, listing([STEPS_OF_NODE] * 4, "linear", span=20, **strengths))
 
@@ -151,8 +151,9 @@ def test_after_an_average_a_node_that_is_started_again_goes_on_with_the_schedule
 def test_at_the_deadline_all_nodes_stop(algo: str, span: int | None, deadline: float) -> None:
     result = fit(algo, deadline=deadline, averaging_span=span, max_epochs=200, schedule="constant")
     last = result.history[-1].virtual_seconds
-    # After it: a piece of four samples on the slowest node, and some messages there and back.
-    assert deadline <= (last or 0) < deadline + 0.01
+    # After it: a piece of four samples on the slowest node, and some messages there and back. Before it: an average
+    # after which no node made a step, so that the next one, at the deadline, is no news.
+    assert deadline - 0.002 < (last or 0) < deadline + 0.01
     averaging = averaging_of(result)
     assert averaging.samples.sum() == round((result.history[-1].effective_passes or 0) * 241)
     assert 0 < averaging.samples[3] <= averaging.samples[2] < averaging.samples[:2].min()
@@ -205,7 +206,7 @@ def test_a_node_that_crashes_for_good_counts_for_nothing(algo: str, span: int | 
     assert averaging.nodes.tolist() == [0, 2, 3]
     assert averaging.weights.sum() == pytest.approx(1)
     assert np.isfinite(result.coef_).all()
-    assert result.history[-1].objective < math.log(2)
+    assert (result.history[-1].objective or 0) < math.log(2)
 
 
 @pytest.mark.parametrize(("algo", "contraction"), [("average", 1.0), ("wpsgd", None)])
