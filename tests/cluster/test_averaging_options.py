@@ -190,7 +190,8 @@ def test_what_nodes_counted_for_becomes_records(algo: str) -> None:
 
 
 def test_wpsgd_delay_counts_what_becomes_of_samples() -> None:
-    averaging = fit("wpsgd-delay", cluster(speeds=1.0), step_size=3.0, alpha=0.1, max_retries=3, strict=True).averaging
+    options: dict[str, Any] = {"step_size": 3.0, "alpha": 0.1, "max_retries": 3, "strict": True, "contraction": 1.0}
+    averaging = fit("wpsgd-delay", cluster(speeds=1.0), **options).averaging
     assert averaging is not None
     fates = averaging.counters
     assert list(fates) == ["accepted", "fresh", "both_sides", "crossing", "turned", "slower"]
