@@ -134,7 +134,8 @@ def test_a_number_as_init_is_the_start_of_all_weights(algo: str) -> None:
 
 
 def test_a_number_as_init_fits_every_model() -> None:
-    for options in ({"loss": "softmax"}, {"loss": "logistic"}):
+    for loss in ("softmax", "logistic"):
+        options: dict[str, Any] = {"loss": loss}
         whole = fit("wpsgd", data=(X, THREE), init=np.full((3, 21), 0.5), **options)
         assert np.array_equal(fit("wpsgd", data=(X, THREE), init=0.5, **options).model.weights, whole.model.weights)
 
@@ -193,7 +194,7 @@ def test_wpsgd_delay_counts_what_becomes_of_samples() -> None:
     assert averaging is not None
     fates = averaging.counters
     assert list(fates) == ["accepted", "fresh", "both_sides", "crossing", "turned", "slower"]
-    assert sum(fates.values()).tolist() == averaging.samples.tolist()
+    assert np.sum(list(fates.values()), axis=0).tolist() == averaging.samples.tolist()
     assert (fates["accepted"] + fates["fresh"]).tolist() == averaging.updates.tolist()
     assert fates["crossing"].sum() > 0
     assert (averaging.lags == averaging.updates.max() - averaging.updates).all()
