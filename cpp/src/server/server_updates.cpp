@@ -179,12 +179,10 @@ void ParameterServer::on_heartbeat(std::uint32_t rank, const net::Heartbeat& hea
 void ParameterServer::settle() {
   if (failure_) return;
   complete_all_reduce();
-  if (clock_.slowest() > applied_clock_ || clock_.empty()) {
-    rounds_in_clock_ = clock_.slowest() > applied_clock_ ? 0 : rounds_in_clock_;
-    apply_finished_clocks();
-    admit_joiners();
-    answer_all_ready();
-  }
+  const bool ended = clock_.slowest() > applied_clock_ || clock_.empty();
+  if (ended) apply_finished_clocks();
+  if (!joiners_.empty() && !join_must_wait()) admit_joiners();
+  if (ended) answer_all_ready();
   announce_members();
 }
 
@@ -213,7 +211,6 @@ void ParameterServer::complete_all_reduce() {
     return;
   }
   const net::CollectAnswer result{reducer_.complete()};
-  ++rounds_in_clock_;
   for (auto& [_, worker] : workers_) {
     if (!worker.collecting) continue;
     send_to(worker, result, *worker.collecting);

@@ -84,7 +84,8 @@ class ModelAveraging(DistributedAlgorithm):
 
     def begin(self, task: WorkerTask) -> Generator[Command, Any, Replica]:
         """Return the model of a node: at the initial weights, or at the last average in a later life of the node."""
-        if self.averaging_span is None or task.start_clock == 0:
+        # One that was started again after its last clock must not wait for the others: they would wait for it.
+        if self.averaging_span is None or task.start_clock in (0, task.max_clocks):
             return self.replica(task, task.start)
         node = self.replica(task, (yield Pull(task.start_clock)))
         node.resume(self.mark(task, task.start_clock - 1))
