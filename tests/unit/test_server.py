@@ -291,6 +291,52 @@ def test_what_a_worker_gave_before_it_was_lost_is_not_a_contribution_of_its_next
         assert [answer.values.tolist() for answer in cluster.taken(worker, "all_reduce")] == [[2.0]]  # type: ignore[union-attr]
 
 
+def test_a_worker_that_waits_for_its_turn_to_join_knows_that_the_server_lives() -> None:
+    cluster = Cluster([table()], 2, heartbeat_deadline=10.0).connect_all()
+    for client in cluster.clients:
+        client.all_reduce(0.0, np.ones(1))
+    cluster.run()
+    fall_silent(cluster, 1)
+    come_back(cluster, 1)
+    for _ in range(100):  # of 3 seconds, in a clock of the other one
+        cluster.now += 3.0
+        for client in cluster.clients:
+            client.tick(cluster.now)
+        cluster.run()
+        cluster.deliver(0, cluster.servers[0].tick(cluster.now))
+    assert not cluster.taken(1, "joined")
+    assert not cluster.taken(1, "failed")
+    cluster.clients[0].clock(cluster.now)
+    cluster.run()
+    assert len(cluster.taken(1, "joined")) == 1
+
+
+def test_a_signal_of_an_unfinished_clock_is_not_in_a_checkpoint() -> None:
+    cluster = Cluster([table()], 2, staleness=math.inf).connect_all()
+    cluster.clients[0].clock(0.0)
+    for client in cluster.clients:
+        client.signal(0.0, f"of {client.own_clock}")
+    cluster.run()
+    assert not any(name.startswith("signal/") for name in cluster.servers[0].checkpoint())
+    cluster.clients[0].clock(0.0)
+    cluster.run()
+    assert [name for name in cluster.servers[0].checkpoint() if name.startswith("signal/")] == ["signal/of 1"]
+
+
+def test_too_many_names_of_signals_end_the_run() -> None:
+    cluster = Cluster([table()], 1).connect_all()
+    for number in range(1024):
+        cluster.clients[0].signal(0.0, f"signal {number}")
+    cluster.clients[0].signal(0.0, "signal 0")
+    cluster.run()
+    assert not cluster.taken(0, "failed")
+    cluster.clients[0].signal(0.0, "one more")
+    cluster.run()
+    (failed,) = cluster.taken(0, "failed")
+    assert failed.name == "config"
+    assert "signal 'one more' is one name too many: a run has at most 1024 names of signals" in failed.message
+
+
 def test_a_run_ends_when_all_have_left() -> None:
     cluster = Cluster([table()], 2, 2).connect_all()
     for client in cluster.clients:

@@ -56,6 +56,7 @@ void ParameterServer::on_hello(ConnectionId id, Connection& connection, std::uin
   connection.last_hello = request;
   if (!worker.counts() && join_must_wait()) {
     joiners_.insert_or_assign(hello.worker, Joiner{id, request, hello});
+    if (config_.shard == 0 && expected_ == 0) send(id, members_since(0), 0);  // so that it knows that the server lives
   } else {
     begin_life(hello.worker, id, request, hello);
   }

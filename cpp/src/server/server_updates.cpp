@@ -70,6 +70,11 @@ void ParameterServer::perform(std::uint32_t rank, const net::AllReduce& contribu
 
 void ParameterServer::perform(std::uint32_t rank, const net::Signal& signal) {
   coordinating_shard_only();
+  if (!signals_.has_room_for(signal.name)) {
+    return fail(net::FailureKind::config, rank,
+                "signal '" + signal.name + "' is one name too many: a run has at most " +
+                    std::to_string(SignalBoard::kMaxNames) + " names of signals");
+  }
   const std::uint64_t before = signals_.version();
   signals_.give(signal.name, rank, signal.stamp.clock);
   broadcast(signals_.since(before));
