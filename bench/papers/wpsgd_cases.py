@@ -182,10 +182,13 @@ def run(case: Case, algorithm: str, regime: str, cost: str, of_speeds: Sequence[
     eta, epochs = steps(case, regime, len(of_speeds))
     samples = -(-case.X.shape[0] // len(of_speeds))  # of a clock, a pass of the mean node
     span = SPAN if algorithm == "wpsgd-dm" else options.get("averaging_span", samples)
-    on = cluster(case, cost, of_speeds)
-    result = fit(case, algorithm, on, eta, epochs, **options)
+    clocks = -(-epochs * samples // span)
+    recorded = sorted({-(-clocks * passes // epochs) for passes in range(1, epochs + 1)})
+    result = fit(case, algorithm, cluster(case, cost, of_speeds), eta, epochs, **options)
+    if len(result.history) != len(recorded):
+        raise RuntimeError(f"{len(result.history)} records instead of {len(recorded)}")
     return Curve(
-        [0.0, *(float(min(-(-record.epoch * samples // span) * span, epochs * samples)) for record in result.history)],
+        [0.0, *(float(min(clock * span, epochs * samples)) for clock in recorded)],
         [0.0, *(float(record.virtual_seconds) for record in result.history)],
         [case.start_objective, *(float(record.objective) for record in result.history)],
         objective(case.X_test, case.y_test, result.coef_),

@@ -54,13 +54,17 @@ def _all(places: Mapping[str, Curves], text: str, source: str, judge: Callable[[
     )
 
 
+def _list(found: Mapping[str, float]) -> str:
+    """Return what others need, in words."""
+    return ", ".join(f"{other} {factor:.3g}" for other, factor in found.items()) + " times as much"
+
+
 def first(name: str, axis: str, others: tuple[str, ...] = _COMPARED) -> Callable[[Curves], tuple[bool, str]]:
     """Return a judge of whether nothing else comes down sooner."""
 
     def judge(curves: Curves) -> tuple[bool, str]:
         found = {other: needs(curves[other], curves[name], axis) for other in others if other != name}
-        nearest = min(found, key=lambda other: found[other])
-        return bool(found[nearest] > 1 - TIE), f"{nearest} needs {found[nearest]:.3g} times as much"
+        return all(factor > 1 - TIE for factor in found.values()), _list(found)
 
     return judge
 
@@ -70,8 +74,7 @@ def last(name: str, axis: str, others: tuple[str, ...] = _COMPARED) -> Callable[
 
     def judge(curves: Curves) -> tuple[bool, str]:
         found = {other: needs(curves[other], curves[name], axis) for other in others if other != name}
-        slowest = max(found, key=lambda other: found[other])
-        return bool(found[slowest] < 1 + TIE), f"{slowest} needs {found[slowest]:.3g} times as much"
+        return all(factor < 1 + TIE for factor in found.values()), _list(found)
 
     return judge
 
@@ -82,7 +85,7 @@ def close(name: str, to: str, axis: str) -> Callable[[Curves], tuple[bool, str]]
     def judge(curves: Curves) -> tuple[bool, str]:
         factor = needs(curves[name], curves[to], axis)
         ends = curves[name].objectives[-1] / curves[to].objectives[-1]
-        return bool(abs(np.log(factor)) < np.log(1 + CLOSE)), f"{factor:.3g} times as much; ends at {ends:.3g} times"
+        return bool(abs(np.log(factor)) < np.log(1 + CLOSE)), f"{factor:.3g} times as much; ends at {ends:.4g} times"
 
     return judge
 
@@ -92,8 +95,7 @@ def before(name: str, others: tuple[str, ...], axis: str) -> Callable[[Curves], 
 
     def judge(curves: Curves) -> tuple[bool, str]:
         found = {other: needs(curves[other], curves[name], axis) for other in others}
-        text = ", ".join(f"{other} {factor:.3g}" for other, factor in found.items())
-        return all(factor > 1 + TIE for factor in found.values()), f"{text} times as much"
+        return all(factor > 1 + TIE for factor in found.values()), _list(found)
 
     return judge
 
@@ -166,8 +168,7 @@ def zoom_claims(places: Mapping[str, Curves]) -> Iterator[Claim]:
         found = {
             name: needs(curves[name], curves["SimuParallel"], "iterations") for name in ("WP-SGD", "direct average")
         }
-        text = ", ".join(f"{name} {factor:.3g}" for name, factor in found.items())
-        return found["WP-SGD"] < found["direct average"], f"of SimuParallel's iterations: {text}"
+        return found["WP-SGD"] < found["direct average"], _list(found)
 
     yield _all(places, "by iterations WP-SGD is nearer to SimuParallel than the direct average is", source, nearest)
     yield _all(
