@@ -81,3 +81,93 @@ def test_sync_with_one_worker_is_sgd_to_the_bit_where_nothing_is_rounded_otherwi
     options: dict[str, Any] = {"step_size": 0.125, "schedule": "constant", "penalty": "none"}
     alone = train(data, "sync", batch_size=1, cluster=dsgd.Simulation(workers=1, trace=False), **options)
     assert np.array_equal(alone, train(data, "sgd", **options, **SINGLE_ROWS))
+
+
+def alone(algo: str) -> dict[str, Any]:
+    """Return the options with which an algorithm of averaged models makes the steps of `sgd` on one node."""
+    own: dict[str, dict[str, Any]] = {
+        "wpsgd-delay": {"delay": 0},
+        "wpsgd-dm": {"node_workers": 1, "averaging_span": 240},
+    }
+    return {"algo": algo, "cluster": dsgd.Simulation(workers=1, trace=False), **own.get(algo, {})}
+
+
+AVERAGED = ["simuparallel", "average", "wpsgd", "wpsgd-delay", "wpsgd-dm"]
+SPANS: list[Any] = [("simuparallel", 100), ("wpsgd", 7), ("average", 10**6), ("wpsgd-dm", 1000)]
+
+
+@pytest.mark.parametrize("algo", AVERAGED)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"loss": "hinge", "schedule": "inverse-sqrt"},
+        {"loss": "squared", "schedule": "constant", "step_size": 0.01, "alpha": 0.5},
+        {"loss": "huber", "schedule": dsgd.schedules.Optimal(alpha=1e-3), "penalty": "none"},
+        {"loss": "modified_huber", "schedule": "epoch-decay", "fit_intercept": False},
+        {"loss": "squared_hinge", "schedule": "inverse-time", "init": 4.0},
+        {"sample_weight": np.linspace(0, 2, 240), "alpha": 1e-4},
+    ],
+    ids=lambda options: ", ".join(map(str, (key for key in options))) or "defaults",
+)
+def test_the_model_of_one_node_is_that_of_sgd(data: Any, algo: str, options: dict[str, Any]) -> None:
+    averaged = train(data, **{**options, **alone(algo)})
+    assert np.array_equal(averaged, train(data, "sgd", **options, **SINGLE_ROWS))
+
+
+@pytest.mark.parametrize("algo", [algo for algo in AVERAGED if algo != "wpsgd-delay"])
+@pytest.mark.parametrize("penalty", ["l1", "elasticnet"])
+def test_the_model_of_one_node_is_that_of_sgd_with_l1(data: Any, algo: str, penalty: str) -> None:
+    averaged = train(data, penalty=penalty, **alone(algo))
+    assert np.array_equal(averaged, train(data, "sgd", penalty=penalty, **SINGLE_ROWS))
+
+
+@pytest.mark.parametrize(("algo", "span"), SPANS)
+@pytest.mark.parametrize("penalty", ["l1", "none"])
+def test_an_average_over_one_node_changes_nothing(data: Any, algo: str, span: int, penalty: str) -> None:
+    averaged = train(data, **{**alone(algo), "penalty": penalty, "averaging_span": span})
+    assert np.array_equal(averaged, train(data, "sgd", penalty=penalty, **SINGLE_ROWS))
+
+
+@pytest.mark.parametrize(("algo", "span"), SPANS)
+def test_an_average_over_one_node_multiplies_by_the_scale_of_l2_at_another_moment(algo: str, span: int) -> None:
+    averaged = train(X, **{**alone(algo), "averaging_span": span})
+    np.testing.assert_allclose(averaged, train(X, "sgd", **SINGLE_ROWS), rtol=1e-12)
+
+
+@pytest.mark.parametrize("algo", ["simuparallel", "average", "wpsgd"])
+@pytest.mark.parametrize("batch_size", [16, 240])
+@pytest.mark.parametrize("penalty", ["l2", "elasticnet"])
+def test_steps_on_several_rows_are_those_of_minibatch(data: Any, algo: str, batch_size: int, penalty: str) -> None:
+    options: dict[str, Any] = {"batch_size": batch_size, "penalty": penalty}
+    assert np.array_equal(train(data, **options, **alone(algo)), train(data, "minibatch", **options, **SINGLE_ROWS))
+
+
+LETTERS = np.array(["a", "b", "c"])[np.random.default_rng(0).integers(0, 3, 240)]
+
+
+@pytest.mark.parametrize("algo", [algo for algo in AVERAGED if algo != "wpsgd-delay"])
+def test_the_model_of_one_node_is_that_of_sgd_for_softmax(data: Any, algo: str) -> None:
+    options: dict[str, Any] = {"loss": "softmax", "alpha": 1e-2, "max_epochs": 3, "random_state": 3, "step_size": 0.1}
+    averaged, sequential = (
+        dsgd.fit(data, LETTERS, **options, **more).model.weights
+        for more in (alone(algo), {"algo": "sgd", **SINGLE_ROWS})
+    )
+    assert np.array_equal(averaged, sequential)
+
+
+@pytest.mark.parametrize("algo", AVERAGED[:3])
+def test_the_model_of_one_node_is_that_of_sgd_for_kmeans(data: Any, algo: str) -> None:
+    options: dict[str, Any] = {"loss": dsgd.losses.KMeans(5), "max_epochs": 3, "random_state": 3}
+    averaged, sequential = (
+        dsgd.fit(data, None, **options, **more).model.weights for more in (alone(algo), {"algo": "sgd", **SINGLE_ROWS})
+    )
+    assert np.array_equal(averaged, sequential)
+
+
+@pytest.mark.parametrize("algo", AVERAGED[:3])
+def test_the_model_of_one_node_is_that_of_minibatch_for_networks(data: Any, algo: str) -> None:
+    options: dict[str, Any] = {"loss": "mlp", "max_epochs": 3, "random_state": 3, "step_size": 0.1}
+    single: dict[str, Any] = {"algo": "minibatch", "batch_size": 64, "momentum": 0, **SINGLE_ROWS}
+    averaged, sequential = (dsgd.fit(data, Y, **options, **more).model.weights for more in (alone(algo), single))
+    assert np.array_equal(averaged, sequential)

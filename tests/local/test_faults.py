@@ -20,7 +20,17 @@ import pytest
 from local.fits import local_fit, simulated_fit
 
 import dsgd
-from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp, Sync
+from dsgd.algorithms import (
+    Average,
+    DisSvrg,
+    DistributedAlgorithm,
+    SimuParallel,
+    Ssp,
+    Sync,
+    WpSgd,
+    WpSgdDelay,
+    WpSgdDm,
+)
 from dsgd.cluster.local import crew
 from dsgd.cluster.local.child import Child
 from dsgd.errors import ClusterError, DsgdError, WorkerLostError
@@ -34,8 +44,18 @@ ALGORITHMS: dict[str, tuple[DistributedAlgorithm, int]] = {
     "dissvrg": (DisSvrg(staleness=3), 100),
     "dissvrg, barrier": (DisSvrg(staleness=0), 100),
     "sync": (Sync(batch_size=20), 20),
+    "simuparallel": (SimuParallel(averaging_span=60), 100),
+    "simuparallel, once": (SimuParallel(), 100),
+    "average": (Average(averaging_span=60), 100),
+    "wpsgd": (WpSgd(averaging_span=60), 100),
+    "wpsgd, once": (WpSgd(), 100),
+    "wpsgd-delay": (WpSgdDelay(averaging_span=60), 100),
+    "wpsgd-dm": (WpSgdDm(averaging_span=60), 100),
 }
 BARRIERS = ("ssp, barrier", "dissvrg, barrier", "sync")
+# Nodes that are started again go on from the last average, or make all their steps again.
+AVERAGES = ("simuparallel", "simuparallel, once")
+UNEVEN = ("average", "wpsgd", "wpsgd, once", "wpsgd-delay", "wpsgd-dm")
 ENDLESS = 10**4
 
 
@@ -103,8 +123,17 @@ OF_ONE = [
     ("dissvrg", Fault(victim="server", how="stop", cluster={"servers": 2, **SAVED, **SOON})),
     ("ssp", Fault(victim="server", how="kill", cluster=SAVED)),
 ]
+OF_AVERAGES = [
+    Fault(victim="worker", how="kill", cluster=GO_ON, warned=True),
+    Fault(victim="worker", how="kill", cluster=AGAIN, exact=True),
+    Fault(victim="server", how="kill", cluster=SAVED, exact=True),
+]
 STALE = ("ssp", "dissvrg", "sync")
-CASES = [(name, fault) for fault in OF_ALL for name in (BARRIERS if fault.exact else STALE)] + OF_ONE
+CASES = [
+    *((name, fault) for fault in OF_ALL for name in (BARRIERS if fault.exact else STALE)),
+    *OF_ONE,
+    *((name, fault) for fault in OF_AVERAGES for name in (*AVERAGES, *UNEVEN)),
+]
 
 
 class Striker:
@@ -209,8 +238,11 @@ def check_case(name: str, fault: Fault, striker: Striker, monkeypatch: pytest.Mo
             result = fit(name, fault.cluster, callbacks=[striker.on_record])
             assert result.stop_reason == "max_epochs"
             assert np.isfinite(result.model.weights).all()
-            if fault.exact and name in BARRIERS:
+            if result.averaging is not None:
+                assert result.averaging.weights.sum() == pytest.approx(1)
+            if fault.exact and name in (*BARRIERS, *AVERAGES):
                 assert result.model.weights.tobytes() == undisturbed(name)
+    warned = [message for message in warned if not message.startswith("algo ")]  # of nodes that lag
     assert all("the others go on without its rows" in message for message in warned)
     if striker.struck and fault.when != "at the end":
         assert len(warned) == int(fault.warned)

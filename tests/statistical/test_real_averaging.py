@@ -48,6 +48,7 @@ def test_few_delayed_gradients_are_rejected_by_default(real_set: Callable[[str],
     """Measured: 11 % on one node that has all rows."""
     X, y, *_ = real_set("reuters")
     result = dsgd.fit(X, y, algo="wpsgd-delay", cluster=dsgd.Simulation(workers=1, trace=False), **HINGE)
+    assert result.averaging is not None
     counts = {name: int(each.sum()) for name, each in result.averaging.counters.items()}
     assert sum(counts.values()) == result.averaging.samples.sum()
     assert counts["accepted"] + counts["fresh"] >= 0.8 * sum(counts.values())

@@ -84,15 +84,17 @@ void Client::tick(double now) {
                " s" + (last_fault_.empty() ? "" : "; the last fault was: " + last_fault_));
       return;
     }
-    const auto again = [&](Pending& pending) {
+    const auto again = [&](Pending& pending, double longest) {
       if (now_ < pending.due) return;
-      pending.wait = std::min(2 * pending.wait, kMaxBackoff * config_.resend_after);
+      pending.wait = std::min({2 * pending.wait, kMaxBackoff * config_.resend_after, longest});
       send(shard, pending);
     };
-    if (link.hello && link.state == LinkState::greeting) again(*link.hello);
+    // A server that lets a worker wait until it may join answers each hello, and is silent otherwise.
+    if (link.hello && link.state == LinkState::greeting) again(*link.hello, config_.deadline / 4);
     if (link.state != LinkState::ready) continue;
-    for (Pending& pending : link.operations) again(pending);
-    for (Pending& pending : link.requests) again(pending);
+    constexpr double kAny = std::numeric_limits<double>::infinity();
+    for (Pending& pending : link.operations) again(pending, kAny);
+    for (Pending& pending : link.requests) again(pending, kAny);
     if (now_ >= link.last_sent + config_.heartbeat_interval) {
       const net::Heartbeat heartbeat{link.incarnation, link.session, signals_seen_, members_seen_};
       Pending pending{0, net::encode(heartbeat, next_request_++, config_.payload_checksum), 0, 0};

@@ -42,6 +42,9 @@ Checkpoint ParameterServer::checkpoint() const {
     ++index;
   }
   for (const auto& signal : signals_.since(0).changed) {
+    // A signal of a clock that its giver has not finished is given again, when the giver repeats the clock.
+    const auto giver = workers_.find(signal.worker);
+    if (giver != workers_.end() && signal.clock >= giver->second.clock) continue;
     checkpoint["signal/" + signal.name] = Words{signal.count, signal.worker, signal.clock, signal.version};
   }
   return checkpoint;

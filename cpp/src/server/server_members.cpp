@@ -1,5 +1,6 @@
 // The members of a server: sessions, late joins, losses.
-#include <utility>  // for exchange
+#include <algorithm>  // for any_of
+#include <utility>    // for exchange
 
 #include "server_send.hpp"
 
@@ -55,13 +56,20 @@ void ParameterServer::on_hello(ConnectionId id, Connection& connection, std::uin
   connection.last_hello = request;
   if (!worker.counts() && join_must_wait()) {
     joiners_.insert_or_assign(hello.worker, Joiner{id, request, hello});
+    if (config_.shard == 0 && expected_ == 0) send(id, members_since(0), 0);  // so that it knows that the server lives
   } else {
     begin_life(hello.worker, id, request, hello);
   }
   settle();
 }
 
-bool ParameterServer::join_must_wait() const { return rounds_in_clock_ > 0 && !clock_.empty(); }
+/// Whether a worker has finished all-reduces of its present clock. A joiner would make them again.
+bool ParameterServer::join_must_wait() const {
+  return std::ranges::any_of(workers_, [this](const auto& entry) {
+    const auto& [rank, worker] = entry;
+    return worker.counts() && worker.rounds_in_clock > (reducer_.has(rank) ? 1U : 0U);
+  });
+}
 
 void ParameterServer::admit_joiners() {
   for (const auto& [rank, joiner] : std::exchange(joiners_, {})) {
@@ -92,6 +100,7 @@ void ParameterServer::begin_life(std::uint32_t rank, ConnectionId id, std::uint6
   worker.connection = id;
   worker.last_heard = now_;
   worker.rounds_in_clock = 0;
+  reducer_.withdraw(rank);
   worker.pulls.clear();
   worker.collecting.reset();
   worker.address = hello.address;

@@ -70,6 +70,11 @@ void ParameterServer::perform(std::uint32_t rank, const net::AllReduce& contribu
 
 void ParameterServer::perform(std::uint32_t rank, const net::Signal& signal) {
   coordinating_shard_only();
+  if (!signals_.has_room_for(signal.name)) {
+    return fail(net::FailureKind::config, rank,
+                "signal '" + signal.name + "' is one name too many: a run has at most " +
+                    std::to_string(SignalBoard::kMaxNames) + " names of signals");
+  }
   const std::uint64_t before = signals_.version();
   signals_.give(signal.name, rank, signal.stamp.clock);
   broadcast(signals_.since(before));
@@ -179,12 +184,10 @@ void ParameterServer::on_heartbeat(std::uint32_t rank, const net::Heartbeat& hea
 void ParameterServer::settle() {
   if (failure_) return;
   complete_all_reduce();
-  if (clock_.slowest() > applied_clock_ || clock_.empty()) {
-    rounds_in_clock_ = clock_.slowest() > applied_clock_ ? 0 : rounds_in_clock_;
-    apply_finished_clocks();
-    admit_joiners();
-    answer_all_ready();
-  }
+  const bool ended = clock_.slowest() > applied_clock_ || clock_.empty();
+  if (ended) apply_finished_clocks();
+  if (!joiners_.empty() && !join_must_wait()) admit_joiners();
+  if (ended) answer_all_ready();
   announce_members();
 }
 
@@ -213,7 +216,6 @@ void ParameterServer::complete_all_reduce() {
     return;
   }
   const net::CollectAnswer result{reducer_.complete()};
-  ++rounds_in_clock_;
   for (auto& [_, worker] : workers_) {
     if (!worker.collecting) continue;
     send_to(worker, result, *worker.collecting);

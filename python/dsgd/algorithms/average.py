@@ -50,7 +50,7 @@ class Average(UnevenNodes):
         node = yield from self.begin(task)
         for clock in range(task.start_clock, task.max_clocks):
             yield from self.train(task, node, clock)
-            last = self.ends(task, clock)
+            last = yield from self.all_end(task, clock)
             yield from self.end_clock(task, node, clock, last)
             if last:
                 return

@@ -25,6 +25,8 @@ __all__ = ["ModelAveraging", "UnevenNodes"]
 _LEAST_WEIGHT = 1e-300
 # Pieces of a clock. After each a node looks whether another one is done.
 _PIECES = 16
+# Names of the signals that end a clock. The server knows 1024 names at most, and a run may have more clocks.
+_SIGNALS = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +84,12 @@ class ModelAveraging(DistributedAlgorithm):
 
     def begin(self, task: WorkerTask) -> Generator[Command, Any, Replica]:
         """Return the model of a node: at the initial weights, or at the last average in a later life of the node."""
-        if self.averaging_span is None or task.start_clock == 0:
+        # One that was started again after its last clock must not wait for the others: they would wait for it.
+        if self.averaging_span is None or task.start_clock in (0, task.max_clocks):
             return self.replica(task, task.start)
-        return self.replica(task, (yield Pull(task.start_clock)))
+        node = self.replica(task, (yield Pull(task.start_clock)))
+        node.resume(self.mark(task, task.start_clock - 1))
+        return node
 
     def replica(self, task: WorkerTask, weights: NDArray[Any]) -> Replica:
         """Return the model of a node, which starts from `weights`."""
@@ -148,21 +153,25 @@ class UnevenNodes(ModelAveraging):
 
     def train(self, task: WorkerTask, node: Replica, clock: int) -> Generator[Command, Any, None]:
         """Train until the first node has made the steps of a clock, or until the deadline."""
-        signal = f"clock {clock}"
-        if self._is_late(task):
-            return
+        signal = f"clock {clock % _SIGNALS}"
         if self.averaging_span is not None or clock == 0:
             # All begin together: the lags tell how fast the nodes are, not who was sent the average first.
             yield AllReduce(np.zeros(task.n_workers))
+        if self._is_late(task):
+            return
         for count in self.pieces(task, node, clock):
             node.train(count)
-            if self._is_late(task) or (yield Poll(signal)):
+            if self._is_late(task) or (yield Poll(signal)).clock >= clock:
                 return
         yield Signal(signal)  # this node is the fastest
 
-    def ends(self, task: WorkerTask, clock: int) -> bool:
-        """Return whether a clock is the last one."""
-        return super().ends(task, clock) or self._is_late(task)
+    def all_end(self, task: WorkerTask, clock: int) -> Generator[Command, Any, bool]:
+        """Return whether a clock is the last one: because all clocks are done, or one node is past the deadline."""
+        last = self.ends(task, clock) or self._is_late(task)
+        if self.averaging_span is None or self.deadline is None:
+            return last
+        # An average is the last one for all nodes or for none, and some may come to it before the deadline.
+        return bool((yield AllReduce(np.array([float(last)])))[0])
 
     def share(self, task: WorkerTask, node: Replica) -> Generator[Command, Any, float]:
         """Return r^T_i: what the model of this node counts for beside that of the node which is farthest."""

@@ -86,7 +86,7 @@ class WpSgd(UnevenNodes):
         node = yield from self.begin(task)
         for clock in range(task.start_clock, task.max_clocks):
             yield from self.train(task, node, clock)  # until the fastest node is done
-            last, weight = self.ends(task, clock), 1.0
+            last, weight = (yield from self.all_end(task, clock)), 1.0
             if last or self.averaging_span is not None:
                 weight = yield from self.share(task, node)  # r^T_i
             yield from self.end_clock(task, node, clock, last, weight)

@@ -25,6 +25,8 @@ class AllReducer {
     if (contribution.round > round_) net::malformed("a contribution to an all-reduce that has not begun");
     contributions_.insert_or_assign(worker, std::move(contribution));
   }
+  /// Drops the contribution of a worker to the open round; in a new life it will give another.
+  void withdraw(std::uint32_t worker) { contributions_.erase(worker); }
   [[nodiscard]] bool has(std::uint32_t worker) const { return contributions_.contains(worker); }
   [[nodiscard]] bool empty() const { return contributions_.empty(); }
 

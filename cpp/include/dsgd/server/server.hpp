@@ -215,7 +215,6 @@ class ParameterServer {
   std::map<ConnectionId, Connection> connections_;
   std::map<std::uint32_t, Joiner> joiners_;
   AllReducer reducer_;
-  std::uint64_t rounds_in_clock_ = 0;  // all-reduces since the slowest clock has advanced
   SignalBoard signals_;
   std::vector<ReportEntry> reports_;
   std::vector<std::uint32_t> order_;

@@ -16,10 +16,12 @@ class SignalBoard {
 
   [[nodiscard]] std::uint64_t version() const noexcept { return version_; }
 
+  /// Whether a signal of this name can be given.
+  [[nodiscard]] bool has_room_for(const std::string& name) const {
+    return signals_.contains(name) || signals_.size() < kMaxNames;
+  }
+
   void give(const std::string& name, std::uint32_t worker, std::uint64_t clock) {
-    if (!signals_.contains(name) && signals_.size() == kMaxNames) {
-      net::malformed("signal '" + name + "' is one name too many; at most 1024 are possible");
-    }
     net::SignalState& signal = signals_[name];
     signal = {name, signal.count + 1, worker, clock, ++version_};
   }

@@ -62,9 +62,12 @@ class Replica:
         self._batch_size = batch_size
         self._log_rate = None if rate is None else math.log(rate)
         self._alpha = task.kernels.problem.alphas[1]
-        # Rows in the order of `WorkerTask.draw` before it was started.
-        self._before = task.start_clock * task.mean_samples
+        self._before = 0
         self.restart(weights, 0)
+
+    def resume(self, before: int) -> None:
+        """Go on where an earlier life of the node was after `before` samples, which are not counted again."""
+        self._before = self._time = before
 
     def restart(self, weights: NDArray[Any], time: int) -> None:
         """Start from `weights`; the schedule of the step size goes on after `time` samples."""
@@ -97,7 +100,8 @@ class Replica:
         """Step on the next `count` rows."""
         task, drawn = self._task, self._before + self.samples
         index = drawn // task.n_samples
-        if drawn % task.n_samples == 0:  # as at the end of an epoch of `sgd`
+        # As at the end of an epoch of `sgd`, and as for a record, which a later life does not make again.
+        if drawn % task.n_samples == 0 or self._time % task.mean_samples == 0:
             self.descent.settle(self._weights)
         steps = task.own_step_sizes(self._time, count)
         made = self.descent.steps(self._weights, task.rows_at(drawn, count), steps, index)
