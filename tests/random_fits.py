@@ -75,6 +75,20 @@ ALGORITHM_OPTIONS: dict[str, dict[str, Sequence[Any]]] = {
         "max_retries": (1, 100),
         "strict": (True,),
     },
+    "asgd": {
+        "batch_size": (1, 7, 10**6, "adaptive"),
+        "steps": ("batch", "single"),
+        "fanout": (1, 5),
+        "buffers": (1, 2),
+        "partial": (0.1, 1.0),
+        "pull": ("full",),
+        "silent": (True,),
+        "result": ("mean",),
+        "torn": ("accept",),
+        "queue_target": (0.5, 10.0),
+    },
+    "p2p": {"batch_size": (1, 4), "send_every": (1, 50), "stop_change": (0.0, 1e-3, 1e300), "check_every": (1, 5)},
+    "map-reduce": {},
     "wpsgd-dm": {
         "averaging_span": (1, 7, 10**6),
         "deadline": (1e-4,),
@@ -83,7 +97,19 @@ ALGORITHM_OPTIONS: dict[str, dict[str, Sequence[Any]]] = {
     },
     "sync": {"batch_size": (1, 4, 1000), "stop_change": (0.0, 1e-3, 1e300), "check_every": (1, 5)},
 }
-_ON_CLUSTERS = ("ssp", "dissvrg", "sync", "simuparallel", "average", "wpsgd", "wpsgd-delay", "wpsgd-dm")
+_ON_CLUSTERS = (
+    "ssp",
+    "dissvrg",
+    "sync",
+    "simuparallel",
+    "average",
+    "wpsgd",
+    "wpsgd-delay",
+    "wpsgd-dm",
+    "asgd",
+    "p2p",
+    "map-reduce",
+)
 _OTHER_MODELS = ("kmeans", "mlp", "squared_mlp")
 _LINEAR = tuple(name for name in LOSSES if name not in _OTHER_MODELS)
 

@@ -38,7 +38,7 @@ def test_minibatch_on_a_cluster_is_ssp_behind_a_barrier_with_a_part_of_the_batch
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"algo": "sgd"}, "algo 'sgd' runs on one machine: .*or 'minibatch', which run on several"),
+        ({"algo": "sgd"}, "algo 'sgd' runs on one machine: .*'batch' or 'minibatch', which run on several"),
         ({"algo": "minibatch", "batch_size": 3}, "batch_size=3 on 4 workers: each needs a row of every batch"),
         ({"algo": "minibatch", "average": True}, "algo 'minibatch' on a cluster has no average"),
         ({"algo": "minibatch", "block_size": 7}, "algo 'minibatch' on a cluster has no average, momentum and block"),

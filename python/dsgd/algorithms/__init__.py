@@ -16,6 +16,7 @@ from dsgd.algorithms.batch import Batch as Batch
 from dsgd.algorithms.dissvrg import DisSvrg as DisSvrg
 from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.algorithms.hogwild import Hogwild as Hogwild
+from dsgd.algorithms.map_reduce import MapReduce as MapReduce
 from dsgd.algorithms.minibatch import Minibatch as Minibatch
 from dsgd.algorithms.p2p import P2p as P2p
 from dsgd.algorithms.sdca import Sdca as Sdca

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dsgd.algorithms.base import Algorithm
+from dsgd.algorithms.batch import Batch
 from dsgd.algorithms.distributed import DistributedAlgorithm
+from dsgd.algorithms.map_reduce import MapReduce
 from dsgd.algorithms.minibatch import Minibatch
 from dsgd.algorithms.ssp import Ssp
 from dsgd.errors import ConfigError
@@ -15,7 +17,7 @@ def data_parallel(algorithm: Algorithm, n_workers: int) -> Algorithm | None:
     """Return the algorithm whose workers together make the steps of `algorithm`; None if there is none.
 
     A step of `minibatch` is one of all workers: each steps on its part of the batch from the same weights, and the
-    weights are averaged at every step.
+    weights are averaged at every step. `batch` becomes `map-reduce`.
 
     Raises
     ------
@@ -24,6 +26,8 @@ def data_parallel(algorithm: Algorithm, n_workers: int) -> Algorithm | None:
     """
     if isinstance(algorithm, DistributedAlgorithm):
         return algorithm
+    if isinstance(algorithm, Batch):
+        return MapReduce()
     if not isinstance(algorithm, Minibatch):
         return None
     if algorithm.average is not False or algorithm.momentum is not None or algorithm.block_size is not None:

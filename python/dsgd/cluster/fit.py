@@ -61,7 +61,7 @@ def on_cluster(algorithm: Algorithm, cluster: Any, workers: Any) -> tuple[Algori
     if distributed is None:
         raise ConfigError(
             f"algo {algorithm.name!r} runs on one machine: leave out cluster and workers, or use {on_clusters()}, "
-            "or 'minibatch', which run on several"
+            "'batch' or 'minibatch', which run on several"
         )
     return distributed, cluster
 

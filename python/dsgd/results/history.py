@@ -215,7 +215,9 @@ def _checked(record: Record) -> Record:
         lists["waiting"] = tuple(check_real("waiting", seconds, 0) for seconds in record.waiting)
     if record.counts is not None:
         lists["counts"] = {
-            name: tuple(None if each is None else check_real(f"counts {name}", each) for each in values)
+            name: tuple(
+                None if each is None else check_real(f"counts {name}", each, -sys.float_info.max) for each in values
+            )
             for name, values in record.counts.items()
         }
     for name, value in asdict(record).items():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dsgd import _core
 from dsgd.cluster.program.descent import BatchDescent, Descent, GradientTest, RowDescent, TestedDescent
 from dsgd.cluster.program.partition import part
-from dsgd.cluster.program.work import Work
+from dsgd.cluster.program.work import Work, far_lines
 from dsgd.data.inputs import stored_entries
 from dsgd.errors import ConfigError
 from dsgd.models.protocols import Objective
@@ -25,12 +25,6 @@ Rows = NDArray[np.int64]
 # Largest number of rows in the sample of `Kernels.sample_loss`.
 _SAMPLE_ROWS = 1000
 
-# Size of the data, in bytes, of which half the cache lines come from memory when rows are visited
-# in random order. Of data s times as large the share is s^3 / (1 + s^3): the cache is shared with
-# other programs, so the share rises smoothly (docs/design/simulation.md).
-_CACHE = 22e6
-# Size of a cache line of the processor, in bytes.
-_LINE = 64
 # Share of the cache lines from memory that a kernel waits for when it visits rows in the order of
 # memory; the others are prefetched. Measured by bench/studies/kernel_cost.py.
 _FETCHED_LATE = 0.15
@@ -78,11 +72,8 @@ class Kernels:
         self._sample: tuple[Objective, int, int] | None = None
         self._entries = stored_entries(problem.matrix)
         self._sparse = problem.sparse
-        arrays = problem.matrix.arrays
-        n_bytes = sum(array.nbytes for array in arrays) if isinstance(arrays, tuple) else arrays.nbytes
-        size = n_bytes / _CACHE
-        lines = n_bytes / _LINE / max(self._entries, 1)
-        self._far_lines = lines * size**3 / (1 + size**3)  # from memory, for each entry
+        # From memory, for each entry.
+        self._far_lines = far_lines(problem.matrix.arrays) / max(self._entries, 1)
 
     @property
     def n_samples(self) -> int:
@@ -199,11 +190,19 @@ class Kernels:
         return total.astype(weights.dtype), n_clipped
 
     def full_gradient(self, weights: NDArray[Any]) -> NDArray[Any]:
-        """Return the mean over all rows of this worker of the gradient of the loss, without the penalty."""
+        """Return the mean over all rows of this worker of the gradient of the loss, without the penalty.
+
+        Like the weights it is of their type.
+        """
         mean: NDArray[Any] = self._scratch[: self._n_parameters]
         self._row_steps.objective.loss_gradient(weights, mean, self._threads)
         self.count(entries=self._entries, elements=self._n_parameters, samples=self.n_samples, in_order=True)
         return mean.astype(weights.dtype)
+
+    def full_loss(self, weights: NDArray[Any]) -> float:
+        """Return the mean over all rows of this worker of the loss, without the penalty."""
+        self.count(entries=self._entries // 2, samples=0, in_order=True)  # a product without an addition
+        return self._row_steps.objective.mean_loss(weights, self._threads)
 
     def take_anchor(self, weights: NDArray[Any]) -> NDArray[Any]:
         """Take `weights` as the anchor of `svrg_steps`, and return `full_gradient` there.

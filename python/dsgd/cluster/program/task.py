@@ -135,6 +135,7 @@ class WorkerTask:
         self.gradient = kernels.gradient
         self.clipped_gradient = kernels.clipped_gradient
         self.full_gradient = kernels.full_gradient
+        self.full_loss = kernels.full_loss
         self.take_anchor = kernels.take_anchor
         self.minibatch_step = kernels.minibatch_step
         self.sgd_steps = kernels.sgd_steps

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["Work"]
+from numpy.typing import NDArray
+
+__all__ = ["Work", "far_lines"]
+
+# Size of the data, in bytes, of which half the cache lines come from memory when rows are visited
+# in random order. Of data s times as large the share is s^3 / (1 + s^3): the cache is shared with
+# other programs, so the share rises smoothly (docs/design/simulation.md).
+_CACHE = 22e6
+# Size of a cache line of the processor, in bytes.
+_LINE = 64
 
 
 @dataclass
@@ -46,3 +56,10 @@ class Work:
     def copy(self) -> Work:
         """Return a copy of the counts."""
         return Work(self.entries, self.far_lines, self.elements, self.calls, self.samples)
+
+
+def far_lines(arrays: NDArray[Any] | tuple[NDArray[Any], ...]) -> float:
+    """Return the estimated number of cache lines of a matrix that come from memory in a pass over its rows."""
+    n_bytes = sum(array.nbytes for array in arrays) if isinstance(arrays, tuple) else arrays.nbytes
+    size = n_bytes / _CACHE
+    return n_bytes / _LINE * size**3 / (1 + size**3)
