@@ -10,7 +10,7 @@ import numpy as np
 from dsgd._common.checks import check_integer, check_real
 from dsgd.algorithms.base import Capabilities
 from dsgd.algorithms.distributed import BatchPerClock, CoordinatedAlgorithm, Program, Table
-from dsgd.cluster.program.commands import AllReduce, Clock, Poll, Pull, Push, Signal
+from dsgd.cluster.program.commands import AllReduce, Clock, Observe, Poll, Pull, Push, Signal
 from dsgd.cluster.program.task import WorkerTask
 
 __all__ = ["Sync"]
@@ -35,7 +35,7 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
     The coordinator is rank 0. It has no rows: ``workers=4`` are five nodes. A round is a barrier, and
     the same run gives the same weights on any cluster. The coordinator applies the penalty, in
     proximal form. A gradient counts in the mean by the rows of its worker, so that all rows count
-    alike.
+    alike. With `stop_change`, ``history[k].counts`` has the objective of every worker on its sample.
 
     References
     ----------
@@ -77,7 +77,10 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
             if (yield Poll("stop")):
                 return
             gradient = task.gradient(weights, task.draw(clock, size))
-            loss = task.sample_loss(weights) if self._checks(clock) else 0.0
+            loss = 0.0
+            if self._checks(clock):
+                loss = task.sample_loss(weights)
+                yield Observe(weights, counts={"objective": loss + task.penalty(weights)})
             # The loss travels in the same all-reduce as the gradient: a worker that is started again repeats its
             # clock, and the server keeps the result of one all-reduce only.
             yield AllReduce(np.append(gradient, gradient.dtype.type(loss)), mean=True, weight=task.weight)
