@@ -113,7 +113,7 @@ class P2p(DistributedAlgorithm):
 
     def worker(self, task: WorkerTask) -> Program:
         """Run one worker."""
-        w = task.start.copy() if task.start_clock == 0 else (yield Pull(task.start_clock))
+        w = yield Pull(task.start_clock)  # a worker that joins late has what the others have pushed
         peers = _Peers(task)
         stop = _StopRule(self.stop_change)
         for clock in range(task.start_clock, task.max_clocks):
