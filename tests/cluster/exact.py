@@ -44,7 +44,8 @@ EXACT: dict[str, Any] = {
 def change_of_a_pass(ranks: Any, workers: int = WORKERS) -> NDArray[np.float64]:
     """Return the sum of the changes that workers make in a pass over their rows."""
     rows = np.concatenate([deal(240, workers, SEED)[rank] for rank in ranks])
-    return STEP / workers * (X[rows] * Y[rows, None]).sum(axis=0)
+    total: NDArray[np.float64] = STEP / workers * (X[rows] * Y[rows, None]).sum(axis=0)
+    return total
 
 
 def exact_run(algorithm: P2p, clocks: int, dtype: Any = np.float64, **cluster: Any) -> Outcome:

@@ -18,7 +18,7 @@ CLASSES = np.array(["a", "b", "c"])[np.random.default_rng(0).integers(0, 3, 241)
 REAL = X @ np.random.default_rng(1).standard_normal(20)
 TARGETS = {"softmax": CLASSES, "squared": REAL, "huber": REAL}
 LINEAR = ["logistic", "squared", "hinge", "squared_hinge", "modified_huber", "huber", "softmax"]
-PARTITIONS = ["equal", Shares([4, 1, 2, 2])]
+PARTITIONS: list[Any] = ["equal", Shares([4, 1, 2, 2])]
 
 
 def train(cluster: Simulation | None = None, **options: Any) -> dsgd.FitResult:
@@ -62,7 +62,7 @@ def test_one_worker_is_batch_to_the_bit(loss: str, penalty: str, layout: str) ->
     np.testing.assert_allclose(objectives(together), objectives(machine), rtol=1e-14)
 
 
-@pytest.mark.parametrize("options", [{}, {"penalty": "none"}, {"step_size": 3.0}, {"loss": dsgd.losses.MLP([7, 5])}])
+@pytest.mark.parametrize("options", [{}, {"penalty": "none"}, {"step_size": 3.0}, {"loss": dsgd.losses.MLP((7, 5))}])
 def test_one_worker_is_batch_to_the_bit_for_networks(options: dict[str, Any]) -> None:
     given: dict[str, Any] = {"loss": "mlp", "data": (X, CLASSES), **options}
     assert np.array_equal(train(alone(), **given).model.weights, train(**given).model.weights)

@@ -144,8 +144,8 @@ def test_several_workers_equal_a_plain_listing() -> None:
         np.testing.assert_allclose(model, listed, **close)
     total = sum(listing.made for listing in listings)
     np.testing.assert_allclose(result.model.weights[0], total, **close)
-    for listing, peer in itertools.permutations(range(3), 2):
-        np.testing.assert_allclose(listings[listing].received[peer], listings[peer].made, **close)
+    for receiver, peer in itertools.permutations(range(3), 2):
+        np.testing.assert_allclose(listings[receiver].received[peer], listings[peer].made, **close)
     for listing in listings:  # behind a barrier all have heard all
         np.testing.assert_allclose(listing.w, total, **close)
 
