@@ -10,6 +10,7 @@ from problems import make_problem
 
 import dsgd
 from dsgd import _core
+from dsgd.algorithms import DistributedAlgorithm
 from dsgd.cluster import KernelCost, Simulation
 from dsgd.cluster.program.partition import deal
 from dsgd.data.inputs import as_matrix
@@ -33,7 +34,7 @@ def cluster(**options: Any) -> Simulation:
     return Simulation(**{**given, **options})
 
 
-def fit(algo: str, where: Simulation | None = None, **options: Any) -> dsgd.FitResult:
+def fit(algo: str | DistributedAlgorithm, where: Simulation | None = None, **options: Any) -> dsgd.FitResult:
     given = {"loss": "logistic", "alpha": ALPHA, "max_epochs": EPOCHS, "random_state": SEED, "step_size": STEP}
     data = options.pop("data", (X, Y))
     return dsgd.fit(*data, algo=algo, cluster=where or cluster(), n_threads=1, **{**given, **options})

@@ -24,6 +24,8 @@ from dsgd.algorithms import (
     Average,
     DisSvrg,
     DistributedAlgorithm,
+    MapReduce,
+    P2p,
     SimuParallel,
     Ssp,
     Sync,
@@ -51,6 +53,8 @@ ALGORITHMS: dict[str, tuple[DistributedAlgorithm, int]] = {
     "wpsgd, once": (WpSgd(), 100),
     "wpsgd-delay": (WpSgdDelay(averaging_span=60), 100),
     "wpsgd-dm": (WpSgdDm(averaging_span=60), 100),
+    "map-reduce": (MapReduce(), 100),
+    "p2p": (P2p(patience=0.5), 100),
 }
 BARRIERS = ("ssp, barrier", "dissvrg, barrier", "sync")
 # Nodes that are started again go on from the last average, or make all their steps again.
@@ -128,11 +132,18 @@ OF_AVERAGES = [
     Fault(victim="worker", how="kill", cluster=AGAIN, exact=True),
     Fault(victim="server", how="kill", cluster=SAVED, exact=True),
 ]
+# A worker that is killed in the middle of a clock of map-reduce is missing until its end.
+OF_PEERS = [
+    Fault(victim="worker", how="kill", cluster=GO_ON, warned=True),
+    Fault(victim="worker", how="kill", cluster=AGAIN),
+    Fault(victim="server", how="kill", cluster=SAVED, exact=True),
+]
 STALE = ("ssp", "dissvrg", "sync")
 CASES = [
     *((name, fault) for fault in OF_ALL for name in (BARRIERS if fault.exact else STALE)),
     *OF_ONE,
     *((name, fault) for fault in OF_AVERAGES for name in (*AVERAGES, *UNEVEN)),
+    *((name, fault) for fault in OF_PEERS for name in ("map-reduce", "p2p")),
 ]
 
 
@@ -240,7 +251,7 @@ def check_case(name: str, fault: Fault, striker: Striker, monkeypatch: pytest.Mo
             assert np.isfinite(result.model.weights).all()
             if result.averaging is not None:
                 assert result.averaging.weights.sum() == pytest.approx(1)
-            if fault.exact and name in (*BARRIERS, *AVERAGES):
+            if fault.exact and name in (*BARRIERS, *AVERAGES, "map-reduce"):
                 assert result.model.weights.tobytes() == undisturbed(name)
     warned = [message for message in warned if not message.startswith("algo ")]  # of nodes that lag
     assert all("the others go on without its rows" in message for message in warned)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cluster.exact import EXACT, X, Y, change_of_a_pass
 from local.fits import local_fit, simulated_fit
 
-from dsgd.algorithms import DisSvrg, Ssp, Sync
+from dsgd.algorithms import DisSvrg, MapReduce, P2p, Ssp, Sync
 from dsgd.testing import NetworkFaults, Proxy
 
 BAD = NetworkFaults(delay=0.001, cut_every=20_000, reset_every=20_000, corrupt_every=20_000, repeat_frames=0.1)
@@ -21,8 +22,9 @@ BAD = NetworkFaults(delay=0.001, cut_every=20_000, reset_every=20_000, corrupt_e
         (Ssp(staleness=0), {"servers": 2}),
         (DisSvrg(staleness=0), {}),
         (Sync(batch_size=20), {}),
+        (MapReduce(), {}),
     ],
-    ids=["ssp", "dissvrg", "sync"],
+    ids=["ssp", "dissvrg", "sync", "map-reduce"],
 )
 def test_a_barrier_run_through_a_bad_network_gives_the_same_bits(algorithm: Any, options: dict[str, Any]) -> None:
     with Proxy(to_server=BAD, to_client=BAD, seed=1) as proxy:
@@ -47,3 +49,12 @@ def test_under_tls_no_frame_can_be_seen_on_the_way() -> None:
             seen[tls] = proxy.counts["repeat_frame"]
     assert seen[False] > 0
     assert seen[True] == 0
+
+
+def test_through_a_bad_network_all_changes_of_peers_reach_the_server_once() -> None:
+    faults = NetworkFaults(cut_every=5_000, reset_every=5_000, corrupt_every=5_000, repeat_frames=0.1)
+    with Proxy(to_server=faults, to_client=faults, seed=1) as proxy:
+        options: dict[str, Any] = {"algo": P2p(send_every=10, patience=0.5), "max_epochs": 30, **EXACT, "alpha": 0.0}
+        result = local_fit({"proxy": proxy, "payload_checksum": True}, data=(X, Y), **options)
+        assert sum(proxy.counts[event] for event in ("cut", "reset", "corrupt")) > 0
+    assert np.array_equal(result.model.weights[0], 30 * change_of_a_pass(range(2), 2))

@@ -113,19 +113,19 @@ class P2p(DistributedAlgorithm):
 
     def worker(self, task: WorkerTask) -> Program:
         """Run one worker."""
-        w = task.start.copy() if task.start_clock == 0 else (yield Pull(task.start_clock))
+        w = yield Pull(task.start_clock)  # a worker that joins late has what the others have pushed
         peers = _Peers(task)
         stop = _StopRule(self.stop_change)
         for clock in range(task.start_clock, task.max_clocks):
             own = np.zeros(len(w))
             batches = list(self._batches(task, clock))
             every = self.check_every or len(batches)
-            for number, (first, count) in enumerate(batches, 1):
+            for first, count in batches:
                 stepped = self._stepped(task, w, first, count)
                 own += stepped - w
                 yield from self._tell(peers, stepped - w, 1)
                 w = yield from self._hear(peers, stepped)
-                if number % every == 0 and stop.after(task.sample_loss(w) + task.penalty(w)):
+                if peers.told % every == 0 and stop.after(task.sample_loss(w) + task.penalty(w)):
                     break
             yield Push(own.astype(w.dtype))
             yield Observe(w, counts={**peers.seen, "objective": stop.objective})
@@ -204,10 +204,15 @@ class _Peers:
         self._gone: set[int] = set()
 
     def hear(self, message: Message) -> None:
-        """Count a message."""
+        """Count a message. The count of a peer that was given up goes on as if nothing of it was missing.
+
+        What was lost with a former life of it, or on the way, would be waited for again after every message.
+        """
+        if message.sender in self._gone:
+            self._gone.remove(message.sender)
+            self.heard[message.sender] = self.told
         self.heard[message.sender] += float(message.value[-1])
         self.seen["received"] += 1
-        self._gone.discard(message.sender)
 
     def behind(self, most: float) -> set[int]:
         """Return the peers of which more than `most` messages less have arrived than this worker has sent."""

@@ -69,7 +69,7 @@ class Kernels:
         self._n_parameters = problem.layout.size
         # New pages from the system would cost more than the work.
         self._scratch = np.empty(self._row_steps.gradient_size)
-        self._sample: tuple[Objective, int, int] | None = None
+        self._sample: tuple[Objective, int] | None = None
         self._entries = stored_entries(problem.matrix)
         self._sparse = problem.sparse
         # From memory, for each entry.
@@ -377,9 +377,9 @@ class Kernels:
         if self._sample is None:
             rows = np.linspace(0, self.n_samples - 1, min(self.n_samples, _SAMPLE_ROWS)).astype(np.intp)
             problem = part(self.problem, rows)
-            self._sample = (problem.objective(1), stored_entries(problem.matrix), len(rows))
-        objective, entries, n_rows = self._sample
-        self.count(entries=entries, samples=n_rows)
+            self._sample = (problem.objective(1), stored_entries(problem.matrix))
+        objective, entries = self._sample
+        self.count(entries=entries)
         return objective.mean_loss(weights, 1)
 
     def penalty(self, weights: NDArray[Any]) -> float:

@@ -13,7 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsgd.cluster.program.commands import Clock, Clocks, Command, Message, Poll, Program, Pull, Receive, Signals, Ticket
+from dsgd.cluster.program.commands import (
+    Clock,
+    Clocks,
+    Command,
+    Message,
+    Poll,
+    Program,
+    Pull,
+    Receive,
+    Send,
+    Signals,
+    Ticket,
+)
 from dsgd.cluster.runtime.program_run import Observer
 from dsgd.cluster.runtime.trace import Trace
 from dsgd.errors import ClusterError
@@ -75,6 +87,8 @@ def answer_of(command: Command, name: str, numbers: NDArray[Any]) -> Any:
         return Clocks(*numbers.tolist())
     if isinstance(command, Poll):
         return Signals(*numbers.tolist())
+    if isinstance(command, Send):
+        return int(numbers)
     if isinstance(command, Receive):
         messages, at = [], 0
         for sender, text, number, length, n_keys in json.loads(name.split(":", 2)[2]):

@@ -1,0 +1,47 @@
+"""A hundred seeded failure plans for asynchronous peers, and for map-reduce."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from cluster.averaged import fit
+from cluster.plans import PLANS, draw_cluster, draw_of_frames, draw_of_processes
+
+from dsgd.algorithms import DistributedAlgorithm, MapReduce, P2p
+
+ALGORITHMS = ["p2p", "map-reduce"]
+
+
+def draw_algorithm(algo: str, random: np.random.Generator) -> DistributedAlgorithm:
+    if algo == "map-reduce":
+        return MapReduce()
+    bounds = (0, 1, 3, math.inf)
+    options: dict[str, Any] = {"max_ahead": bounds[random.integers(0, len(bounds))]}
+    options |= {"send_every": int(random.choice([1, 10, 61])), "patience": float(random.choice([0.01, 0.1]))}
+    return P2p(**options)
+
+
+@pytest.mark.parametrize("tens", range(PLANS // 10))
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_a_run_ends_with_a_model_that_is_not_worse_than_the_start(algo: str, tens: int) -> None:
+    for number in range(10 * tens, 10 * tens + 10):
+        random = np.random.default_rng([40 + ALGORITHMS.index(algo), number])
+        of_frames = draw_of_frames(random)
+        failures = [*of_frames, *draw_of_processes(random, bool(of_frames))]
+        where, algorithm = draw_cluster(random, failures), draw_algorithm(algo, random)
+        case = f"{number}: {failures}, {algorithm}"
+        result = fit(algorithm, where)
+        assert np.isfinite(result.model.weights).all(), case
+        assert (result.history[-1].objective or math.inf) < math.log(2), case
+
+
+@pytest.mark.parametrize("tens", range(PLANS // 10))
+def test_frames_that_are_lost_or_late_change_no_bit_of_map_reduce(tens: int) -> None:
+    undisturbed = fit("map-reduce").model.weights.tobytes()
+    for number in range(10 * tens, 10 * tens + 10):
+        random = np.random.default_rng([98, number])
+        where = draw_cluster(random, draw_of_frames(random))
+        assert fit("map-reduce", where).model.weights.tobytes() == undisturbed, number
