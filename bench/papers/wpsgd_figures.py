@@ -80,7 +80,8 @@ def draw_more(results: Mapping[str, Any], zoom: Mapping[str, Curves], path: Path
         _draw_curves(axes, curves, "seconds", zoom=True)
         low = min(min(curve.objectives) for curve in curves.values())
         end = max(curves["direct average"].seconds[-2], curves["sequential"].seconds[-1])
-        axes.set(title=f"figure 10: {place}", ylabel="objective", xlim=(0.3 * end, 2.2 * end), ylim=(0.8 * low, 100 * low))
+        axes.set(title=f"figure 10: {place}", ylabel="objective")
+        axes.set(xlim=(0.3 * end, 2.2 * end), ylim=(0.8 * low, 100 * low))
         axes.legend(fontsize="small")
     for axes, (regime, curves) in zip(panels[2], results["local"].items(), strict=False):
         for name, found in curves.items():
