@@ -14,9 +14,10 @@ from papers.wpsgd_cases import COSTS, Curve
 
 __all__ = ["draw", "draw_more"]
 
+# Curves that lie on one another by iterations are all seen: mini-batch is broad and behind, sequential is before all.
 STYLES: dict[str, dict[str, Any]] = {
-    "sequential": {"color": "black", "linestyle": ":"},
-    "mini-batch": {"color": "tab:gray"},
+    "sequential": {"color": "black", "linestyle": ":", "zorder": 3},
+    "mini-batch": {"color": "lightgray", "linewidth": 5, "zorder": 1},
     "SimuParallel": {"color": "tab:orange"},
     "SimuParallel, even nodes": {"color": "tab:orange", "linestyle": "--"},
     "SimuParallel, spans of 1000": {"color": "tab:brown", "linestyle": "-."},
@@ -49,10 +50,10 @@ def draw(places: Mapping[str, Curves], names: list[str], regime: str, path: Path
     for line, name in zip(panels, names, strict=True):
         dense = places[f"{name}, {regime}, dense"]
         _draw_curves(line[0], dense, "iterations")
-        line[0].set(title=f"{name}: by iterations, {_COST_TITLES['dense']}", ylabel="objective")
+        line[0].set(title=f"{name}\nby iterations, {_COST_TITLES['dense']}", ylabel="objective")
         for axes, cost in zip(line[1:], COSTS, strict=True):
             _draw_curves(axes, places[f"{name}, {regime}, {cost}"], "seconds")
-            axes.set_title(f"by time, {_COST_TITLES[cost]}")
+            axes.set_title(f"{name}\nby time, {_COST_TITLES[cost]}")
     handles = panels[0][1].get_legend_handles_labels()[0]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     _save(figure, path)
@@ -79,7 +80,8 @@ def draw_more(results: Mapping[str, Any], zoom: Mapping[str, Curves], path: Path
         _draw_curves(axes, curves, "seconds", zoom=True)
         low = min(min(curve.objectives) for curve in curves.values())
         end = max(curves["direct average"].seconds[-2], curves["sequential"].seconds[-1])
-        axes.set(title=f"figure 10: {place}", xlim=(0.3 * end, 2.2 * end), ylim=(0.8 * low, 100 * low))
+        axes.set(title=f"figure 10: {place}", ylabel="objective")
+        axes.set(xlim=(0.3 * end, 2.2 * end), ylim=(0.8 * low, 100 * low))
         axes.legend(fontsize="small")
     for axes, (regime, curves) in zip(panels[2], results["local"].items(), strict=False):
         for name, found in curves.items():
@@ -87,7 +89,7 @@ def draw_more(results: Mapping[str, Any], zoom: Mapping[str, Curves], path: Path
         axes.set(title=f"20news, four processes, {regime}", xlabel="seconds after the first record", ylabel="objective")
         axes.set_yscale("log")
         axes.set_xscale("log")
-        axes.legend(fontsize="small")
+        axes.legend(fontsize="small", loc="lower left")
     for axes in panels.ravel():
         axes.set_visible(axes.has_data())
     _save(figure, path)

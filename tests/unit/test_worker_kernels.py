@@ -121,6 +121,11 @@ def kernels_of(case: Case) -> Kernels:
     return Kernels(problem, {}, 1)
 
 
+def assert_equal_but_for_rounding(found: Any, expected: Any) -> None:
+    """Weights that long steps have made large are rounded by as much more."""
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * max(1.0, float(np.abs(expected).max())))
+
+
 def sgd_rows(objective: Any, weights: Any, rows: Any, step: Any, index: int) -> None:
     """Step on `rows` in place, all in one call."""
     sgd = _core.RowSgd(objective)
@@ -141,7 +146,7 @@ def test_steps_on_named_rows_equal_the_reference(
     sgd_rows(case.objective(), moved, case.rows, steps if varying else 0.0313, index)
     whole = case.alphas[0] == 0 and case.loss != "softmax"
     expected = case.iterates([[i] for i in case.rows.tolist()], steps, spread=not whole, index=index)
-    np.testing.assert_allclose(moved, expected, rtol=0, atol=1e-12)
+    assert_equal_but_for_rounding(moved, expected)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -167,7 +172,7 @@ def test_delayed_steps_go_along_the_gradient_of_earlier_weights(
     in_pieces.settle(parts)
     spread = case.alphas[0] != 0 or case.loss == "softmax"
     expected = case.iterates([[i] for i in case.rows.tolist()], steps, spread=spread, index=index, delay=delay)
-    np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-12)
+    assert_equal_but_for_rounding(whole, expected)
     assert np.array_equal(parts, whole)
     settled = whole.copy()
     sgd.settle(whole)
@@ -186,7 +191,7 @@ def test_steps_on_batches_of_named_rows_equal_the_reference(
     steps = case.random.uniform(0.01, 0.05, len(batches)) if varying else np.full(len(batches), 0.0313)
     moved = kernels.sgd_steps(case.weights, case.rows, steps if varying else 0.0313, index, size)
     expected = case.iterates(batches, steps, batch_size=size, index=index)
-    np.testing.assert_allclose(moved, expected, rtol=0, atol=1e-12)
+    assert_equal_but_for_rounding(moved, expected)
     assert kernels.work.samples == len(case.rows)
 
 
