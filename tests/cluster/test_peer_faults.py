@@ -20,7 +20,7 @@ def draw_algorithm(algo: str, random: np.random.Generator) -> DistributedAlgorit
         return MapReduce()
     bounds = (0, 1, 3, math.inf)
     options: dict[str, Any] = {"max_ahead": bounds[random.integers(0, len(bounds))]}
-    options |= {"send_every": int(random.choice([1, 10, 61])), "patience": float(random.choice([0.01, 0.1]))}
+    options |= {"send_every": int(random.choice([1, 10, 61])), "max_wait": float(random.choice([0.01, 0.1]))}
     return P2p(**options)
 
 

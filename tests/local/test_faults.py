@@ -54,7 +54,7 @@ ALGORITHMS: dict[str, tuple[DistributedAlgorithm, int]] = {
     "wpsgd-delay": (WpSgdDelay(averaging_span=60), 100),
     "wpsgd-dm": (WpSgdDm(averaging_span=60), 100),
     "map-reduce": (MapReduce(), 100),
-    "p2p": (P2p(patience=0.5), 100),
+    "p2p": (P2p(max_wait=0.5), 100),
 }
 BARRIERS = ("ssp, barrier", "dissvrg, barrier", "sync")
 # Nodes that are started again go on from the last average, or make all their steps again.

@@ -54,7 +54,7 @@ def test_under_tls_no_frame_can_be_seen_on_the_way() -> None:
 def test_through_a_bad_network_all_changes_of_peers_reach_the_server_once() -> None:
     faults = NetworkFaults(cut_every=5_000, reset_every=5_000, corrupt_every=5_000, repeat_frames=0.1)
     with Proxy(to_server=faults, to_client=faults, seed=1) as proxy:
-        options: dict[str, Any] = {"algo": P2p(send_every=10, patience=0.5), "max_epochs": 30, **EXACT, "alpha": 0.0}
+        options: dict[str, Any] = {"algo": P2p(send_every=10, max_wait=0.5), "max_epochs": 30, **EXACT, "alpha": 0.0}
         result = local_fit({"proxy": proxy, "payload_checksum": True}, data=(X, Y), **options)
         assert sum(proxy.counts[event] for event in ("cut", "reset", "corrupt")) > 0
     assert np.array_equal(result.model.weights[0], 30 * change_of_a_pass(range(2), 2))

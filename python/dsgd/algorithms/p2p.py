@@ -46,7 +46,7 @@ class P2p(DistributedAlgorithm):
     max_ahead : int or inf, default=1
         Messages that a worker may be ahead of what it has heard from the slowest peer; then it waits for
         messages. ``math.inf``: nobody ever waits, as in the report.
-    patience : float, default=5.0
+    max_wait : float, default=5.0
         Longest such wait, seconds; after it the worker goes on without the peers that it waited for.
     stop_change : float or None, default=None
         A worker stops when two of its evaluations in a row changed its objective, on a fixed sample of
@@ -77,7 +77,7 @@ class P2p(DistributedAlgorithm):
     batch_size: int = 1
     send_every: int | None = None
     max_ahead: float = 1
-    patience: float = 5.0
+    max_wait: float = 5.0
     stop_change: float | None = None
     check_every: int | None = None
 
@@ -89,7 +89,7 @@ class P2p(DistributedAlgorithm):
             check_real("stop_change", self.stop_change, 0)
         if self.max_ahead != math.inf:
             check_integer("max_ahead", self.max_ahead, 0)
-        check_real("patience", self.patience, 0, low_open=True)
+        check_real("max_wait", self.max_wait, 0, low_open=True)
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -171,7 +171,7 @@ class P2p(DistributedAlgorithm):
                 peers.hear(message)
             if not peers.behind(self.max_ahead):
                 return w
-            messages = yield Receive(wait=True, deadline=self.patience)
+            messages = yield Receive(wait=True, deadline=self.max_wait)
             if not messages:
                 peers.give_up(self.max_ahead)
 
