@@ -95,13 +95,6 @@ ALGORITHM_OPTIONS: dict[str, dict[str, Sequence[Any]]] = {
         "stop_change": (0.0, 1e-3, 1e300),
         "check_every": (1, 5),
     },
-        "batch_size": (1, 4),
-        "send_every": (1, 50),
-        "max_ahead": (0, 5),
-        "max_wait": (0.1,),
-        "stop_change": (0.0, 1e-3, 1e300),
-        "check_every": (1, 5),
-    },
     "map-reduce": {},
     "wpsgd-dm": {
         "averaging_span": (1, 7, 10**6),
