@@ -16,7 +16,7 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 /// Bound of the error of a product of weights, relative to their square: far above that of a few steps back.
 template <typename Real>
-constexpr double kRounding = 1000.0 * static_cast<double>(std::numeric_limits<Real>::epsilon());
+constexpr double kRounding = 1000.0 * std::numeric_limits<Real>::epsilon();
 
 /// The loss of a problem whose samples have fixed points on their lines.
 ScalarLoss tested_loss(const LinearConfig& problem) {
@@ -69,7 +69,7 @@ void DelayedSgd<Data>::steps(std::span<Real> weights, std::span<const std::int64
     const Line line = fresh ? Line{} : line_of(i, weights, decision, intercept);
     const Real seen = fresh ? decision : static_cast<Real>(line.oldest_decision);
     const Real gradient = loss_.derivative(seen, objective_.y()[i]) * objective_.sample_weight(i);
-    const double change = static_cast<double>(step * gradient);
+    const auto change = static_cast<double>(step * gradient);
 
     const Fate fate = fresh ? (rejections_ > 0 ? Fate::fresh : Fate::accepted) : judge(i, line, change, shrink);
     fates[done] = static_cast<std::uint8_t>(fate);

@@ -44,8 +44,8 @@ struct Hinge {
   /// The decision values of at least `margin` on the side of y.
   template <RealType Real>
   [[nodiscard]] static Flat<Real> beyond(Real y, Real margin) {
-    constexpr Real infinity = std::numeric_limits<Real>::infinity();
-    return y > 0 ? Flat<Real>{margin, infinity} : Flat<Real>{-infinity, -margin};
+    constexpr Real kInfinity = std::numeric_limits<Real>::infinity();
+    return y > 0 ? Flat<Real>{margin, kInfinity} : Flat<Real>{-kInfinity, -margin};
   }
 };
 
