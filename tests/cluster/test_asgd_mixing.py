@@ -169,3 +169,43 @@ def test_parts_are_packed_and_unpacked(name: str, dtype: Any) -> None:
         assert np.array_equal(np.arange(layout.size)[unpacked[0]], drawn)
         assert unpacked[1].tolist() == vector[drawn].tolist()
         assert unpacked[2] == 77
+
+
+def torn_messages(parts: Parts, state: Array) -> list[Message]:
+    """Return what a read of two letters at once can give: headers, keys and values are written one after another."""
+    some = message_of(parts, state, np.arange(4))
+    assert some.keys is not None
+    last = np.uint64(len(state))
+    return [
+        Message(1, state, None, "", 1),  # a value less
+        Message(1, np.append(state, np.nan), None, "", 1),
+        Message(1, np.append(state, np.inf), None, "", 1),
+        Message(1, np.append(state, -1.0), None, "", 1),
+        Message(1, some.value, some.keys[:-1], "", 1),
+        Message(1, some.value, np.array([0, 1, 2, 3, 4], np.uint64), "", 1),
+        Message(1, some.value, np.array([0, last, 2, 3, last], np.uint64), "", 1),
+        Message(1, some.value, np.array([0, 1, state[2:3].view(np.uint64)[0], 3, last], np.uint64), "", 1),
+        Message(1, np.empty(0), np.empty(0, np.uint64), "", 1),
+    ]
+
+
+@pytest.mark.parametrize("name", ["centres", "blocks"])
+def test_a_torn_message_that_is_none_is_received_and_nothing_else(name: str) -> None:
+    layout = LAYOUTS[name]
+    parts, w, seen = Parts(layout), np.zeros(layout.size), Counter[str]()
+    stepped = np.full(layout.size, 1.0)
+    torn = torn_messages(parts, np.full(layout.size, 1.5))
+    assert mixed(w, stepped, torn, parts, 1.0, 0, seen) is stepped
+    assert seen == {"received": len(torn)}
+    sound = message_of(parts, np.full(layout.size, 1.5))
+    both = mixed(w, stepped, [*torn, sound], parts, 1.0, 0, seen)
+    assert both.tolist() == mix(w, stepped, [sound], layout, 1.0).tolist() != stepped.tolist()
+
+
+def test_a_torn_message_of_parts_of_two_may_name_a_place_twice() -> None:
+    layout = LAYOUTS["blocks"]
+    parts, w = Parts(layout), np.zeros(layout.size)
+    keys = np.array([0, 5, 5, 3, layout.size], np.uint64)
+    new = mix(w, w + 1, [Message(1, np.array([2.0, 2, 2, 2, 0]), keys, "", 1)], layout, 1.0)
+    assert np.isfinite(new).all()
+    assert set(new.tolist()) <= {1.0, 2.0}

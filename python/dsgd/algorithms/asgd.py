@@ -234,8 +234,10 @@ def mixed(
     """
     pulls, taken = np.zeros(len(w)), np.zeros(parts.n_parts)
     for message in messages:
-        places, state, sent_at = parts.unpacked(message)
         seen["received"] += 1
+        if (unpacked := parts.unpacked(message)) is None:
+            continue
+        places, state, sent_at = unpacked
         nearer = parts.squares(stepped[places] - state, places) < parts.squares(w[places] - state, places)
         seen["rejected"] += int(parts.held(places).sum() - nearer.sum())
         if not nearer.any():
