@@ -204,7 +204,7 @@ def test_a_torn_message_that_is_none_is_received_and_nothing_else(name: str) -> 
 
 def test_a_torn_message_of_parts_of_two_may_name_a_place_twice() -> None:
     layout = LAYOUTS["blocks"]
-    parts, w = Parts(layout), np.zeros(layout.size)
+    w = np.zeros(layout.size)
     keys = np.array([0, 5, 5, 3, layout.size], np.uint64)
     new = mix(w, w + 1, [Message(1, np.array([2.0, 2, 2, 2, 0]), keys, "", 1)], layout, 1.0)
     assert np.isfinite(new).all()
