@@ -35,7 +35,7 @@ def test_one_worker_with_steps_of_batches_is_minibatch_to_the_bit(model: str, ba
     rows = X.toarray().astype(dtype)
     options: dict[str, Any] = {"batch_size": batch_size, "X": rows, "schedule": "inverse-sqrt"}
     alone = fit(model, cluster(1), steps="batch", **options)
-    momentum = {"momentum": 0.0} if model == "mlp" else {}
+    momentum: dict[str, Any] = {"momentum": 0.0} if model == "mlp" else {}
     plain = fit(model, algo="minibatch", block_size=1, cluster=None, **options, **momentum)
     assert same(alone, plain)
     assert alone.history[-1].objective == plain.history[-1].objective
@@ -91,7 +91,14 @@ def test_every_option_changes_the_result(model: str, before: dict[str, Any], aft
 
 
 def test_the_defaults_are_those_of_the_documentation() -> None:
-    given = {"batch_size": None, "steps": None, "fanout": 1, "buffers": 4, "partial": 1.0, "pull": "eps"}
+    given: dict[str, Any] = {
+        "batch_size": None,
+        "steps": None,
+        "fanout": 1,
+        "buffers": 4,
+        "partial": 1.0,
+        "pull": "eps",
+    }
     given |= {"silent": False, "result": "first", "torn": "detect", "queue_target": None}
     for model, steps in (("hinge", "single"), ("softmax", "single"), ("kmeans", "batch"), ("mlp", "batch")):
         default = fit(model, batch_size=None)
