@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from cluster.toys import compute, run_toy
 
+from dsgd import _core
 from dsgd.algorithms.distributed import Mailbox, Program
 from dsgd.cluster import Crash, Simulation
-from dsgd.cluster.program.commands import Clock, Receive, Send
+from dsgd.cluster.program.commands import Clock, Poll, Receive, Send
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import ConfigError
 
@@ -119,8 +120,53 @@ def test_what_a_crashed_receiver_had_not_read_is_gone_and_the_senders_go_on() ->
         ({"slots": 0}, "slots must be"),
         ({"on_full": "drop"}, "unknown on_full 'drop'"),
         ({"slots": 2.5}, "slots must be"),
+        ({"torn": "drop"}, "unknown torn 'drop'; known: accept, detect"),
     ],
 )
 def test_a_mailbox_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Mailbox(**options)
+
+
+def test_only_letters_that_take_the_place_of_others_are_overwritten() -> None:
+    kept, added, slots = (
+        _core.Mailbox(slots=slots, on_full=on_full)
+        for slots, on_full in ((0, "overwrite"), (1, "sum"), (2, "overwrite"))
+    )
+    for peer in (0, 1, 2, 1):
+        for box in (kept, added, slots):
+            box.put(peer, np.ones(2))
+    slots.put(1, np.ones(2), name="in another place")
+    assert (kept.overwritten, added.overwritten, slots.overwritten) == (0, 0, 2)
+    slots.drain()
+    slots.put(1, np.ones(2))
+    assert slots.overwritten == 2
+
+
+@pytest.mark.parametrize(("pause", "waiting"), [(0.0, list(range(1, LETTERS + 1))), (1.0, [1] * LETTERS)])
+def test_a_send_tells_how_many_letters_wait_for_the_link(pause: float, waiting: list[int]) -> None:
+    """The link of one worker carries the letters to all peers."""
+    told: list[int] = []
+
+    def body(task: WorkerTask) -> Program:
+        for number in range(LETTERS if task.rank == 0 else 0):
+            told.append((yield Send(1 + number % 2, np.ones(1000))))
+            compute(task, pause)
+            yield Poll("the work is done after this command")
+        yield Clock()
+
+    run_toy(body, Simulation(workers=3, bandwidth=1e6), clocks=1, mailbox=Mailbox(slots=2))
+    assert told == waiting
+
+
+def test_a_send_without_a_link_waits_for_none() -> None:
+    """With sums the letters wait in the outbox."""
+    told: list[int] = []
+
+    def body(task: WorkerTask) -> Program:
+        for _ in range(3 if task.rank == 0 else 0):
+            told.append((yield Send(1, np.ones(1000))))
+        yield Clock()
+
+    run_toy(body, Simulation(workers=2, bandwidth=1e6), clocks=1, mailbox=Mailbox(on_full="sum"))
+    assert told == [1, 0, 0]

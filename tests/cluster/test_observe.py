@@ -11,9 +11,9 @@ import pytest
 from cluster.toys import compute, run_toy, toy_assignment
 from numpy.typing import NDArray
 
-from dsgd.algorithms.distributed import Program
+from dsgd.algorithms.distributed import Mailbox, Program
 from dsgd.cluster import Crash, Simulation
-from dsgd.cluster.program.commands import Clock, Observe, Pull, Push
+from dsgd.cluster.program.commands import Clock, Observe, Poll, Pull, Push, Receive, Send
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.cluster.runtime.observed import Observation, Observed, model_of
 from dsgd.cluster.runtime.replay import replay
@@ -233,3 +233,42 @@ def test_a_mean_counts_its_vectors_by_their_logarithms(height: float) -> None:
     observed[1] = Observation(np.full(2, 1e300), height - 1e9)  # it counts nothing
     np.testing.assert_allclose(model_of("mean", observed, None, np.zeros(2)), 5.0, rtol=1e-6)
     assert math.isfinite(model_of("mean", {0: Observation(np.ones(2), -1e9)}, None, np.zeros(2))[0])
+
+
+def test_a_record_has_the_counts_that_each_worker_observed_with_its_vector() -> None:
+    def body(task: WorkerTask) -> Program:
+        for clock in range(task.max_clocks):
+            compute(task, 0.01)
+            yield Observe(np.ones(4), counts={"early": -1.0})
+            counts = {"clocks": clock + 1.0, "rank": float(task.rank)}
+            yield Observe(np.ones(4), counts=counts)
+            counts["clocks"] = -5.0  # they are copied
+            yield Clock()
+
+    def told(mailbox: Mailbox) -> list[dict[int, dict[str, float]]]:
+        outcome, records = run(body, mailbox=mailbox)
+        all_records = [*(record for record, _ in records), outcome.record]
+        return [{rank: dict(each.counts) for rank, each in record.observed.items()} for record in all_records]
+
+    expected = [{rank: {"clocks": clock, "rank": rank} for rank in range(3)} for clock in (2, 5, 6)]
+    assert told(Mailbox()) == expected
+    of_mailbox = {"overwritten": 0, "torn": 0}
+    slots = [{rank: counts | of_mailbox for rank, counts in each.items()} for each in expected]
+    assert told(Mailbox(slots=1)) == slots
+
+
+def test_letters_that_were_overwritten_are_counted_with_what_their_receiver_observes() -> None:
+    def body(task: WorkerTask) -> Program:
+        for _ in range(5 if task.rank > 0 else 0):
+            yield Send(0, np.ones(1))
+        yield Clock()
+        compute(task, 10.0)
+        yield Poll("the work is done after this command")
+        read = len((yield Receive()))
+        yield Observe(np.ones(4), counts={"read": read})
+        yield Clock()
+
+    outcome, _ = run(body, clocks=2, mailbox=Mailbox(slots=1))
+    counts = {rank: dict(each.counts) for rank, each in outcome.record.observed.items()}
+    assert counts[0] == {"read": 1, "overwritten": 9, "torn": 0}
+    assert counts[1] == counts[2] == {"read": 0, "overwritten": 0, "torn": 0}

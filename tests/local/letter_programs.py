@@ -11,10 +11,10 @@ import numpy as np
 from dsgd import _core
 from dsgd.algorithms import Ssp
 from dsgd.algorithms.distributed import Mailbox, Program
-from dsgd.cluster.program.commands import Clock, Message, Poll, Pull, Push, Receive, Report, Send, Signal
+from dsgd.cluster.program.commands import Clock, Message, Observe, Poll, Pull, Push, Receive, Report, Send, Signal
 from dsgd.cluster.program.task import WorkerTask
 
-__all__ = ["HalfWritten", "Restarted", "Ring"]
+__all__ = ["Flooded", "HalfWritten", "Restarted", "Ring"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,4 +107,33 @@ class Restarted(Ssp):
         if task.rank == 1:
             letters = yield Receive(wait=True, deadline=100.0)
             yield Report({"value": float(letters[0].value.mean())})
+        yield Clock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flooded(Ssp):
+    """Worker 1 writes letters of one number each without a pause. Worker 0 reads until it has seen what it wants."""
+
+    name = "flooded"
+
+    torn: str = "detect"
+
+    @property
+    def mailbox(self) -> Mailbox:
+        return Mailbox(slots=1, torn=self.torn)
+
+    def worker(self, task: WorkerTask) -> Program:
+        number, whole, torn = 0.0, 0, 0
+        while task.rank == 1 and not (yield Poll("read")):
+            for _ in range(50):
+                number += 1
+                yield Send(0, np.full(task.n_parameters, number))
+            yield Receive(wait=True, deadline=0.001)  # without a wait no signal is heard
+        while task.rank == 0 and (whole < 10 or (torn == 0 and self.torn == "accept")):
+            for message in (yield Receive(wait=True)):
+                equal = bool((message.value == message.value[0]).all())
+                whole, torn = whole + equal, torn + (not equal)
+        if task.rank == 0:
+            yield Signal("read")
+        yield Observe(task.start, counts={"seen torn": float(torn)})
         yield Clock()

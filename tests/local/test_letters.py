@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 from local.fits import local_fit, simulated_fit
-from local.letter_programs import HalfWritten, Restarted, Ring
+from local.letter_programs import Flooded, HalfWritten, Restarted, Ring
 
 import dsgd
 from dsgd.cluster import fit as on_cluster
@@ -95,3 +96,15 @@ def test_a_worker_that_is_killed_while_it_writes_holds_up_nobody(runs: list[Any]
 def test_a_worker_begins_with_an_empty_mailbox_when_it_is_started_again(runs: list[Any]) -> None:
     local_fit({"restart_workers": 1}, algo=Restarted(), evaluate_every=0, max_epochs=1)
     assert runs[-1] == [{"letters": 0.0}, {"value": 2.0}]
+
+
+@pytest.mark.parametrize("torn", ["detect", "accept"])
+def test_a_letter_that_is_torn_is_read_only_where_that_is_accepted(torn: str) -> None:
+    """The program of worker 0 that accepts does not end before it has read one."""
+    rows = scipy.sparse.csr_array(np.eye(20, 2**17))
+    result = local_fit(algo=Flooded(torn=torn), max_epochs=1, data=(rows, np.tile([-1.0, 1.0], 10)))
+    counts = result.history[-1].counts
+    assert counts is not None
+    seen, counted = counts["seen torn"][0] or 0, counts["torn"][0] or 0
+    assert (seen > 0) == (torn == "accept")
+    assert seen <= counted

@@ -150,3 +150,57 @@ print(claims, deaths, read)
     claims, deaths, read = map(int, result.stdout.split())
     assert claims == 10
     assert deaths <= read
+
+
+def test_letters_that_replace_unread_ones_or_are_given_up_are_counted(descriptor: int) -> None:
+    box, sender, other = (mailbox_of(rank, descriptor) for rank in (0, 1, 2))
+    for _ in range(3):
+        sender.put(0, np.ones(2))
+    assert (sender.overwritten, other.overwritten, box.overwritten) == (2, 0, 0)
+    other.put(0, np.ones(2))  # all ranks have the one slot
+    assert (sender.overwritten, other.overwritten) == (2, 1)
+    assert len(box.drain()) == 1
+    sender.put(0, np.ones(2))
+    sender.put(0, np.ones(2), name="in another place")
+    assert sender.overwritten == 2
+    assert len(box.drain()) == 2
+    assert sender.put_half(0, np.ones(2))
+    other.put(0, np.ones(2))  # cannot be written
+    assert (sender.overwritten, other.overwritten) == (2, 2)
+    assert (sender.torn, other.torn, box.torn) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("accept", [False, True])
+def test_letters_that_are_overwritten_while_they_are_read_are_read_again_or_taken(
+    accept: bool, descriptor: int
+) -> None:
+    """A process writes letters of one number each without a pause, until one of another number was read."""
+    result = run_process(
+        f"""
+accept, own, torn, whole = {accept}, box(0), 0, 0
+if accept:
+    own.accept_torn()
+child = os.fork()
+if child == 0:
+    sender, number = box(1), 0
+    while True:
+        number += 1
+        sender.put(0, np.full(2**17, float(number)))
+try:
+    while (torn if accept else own.torn) < 3 or whole < 3:
+        for _, values, *_ in own.drain():
+            assert len(values) == 2**17
+            torn += values[0] != values[-1]
+            whole += (values == values[0]).all()
+            assert accept or (values == values[0]).all()
+finally:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+print(torn, own.torn)
+""",
+        descriptor,
+    )
+    assert result.returncode == 0, result.stderr
+    torn, counted = map(int, result.stdout.split())
+    assert torn <= counted
+    assert (torn > 0) == accept

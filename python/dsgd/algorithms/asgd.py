@@ -157,7 +157,7 @@ class Asgd(DistributedAlgorithm):
                     waiting = yield Send(peer, *parts.packed(w, keys, time))
                     seen["sent"] += 1
                 time += count
-                size = self._next_size(size, waiting)
+                size = self._next_size(size, waiting, task.n_samples)
             yield Observe(w, counts=dict(seen))
             yield Clock()
 
@@ -187,12 +187,13 @@ class Asgd(DistributedAlgorithm):
         rows = _ENTRIES_A_WEIGHT * task.n_parameters / max(task.kernels.work_of_a_row, 1.0)
         return min(max(_ROWS, math.ceil(rows)), task.n_samples)
 
-    def _next_size(self, size: int, waiting: int) -> int:
+    def _next_size(self, size: int, waiting: int, n_samples: int) -> int:
         """Return the rows of the next batch: more if more messages wait for the worker's link than should."""
         if self.batch_size != "adaptive":
             return size
         target = self.queue_target or 2 * self.fanout
-        return int(np.clip(round(size + _GAIN * size * (waiting - target) / target), *_BOUNDS))
+        least, most = _BOUNDS
+        return int(np.clip(round(size + _GAIN * size * (waiting - target) / target), least, min(most, n_samples)))
 
     def clocks(self, max_epochs: int, n_samples: int, n_workers: int) -> int:  # noqa: ARG002
         """Return the number of clocks: one a pass."""
@@ -233,8 +234,10 @@ def mixed(
     """
     pulls, taken = np.zeros(len(w)), np.zeros(parts.n_parts)
     for message in messages:
-        places, state, sent_at = parts.unpacked(message)
         seen["received"] += 1
+        if (unpacked := parts.unpacked(message)) is None:
+            continue
+        places, state, sent_at = unpacked
         nearer = parts.squares(stepped[places] - state, places) < parts.squares(w[places] - state, places)
         seen["rejected"] += int(parts.held(places).sum() - nearer.sum())
         if not nearer.any():

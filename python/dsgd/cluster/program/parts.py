@@ -15,6 +15,8 @@ __all__ = ["Parts"]
 
 # Blocks that the parameters of other models than k-means are cut into.
 _BLOCKS = 16
+# Numbers of messages are below it.
+_MOST = 2.0**63
 
 Places = NDArray[np.intp] | slice
 
@@ -55,9 +57,19 @@ class Parts:
         keys = None if places is None else np.append(places, len(vector)).astype(np.uint64)
         return values, keys
 
-    def unpacked(self, message: Message) -> tuple[Places, NDArray[Any], int]:
-        """Return the places, the values and the number of a message that `packed` packed."""
-        places = slice(None) if message.keys is None else message.keys[:-1].astype(np.intp)
+    def unpacked(self, message: Message) -> tuple[Places, NDArray[Any], int] | None:
+        """Return the places, the values and the number of a message that `packed` packed.
+
+        None: the message is torn, and its lengths, keys or number are none that `packed` gives.
+        """
+        keys, size = message.keys, len(self.part_of)
+        if keys is None:
+            fits = len(message.value) == size + 1
+        else:
+            fits = len(message.value) == len(keys) > 0 and keys[-1] == size and bool((keys[:-1] < size).all())
+        if not fits or not 0 <= message.value[-1] < _MOST:
+            return None
+        places = slice(None) if keys is None else keys[:-1].astype(np.intp)
         return places, message.value[:-1], int(message.value[-1])
 
     def squares(self, values: NDArray[Any], places: Places) -> NDArray[np.float64]:

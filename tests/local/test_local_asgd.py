@@ -1,0 +1,102 @@
+"""`asgd` on processes of this machine: it learns, counts its messages, and goes on without a killed worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import numpy as np
+import pytest
+from local.fits import X, Y, local_fit, simulated_fit
+
+import dsgd
+from dsgd import losses
+from dsgd.algorithms import Asgd
+from dsgd.algorithms.distributed import Program
+from dsgd.cluster.program.commands import Clock
+from dsgd.cluster.program.task import WorkerTask
+
+MODELS: dict[str, dict[str, Any]] = {
+    "hinge": {"loss": "hinge", "step_size": 0.1},
+    "kmeans": {"loss": losses.KMeans(4), "data": (X.toarray(), None), "step_size": 0.8},
+}
+COUNTED = {"sent", "received", "accepted", "rejected", "age", "overwritten", "torn"}
+
+
+class Killed(Asgd):
+    """Asgd, whose worker 1 kills itself in its first life, after two clocks."""
+
+    def worker(self, task: WorkerTask) -> Program:
+        program, answer, clock = super().worker(task), None, task.start_clock
+        while True:
+            try:
+                command = program.send(answer)
+            except StopIteration:
+                return
+            answer = yield command
+            clock += isinstance(command, Clock)
+            if task.rank == 1 and task.start_clock == 0 and clock == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def objective(result: dsgd.FitResult) -> float:
+    last = result.history[-1].objective
+    assert last is not None
+    assert np.isfinite(result.model.weights).all()
+    return last
+
+
+def start_of(model: str) -> float:
+    options = {**MODELS[model], "step_size": 1e-300}
+    return objective(local_fit({"workers": 1}, algo=Asgd(), max_epochs=1, **options))
+
+
+@pytest.mark.parametrize("options", [{}, {"partial": 0.4, "torn": "accept", "result": "mean", "buffers": 1}], ids=str)
+@pytest.mark.parametrize("model", MODELS)
+def test_processes_learn_and_count_their_messages(model: str, options: dict[str, Any]) -> None:
+    result = local_fit({"workers": 3}, algo=Asgd(batch_size=8, **options), max_epochs=10, **MODELS[model])
+    assert objective(result) < start_of(model)
+    counts = result.history[-1].counts
+    assert counts is not None
+    assert set(counts) == COUNTED
+    sent, read, lost = (sum(each or 0 for each in counts[name]) for name in ("sent", "received", "overwritten"))
+    assert sent == 3 * 10 * 10  # batches of 8 of the 80 rows of each
+    assert 0 <= read <= sent
+    assert 0 <= lost <= sent
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_one_process_gives_the_bits_of_one_machine(model: str) -> None:
+    options: dict[str, Any] = {"batch_size": 20, **MODELS[model]}
+    local = local_fit({"workers": 1}, algo="asgd", steps="batch", **options)
+    data = options.pop("data", (X, Y))
+    plain = dsgd.fit(
+        *data, algo="minibatch", block_size=1, alpha=1e-2, max_epochs=4, random_state=0, n_threads=1, **options
+    )
+    assert np.array_equal(local.model.weights, plain.model.weights)
+
+
+def test_silent_processes_give_the_bits_of_virtual_time() -> None:
+    runs = [local_fit({"workers": 3}, algo=Asgd(silent=True, result="mean"))]
+    runs.append(simulated_fit(3, algo=Asgd(silent=True, result="mean")))
+    assert np.array_equal(runs[0].model.weights, runs[1].model.weights)
+
+
+@pytest.mark.parametrize("result", ["first", "mean"])
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_a_run_goes_on_when_a_worker_is_killed(restarts: int, result: str) -> None:
+    """With a restart the worker makes the clocks that are left."""
+    cluster = {"workers": 3, "restart_workers": restarts, "heartbeat_deadline": 2.0}
+    options: dict[str, Any] = {"algo": Killed(batch_size=8, result=result), "max_epochs": 10, **MODELS["hinge"]}
+    if restarts:
+        fitted = local_fit(cluster, **options)
+    else:
+        with pytest.warns(RuntimeWarning, match="worker 1 .* the others go on without its rows"):
+            fitted = local_fit(cluster, **options)
+    assert fitted.stop_reason == "max_epochs"
+    assert objective(fitted) < start_of("hinge")
+    counts = fitted.history[-1].counts
+    assert counts is not None
+    assert (counts["sent"][0], counts["sent"][2]) == (100, 100)
+    assert counts["sent"][1] in ((80,) if restarts else (None, 20))
