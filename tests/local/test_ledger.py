@@ -20,6 +20,7 @@ def tally(clock: int, waited: float, kind: str = "tally") -> ChannelMessage:
         "bytes_sent": clock,
         "bytes_received": 2 * clock,
         "log_weight": 0.0,
+        "counts": {},
     }
     return ChannelMessage(kind, fields, {"observed": np.full(2, waited)})
 

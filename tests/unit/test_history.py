@@ -59,6 +59,7 @@ def test_to_frame() -> None:
         "staleness",
         "bytes_sent",
         "bytes_received",
+        "counts",
     ]
     assert frame["epoch"].tolist() == [1, 2]
     assert np.isnan(frame["objective"][0])
