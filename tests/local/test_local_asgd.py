@@ -69,7 +69,7 @@ def test_processes_learn_and_count_their_messages(model: str, options: dict[str,
     assert 0 <= lost <= sent
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ["kmeans"])
 def test_one_process_gives_the_bits_of_one_machine(model: str) -> None:
     options: dict[str, Any] = {"batch_size": 20, **MODELS[model]}
     local = local_fit({"workers": 1}, algo="asgd", steps="batch", **options)
@@ -86,10 +86,9 @@ def test_silent_processes_give_the_bits_of_virtual_time() -> None:
     assert np.array_equal(runs[0].model.weights, runs[1].model.weights)
 
 
-@pytest.mark.parametrize("result", ["first", "mean"])
-@pytest.mark.parametrize("restarts", [0, 1])
+@pytest.mark.parametrize(("restarts", "result"), [(0, "mean"), (1, "first")])
 def test_a_run_goes_on_when_a_worker_is_killed(restarts: int, result: str) -> None:
-    """With a restart the worker makes the clocks that are left. It counts if the others do not end before it is back."""
+    """With a restart the worker makes the clocks that are left. It may be back after the others' end."""
     cluster = {"workers": 3, "restart_workers": restarts, "heartbeat_deadline": 2.0}
     options: dict[str, Any] = {"algo": Killed(batch_size=8, result=result), "max_epochs": 10, **MODELS["hinge"]}
     if restarts:
