@@ -70,3 +70,20 @@ def test_a_run_ends_with_a_model_that_is_better_than_the_start(tens: int) -> Non
         start = fit(model, cluster(1), step_size=1e-300, max_epochs=1, silent=True)
         assert np.isfinite(result.model.weights).all(), case
         assert (result.history[-1].objective or math.inf) < (start.history[-1].objective or 0), case
+
+
+@pytest.mark.parametrize("at", [0.3, 0.9])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_worker_that_is_started_again_goes_on_where_it_was(model: str, at: float) -> None:
+    """It is the one whose state is the model."""
+    whole = fit(model, max_epochs=20)
+    start = fit(model, cluster(1), step_size=1e-300, max_epochs=1, silent=True)
+    failures = [Crash(0, at * (whole.history[-1].virtual_seconds or 0), 0.001)]
+    again = fit(model, cluster(failures=failures, resend_after=0.01, reconnect_after=0.005), max_epochs=20)
+    before, undisturbed, ended = ((each.history[-1].objective or 0) for each in (start, whole, again))
+    assert before - ended > 0.97 * (before - undisturbed)
+    silent, crashed = (
+        fit(model, cluster(failures=each, resend_after=0.01, reconnect_after=0.005), max_epochs=20, silent=True)
+        for each in ([], failures)
+    )
+    assert np.array_equal(silent.model.weights, crashed.model.weights)

@@ -143,7 +143,11 @@ class Asgd(DistributedAlgorithm):
 
     def worker(self, task: WorkerTask) -> Program:
         """Run one worker (Algorithm 5)."""
-        parts, w, seen = Parts(task.kernels.problem.layout), task.start.copy(), Counter(dict.fromkeys(_COUNTED, 0))
+        parts, seen = Parts(task.kernels.problem.layout), Counter(dict.fromkeys(_COUNTED, 0))
+        state = task.state(w=task.start)  # no server and no peer has it otherwise
+        w = state.w.copy()
+        if task.saved:
+            yield Observe(w, counts=dict(seen))  # this life may have no clock left
         size, waiting = self._first_size(task), 0
         for clock in range(task.start_clock, task.max_clocks):
             random, time, end = task.random(clock), clock * task.mean_samples, (clock + 1) * task.mean_samples
@@ -159,6 +163,7 @@ class Asgd(DistributedAlgorithm):
                 time += count
                 size = self._next_size(size, waiting, task.n_samples)
             yield Observe(w, counts=dict(seen))
+            state.w = w
             yield Clock()
 
     def _step(self, task: WorkerTask, w: Array, time: int, count: int, size: int) -> tuple[Array, float]:
