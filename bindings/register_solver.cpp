@@ -78,6 +78,12 @@ using RowSgdSolver = AnySolver<RowSgdOf, LinearObjectives>;
 using SdcaSolver = AnySolver<SdcaOf, LinearObjectives>;
 using SvrgSolver = AnySolver<SvrgOf, LinearObjectives>;
 
+/// Brings what a solver of named rows has left due in the weights.
+template <typename Solver>
+void settle(Solver& self, const py::array& weights) {
+  self.with_weights(weights, [](auto& solver, auto w) { solver.settle(w); });
+}
+
 constexpr const char* kShares[] = {"whole", "pa1", "pa2"};
 
 /// The size of all steps, or one of each.
@@ -216,12 +222,7 @@ void register_solver(py::module_& m) {
             self.with_weights(weights, [&](auto& solver, auto w) { solver.steps(w, which, sizes, index); });
           },
           py::arg("weights"), py::arg("rows"), py::arg("step"), py::arg("index"))
-      .def(
-          "settle",
-          [](RowSgdSolver& self, const py::array& weights) {
-            self.with_weights(weights, [](auto& solver, auto w) { solver.settle(w); });
-          },
-          py::arg("weights"));
+      .def("settle", &settle<RowSgdSolver>, py::arg("weights"));
 
   py::class_<DelayedSgdSolver>(m, "DelayedSgd", "Delayed gradients that are tested; see delayed_sgd.hpp.")
       .def(py::init(
@@ -241,12 +242,7 @@ void register_solver(py::module_& m) {
             self.with_weights(weights, [&](auto& solver, auto w) { solver.steps(w, which, sizes, out); });
           },
           py::arg("weights"), py::arg("rows"), py::arg("step"), py::arg("fates"))
-      .def(
-          "settle",
-          [](DelayedSgdSolver& self, const py::array& weights) {
-            self.with_weights(weights, [](auto& solver, auto w) { solver.settle(w); });
-          },
-          py::arg("weights"));
+      .def("settle", &settle<DelayedSgdSolver>, py::arg("weights"));
 
   py::class_<HogwildSolver>(m, "Hogwild", "Hogwild! on an objective; see hogwild.hpp.")
       .def(py::init([](const Objective& objective, std::size_t n_threads, const std::string& write,

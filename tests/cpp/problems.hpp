@@ -1,12 +1,15 @@
 // Small data sets for the tests of the solvers.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "dsgd/core/random.hpp"
 #include "dsgd/data/matrix.hpp"
+#include "dsgd/objective/linear.hpp"
 
 // What the solvers of this build are compiled for: element types, and sparse matrices of them.
 #ifdef DSGD_FEW_KINDS
@@ -59,6 +62,22 @@ inline SparseProblem random_problem(std::size_t n_rows, std::size_t n_features, 
     problem.y.push_back(sum < 0 ? -1.0 : 1.0);
   }
   return problem;
+}
+
+/// Calls `check` with the objective of sparse random rows of an element type, and of the same rows with their zeros.
+template <typename Real, typename Check>
+void with_objectives(std::size_t n_rows, std::size_t n_features, const LinearConfig& config, const Check& check) {
+  auto problem = random_problem(n_rows, n_features, 0.5, 3);
+  for (double& y : problem.y) {
+    if (config.loss.of_classes()) y = std::max(y, 0.0);  // the number of a class
+  }
+  const std::vector<double> zeros = problem.dense();
+  const std::vector<Real> values(problem.values.begin(), problem.values.end());
+  const std::vector<Real> dense(zeros.begin(), zeros.end());
+  const std::vector<Real> y(problem.y.begin(), problem.y.end());
+  const CsrView<Real> sparse(problem.indptr, problem.indices, values, n_features, 1);
+  check(LinearObjective(sparse, std::span<const Real>(y), {}, config, 1));
+  check(LinearObjective(DenseView<Real>(dense, n_rows, n_features, 1), std::span<const Real>(y), {}, config, 1));
 }
 
 }  // namespace dsgd::testing

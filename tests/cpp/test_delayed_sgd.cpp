@@ -16,26 +16,13 @@ namespace {
 constexpr std::size_t kRows = 80;
 constexpr std::size_t kFeatures = 9;
 
-/// The objective of sparse rows, and of the same rows with their zeros, for every element type.
+/// For every element type.
 template <typename Check>
 void with_objectives(const LinearConfig& config, const Check& check) {
-  auto problem = testing::random_problem(kRows, kFeatures, 0.5, 3);
-  for (double& y : problem.y) {
-    if (config.loss.of_classes()) y = std::max(y, 0.0);  // the number of a class
-  }
-  const std::vector<double> zeros = problem.dense();
-  const auto check_type = [&]<typename Real>(Real) {
-    const std::vector<Real> values(problem.values.begin(), problem.values.end());
-    const std::vector<Real> dense(zeros.begin(), zeros.end());
-    const std::vector<Real> y(problem.y.begin(), problem.y.end());
-    const CsrView<Real> sparse(problem.indptr, problem.indices, values, kFeatures, 1);
-    check(LinearObjective(sparse, std::span<const Real>(y), {}, config, 1));
-    check(LinearObjective(DenseView<Real>(dense, kRows, kFeatures, 1), std::span<const Real>(y), {}, config, 1));
-  };
 #ifndef DSGD_FEW_KINDS
-  check_type(float{});
+  testing::with_objectives<float>(kRows, kFeatures, config, check);
 #endif
-  check_type(double{});
+  testing::with_objectives<double>(kRows, kFeatures, config, check);
 }
 
 template <typename Data>

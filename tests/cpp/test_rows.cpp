@@ -20,16 +20,9 @@ namespace {
 constexpr std::size_t kRows = 80;
 constexpr std::size_t kFeatures = 9;
 
-/// The objective of sparse rows, or of the same rows with their zeros.
 template <typename Check>
 void with_objectives(const LinearConfig& config, const Check& check) {
-  auto problem = testing::random_problem(kRows, kFeatures, 0.5, 3);
-  for (double& y : problem.y) {
-    if (config.loss.n_outputs > 1) y = std::max(y, 0.0);  // the number of a class
-  }
-  const std::vector<double> dense = problem.dense();
-  check(LinearObjective(problem.view(), problem.y, {}, config, 1));
-  check(LinearObjective(DenseView<double>(dense, kRows, kFeatures, 1), problem.y, {}, config, 1));
+  testing::with_objectives<double>(kRows, kFeatures, config, check);
 }
 
 /// Steps on `rows`, all in one call.

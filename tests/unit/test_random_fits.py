@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from random_fits import ALGORITHM_OPTIONS, Case, draw_case
+from algorithm_options import ALGORITHM_OPTIONS
+from random_fits import Case, draw_case
 from sklearn.exceptions import ConvergenceWarning
 
 import dsgd

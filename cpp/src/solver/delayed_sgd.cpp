@@ -3,7 +3,6 @@
 #include <algorithm>  // for max, min, ranges::all_of
 #include <cmath>      // for abs, copysign, sqrt
 #include <limits>     // for numeric_limits
-#include <string>     // for string
 
 #include "dsgd/core/check_size.hpp"
 #include "dsgd/core/error.hpp"

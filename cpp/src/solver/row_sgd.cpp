@@ -10,7 +10,6 @@
 #include "dsgd/solver/row_sgd.hpp"
 
 #include <type_traits>  // for remove_cvref_t
-#include <utility>      // for move
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/check_size.hpp"
@@ -43,8 +42,8 @@ void RowSgd<Data>::run(std::span<Real> weights, std::span<const std::int64_t> ro
   objective_.visit_descent([&](const SampleKernel auto& kernel) {
     std::size_t done = 0;
     const auto visit = [&](auto&& w) {
-      const auto make_due_steps = [&](std::size_t most) {
-        for (; due_.size() > most; due_.pop_front()) {
+      const auto make_due_steps = [&] {
+        for (; due_.size() > left; due_.pop_front()) {
           const Due& next = due_.front();
           w.descend(next.row, std::span<const Real>(next.residual), next.step, next.phase);
         }
@@ -58,11 +57,11 @@ void RowSgd<Data>::run(std::span<Real> weights, std::span<const std::int64_t> ro
           w.descend(i, seen, step, penalty_phase(i, index));
         } else {
           due_.push_back({i, {seen.begin(), seen.end()}, step, penalty_phase(i, index)});
-          make_due_steps(left);
+          make_due_steps();
         }
         ++done;
       }
-      make_due_steps(left);
+      make_due_steps();
     };
     using Kernel = std::remove_cvref_t<decltype(kernel)>;
     if constexpr (kScales<Kernel>) {

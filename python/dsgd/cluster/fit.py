@@ -17,6 +17,7 @@ from dsgd._common.warn import warn
 from dsgd.algorithms import Algorithm, on_clusters
 from dsgd.algorithms.data_parallel import data_parallel
 from dsgd.algorithms.distributed import DistributedAlgorithm
+from dsgd.algorithms.model_averaging import ModelAveraging
 from dsgd.cluster.local.config import LocalCluster
 from dsgd.cluster.local.supervision import LocalRun
 from dsgd.cluster.program.partition import Partition, deal_problem
@@ -319,7 +320,8 @@ def _warn_of_averages(algorithm: DistributedAlgorithm, averaging: Averaging) -> 
             f"node alone: sum r^T_i is {-averaging.condition:.3g} below (k + sqrt(k)) / 2 (Eq. 6); leave out the "
             "slowest nodes, or average more often (averaging_span)"
         )
-    if getattr(algorithm, "averaging_span", None) is not None and averaging.lags.any() and averaging.span_factor >= 1:
+    on_the_way = isinstance(algorithm, ModelAveraging) and algorithm.averaging_span is not None
+    if on_the_way and averaging.lags.any() and averaging.span_factor >= 1:
         warn(
             f"algo {algorithm.name!r}: between two averages the models contract less than the lags of nodes take away "
             f"(k q^s / sum q^T_i is {averaging.span_factor:.3g}, and below 1 training approaches the optimum for "

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsgd._common.plots import pyplot_for
+
 __all__ = ["Averaging"]
 
 # Numbers of a report that have fields of their own; the others are counters.
@@ -124,10 +126,7 @@ class Averaging:
         ImportError
             If matplotlib is not installed.
         """
-        try:
-            from matplotlib import pyplot
-        except ImportError as error:
-            raise ImportError("plot needs matplotlib: pip install 'dsgd[plot]'") from error
+        pyplot = pyplot_for("Averaging.plot")
         if axes is None:
             _, axes = pyplot.subplots(figsize=(max(5.0, 0.45 * len(self.nodes)), 3.4), layout="constrained")
         places = np.arange(len(self.nodes))

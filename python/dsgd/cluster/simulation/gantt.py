@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dsgd._common.plots import pyplot_for
 from dsgd.cluster.runtime.trace import Kind, Trace
 from dsgd.errors import ConfigError
 
@@ -39,11 +40,9 @@ def draw_gantt(trace: Trace, *, begin: float = 0.0, end: float | None = None, ax
     ConfigError
         If nothing happened between `begin` and `end`.
     """
-    try:
-        from matplotlib import pyplot
-        from matplotlib.patches import Patch
-    except ImportError as error:
-        raise ImportError("draw_gantt needs matplotlib: pip install 'dsgd[plot]'") from error
+    pyplot = pyplot_for("draw_gantt")
+    from matplotlib.patches import Patch
+
     columns = trace.columns()
     finite = columns["end"][np.isfinite(columns["end"])]
     until = float(finite.max(initial=0.0)) if end is None else end
