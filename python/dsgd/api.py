@@ -36,7 +36,8 @@ from dsgd.fitting.stopping import Stopping
 from dsgd.fitting.targets import OneVsAll, as_initial_weights, as_sample_weight, as_targets
 from dsgd.losses import Loss, resolve_loss
 from dsgd.models import MODELS
-from dsgd.results.result import Evaluation, FitResult
+from dsgd.results.evaluation import Evaluation
+from dsgd.results.result import FitResult
 from dsgd.schedules import Schedule, resolve_schedule
 
 __all__ = ["fit", "load"]

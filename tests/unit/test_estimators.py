@@ -25,7 +25,7 @@ from dsgd.algorithms import Hogwild, Minibatch, Sgd
 from dsgd.errors import ConfigError, DataError
 from dsgd.losses import Hinge
 from dsgd.models import LinearModel
-from dsgd.results.result import Evaluation
+from dsgd.results.evaluation import Evaluation
 
 X, Y = make_problem(300, 20, seed=2)
 DENSE = X.toarray()

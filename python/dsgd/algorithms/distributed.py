@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from numpy.typing import NDArray
 
@@ -122,7 +122,15 @@ class Mailbox:
 
 @dataclass(frozen=True, kw_only=True)
 class DistributedAlgorithm(Algorithm):
-    """The configuration of a distributed algorithm."""
+    """The configuration of a distributed algorithm.
+
+    Attributes
+    ----------
+    held_out_curves : bool
+        Whether ``counts["held_out"]`` of a record has the objective on `eval_set` of what each worker observed.
+    """
+
+    held_out_curves: ClassVar[bool] = False
 
     @property
     def tables(self) -> tuple[Table, ...]:

@@ -57,8 +57,8 @@ class P2p(DistributedAlgorithm):
 
     Notes
     -----
-    ``history[k].counts`` has the changes sent and received, and the objective of every worker on its
-    sample. The server applies every change exactly once, so that all end with the sum of all changes,
+    ``history[k].counts`` has the changes sent and received, the objective of every worker on its
+    sample and, with `eval_set`, the objective of its weights there, ``"held_out"``. The server applies every change exactly once, so that all end with the sum of all changes,
     whatever links and peers did. L2 acts on the features of a row, by the degree split. On one worker
     this is `Minibatch` on one machine, to the bit.
 
@@ -69,6 +69,7 @@ class P2p(DistributedAlgorithm):
     """
 
     name = "p2p"
+    held_out_curves = True
     summary = "asynchronous peers that send their changes to all others"
     capabilities = Capabilities(
         threads=True, deterministic=False, distributed=True, models=frozenset({"linear", "softmax"})

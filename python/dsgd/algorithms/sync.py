@@ -35,7 +35,8 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
     The coordinator is rank 0. It has no rows: ``workers=4`` are five nodes. A round is a barrier, and
     the same run gives the same weights on any cluster. The coordinator applies the penalty, in
     proximal form. A gradient counts in the mean by the rows of its worker, so that all rows count
-    alike. With `stop_change`, ``history[k].counts`` has the objective of every worker on its sample.
+    alike. With `stop_change`, ``history[k].counts`` has the objective of every worker on its sample and,
+    with `eval_set`, the objective there, ``"held_out"``.
 
     References
     ----------
@@ -45,6 +46,7 @@ class Sync(BatchPerClock, CoordinatedAlgorithm):
     """
 
     name = "sync"
+    held_out_curves = True
     summary = "synchronous SGD: a coordinator averages the workers' gradients"
     capabilities = Capabilities(
         threads=True,

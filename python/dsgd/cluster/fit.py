@@ -191,6 +191,8 @@ class _Observer:
         self._evaluating = 0.0
         self._watch = Watch([task])
         self._before = task.weights.copy()
+        differ = work.algorithm.held_out_curves and not task.problem.n_together
+        self._held_out = recorder.held_out(task.problem, task.n_threads) if differ else None
 
     def __call__(self, state: ClusterRecord, weights: NDArray[Any]) -> bool:
         """Add a record; return whether the run is to end."""
@@ -221,24 +223,26 @@ class _Observer:
                 staleness=state.staleness,
                 bytes_sent=state.bytes_sent,
                 bytes_received=state.bytes_received,
-                counts=_counts(state) or None,
+                counts=self._counts(state, evaluates) or None,
             )
         )
         self._evaluating += time.perf_counter() - now
         return ends
+
+    def _counts(self, state: ClusterRecord, evaluates: bool) -> dict[str, tuple[float | None, ...]]:
+        """Return the numbers that the nodes have observed, by name and rank, and their objectives on `eval_set`."""
+        told = {rank: dict(observed.counts) for rank, observed in state.observed.items()}
+        if self._held_out is not None and evaluates:
+            for rank, observed in state.observed.items():
+                told[rank]["held_out"] = self._held_out.value(observed.vector)
+        names = dict.fromkeys(name for counts in told.values() for name in counts)
+        return {name: tuple(told.get(rank, {}).get(name) for rank in range(len(state.clocks))) for name in names}
 
     def _diverged(self, state: ClusterRecord, what: str) -> str:
         return (
             f"{what} after clock {state.clock} with step size {self._task.step_size:g}: use a smaller step_size or "
             "scale the data"
         )
-
-
-def _counts(state: ClusterRecord) -> dict[str, tuple[float | None, ...]]:
-    """Return the numbers that the nodes of a cluster have observed, by name and rank."""
-    names = dict.fromkeys(name for each in state.observed.values() for name in each.counts)
-    told = [state.observed[rank].counts if rank in state.observed else {} for rank in range(len(state.clocks))]
-    return {name: tuple(counts.get(name) for counts in told) for name in names}
 
 
 class ClusterFit(NamedTuple):

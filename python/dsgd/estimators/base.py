@@ -45,7 +45,7 @@ from dsgd.models import MODELS
 from dsgd.models.protocols import ParameterLayout
 from dsgd.problems.averaging import PolyakAverage
 from dsgd.problems.task import LocalTask
-from dsgd.results.result import Evaluation
+from dsgd.results.evaluation import Evaluation
 
 __all__ = ["Rows", "SgdEstimator"]
 

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd.callbacks import Callback
+from dsgd.fitting.held_out import HeldOut
 from dsgd.fitting.stopping import STANDSTILLS, StoppingRule
 from dsgd.models.trained import Model
+from dsgd.problems.problem import Problem
+from dsgd.results.evaluation import Evaluation
 from dsgd.results.history import History, Record
 from dsgd.results.progress import ProgressReport
-from dsgd.results.result import Evaluation
 
 __all__ = ["Recorder"]
 
@@ -83,6 +85,12 @@ class Recorder:
     def score(self) -> float | None:
         """Return the current score of the model; None without samples to score on."""
         return None if self._evaluation is None else self._evaluation.score(self.model)
+
+    def held_out(self, problem: Problem, n_threads: int) -> HeldOut | None:
+        """Return the objective on the samples to score on; None without any."""
+        if self._evaluation is None:
+            return None
+        return HeldOut(problem, self._evaluation, self.model.classes, n_threads)
 
     def add(self, record: Record, go_on_smaller: Callable[[], bool] = lambda: False) -> bool:
         """Add a record of the current model; return whether the fit ends here.

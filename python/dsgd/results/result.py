@@ -1,4 +1,4 @@
-"""The result of a fit, and the samples on which it is evaluated."""
+"""The result of a fit."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from dsgd.algorithms import Algorithm, resolve_algorithm
 from dsgd.cluster.runtime.trace import Trace
 from dsgd.data.dataset import Dataset, as_names, errors_of
 from dsgd.data.feature_names import FeatureNames, column_names
-from dsgd.data.inputs import as_matrix, as_real, check_features
-from dsgd.data.labels import as_labels, check_same_kind
+from dsgd.data.labels import as_labels
 from dsgd.data.reading import common_base
 from dsgd.errors import ConfigError, DataError
 from dsgd.losses import LOSSES, SKLEARN_NAMES
@@ -28,61 +27,9 @@ from dsgd.results.averaging import Averaging
 from dsgd.results.history import History
 from dsgd.results.model_file import read_model, write_model
 
-__all__ = ["Evaluation", "FitResult"]
+__all__ = ["FitResult"]
 
 _FORMAT = "dsgd-linear-model-1"
-
-
-class Evaluation:
-    """Samples on which a model is scored repeatedly.
-
-    A label that the training data lacks counts as an error.
-
-    Parameters
-    ----------
-    eval_set : tuple (X, y)
-    n_features : int
-        Number of features of the training data.
-    classes : ndarray or None
-        Classes of the training data; None for regression.
-    n_threads : int
-    sample_weight : ndarray of shape (n_samples,), optional
-        Weights of these samples.
-
-    Raises
-    ------
-    DataError
-        If X and y do not fit each other or the training data.
-    """
-
-    def __init__(
-        self,
-        eval_set: tuple[Any, ArrayLike],
-        n_features: int,
-        classes: NDArray[Any] | None,
-        n_threads: int,
-        sample_weight: NDArray[Any] | None = None,
-    ) -> None:
-        if not isinstance(eval_set, tuple) or len(eval_set) != 2:
-            raise ConfigError("eval_set must be a tuple (X, y) or a Dataset")
-        try:
-            self._matrix = as_matrix(eval_set[0], n_threads)
-            check_features(self._matrix, n_features)
-            self._labels = as_labels(eval_set[1], self._matrix.n_rows)
-            if classes is None:
-                self._labels = as_real(self._labels, "y")
-            else:
-                check_same_kind(self._labels, classes)
-        except DataError as error:
-            raise DataError(f"eval_set: {error}") from error
-        if classes is None and len(self._labels) < 2:
-            raise DataError("eval_set has one row; R2 needs at least two")
-        self._n_threads = n_threads
-        self._sample_weight = sample_weight
-
-    def score(self, model: Model) -> float:
-        """Return the accuracy or R2 of a model."""
-        return model.score_of(model.decide(self._matrix, self._n_threads), self._labels, self._sample_weight)
 
 
 @dataclass(frozen=True, kw_only=True)
