@@ -58,9 +58,10 @@ class P2p(DistributedAlgorithm):
     Notes
     -----
     ``history[k].counts`` has the changes sent and received, the objective of every worker on its
-    sample and, with `eval_set`, the objective of its weights there, ``"held_out"``. The server applies every change exactly once, so that all end with the sum of all changes,
-    whatever links and peers did. L2 acts on the features of a row, by the degree split. On one worker
-    this is `Minibatch` on one machine, to the bit.
+    sample and, with `eval_set`, the objective of its weights there, ``"held_out"``. The server applies
+    every change exactly once, so that all end with the sum of all changes, whatever links and peers
+    did. L2 acts on the features of a row, by the degree split. On one worker this is `Minibatch` on one
+    machine, to the bit.
 
     References
     ----------

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dsgd import _core
 from dsgd.cluster.program.descent import BatchDescent, Descent, GradientTest, RowDescent, TestedDescent
 from dsgd.cluster.program.partition import part
-from dsgd.cluster.program.work import Work, far_lines
+from dsgd.cluster.program.work import CLIP, FETCHED_LATE, STEP, Work, far_lines
 from dsgd.data.inputs import stored_entries
 from dsgd.errors import ConfigError
 from dsgd.models.protocols import Objective
@@ -24,16 +24,6 @@ Rows = NDArray[np.int64]
 
 # Largest number of rows in the sample of `Kernels.sample_loss`.
 _SAMPLE_ROWS = 1000
-
-# Share of the cache lines from memory that a kernel waits for when it visits rows in the order of
-# memory; the others are prefetched. Measured by bench/studies/kernel_cost.py.
-_FETCHED_LATE = 0.15
-# Time of a step on an entry of a sparse row (a dot product, then a weight that is read, changed and
-# written), in units of the time of an entry in a full gradient. Measured by
-# bench/studies/kernel_cost.py.
-_STEP = 1.85
-# Likewise of an entry of a clipped gradient (a dot product, a norm, an addition).
-_CLIP = 2.1
 
 # Bytes of a key on the wire, estimated. A key is sent as its difference from the key before, with
 # seven bits in a byte: two bytes hold a difference below 2^14.
@@ -140,7 +130,7 @@ class Kernels:
             work.entries += int(cost * width * entries)
         else:
             elements += int(2 * width * entries)
-        work.far_lines += entries * self._far_lines * (_FETCHED_LATE if in_order else 1.0)
+        work.far_lines += entries * self._far_lines * (FETCHED_LATE if in_order else 1.0)
         work.elements += elements
         work.calls += 1
         work.samples += samples
@@ -149,7 +139,7 @@ class Kernels:
         """Return the mean gradient of the loss over `rows`, without the penalty."""
         total: NDArray[Any] = self._scratch
         self._row_steps.gradient(weights, rows, total)
-        self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(total), samples=len(rows))
+        self.count(entries=self._entries_of(rows), cost=STEP, elements=len(total), samples=len(rows))
         total /= max(len(rows), 1)
         return total.astype(weights.dtype)
 
@@ -186,7 +176,7 @@ class Kernels:
         n_clipped = self._row_steps.clipped_gradient(weights, rows, clip_norm, total)
         entries = self._entries_of(rows)
         thrice = 0 if self._sparse else entries  # a dense row is read a third time, for its norm
-        self.count(entries=entries, cost=_CLIP, elements=self._n_parameters + thrice, samples=len(rows))
+        self.count(entries=entries, cost=CLIP, elements=self._n_parameters + thrice, samples=len(rows))
         return total.astype(weights.dtype), n_clipped
 
     def full_gradient(self, weights: NDArray[Any]) -> NDArray[Any]:
@@ -236,7 +226,7 @@ class Kernels:
         """
         moved = weights.copy()
         self._row_steps.minibatch_step(moved, rows, step, batch_size, index)
-        self.count(entries=self._entries_of(rows), cost=_STEP, elements=len(moved), samples=len(rows))
+        self.count(entries=self._entries_of(rows), cost=STEP, elements=len(moved), samples=len(rows))
         return moved
 
     def sgd_steps(
@@ -312,7 +302,7 @@ class Kernels:
 
     def _count_steps(self, rows: Rows, cost: float, elements: int) -> None:
         """Count steps on `rows`, each `cost` times as long as a plain one, and a visit of `elements`."""
-        self.count(entries=self._entries_of(rows), cost=cost * _STEP, elements=elements, samples=len(rows))
+        self.count(entries=self._entries_of(rows), cost=cost * STEP, elements=elements, samples=len(rows))
 
     def svrg_steps(
         self, weights: NDArray[Any], mean_gradient: NDArray[Any], rows: Rows, step: float, *, local: bool = False
@@ -347,7 +337,7 @@ class Kernels:
         moved = weights.copy()
         self._svrg.use_mean(mean_gradient, self._local_frequencies if local else None)
         self._svrg.descend_rows(moved, step, rows)
-        self.count(entries=self._entries_of(rows), cost=_STEP, elements=2 * len(moved), samples=len(rows))
+        self.count(entries=self._entries_of(rows), cost=STEP, elements=2 * len(moved), samples=len(rows))
         return moved
 
     def differing(self, a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.uint64] | None:

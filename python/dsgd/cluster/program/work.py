@@ -7,7 +7,17 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-__all__ = ["Work", "far_lines"]
+__all__ = ["CLIP", "FETCHED_LATE", "STEP", "Work", "far_lines"]
+
+# Share of the cache lines from memory that a kernel waits for when it visits rows in the order of
+# memory; the others are prefetched. Measured by bench/studies/kernel_cost.py.
+FETCHED_LATE = 0.15
+# Time of a step on an entry of a sparse row (a dot product, then a weight that is read, changed and
+# written), in units of the time of an entry in a full gradient. Measured by
+# bench/studies/kernel_cost.py.
+STEP = 1.85
+# Likewise of an entry of a clipped gradient (a dot product, a norm, an addition).
+CLIP = 2.1
 
 # Size of the data, in bytes, of which half the cache lines come from memory when rows are visited
 # in random order. Of data s times as large the share is s^3 / (1 + s^3): the cache is shared with
