@@ -15,4 +15,5 @@ PYBIND11_MODULE(_core, m) {
   dsgd::python::register_solver(m);
   dsgd::python::register_server(m);
   dsgd::python::register_net(m);
+  dsgd::python::register_window(m);
 }

@@ -25,6 +25,7 @@ void register_objective(py::module_& m);
 void register_solver(py::module_& m);
 void register_server(py::module_& m);
 void register_net(py::module_& m);
+void register_window(py::module_& m);
 
 /// The memory of an array, which must have the dtype `T`, C order and alignment. Arrays are never
 /// converted or copied. If `T` is not const the array must be writeable.

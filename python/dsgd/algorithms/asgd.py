@@ -25,10 +25,12 @@ __all__ = ["Asgd", "mixed"]
 
 Array = NDArray[Any]
 
-# Least rows of a batch by default (figure 8 of the paper), and how many entries it has for each weight of a message:
-# to send, receive and mix a state then takes a tenth of the time (docs/algorithms/asgd.md).
+# Least rows of a batch by default (figure 8 of the paper), how many entries it has for each weight of a message (a step
+# visits many of a dense row at a time), and how many at least. To send, receive and mix a state then takes at most a
+# tenth of the time (docs/algorithms/asgd.md).
 _ROWS = 500
-_ENTRIES_A_WEIGHT = 40
+_ENTRIES_A_WEIGHT = {"sparse": 40, "dense": 300}
+_ENTRIES = 250_000
 _COUNTED = ("sent", "received", "accepted", "rejected", "age")
 # Bounds of the adaptive batch, and how fast it follows the queue (Keuper, Pfreundt 2015, "Balancing the communication
 # load of asynchronously parallelized machine learning algorithms").
@@ -48,8 +50,8 @@ class Asgd(DistributedAlgorithm):
     ----------
     batch_size : int or "adaptive", optional
         Rows from one message of a worker to its next. By default at least 500, and so many that the
-        messages cost about a tenth of the time; at most a worker's rows. ``"adaptive"``: more while
-        messages wait for the worker's link, fewer while none does.
+        messages cost about a tenth of the time; at most a worker's rows. ``"adaptive"``: 500 at first,
+        more while messages wait for the worker's link, fewer while none does.
     steps : {"batch", "single"}, optional
         What a worker does with the rows of a batch. ``"batch"``: one step along their mean gradient,
         as in the paper. ``"single"``: a step on each in turn, as in `Sgd`. By default ``"single"`` for
@@ -183,13 +185,18 @@ class Asgd(DistributedAlgorithm):
         others = task.n_workers - 1
         if self.silent or others == 0:
             return []
-        chosen = random.choice(others, min(self.fanout, others), replace=False)
+        if self.fanout == 1:  # `choice` takes as long as the step of a small batch
+            chosen = [random.integers(others)]
+        else:
+            chosen = random.choice(others, min(self.fanout, others), replace=False).tolist()
         return [int(peer) + int(peer >= task.rank) for peer in chosen]
 
     def _first_size(self, task: WorkerTask) -> int:
-        if isinstance(self.batch_size, int):
-            return min(self.batch_size, task.n_samples)
-        rows = _ENTRIES_A_WEIGHT * task.n_parameters / max(task.kernels.work_of_a_row, 1.0)
+        if self.batch_size is not None:
+            return min(self.batch_size if isinstance(self.batch_size, int) else _ROWS, task.n_samples)
+        layout = "sparse" if task.kernels.problem.sparse else "dense"
+        entries = max(_ENTRIES_A_WEIGHT[layout] * task.n_parameters, _ENTRIES)
+        rows = entries / max(task.kernels.work_of_a_row, 1.0)
         return min(max(_ROWS, math.ceil(rows)), task.n_samples)
 
     def _next_size(self, size: int, waiting: int, n_samples: int) -> int:
@@ -237,20 +244,18 @@ def mixed(
     seen : Counter of str
         Counts of messages and of the parts in them are added.
     """
-    pulls, taken = np.zeros(len(w)), np.zeros(parts.n_parts)
+    accepted = 0
     for message in messages:
         seen["received"] += 1
         if (unpacked := parts.unpacked(message)) is None:
             continue
         places, state, sent_at = unpacked
-        nearer = parts.squares(stepped[places] - state, places) < parts.squares(w[places] - state, places)
-        seen["rejected"] += int(parts.held(places).sum() - nearer.sum())
-        if not nearer.any():
-            continue
-        seen["accepted"] += int(nearer.sum())
-        seen["age"] += int(nearer.sum()) * abs(time - sent_at)
-        pulls[places] += np.where(nearer[parts.part_of[places]], w[places] - state, 0)
-        taken += nearer
-    if not taken.any():
-        return stepped  # the step of `minibatch`, to the bit
-    return np.asarray(stepped - eps * pulls / (taken + 1)[parts.part_of], w.dtype)
+        towards, away = parts.window.look(w, stepped, state, places)
+        accepted += towards
+        seen["accepted"] += towards
+        seen["rejected"] += away
+        seen["age"] += towards * abs(time - sent_at)
+    if accepted:  # without, this is the step of `minibatch`, to the bit
+        stepped = stepped.copy()
+        parts.window.pull(stepped, eps)
+    return stepped

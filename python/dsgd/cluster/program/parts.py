@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsgd import _core
 from dsgd.cluster.program.commands import Message
 from dsgd.models.kmeans import Centres
 from dsgd.models.protocols import ParameterLayout
@@ -18,8 +19,6 @@ _BLOCKS = 16
 # Numbers of messages are below it.
 _MOST = 2.0**63
 
-Places = NDArray[np.intp] | slice
-
 
 class Parts:
     """The parts of a parameter vector: the centres of k-means, and blocks of neighbours of other models.
@@ -29,6 +28,8 @@ class Parts:
     n_parts : int
     part_of : ndarray of intp, shape (n_parameters,)
         The part of every parameter.
+    window : ParzenWindow
+        Looks at states by their parts.
     """
 
     def __init__(self, layout: ParameterLayout) -> None:
@@ -39,6 +40,7 @@ class Parts:
         else:
             self.n_parts = min(_BLOCKS, layout.size)
             self.part_of = places * self.n_parts // layout.size
+        self.window = _core.ParzenWindow(self.part_of, self.n_parts)
 
     def draw(self, random: np.random.Generator, share: float) -> NDArray[np.intp] | None:
         """Return the places of a random `share` of the parts, at least one, rising; None for all of them."""
@@ -53,12 +55,14 @@ class Parts:
         self, vector: NDArray[Any], places: NDArray[np.intp] | None, number: int
     ) -> tuple[NDArray[Any], NDArray[np.uint64] | None]:
         """Return the values and keys of a message: some places of a vector, and behind them a number."""
-        values = np.append(vector if places is None else vector[places], vector.dtype.type(number))
+        values = np.empty((len(vector) if places is None else len(places)) + 1, vector.dtype)
+        values[:-1] = vector if places is None else vector[places]
+        values[-1] = number
         keys = None if places is None else np.append(places, len(vector)).astype(np.uint64)
         return values, keys
 
-    def unpacked(self, message: Message) -> tuple[Places, NDArray[Any], int] | None:
-        """Return the places, the values and the number of a message that `packed` packed.
+    def unpacked(self, message: Message) -> tuple[NDArray[np.uint64] | None, NDArray[Any], int] | None:
+        """Return the places (None for all), the values and the number of a message that `packed` packed.
 
         None: the message is torn, and its lengths, keys or number are none that `packed` gives.
         """
@@ -66,17 +70,7 @@ class Parts:
         if keys is None:
             fits = len(message.value) == size + 1
         else:
-            fits = len(message.value) == len(keys) > 0 and keys[-1] == size and bool((keys[:-1] < size).all())
+            fits = len(message.value) == len(keys) > 0 and keys[-1] == size and bool((keys[:-1] < keys[1:]).all())
         if not fits or not 0 <= message.value[-1] < _MOST:
             return None
-        places = slice(None) if keys is None else keys[:-1].astype(np.intp)
-        return places, message.value[:-1], int(message.value[-1])
-
-    def squares(self, values: NDArray[Any], places: Places) -> NDArray[np.float64]:
-        """Return the sum of the squares of values by the part of their places; 0 for a part without places."""
-        weights = np.square(values, dtype=np.float64)
-        return np.asarray(np.bincount(self.part_of[places], weights=weights, minlength=self.n_parts), np.float64)
-
-    def held(self, places: Places) -> NDArray[np.bool_]:
-        """Return which parts have places."""
-        return np.bincount(self.part_of[places], minlength=self.n_parts) > 0
+        return None if keys is None else keys[:-1], message.value[:-1], int(message.value[-1])
