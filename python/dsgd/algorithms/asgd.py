@@ -16,7 +16,7 @@ from dsgd.algorithms.base import Algorithm, Capabilities
 from dsgd.algorithms.distributed import DistributedAlgorithm, Mailbox, Observes, Program, Table
 from dsgd.algorithms.minibatch import Minibatch
 from dsgd.algorithms.sgd import Sgd
-from dsgd.cluster.program.commands import Clock, Message, Observe, Receive, Send
+from dsgd.cluster.program.commands import AllReduce, Clock, Message, Observe, Receive, Send
 from dsgd.cluster.program.parts import Parts
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import ConfigError
@@ -31,6 +31,7 @@ Array = NDArray[Any]
 _ROWS = 500
 _ENTRIES_A_WEIGHT = {"sparse": 40, "dense": 300}
 _ENTRIES = 250_000
+_VISITS = 4  # of a value of a message: it is tested and mixed in
 _COUNTED = ("sent", "received", "accepted", "rejected", "age")
 # Bounds of the adaptive batch, and how fast it follows the queue (Keuper, Pfreundt 2015, "Balancing the communication
 # load of asynchronously parallelized machine learning algorithms").
@@ -150,6 +151,8 @@ class Asgd(DistributedAlgorithm):
         w = state.w.copy()
         if task.saved:
             yield Observe(w, counts=dict(seen))  # this life may have no clock left
+        if task.start_clock == 0:
+            yield AllReduce(np.zeros(1))  # all begin together: else those that begin late find nobody to hear from
         size, waiting = self._first_size(task), 0
         for clock in range(task.start_clock, task.max_clocks):
             random, time, end = task.random(clock), clock * task.mean_samples, (clock + 1) * task.mean_samples
@@ -158,6 +161,8 @@ class Asgd(DistributedAlgorithm):
                 stepped, eps = self._step(task, w, time, count, size)  # w - D
                 messages = [] if self.silent else (yield Receive())
                 w = mixed(w, stepped, messages, parts, eps if self.pull == "eps" else 1.0, time, seen)
+                if messages:
+                    task.kernels.count(elements=_VISITS * sum(len(message.value) for message in messages))
                 for peer in self._peers(task, random):
                     keys = parts.draw(random, self.partial)
                     waiting = yield Send(peer, *parts.packed(w, keys, time))
