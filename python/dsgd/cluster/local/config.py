@@ -156,7 +156,7 @@ class LocalCluster:
             raise ConfigError(f"log_dir {os.fspath(self.log_dir)} is not a folder; make it first")
         if self.proxy is not None and not callable(getattr(self.proxy, "front", None)):
             raise ConfigError(f"proxy must be a dsgd.testing.Proxy, not {shown(self.proxy)}")
-        check_partition(self.partition, self.workers)
+        check_partition(self.partition)
         check_groups(self.groups, self.workers)
         self.worker_speeds()
 

@@ -132,7 +132,7 @@ class Simulation:
         for failure in self.failures:
             if not isinstance(failure, Failure):
                 raise ConfigError(f"failures are objects such as dsgd.cluster.Crash, not {shown(failure)}")
-        check_partition(self.partition, self.workers)
+        check_partition(self.partition)
         check_groups(self.groups, self.workers)
 
     def of_nodes(self, name: str, n_nodes: int) -> list[float]:
