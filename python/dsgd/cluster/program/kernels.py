@@ -103,13 +103,7 @@ class Kernels:
         return cast(_core.LinearObjective, self._row_steps.objective)
 
     def count(
-        self,
-        *,
-        entries: int = 0,
-        cost: float = 1.0,
-        elements: int = 0,
-        samples: int = 0,
-        in_order: bool = False,
+        self, *, entries: int = 0, cost: float = 1.0, elements: int = 0, samples: int = 0, in_order: bool = False
     ) -> None:
         """Count one call of a kernel, or of another computation of a program.
 
@@ -241,12 +235,7 @@ class Kernels:
         return moved
 
     def sgd_steps(
-        self,
-        weights: NDArray[Any],
-        rows: Rows,
-        step: float | NDArray[np.float64],
-        index: int,
-        batch_size: int = 1,
+        self, weights: NDArray[Any], rows: Rows, step: float | NDArray[np.float64], index: int, batch_size: int = 1
     ) -> NDArray[Any]:
         """Return the weights after steps of stochastic gradient descent on `rows` in turn.
 
