@@ -140,5 +140,12 @@ class FedAvg(DistributedAlgorithm):
         return Sgd() if size <= 1 else Minibatch(batch_size=size)
 
     def first_step(self, loss: Loss) -> float | None:
-        """Return the step that a run with this loss starts from if the loss knows it; None: it is searched for."""
-        return loss.first_step(momentum=0.0)
+        """Return the step that a run with this loss starts from if the loss knows it; None: it is searched for.
+
+        That of a network is for batches of 64 rows. With 10 rows a step of 1 ended at 66 % of MNIST's test images after
+        10 rounds of 20 clients, and diverged with 5 local epochs; 0.16 came to 92 and 93 %.
+        """
+        first = super().first_step(loss)
+        if first is None or loss.model != "mlp" or self.batch_size == "all":
+            return first
+        return min(first, self.batch_size / Minibatch().batch_size)
