@@ -37,7 +37,10 @@ _LARGEST_CONCENTRATION = 1e9
 
 
 class Partition(ABC):
-    """How the rows of a run are dealt out: every row to one worker, and at least one row to every worker."""
+    """How the rows of a run are dealt out: every row to one worker, and at least one row to every worker.
+
+    The clients of a federated algorithm take the place of the workers.
+    """
 
     by_target: ClassVar[bool] = False
     """Whether the targets decide, so that there must be some."""

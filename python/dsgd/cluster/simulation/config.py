@@ -54,7 +54,7 @@ class Simulation:
     partition : "equal" or Partition, default="equal"
         How the rows are dealt to the workers, by the `random_state` of the fit. ``"equal"``: at random,
         the same number to each. `Shares`, `ByLabel`, `Dirichlet` and `Given` of `dsgd.cluster` deal
-        otherwise.
+        otherwise. The clients of ``algo="fedavg"`` take the place of the workers.
     groups : mapping of str to sequence of sequences of int
         Further groups of nodes. A key is the name that commands use. Its value is a sequence of
         disjoint sets of nodes, each of which is one group with a parameter server of its own.
