@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from dsgd.algorithms.distributed import Program
 from dsgd.cluster import ByLabel, Dirichlet
 from dsgd.cluster.program.commands import Clock
 from dsgd.cluster.program.task import WorkerTask
+from dsgd.errors import ConfigError
 
 
 class Mortal(FedAvg):
@@ -51,6 +53,14 @@ class Mortal(FedAvg):
 def test_processes_give_the_bits_of_the_simulation(workers: int, partition: Any, options: dict[str, Any]) -> None:
     local = local_fit({"workers": workers, "partition": partition}, **options)
     assert np.array_equal(local.model.weights, simulated_fit(workers, partition, **options).model.weights)
+
+
+def test_a_run_goes_on_from_its_checkpoint_with_the_clients_that_it_had(tmp_path: Path) -> None:
+    path = tmp_path / "saved"
+    whole = local_fit({"checkpoint": path, "checkpoint_every": 3}, algo=FedAvg(clients=5, fraction=0.5))
+    assert np.array_equal(local_fit({"resume": path}, algo=FedAvg(clients=5, fraction=0.5)).coef_, whole.coef_)
+    with pytest.raises(ConfigError, match="partition='equal to 5 clients'; this one has 'equal to 6 clients'"):
+        local_fit({"resume": path}, algo=FedAvg(clients=6, fraction=0.5))
 
 
 def test_workers_that_are_killed_again_and_again_change_no_bit() -> None:

@@ -147,7 +147,7 @@ def assignment(
         algorithm=algorithm,
         problem=problem,
         rows=[np.zeros(1, np.intp)] * has_coordinator + rows,
-        partition=str(partition),
+        partition=str(partition) if client_of is None else f"{partition} to {n_clients} clients",
         client_of=client_of,
         of_whole=problem.loss.of_whole(problem, task.objective),
         n_threads=task.n_threads,
