@@ -40,6 +40,7 @@ from dsgd.algorithms.distributed import Program
 from dsgd.cluster.program.commands import Pull
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.data.inputs import as_matrix
+from dsgd.errors import DivergedError
 from dsgd.losses import MLP
 from dsgd.models.mlp import MLPModel
 
@@ -121,20 +122,21 @@ def train(setting: str, rate: float, seed: int, rounds: int) -> Run:
                             return
 
     begin = time.process_time()
-    dsgd.fit(
-        data().X,
-        data().y,
-        algo=Watched(**OPTIONS),
-        loss=NETWORK,
-        penalty="none",
-        step_size=rate,
-        schedule="constant",
-        max_epochs=rounds + 1,
-        evaluate_every=0,
-        random_state=seed,
-        n_threads=1,
-        cluster=dsgd.Simulation(workers=1, partition=SETTINGS[setting].partition, trace=False),
-    )
+    with contextlib.suppress(DivergedError):  # the accuracies show it
+        dsgd.fit(
+            data().X,
+            data().y,
+            algo=Watched(**OPTIONS),
+            loss=NETWORK,
+            penalty="none",
+            step_size=rate,
+            schedule="constant",
+            max_epochs=rounds + 1,
+            evaluate_every=0,
+            random_state=seed,
+            n_threads=1,
+            cluster=dsgd.Simulation(workers=1, partition=SETTINGS[setting].partition, trace=False),
+        )
     return Run(setting, rate, seed, accuracies, time.process_time() - begin)
 
 
