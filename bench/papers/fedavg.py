@@ -49,6 +49,7 @@ NETWORK = MLP((200, 200))
 OPTIONS: dict[str, Any] = {"clients": 100, "fraction": 0.1, "local_epochs": 1, "batch_size": 10}
 RATES = (0.4, 0.2, 0.1)
 SEEDS = 5
+COLOURS = {0.4: "tab:orange", 0.2: "tab:green", 0.1: "gray"}  # of the rates that are not the best
 
 
 class Setting(NamedTuple):
@@ -195,12 +196,11 @@ def draw(found: dict[str, list[Run]], summaries: dict[str, dict[str, Any]], path
     """Draw accuracies against rounds."""
     figure = Figure(figsize=(11, 4), layout="constrained")
     for axes, (name, runs) in zip(figure.subplots(1, 2, sharey=True), found.items(), strict=True):
-        best = summaries[name]["rate"]
         for run in runs:
-            if run.rate == best:
-                axes.plot(run.accuracies, color="tab:blue", alpha=0.6, label=f"rate {best}, {run.seed + 1}. seed")
-            else:
-                axes.plot(run.accuracies, color="gray", linestyle=":", label=f"rate {run.rate}")
+            best = run.rate == summaries[name]["rate"]
+            label = f"rate {run.rate}" + ", all seeds" * best if run.seed == 0 else None
+            colour = "tab:blue" if best else COLOURS[run.rate]
+            axes.plot(run.accuracies, color=colour, label=label, linewidth=0.8, zorder=3 if best else 2)
         axes.axhline(TARGET, color="black", linewidth=0.8)
         axes.axvline(SETTINGS[name].paper, color="tab:red", linestyle="--", label="paper, to 97 %")
         axes.set(title=name, xlabel="rounds", ylim=(0.85, 0.98))
