@@ -117,7 +117,7 @@ def test_rounds_without_a_model_leave_the_weights_as_they_are() -> None:
 
 def test_the_clients_of_a_lost_worker_are_left_out_from_then_on() -> None:
     """Nobody tells the round in which it was found missing: one of them explains the weights."""
-    options: dict[str, Any] = {"failures": [Crash(1, 0.02)], "heartbeat_deadline": 0.05}
+    options: dict[str, Any] = {"failures": [Crash(1, 0.005)], "heartbeat_deadline": 0.05}
     n_rounds = 20
     result = fit(simulation(**options), max_epochs=n_rounds)
     odd = {client for client in range(CLIENTS) if client % 2}
