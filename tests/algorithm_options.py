@@ -87,6 +87,13 @@ ALGORITHM_OPTIONS: dict[str, dict[str, Sequence[Any]]] = {
         "check_every": (1, 5),
     },
     "map-reduce": {},
+    "fedavg": {
+        "clients": (3, 4),
+        "fraction": (1e-9, 0.5),
+        "local_epochs": (2,),
+        "batch_size": (1, 4, "all"),
+        "failing": (0.3, 1.0),
+    },
     "wpsgd-dm": {
         "averaging_span": (1, 7, 10**6),
         "deadline": (1e-4,),

@@ -1,4 +1,4 @@
-"""A hundred seeded failure plans for asynchronous peers, and for map-reduce."""
+"""A hundred seeded failure plans for asynchronous peers, for map-reduce and for federated averaging."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ import pytest
 from cluster.averaged import fit
 from cluster.plans import PLANS, draw_cluster, draw_of_frames, draw_of_processes
 
-from dsgd.algorithms import DistributedAlgorithm, MapReduce, P2p
+from dsgd.algorithms import DistributedAlgorithm, FedAvg, MapReduce, P2p
 
-ALGORITHMS = ["p2p", "map-reduce"]
+ALGORITHMS = ["p2p", "map-reduce", "fedavg"]
 
 
 def draw_algorithm(algo: str, random: np.random.Generator) -> DistributedAlgorithm:
     if algo == "map-reduce":
         return MapReduce()
+    if algo == "fedavg":
+        return FedAvg(
+            clients=int(random.integers(4, 12)),
+            fraction=float(random.choice([0.4, 1.0])),
+            local_epochs=2,
+            batch_size=int(random.choice([1, 5])),
+            failing=float(random.choice([0.0, 0.2])),
+        )
     bounds = (0, 1, 3, math.inf)
     options: dict[str, Any] = {"max_ahead": bounds[random.integers(0, len(bounds))]}
     options |= {"send_every": int(random.choice([1, 10, 61])), "max_wait": float(random.choice([0.01, 0.1]))}
@@ -39,9 +47,10 @@ def test_a_run_ends_with_a_model_that_is_not_worse_than_the_start(algo: str, ten
 
 
 @pytest.mark.parametrize("tens", range(PLANS // 10))
-def test_frames_that_are_lost_or_late_change_no_bit_of_map_reduce(tens: int) -> None:
-    undisturbed = fit("map-reduce").model.weights.tobytes()
+@pytest.mark.parametrize("algorithm", [MapReduce(), FedAvg(clients=7, fraction=0.5)], ids=lambda each: each.name)
+def test_behind_barriers_frames_that_are_lost_or_late_change_no_bit(algorithm: DistributedAlgorithm, tens: int) -> None:
+    undisturbed = fit(algorithm).model.weights.tobytes()
     for number in range(10 * tens, 10 * tens + 10):
         random = np.random.default_rng([98, number])
         where = draw_cluster(random, draw_of_frames(random))
-        assert fit("map-reduce", where).model.weights.tobytes() == undisturbed, number
+        assert fit(algorithm, where).model.weights.tobytes() == undisturbed, number

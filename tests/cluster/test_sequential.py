@@ -171,3 +171,26 @@ def test_the_model_of_one_node_is_that_of_minibatch_for_networks(data: Any, algo
     single: dict[str, Any] = {"algo": "minibatch", "batch_size": 64, "momentum": 0, **SINGLE_ROWS}
     averaged, sequential = (dsgd.fit(data, Y, **options, **more).model.weights for more in (alone(algo), single))
     assert np.array_equal(averaged, sequential)
+
+
+@pytest.mark.parametrize("local_epochs", [1, 2])
+@pytest.mark.parametrize(("batch_size", "algo"), [(1, "sgd"), (16, "minibatch"), ("all", "minibatch")])
+def test_one_client_of_fedavg_is_one_machine(data: Any, local_epochs: int, batch_size: Any, algo: str) -> None:
+    client: dict[str, Any] = {"batch_size": batch_size, "local_epochs": local_epochs, "max_epochs": 4}
+    federated = train(data, "fedavg", schedule="constant", cluster=dsgd.Simulation(workers=1, trace=False), **client)
+    options = {} if algo == "sgd" else {"batch_size": 240 if batch_size == "all" else batch_size}
+    alone = train(data, algo, schedule="constant", **options, **SINGLE_ROWS, max_epochs=4 * local_epochs)
+    assert np.array_equal(federated, alone)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "mlp", "kmeans"])
+def test_one_client_of_fedavg_is_minibatch_for_other_models(data: Any, loss: str) -> None:
+    """A step that falls from epoch to epoch falls from round to round."""
+    options: dict[str, Any] = {"loss": dsgd.losses.KMeans(5) if loss == "kmeans" else loss, "schedule": "epoch-decay"}
+    options |= {"step_size": 0.1, "max_epochs": 3, "random_state": 3, "batch_size": 16}
+    single: dict[str, Any] = {"algo": "minibatch", **SINGLE_ROWS, **({"momentum": 0} if loss == "mlp" else {})}
+    federated, alone = (
+        dsgd.fit(data, None if loss == "kmeans" else LETTERS, **options, **more).model.weights
+        for more in ({"algo": "fedavg", "cluster": dsgd.Simulation(workers=1, trace=False)}, single)
+    )
+    assert np.array_equal(federated, alone)

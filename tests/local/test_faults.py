@@ -24,6 +24,7 @@ from dsgd.algorithms import (
     Average,
     DisSvrg,
     DistributedAlgorithm,
+    FedAvg,
     MapReduce,
     P2p,
     SimuParallel,
@@ -54,11 +55,12 @@ ALGORITHMS: dict[str, tuple[DistributedAlgorithm, int]] = {
     "wpsgd-delay": (WpSgdDelay(averaging_span=60), 100),
     "wpsgd-dm": (WpSgdDm(averaging_span=60), 100),
     "map-reduce": (MapReduce(), 100),
+    "fedavg": (FedAvg(clients=6, fraction=0.5), 100),
     "p2p": (P2p(max_wait=0.5), 100),
 }
 BARRIERS = ("ssp, barrier", "dissvrg, barrier", "sync")
 # Nodes that are started again go on from the last average, or make all their steps again.
-AVERAGES = ("simuparallel", "simuparallel, once")
+AVERAGES = ("simuparallel", "simuparallel, once", "fedavg")
 UNEVEN = ("average", "wpsgd", "wpsgd, once", "wpsgd-delay", "wpsgd-dm")
 ENDLESS = 10**4
 

@@ -36,7 +36,6 @@ BARRIER = Ssp(staleness=0)
         ({"speeds": {4: 0.5}}, "speeds names worker 4; there are 0 to 3"),
         ({"speeds": 2.0}, "speeds must be a finite number above 0 and at most 1, not 2.0"),
         ({"speeds": 0}, "speeds must be"),
-        ({"partition": Shares([1, 2])}, "Shares has 2 elements for 4 workers"),
         ({"checkpoint_every": 0}, "checkpoint_every must be"),
         ({"checkpoint": "x"}, "checkpoint needs checkpoint_every"),
         ({"checkpoint": 3, "checkpoint_every": 1}, "checkpoint must be a path, not 3"),

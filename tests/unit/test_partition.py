@@ -219,8 +219,14 @@ def test_the_rows_of_a_problem_are_dealt_by_its_targets() -> None:
         ),
         (lambda: dsgd.Simulation(partition=ByLabel), "partition must be 'equal' or"),  # type: ignore[arg-type]
         (lambda: dsgd.LocalCluster(partition=0.3), "partition must be 'equal' or"),  # type: ignore[arg-type]
-        (lambda: dsgd.Simulation(workers=3, partition=Shares([1, 1])), "Shares has 2 elements for 3 workers"),
-        (lambda: dsgd.LocalCluster(workers=3, partition=Given([[0], [1]])), "Given has 2 elements for 3 workers"),
+        (
+            lambda: dsgd.fit(X, Y, algo="ssp", cluster=dsgd.Simulation(workers=3, partition=Shares([1, 1]))),
+            "Shares has 2 elements for 3 workers",
+        ),
+        (
+            lambda: dsgd.fit(X, Y, algo="ssp", cluster=dsgd.LocalCluster(workers=3, partition=Given([[0], [1]]))),
+            "Given has 2 elements for 3 workers",
+        ),
     ],
 )
 def test_impossible_partitions_are_refused(make: Callable[[], object], message: str) -> None:

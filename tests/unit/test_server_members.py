@@ -97,3 +97,21 @@ def test_a_worker_that_waits_for_its_turn_to_join_knows_that_the_server_lives() 
     cluster.clients[0].clock(cluster.now)
     cluster.run()
     assert len(cluster.taken(1, "joined")) == 1
+
+
+@pytest.mark.parametrize("rule", ["average", "add_scaled"])
+def test_what_a_worker_pushed_in_its_clock_counts_once_when_its_next_life_pushes_it_again(rule: str) -> None:
+    tables = [_core.TableSpec("w", 2, dtype="float64", rule=rule)]
+    cluster = Cluster(tables, 2, staleness=0).connect_all()
+    for client, value in zip(cluster.clients, (4.0, 0.0), strict=True):
+        client.push(0.0, "w", np.full(2, value))
+    cluster.run()
+    come_back(cluster, 0)
+    cluster.clients[0].push(cluster.now, "w", np.full(2, 4.0))
+    for client in cluster.clients:
+        client.clock(cluster.now)
+    cluster.run()
+    cluster.clients[1].pull(cluster.now, 1, "w")
+    cluster.run()
+    (answer,) = cluster.taken(1, "pull")
+    assert answer.values.tolist() == [2.0, 2.0]  # type: ignore[union-attr]

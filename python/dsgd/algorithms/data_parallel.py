@@ -13,7 +13,7 @@ from dsgd.errors import ConfigError
 __all__ = ["data_parallel"]
 
 
-def data_parallel(algorithm: Algorithm, n_workers: int) -> Algorithm | None:
+def data_parallel(algorithm: Algorithm, n_workers: int) -> DistributedAlgorithm | None:
     """Return the algorithm whose workers together make the steps of `algorithm`; None if there is none.
 
     A step of `minibatch` is one of all workers: each steps on its part of the batch from the same weights, and the

@@ -167,6 +167,10 @@ class DistributedAlgorithm(Algorithm):
         """Whether rank 0 of the group is a coordinator, which has no data."""
         return isinstance(self, CoordinatedAlgorithm)
 
+    def n_clients(self, n_workers: int) -> int:
+        """Return the number of parts that the rows are dealt into: one a worker, unless a worker holds many clients."""
+        return n_workers
+
     @abstractmethod
     def clocks(self, max_epochs: int, n_samples: int, n_workers: int) -> int:
         """Return the number of clocks in a run of `max_epochs` on `n_samples` rows of all workers together."""

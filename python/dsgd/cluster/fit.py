@@ -20,7 +20,8 @@ from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.algorithms.model_averaging import ModelAveraging
 from dsgd.cluster.local.config import LocalCluster
 from dsgd.cluster.local.supervision import LocalRun
-from dsgd.cluster.program.partition import Partition, deal_problem
+from dsgd.cluster.program.clients import deal_to_clients
+from dsgd.cluster.program.partition import Partition
 from dsgd.cluster.runtime.checkpoint import Checkpoint
 from dsgd.cluster.runtime.run_spec import ClusterRecord, Outcome, RunSpec
 from dsgd.cluster.runtime.trace import Trace
@@ -64,6 +65,9 @@ def on_cluster(algorithm: Algorithm, cluster: Any, workers: Any) -> tuple[Algori
             f"algo {algorithm.name!r} runs on one machine: leave out cluster and workers, or use {on_clusters()}, "
             "'batch' or 'minibatch', which run on several"
         )
+    n_parts = distributed.n_clients(cluster.workers)
+    if isinstance(cluster.partition, Partition):
+        cluster.partition.check(n_parts, "workers" if n_parts == cluster.workers else "clients")
     return distributed, cluster
 
 
@@ -136,13 +140,15 @@ def assignment(
     has_coordinator = int(algorithm.has_coordinator)
     problem = task.problem
     n_workers = n_nodes - has_coordinator
-    rows = deal_problem(partition, problem, n_workers, task.seed)
+    n_clients = algorithm.n_clients(n_workers)
+    rows, client_of = deal_to_clients(partition, problem, n_clients, n_workers, task.seed)
     max_clocks = algorithm.clocks(task.max_epochs, problem.matrix.n_rows, n_workers)
     return RunSpec(
         algorithm=algorithm,
         problem=problem,
         rows=[np.zeros(1, np.intp)] * has_coordinator + rows,
-        partition=str(partition),
+        partition=str(partition) if client_of is None else f"{partition} to {n_clients} clients",
+        client_of=client_of,
         of_whole=problem.loss.of_whole(problem, task.objective),
         n_threads=task.n_threads,
         start=task.weights.copy(),

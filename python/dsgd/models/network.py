@@ -215,6 +215,14 @@ def forward(X: Any, layout: Layers, flat: NDArray[Any]) -> list[Any]:
     return layers
 
 
+def _product(a: Any, b: NDArray[Any], out: NDArray[Any]) -> None:
+    """Write a @ b into `out`, without a copy between if `a` is dense."""
+    if isinstance(a, np.ndarray):
+        np.matmul(a, b, out=out)
+    else:
+        out[:] = a @ b
+
+
 def _row_squares(rows: Any) -> NDArray[np.float64]:
     """Return the squared norm of every row, dense or sparse."""
     if isinstance(rows, np.ndarray):
@@ -350,9 +358,9 @@ class NetworkObjective:
         for k, derivative in enumerate(behind):
             of_biases[k][:] = derivative.sum(axis=0)
             if k > 0 or origin is None:
-                of_matrices[k][:] = layers[k].T @ derivative
+                _product(layers[k].T, derivative, of_matrices[k])
             elif isinstance(layers[0], np.ndarray):
-                of_matrices[0][:] = (layers[0] - origin).T @ derivative
+                _product((layers[0] - origin).T, derivative, of_matrices[0])
             else:  # X - origin would not be sparse any more
                 of_matrices[0][:] = layers[0].T @ derivative
                 of_matrices[0] -= np.multiply.outer(origin, of_biases[0])

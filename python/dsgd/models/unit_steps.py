@@ -57,9 +57,9 @@ class UnitSteps:
 
     def turn(self, weights: NDArray[Any], gradient: NDArray[Any]) -> None:
         """Make a gradient of the loss, with the features taken from their mean, the direction of a step, in place."""
-        regularised = self._layout.regularised
-        penalty = np.multiply(regularised(weights), self._alpha, out=regularised(self._scratch))
-        regularised(gradient)[:] += penalty
+        if self._alpha:
+            regularised = self._layout.regularised
+            regularised(gradient)[:] += np.multiply(regularised(weights), self._alpha, out=regularised(self._scratch))
         gradient *= self._rates
         matrices, biases = self._layout.split(gradient)
         biases[0] -= self.mean @ matrices[0]
@@ -117,7 +117,10 @@ class NetworkSteps:
         index: int,  # noqa: ARG002
     ) -> None:
         """Make the step that `minibatch` without momentum makes of `rows`, in place."""
-        weights[:] = self.step(weights, self._mean_gradient(weights, rows, batch_size), step)
+        direction = self._mean_gradient(weights, rows, batch_size)
+        self._steps.turn(weights, direction)
+        direction *= weights.dtype.type(step)
+        weights -= direction
 
     def work(self, entries: int, n_rows: int) -> float:
         """Return the products of all layers: forward, backward and in the gradient."""

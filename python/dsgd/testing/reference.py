@@ -235,6 +235,7 @@ def iterates(
     start: tuple[Array, Any] | None = None,
     index: int | None = None,
     delay: int = 0,
+    frequency: Array | None = None,
 ) -> Iterator[tuple[Array, Any]]:
     """Yield w and b after every step of mini-batch gradient descent; of plain SGD where a batch is one row.
 
@@ -270,6 +271,8 @@ def iterates(
         Passes before all of these steps; by default as many as the row has come before.
     delay : int
         Steps between the weights of a gradient and the step along it.
+    frequency : ndarray of shape (n_features,), optional
+        The share of all rows in which each feature occurs, where X has some of these rows; by default its share in X.
 
     Yields
     ------
@@ -277,7 +280,7 @@ def iterates(
     b : float
     """
     support = np.ones(X.shape, bool) if stored is None else stored
-    frequency = np.maximum(support.sum(axis=0), 1) / len(X)
+    frequency = np.maximum(support.sum(axis=0), 1) / len(X) if frequency is None else frequency
     shape = () if loss != "softmax" else (int(y.max()) + 1,)  # of the decision of a sample
     mean_inverse = X.size / max(int(support.sum()), 1)
     importance = np.ones(len(X)) if sample_weight is None else sample_weight

@@ -50,7 +50,7 @@ class LocalCluster:
     partition : "equal" or Partition, default="equal"
         How the rows are dealt to the workers, by the `random_state` of the fit. ``"equal"``: at random,
         the same number to each. `Shares`, `ByLabel`, `Dirichlet` and `Given` of `dsgd.cluster` deal
-        otherwise.
+        otherwise. The clients of ``algo="fedavg"`` take the place of the workers.
     groups : mapping of str to sequence of sequences of int
         Further groups of nodes, as of `Simulation`: a coordinator, if the algorithm has one, is node 0,
         and the workers follow it. The process of the first shard also serves the further groups.
@@ -156,7 +156,7 @@ class LocalCluster:
             raise ConfigError(f"log_dir {os.fspath(self.log_dir)} is not a folder; make it first")
         if self.proxy is not None and not callable(getattr(self.proxy, "front", None)):
             raise ConfigError(f"proxy must be a dsgd.testing.Proxy, not {shown(self.proxy)}")
-        check_partition(self.partition, self.workers)
+        check_partition(self.partition)
         check_groups(self.groups, self.workers)
         self.worker_speeds()
 

@@ -195,7 +195,11 @@ def pack_run(assignment: RunSpec, options: dict[str, Any]) -> Nameless:
 def pack_part(assignment: RunSpec, node: int) -> Nameless:
     """Pack the rows of a node, piece by piece: this process never holds a copy of all of them."""
     problem, rows = assignment.problem, assignment.rows[node]
-    file = Nameless(_arrays_of(problem, rows))
+    arrays = _arrays_of(problem, rows)
+    clients = assignment.clients(node)
+    if clients is not None:
+        arrays["client_of"] = clients
+    file = Nameless(arrays)
     _LOG.info("worker %d: %d rows packed, %.1f MB", node, len(rows), file.size / 1e6)
     return file
 
@@ -255,4 +259,4 @@ def load_kernels(path: str, packed: PackedRun, n_threads: int) -> Kernels:
         n_classes=about["n_classes"],
         n_together=about["n_together"],
     )
-    return Kernels(problem, packed.of_whole, n_threads, packed.start)
+    return Kernels(problem, packed.of_whole, n_threads, packed.start, arrays.get("client_of"))

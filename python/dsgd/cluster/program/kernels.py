@@ -42,6 +42,8 @@ class Kernels:
     n_threads : int
     start : ndarray of shape (n_parameters,), optional
         The initial weights of the run; by default zeros.
+    client_of : ndarray of int64, shape (n_samples,), optional
+        The client of every row, where a worker holds several (`dsgd.cluster.program.clients`).
     """
 
     def __init__(
@@ -50,10 +52,13 @@ class Kernels:
         of_whole: Mapping[str, NDArray[Any]],
         n_threads: int,
         start: NDArray[Any] | None = None,
+        client_of: Rows | None = None,
     ) -> None:
         self.problem = problem
+        self.client_of = client_of
         self._start = start
         self.work = Work()
+        self._of_whole = of_whole
         self._threads = n_threads
         self._row_steps = problem.loss.row_steps(problem, of_whole, n_threads)
         self._n_parameters = problem.layout.size
@@ -98,13 +103,7 @@ class Kernels:
         return cast(_core.LinearObjective, self._row_steps.objective)
 
     def count(
-        self,
-        *,
-        entries: int = 0,
-        cost: float = 1.0,
-        elements: int = 0,
-        samples: int = 0,
-        in_order: bool = False,
+        self, *, entries: int = 0, cost: float = 1.0, elements: int = 0, samples: int = 0, in_order: bool = False
     ) -> None:
         """Count one call of a kernel, or of another computation of a program.
 
@@ -134,6 +133,12 @@ class Kernels:
         work.elements += elements
         work.calls += 1
         work.samples += samples
+
+    def on(self, problem: Problem) -> Kernels:
+        """Return the kernels of a part of these rows, such as those of a client; their work counts as work of these."""
+        kernels = Kernels(problem, self._of_whole, self._threads, self._start)
+        kernels.work, kernels._far_lines = self.work, self._far_lines
+        return kernels
 
     def gradient(self, weights: NDArray[Any], rows: Rows) -> NDArray[Any]:
         """Return the mean gradient of the loss over `rows`, without the penalty."""
@@ -230,12 +235,7 @@ class Kernels:
         return moved
 
     def sgd_steps(
-        self,
-        weights: NDArray[Any],
-        rows: Rows,
-        step: float | NDArray[np.float64],
-        index: int,
-        batch_size: int = 1,
+        self, weights: NDArray[Any], rows: Rows, step: float | NDArray[np.float64], index: int, batch_size: int = 1
     ) -> NDArray[Any]:
         """Return the weights after steps of stochastic gradient descent on `rows` in turn.
 

@@ -37,7 +37,10 @@ _LARGEST_CONCENTRATION = 1e9
 
 
 class Partition(ABC):
-    """How the rows of a run are dealt out: every row to one worker, and at least one row to every worker."""
+    """How the rows of a run are dealt out: every row to one worker, and at least one row to every worker.
+
+    The clients of a federated algorithm take the place of the workers.
+    """
 
     by_target: ClassVar[bool] = False
     """Whether the targets decide, so that there must be some."""
@@ -49,11 +52,11 @@ class Partition(ABC):
         """The number of workers that it is for; None: any."""
         return None
 
-    def check(self, n_workers: int) -> None:
-        """Refuse another number of workers."""
+    def check(self, n_workers: int, called: str = "workers") -> None:
+        """Refuse another number of workers, or of what takes their place and is `called` otherwise."""
         if self.n_workers not in (None, n_workers):
             raise ConfigError(
-                f"{type(self).__name__} has {self.n_workers} elements for {n_workers} workers; give it one for each"
+                f"{type(self).__name__} has {self.n_workers} elements for {n_workers} {called}; give it one for each"
             )
 
     @abstractmethod
@@ -269,11 +272,9 @@ PARTITIONS: dict[str, type[Partition]] = {
 """The names that they go by in text: a TOML file, the command line."""
 
 
-def check_partition(partition: Any, n_workers: int) -> None:
-    """Refuse what does not say how rows are dealt to so many workers."""
-    if isinstance(partition, Partition):
-        partition.check(n_workers)
-    elif not isinstance(partition, str) or partition != "equal":
+def check_partition(partition: Any) -> None:
+    """Refuse what does not say how rows are dealt."""
+    if not isinstance(partition, Partition) and not (isinstance(partition, str) and partition == "equal"):
         raise ConfigError(
             f"partition must be 'equal' or an object such as dsgd.cluster.ByLabel(), not {shown(partition)}"
         )

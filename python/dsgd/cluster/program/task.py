@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -13,11 +14,17 @@ from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd._common.checks import check_real, shown
+from dsgd.cluster.program.clients import rows_of_clients
 from dsgd.cluster.program.kernels import Kernels, Rows
+from dsgd.cluster.program.partition import part
 from dsgd.errors import ConfigError, DataError
+from dsgd.problems.problem import Problem
 from dsgd.schedules import Run, Schedule
 
 __all__ = ["State", "WorkerTask"]
+
+# Keys of random numbers from here on belong to no worker: theirs are (rank << 40) + clock, and ranks are below 2^20.
+_SHARED = 1 << 62
 
 
 class State(SimpleNamespace):
@@ -131,6 +138,7 @@ class WorkerTask:
         self._state = State()
         self.chunk_rows = chunk_rows
         self._order: tuple[int, Rows] | None = None
+        self._client_problems: dict[int, Problem] = {}
 
         self.gradient = kernels.gradient
         self.clipped_gradient = kernels.clipped_gradient
@@ -185,6 +193,37 @@ class WorkerTask:
         mean = self.n_total / self.n_workers
         return self.n_samples / mean if abs(self.n_samples - mean) >= 1 else 1.0
 
+    @functools.cached_property
+    def clients(self) -> dict[int, Rows]:
+        """The rows of every client of this worker, by the number of the client; see `DistributedAlgorithm.n_clients`.
+
+        A worker that is one client has the client of its own number.
+        """
+        if self.kernels.client_of is None:
+            return {self.rank - self.workers.start: np.arange(self.n_samples)}
+        return rows_of_clients(self.kernels.client_of)
+
+    def client(self, client: int) -> Kernels:
+        """Return the arithmetic on the rows of a client of this worker, which are numbered from 0 there.
+
+        The numbers of rows decide which of them bring the penalty (docs/design/penalties.md): steps on a client's rows
+        are the same on whatever worker it lives.
+        """
+        if self.kernels.client_of is None:
+            return self.kernels
+        if client not in self._client_problems:
+            self._client_problems[client] = part(self.kernels.problem, self.clients[client])
+        # Made anew each time: those of a network take as much memory as its weights.
+        return self.kernels.on(self._client_problems[client])
+
+    def client_pass(self, client: int, index: int) -> Rows:
+        """Return all rows of a client, as `client` numbers them, in the random order of its pass `index`.
+
+        The order does not depend on the worker. That of client 0 is the order of epoch `index` on one machine.
+        """
+        n = len(self.clients[client])
+        return _core.draw_rows(n, n, block_size=1, seed=self.seed, index=index, stream=client)
+
     def state(self, **defaults: Any) -> State:
         """Return the state of the program, which survives restarts.
 
@@ -200,6 +239,10 @@ class WorkerTask:
     def random(self, clock: int) -> np.random.Generator:
         """Return a generator of random numbers for one clock; every life draws the same ones."""
         return np.random.Generator(self._bits(clock))
+
+    def shared_random(self, clock: int) -> np.random.Generator:
+        """Return a generator of random numbers for one clock that are the same on all workers."""
+        return np.random.Generator(np.random.Philox(key=[self.seed, _SHARED + clock]))
 
     def draw(self, clock: int, size: int) -> Rows:
         """Return the `size` rows of mini-batch `clock`.

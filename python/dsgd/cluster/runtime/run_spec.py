@@ -103,6 +103,8 @@ class RunSpec(Plan):
         Initial weights.
     partition : str
         How the rows were dealt, as a checkpoint names it.
+    client_of : ndarray of int64, shape (n_samples,), optional
+        The client of every row, where a node holds several.
     """
 
     problem: Problem
@@ -111,6 +113,7 @@ class RunSpec(Plan):
     n_threads: int
     start: NDArray[Any]
     partition: str = "equal"
+    client_of: NDArray[np.int64] | None = None
 
     @property
     def n_nodes(self) -> int:
@@ -124,7 +127,11 @@ class RunSpec(Plan):
 
     def kernels(self, node: int) -> Kernels:
         """Return the kernels of a node of this process."""
-        return Kernels(self.part(node), self.of_whole, self.n_threads, self.start)
+        return Kernels(self.part(node), self.of_whole, self.n_threads, self.start, self.clients(node))
+
+    def clients(self, node: int) -> NDArray[np.int64] | None:
+        """Return the client of every row of a node; None if the node is one client, or a coordinator."""
+        return None if self.client_of is None else self.client_of[self.rows[node]]
 
     def table_specs(self) -> list[_core.TableSpec]:
         """Return the tables of the parameter server."""

@@ -54,7 +54,7 @@ class Simulation:
     partition : "equal" or Partition, default="equal"
         How the rows are dealt to the workers, by the `random_state` of the fit. ``"equal"``: at random,
         the same number to each. `Shares`, `ByLabel`, `Dirichlet` and `Given` of `dsgd.cluster` deal
-        otherwise.
+        otherwise. The clients of ``algo="fedavg"`` take the place of the workers.
     groups : mapping of str to sequence of sequences of int
         Further groups of nodes. A key is the name that commands use. Its value is a sequence of
         disjoint sets of nodes, each of which is one group with a parameter server of its own.
@@ -132,7 +132,7 @@ class Simulation:
         for failure in self.failures:
             if not isinstance(failure, Failure):
                 raise ConfigError(f"failures are objects such as dsgd.cluster.Crash, not {shown(failure)}")
-        check_partition(self.partition, self.workers)
+        check_partition(self.partition)
         check_groups(self.groups, self.workers)
 
     def of_nodes(self, name: str, n_nodes: int) -> list[float]:

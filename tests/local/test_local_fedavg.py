@@ -1,0 +1,70 @@
+"""`fedavg` on processes of this machine: the bits of the simulation, and of a run in which nobody was killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from local.fits import X, Y, local_fit, simulated_fit
+
+from dsgd import losses
+from dsgd.algorithms import FedAvg
+from dsgd.algorithms.distributed import Program
+from dsgd.cluster import ByLabel, Dirichlet
+from dsgd.cluster.program.commands import Clock
+from dsgd.cluster.program.task import WorkerTask
+from dsgd.errors import ConfigError
+
+
+class Mortal(FedAvg):
+    """FedAvg, both of whose workers are killed when they have pushed, every second round of a life."""
+
+    def worker(self, task: WorkerTask) -> Program:
+        program, answer, clock = super().worker(task), None, task.start_clock
+        while True:
+            try:
+                command = program.send(answer)
+            except StopIteration:
+                return
+            if isinstance(command, Clock):
+                clock += 1
+                if clock == task.start_clock + 2 and clock <= 6:  # five times each
+                    os.kill(os.getpid(), signal.SIGKILL)
+            answer = yield command
+
+
+@pytest.mark.parametrize(
+    ("workers", "partition", "options"),
+    [
+        (2, "equal", {"algo": FedAvg(clients=5, fraction=0.5, local_epochs=2)}),
+        (
+            3,
+            ByLabel(1),
+            {"algo": FedAvg(clients=8, failing=0.2), "data": (X.toarray(), np.arange(240) % 3), "loss": "softmax"},
+        ),
+        (2, Dirichlet(0.5), {"algo": FedAvg(clients=4, batch_size="all"), "loss": losses.MLP((5,))}),
+    ],
+    ids=["linear", "softmax", "mlp"],
+)
+def test_processes_give_the_bits_of_the_simulation(workers: int, partition: Any, options: dict[str, Any]) -> None:
+    local = local_fit({"workers": workers, "partition": partition}, **options)
+    assert np.array_equal(local.model.weights, simulated_fit(workers, partition, **options).model.weights)
+
+
+def test_a_run_goes_on_from_its_checkpoint_with_the_clients_that_it_had(tmp_path: Path) -> None:
+    path = tmp_path / "saved"
+    whole = local_fit({"checkpoint": path, "checkpoint_every": 3}, algo=FedAvg(clients=5, fraction=0.5))
+    assert np.array_equal(local_fit({"resume": path}, algo=FedAvg(clients=5, fraction=0.5)).coef_, whole.coef_)
+    with pytest.raises(ConfigError, match="partition='equal to 5 clients'; this one has 'equal to 6 clients'"):
+        local_fit({"resume": path}, algo=FedAvg(clients=6, fraction=0.5))
+
+
+def test_workers_that_are_killed_again_and_again_change_no_bit() -> None:
+    """Their models of the round have left, or not: they count once."""
+    options: dict[str, Any] = {"max_epochs": 8, "data": (X.toarray(), Y), "loss": losses.MLP((50,))}
+    mortal = local_fit({"restart_workers": 10}, algo=Mortal(clients=4), **options)
+    assert np.array_equal(mortal.model.weights, local_fit(algo=FedAvg(clients=4), **options).model.weights)
