@@ -23,7 +23,7 @@ __all__ = ["Downpour"]
 Array = NDArray[Any]
 
 # Step of Adagrad: about what a coordinate moves at its first push.
-_NETWORK_STEP = 0.01
+_NETWORK_STEP = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class Downpour(BatchPerClock, DistributedAlgorithm):
             w, change = self._step(task, w, step)
             accrued += change
             if (step + 1) % self.n_push == 0 or step + 1 == end:
-                yield self._push(task, accrued, 1.0 if alone else task.weight / task.n_workers)
+                yield self._push(task, accrued, self._share(task, alone))
                 accrued = np.zeros_like(w)
                 if not alone:
                     yield Clock()
@@ -138,6 +138,11 @@ class Downpour(BatchPerClock, DistributedAlgorithm):
             return moved, moved - w
         moved = task.minibatch_step(w, rows, task.step_size, size, index)
         return w, (w - moved) / w.dtype.type(task.step_size)
+
+    def _share(self, task: WorkerTask, alone: bool) -> float:
+        """Return the factor of a push. Adagrad takes gradients as they are: a common factor would change nothing."""
+        of_all = 1 if alone or self.server_step == "adagrad" else task.n_workers
+        return 1.0 if alone else task.weight / of_all
 
     def _push(self, task: WorkerTask, accrued: Array, share: float) -> Push:
         """Return the push of the accrued changes or gradients: of those that are not zero if that is shorter."""
