@@ -153,13 +153,10 @@ EVERY_FRAME = [FrameLoss(0.1), Delay(0.1, 0.02), Duplication(0.1)]
 @pytest.mark.parametrize("failures", [[], EVERY_FRAME, [*EVERY_FRAME, Crash(SERVER, 0.03, 0.02)]], ids=len)
 @pytest.mark.parametrize(("n_fetch", "n_push"), [(1, 1), (3, 2)])
 def test_every_change_is_applied_exactly_once(n_fetch: int, n_push: int, failures: list[Any]) -> None:
-    """A server that is started again from a checkpoint forgets nothing that its clocks count, and adds nothing twice."""
+    """A server that is started again from a checkpoint forgets nothing that its clocks count."""
     algorithm = Downpour(batch_size=1, n_fetch=n_fetch, n_push=n_push)
     outcome = exact_run(algorithm, CLOCKS // n_push, failures=failures, servers=2, checkpoint_every=5)
-    extra = (outcome.weights - FULL) / exact.STEP * exact.WORKERS
-    assert np.array_equal(extra, np.round(extra))
-    if not any(isinstance(failure, Crash) for failure in failures):
-        assert np.array_equal(outcome.weights, FULL)
+    assert np.array_equal(outcome.weights, FULL)
 
 
 @pytest.mark.parametrize("rank", [0, 3])
