@@ -137,7 +137,8 @@ class Downpour(BatchPerClock, DistributedAlgorithm):
             moved = task.minibatch_step(w, rows, task.step_size_at(step / self.n_push), size, index)
             return moved, moved - w
         moved = task.minibatch_step(w, rows, task.step_size, size, index)
-        return w, (w - moved) / w.dtype.type(task.step_size)
+        # In float64: a step may be beyond the range of the weights' type.
+        return w, ((w - moved) / np.float64(task.step_size)).astype(w.dtype)
 
     def _share(self, task: WorkerTask, alone: bool) -> float:
         """Return the factor of a push. Adagrad takes gradients as they are: a common factor would change nothing."""
