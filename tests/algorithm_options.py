@@ -94,6 +94,14 @@ ALGORITHM_OPTIONS: dict[str, dict[str, Sequence[Any]]] = {
         "batch_size": (1, 4, "all"),
         "failing": (0.3, 1.0),
     },
+    "downpour": {
+        "n_fetch": (1, 3),
+        "n_push": (1, 4),
+        "server_step": ("plain", "adagrad"),
+        "ahead": (True,),
+        "warm_start": (0, 5),
+        "batch_size": (1, 4, 1000),
+    },
     "wpsgd-dm": {
         "averaging_span": (1, 7, 10**6),
         "deadline": (1e-4,),

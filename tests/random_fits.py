@@ -30,6 +30,7 @@ _ON_CLUSTERS = (
     "p2p",
     "map-reduce",
     "fedavg",
+    "downpour",
 )
 _OTHER_MODELS = ("kmeans", "mlp", "squared_mlp")
 _LINEAR = tuple(name for name in LOSSES if name not in _OTHER_MODELS)

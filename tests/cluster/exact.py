@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsgd.algorithms import P2p
+from dsgd.algorithms import DistributedAlgorithm
 from dsgd.cluster import KernelCost, Simulation
 from dsgd.cluster.program.partition import deal
 from dsgd.cluster.runtime.run_spec import Outcome, RunSpec
@@ -48,7 +48,7 @@ def change_of_a_pass(ranks: Any, workers: int = WORKERS) -> NDArray[np.float64]:
     return total
 
 
-def exact_run(algorithm: P2p, clocks: int, dtype: Any = np.float64, **cluster: Any) -> Outcome:
+def exact_run(algorithm: DistributedAlgorithm, clocks: int, dtype: Any = np.float64, **cluster: Any) -> Outcome:
     """Run the problem on four nodes on which a pass takes some 0.1 s, far longer than a frame."""
     matrix = as_matrix(X.astype(dtype), 1)
     problem = Problem(

@@ -1,4 +1,4 @@
-"""A hundred seeded failure plans for asynchronous peers, for map-reduce and for federated averaging."""
+"""A hundred seeded failure plans for asynchronous peers, for map-reduce, federated averaging and Downpour."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from cluster.averaged import fit
 from cluster.plans import PLANS, draw_cluster, draw_of_frames, draw_of_processes
 
-from dsgd.algorithms import DistributedAlgorithm, FedAvg, MapReduce, P2p
+from dsgd.algorithms import DistributedAlgorithm, Downpour, FedAvg, MapReduce, P2p
 
-ALGORITHMS = ["p2p", "map-reduce", "fedavg"]
+ALGORITHMS = ["p2p", "map-reduce", "fedavg", "downpour"]
 
 
 def draw_algorithm(algo: str, random: np.random.Generator) -> DistributedAlgorithm:
@@ -26,6 +26,11 @@ def draw_algorithm(algo: str, random: np.random.Generator) -> DistributedAlgorit
             batch_size=int(random.choice([1, 5])),
             failing=float(random.choice([0.0, 0.2])),
         )
+    if algo == "downpour":
+        drawn = {name: int(random.choice(values)) for name, values in {"n_fetch": (1, 3), "n_push": (1, 3)}.items()}
+        server = str(random.choice(["plain", "adagrad"]))
+        warm = int(random.choice([0, 5]))
+        return Downpour(**drawn, server_step=server, ahead=bool(random.integers(2)), warm_start=warm, batch_size=4)
     bounds = (0, 1, 3, math.inf)
     options: dict[str, Any] = {"max_ahead": bounds[random.integers(0, len(bounds))]}
     options |= {"send_every": int(random.choice([1, 10, 61])), "max_wait": float(random.choice([0.01, 0.1]))}

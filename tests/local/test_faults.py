@@ -24,6 +24,7 @@ from dsgd.algorithms import (
     Average,
     DisSvrg,
     DistributedAlgorithm,
+    Downpour,
     FedAvg,
     MapReduce,
     P2p,
@@ -57,6 +58,7 @@ ALGORITHMS: dict[str, tuple[DistributedAlgorithm, int]] = {
     "map-reduce": (MapReduce(), 100),
     "fedavg": (FedAvg(clients=6, fraction=0.5), 100),
     "p2p": (P2p(max_wait=0.5), 100),
+    "downpour": (Downpour(n_push=2, warm_start=5), 30),
 }
 BARRIERS = ("ssp, barrier", "dissvrg, barrier", "sync")
 # Nodes that are started again go on from the last average, or make all their steps again.
@@ -146,6 +148,8 @@ CASES = [
     *OF_ONE,
     *((name, fault) for fault in OF_AVERAGES for name in (*AVERAGES, *UNEVEN)),
     *((name, fault) for fault in OF_PEERS for name in ("map-reduce", "p2p")),
+    *(("downpour", fault) for fault in OF_PEERS[:2]),
+    ("downpour", Fault(victim="server", how="kill", cluster={"servers": 2, **SAVED})),
 ]
 
 

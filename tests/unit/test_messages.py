@@ -68,5 +68,6 @@ def test_names_are_listed_as_a_choice() -> None:
     assert one_of(["a", "b", "c"]) == "'a', 'b' or 'c'"
     assert one_of(["a"]) == "'a'"
     assert on_clusters() == on_clusters("linear")
-    assert on_clusters("mlp") == "'asgd', 'average', 'fedavg', 'map-reduce', 'simuparallel', 'ssp', 'sync' or 'wpsgd'"
+    every = "'asgd', 'average', 'downpour', 'fedavg', 'map-reduce', 'simuparallel', 'ssp', 'sync' or 'wpsgd'"
+    assert on_clusters("mlp") == every
     assert on_one_machine("mlp") == "'batch' or 'minibatch'"

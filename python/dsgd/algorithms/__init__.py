@@ -15,6 +15,7 @@ from dsgd.algorithms.base import Algorithm, Capabilities, Choice, Facts
 from dsgd.algorithms.batch import Batch as Batch
 from dsgd.algorithms.dissvrg import DisSvrg as DisSvrg
 from dsgd.algorithms.distributed import DistributedAlgorithm
+from dsgd.algorithms.downpour import Downpour as Downpour
 from dsgd.algorithms.fedavg import FedAvg as FedAvg
 from dsgd.algorithms.hogwild import Hogwild as Hogwild
 from dsgd.algorithms.map_reduce import MapReduce as MapReduce

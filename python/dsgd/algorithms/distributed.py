@@ -277,6 +277,6 @@ class BatchPerClock:
         """Return the number of clocks in a run of `max_epochs` on `n_samples` rows of all workers together."""
         return -(-max_epochs * -(-n_samples // n_workers) // self.rows_of_batch(n_samples, n_workers))
 
-    def step_trial(self, n_samples: int, n_workers: int) -> Minibatch:
+    def step_trial(self, n_samples: int, n_workers: int) -> Algorithm | None:
         """Return mini-batch SGD for the step search, with as many rows a step as all workers use together."""
         return Minibatch(batch_size=n_workers * self.rows_of_batch(n_samples, n_workers))

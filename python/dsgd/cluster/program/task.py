@@ -306,8 +306,8 @@ class WorkerTask:
         for begin in range(0, len(rows), self.chunk_rows):
             yield rows[begin : begin + self.chunk_rows]
 
-    def step_size_at(self, clock: int) -> float:
-        """Return the step size of a clock by the schedule."""
+    def step_size_at(self, clock: float) -> float:
+        """Return the step size of a clock, or of a moment within one, by the schedule."""
         samples = round(clock * self._passes_per_clock * self.n_total)
         return self._schedule.at(1 + samples, samples // self.n_total)
 
