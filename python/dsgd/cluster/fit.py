@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from dsgd.cluster.local.supervision import LocalRun
 from dsgd.cluster.program.clients import deal_to_clients
 from dsgd.cluster.program.partition import Partition
 from dsgd.cluster.runtime.checkpoint import Checkpoint
-from dsgd.cluster.runtime.run_spec import ClusterRecord, Outcome, RunSpec
+from dsgd.cluster.runtime.run_spec import ClusterRecord, OnClock, Outcome, Run, RunSpec
 from dsgd.cluster.runtime.trace import Trace
 from dsgd.cluster.simulation.config import Simulation
 from dsgd.cluster.simulation.run import SimulatedRun
@@ -35,7 +36,7 @@ from dsgd.problems.task import LocalTask
 from dsgd.results.averaging import Averaging
 from dsgd.results.history import History, Record
 
-__all__ = ["assignment", "check_cluster", "choose_step", "on_cluster", "train_on_cluster"]
+__all__ = ["assignment", "check_cluster", "choose_step", "on_cluster", "run_on_cluster", "train_on_cluster"]
 
 
 Cluster = Simulation | LocalCluster
@@ -313,12 +314,34 @@ def train_on_cluster(
     choose_step(algorithm, task, n_workers)
     algorithm = algorithm.prepared(task, n_workers)
     work = assignment(algorithm, task, nodes, cluster.partition)
+    kind: Any = SimulatedRun if isinstance(cluster, Simulation) else LocalRun
+    return run_on_cluster(functools.partial(kind, cluster, work), work, task, recorder)
+
+
+def run_on_cluster(
+    make: Callable[[OnClock, Sequence[int]], Run], work: RunSpec, task: LocalTask, recorder: Recorder
+) -> ClusterFit:
+    """Run what is ready to run, and record it.
+
+    Parameters
+    ----------
+    make : callable
+        Returns the run, from the observer of its records and the clocks after which there is one.
+    work : RunSpec
+    task : LocalTask
+        Its objective may be one that asks the parts of the rows.
+    recorder : Recorder
+
+    Returns
+    -------
+    ClusterFit
+    """
     with recorder.showing(task.max_epochs):
-        outcome = _run(cluster, work, task, recorder)
+        outcome = _run(make, work, task, recorder)
     recorder.finish()
     averaging = Averaging.of_reports(outcome.reports)
     if averaging is not None:
-        _warn_of_averages(algorithm, averaging)
+        _warn_of_averages(work.algorithm, averaging)
     return ClusterFit(recorder.history, recorder.reason or "max_epochs", outcome.trace, averaging)
 
 
@@ -347,14 +370,15 @@ def _go_on(task: LocalTask, path: str | os.PathLike[str]) -> None:
         task.step_size = about.step_size
 
 
-def _run(cluster: Cluster, work: RunSpec, task: LocalTask, recorder: Recorder) -> Outcome:
+def _run(
+    make: Callable[[OnClock, Sequence[int]], Run], work: RunSpec, task: LocalTask, recorder: Recorder
+) -> Outcome:
     """Let the workers work; the last record is that of the weights that are left."""
     clocks = work.max_clocks
     every = recorder.evaluate_every / work.passes_per_clock  # clocks between two records
     notices = [math.ceil(k * every - 1e-9) for k in range(1, math.ceil(clocks / every - 1e-9))] if every else []
     observer = _Observer(work, task, recorder)
-    kind: Any = SimulatedRun if isinstance(cluster, Simulation) else LocalRun
-    run: SimulatedRun | LocalRun = kind(cluster, work, observer, [*notices, clocks])
+    run = make(observer, [*notices, clocks])
     history = recorder.history
     try:
         outcome = run.run()

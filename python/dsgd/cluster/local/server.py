@@ -5,7 +5,7 @@ The process of the first shard also serves the further groups, each by a server 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from dsgd.cluster.program.groups import GroupMembers
 from dsgd.cluster.tcp.server import ServerSpec, ServerStatus, run_server
 from dsgd.data.cache import map_arrays
 
-__all__ = ["main"]
+__all__ = ["StatusSender", "main"]
 
 
 def main() -> None:
@@ -48,23 +48,32 @@ def _serve(channel: Channel, first: ChannelMessage) -> None:
         record_order=options["record_answers"],
         server={"join_deadline": options["join_deadline"], **options["server"]},
     )
-    run_server(spec, _Reports(channel))
+    run_server(spec, StatusSender(channel.send, lambda: channel.receive(None)))
 
 
-class _Reports:
-    """Sends what happens on the servers to the parent."""
+class StatusSender:
+    """Sends what happens on the servers to whoever drives the run.
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    Parameters
+    ----------
+    send : callable
+        Takes the kind of a message, its arrays, and its fields, which JSON can hold; as `Channel.send`.
+    wait : callable
+        Returns, or raises, when nobody needs the servers any longer.
+    """
+
+    def __init__(self, send: Callable[..., None], wait: Callable[[], object]) -> None:
+        self._tell = send
+        self._wait = wait
 
     def listening(self, addresses: list[tuple[str, int]]) -> None:
-        self._channel.send("listening", addresses=addresses)
+        self._tell("listening", addresses=addresses)
 
     def clock(self, status: ServerStatus, weights: NDArray[Any] | None) -> None:
         self._send("clock", status, {} if weights is None else {"weights": weights})
 
     def checkpoint(self, group: int, clock: int, state: dict[str, NDArray[Any]]) -> None:
-        self._channel.send("checkpoint", state, group=group, clock=clock)
+        self._tell("checkpoint", state, group=group, clock=clock)
 
     def alive(self, status: ServerStatus) -> None:
         self._send("alive", status, {})
@@ -72,7 +81,7 @@ class _Reports:
     def finished(self, status: ServerStatus, tables: dict[str, NDArray[Any]], order: NDArray[np.int64]) -> None:
         self._send("order", status._replace(reports=[]), {"ranks": order})
         self._send("finished", status, tables)
-        self._channel.receive(None)  # the parent closes it when nobody needs the servers any longer
+        self._wait()
 
     def _send(self, kind: str, status: ServerStatus, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self._channel.send(kind, arrays, **status._asdict())
+        self._tell(kind, arrays, **status._asdict())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from dsgd.cluster.program.groups import GroupMembers
 from dsgd.cluster.tcp.network import Tally
 from dsgd.cluster.tcp.worker import WorkerSpec, run_worker
 
-__all__ = ["main"]
+__all__ = ["TallySender", "main"]
 
 _LOG = logging.getLogger("dsgd")
 
@@ -48,15 +49,21 @@ def _work(channel: Channel, first: ChannelMessage) -> None:
         client=options["client"],
         letters=None if told["letters"] is None else map_letters(told["rank"], **told["letters"]),
     )
-    run_worker(spec, kernels, _Reports(channel))
+    run_worker(spec, kernels, TallySender(channel.send))
     _LOG.info("left")
 
 
-class _Reports:
-    """Sends how the worker comes on to the parent."""
+class TallySender:
+    """Sends how a worker comes on to whoever drives the run.
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    Parameters
+    ----------
+    send : callable
+        Takes the kind of a message, its arrays, and its fields, which JSON can hold; as `Channel.send`.
+    """
+
+    def __init__(self, send: Callable[..., None]) -> None:
+        self._tell = send
 
     def progress(self, tally: Tally) -> None:
         self._send("tally", tally)
@@ -69,7 +76,7 @@ class _Reports:
         arrays = {} if tally.trace is None else {"trace": np.frombuffer(tally.trace.drain().to_bytes(), np.uint8)}
         if tally.observed is not None:
             arrays["observed"] = tally.observed.vector
-        self._channel.send(
+        self._tell(
             kind,
             arrays,
             clock=tally.clock,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from dsgd.errors import ConfigError
 from dsgd.problems.problem import Problem
 from dsgd.schedules import Schedule
 
-__all__ = ["ClusterRecord", "OnClock", "Outcome", "Plan", "RunSpec"]
+__all__ = ["ClusterRecord", "OnClock", "Outcome", "Plan", "Run", "RunSpec"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +223,16 @@ class Outcome:
     record: ClusterRecord
     reports: list[tuple[int, float, bytes]]
     trace: Trace | None
+
+
+class Run(Protocol):
+    """A run of worker programs, from its start to its end."""
+
+    def run(self) -> Outcome:
+        """Run the workers until all of them have left, or the observer ends the run."""
+
+    def outcome(self) -> Outcome:
+        """Return the outcome as it is now."""
 
 
 OnClock = Callable[[ClusterRecord, NDArray[Any]], bool]
