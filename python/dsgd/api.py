@@ -21,6 +21,7 @@ from dsgd.algorithms import Algorithm, DistributedAlgorithm, resolve_algorithm
 from dsgd.callbacks import Callback
 from dsgd.cluster import LocalCluster, Simulation
 from dsgd.cluster.fit import on_cluster, train_on_cluster
+from dsgd.dask import is_client
 from dsgd.data import reading
 from dsgd.data.dataset import Dataset, errors_of
 from dsgd.data.feature_names import FeatureNames, column_names
@@ -68,7 +69,7 @@ def fit(
     max_seconds: float | None = None,
     n_threads: int | None = None,
     workers: int | None = None,
-    cluster: Simulation | LocalCluster | None = None,
+    cluster: Simulation | LocalCluster | Any | None = None,
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[Any, float] | str | None = None,
     eval_set: tuple[Any, ArrayLike] | Dataset | None = None,
@@ -143,8 +144,9 @@ def fit(
         By default all processors that the process may use if the algorithm can use several threads, else 1.
     workers : int, optional
         Number of workers of a distributed algorithm; without `cluster` they are processes of this machine.
-    cluster : LocalCluster or Simulation, optional
-        The cluster of a distributed algorithm (``"ssp"``, ``"dissvrg"``, ``"sync"``).
+    cluster : LocalCluster, Simulation or distributed.Client, optional
+        The cluster of a distributed algorithm (``"ssp"``, ``"dissvrg"``, ``"sync"``). With a client of Dask, X and y are
+        dask collections or lists of delayed parts.
     sample_weight : array-like of shape (n_samples,), optional
         s_i, at least 0; not renormalised.
     class_weight : dict or "balanced", optional
@@ -208,7 +210,11 @@ def fit(
         tol=tol, patience=patience, early_stopping=early_stopping, max_seconds=max_seconds, gap_tol=gap_tol
     )
     stopping.check(evaluate_every, eval_set)
-    algorithm, cluster = on_cluster(algorithm, cluster, workers)
+    on_dask = is_client(cluster)
+    if not on_dask:
+        algorithm, cluster = on_cluster(algorithm, cluster, workers)
+    elif workers is not None:
+        raise ConfigError(f"workers={shown(workers)} must be left out with a Dask client: all its workers take part")
     named_schedule = not (isinstance(schedule, str) and schedule == "auto")
     if not named_schedule:
         schedule = algorithm.capabilities.schedule or ("inverse-time" if stopping.may_end_early else "linear")
@@ -233,6 +239,10 @@ def fit(
 
     weights = _Weights(sample_weight=sample_weight, class_weight=class_weight, init=init)
     look = _Look(evaluate_every=evaluate_every, callbacks=tuple(callbacks), progress=progress)
+    if on_dask:
+        from dsgd.dask.fit import fit_on_dask
+
+        return fit_on_dask(cluster, X, y, spec, eval_set=eval_set, stopping=stopping, look=look, **weights._asdict())
     result = _fit_data(_load(X, y, threads, resolved_loss), spec, weights, eval_set, stopping, cluster, look)
     if gap_tol is not None and result.stop_reason == "max_epochs":
         _warn_of_gap(result.history[-1].gap, gap_tol, max_epochs)

@@ -29,6 +29,7 @@ FLOORS = [
     {"callbacks"},
     {"fitting"},
     {"cluster"},
+    {"dask"},
     {"api"},
     {"estimators", "cli"},
     {"__main__"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import os
@@ -28,6 +27,7 @@ from dsgd.cluster.runtime.run_spec import ClusterRecord, OnClock, Outcome, Run, 
 from dsgd.cluster.runtime.trace import Trace
 from dsgd.cluster.simulation.config import Simulation
 from dsgd.cluster.simulation.run import SimulatedRun
+from dsgd.cluster.together import as_one_task
 from dsgd.errors import ConfigError, DivergedError
 from dsgd.fitting.divergence import Watch
 from dsgd.fitting.recorder import Recorder
@@ -162,32 +162,6 @@ def assignment(
     )
 
 
-def together(tasks: Sequence[LocalTask], weights: NDArray[Any]) -> LocalTask:
-    """Return the problems of one-vs-all as one, whose table has a column for every class.
-
-    Parameters
-    ----------
-    tasks : sequence of LocalTask
-        One a class.
-    weights : ndarray of shape (n_classes, n_parameters)
-        The weights of the classes, to start from.
-    """
-    first, target = tasks[0], np.empty_like(tasks[0].problem.target)
-    for number, task in enumerate(tasks):
-        task.turn()
-        target[task.problem.target > 0] = number
-    problem = dataclasses.replace(first.problem, target=target, n_together=len(tasks))
-    inverse = first.linear.inverse_frequency
-    return dataclasses.replace(
-        first,
-        problem=problem,
-        objective=problem.objective(first.n_threads, inverse),
-        weights=problem.layout.pack(weights),
-        unseen=problem.layout.of_features(first.unseen),
-        turn=lambda: None,
-    )
-
-
 class _Observer:
     """Makes a record of what the server held; a virtual clock stands still while it is evaluated."""
 
@@ -302,12 +276,7 @@ def train_on_cluster(
         run with a warning, and the model so far is returned.
     """
     nodes = n_nodes(algorithm, cluster)
-    if len(tasks) > 1 and not algorithm.capabilities.one_vs_all:
-        raise ConfigError(
-            f"algo {algorithm.name!r} trains two classes or a regression, and y has {len(tasks)} classes; "
-            "use algo='wpsgd'"
-        )
-    task = tasks[0] if len(tasks) == 1 else together(tasks, recorder.model.weights)
+    task = as_one_task(algorithm, tasks, recorder.model.weights)
     if isinstance(cluster, LocalCluster) and cluster.resume is not None:
         _go_on(task, cluster.resume)
     n_workers = nodes - int(algorithm.has_coordinator)

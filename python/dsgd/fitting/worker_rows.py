@@ -1,4 +1,4 @@
-"""The rows of one worker, and what is computed of them where they lie. Nothing here knows Dask."""
+"""The rows of one worker of an engine, and what is computed of them where they lie."""
 
 from __future__ import annotations
 
