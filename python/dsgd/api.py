@@ -20,8 +20,8 @@ from dsgd._common.warn import warn
 from dsgd.algorithms import Algorithm, DistributedAlgorithm, resolve_algorithm
 from dsgd.callbacks import Callback
 from dsgd.cluster import LocalCluster, Simulation
+from dsgd.cluster.engines import is_client
 from dsgd.cluster.fit import on_cluster, train_on_cluster
-from dsgd.dask import is_client
 from dsgd.data import reading
 from dsgd.data.dataset import Dataset, errors_of
 from dsgd.data.feature_names import FeatureNames, column_names
@@ -210,11 +210,7 @@ def fit(
         tol=tol, patience=patience, early_stopping=early_stopping, max_seconds=max_seconds, gap_tol=gap_tol
     )
     stopping.check(evaluate_every, eval_set)
-    on_dask = is_client(cluster)
-    if not on_dask:
-        algorithm, cluster = on_cluster(algorithm, cluster, workers)
-    elif workers is not None:
-        raise ConfigError(f"workers={shown(workers)} must be left out with a Dask client: all its workers take part")
+    algorithm, cluster = on_cluster(algorithm, cluster, workers)
     named_schedule = not (isinstance(schedule, str) and schedule == "auto")
     if not named_schedule:
         schedule = algorithm.capabilities.schedule or ("inverse-time" if stopping.may_end_early else "linear")
@@ -239,13 +235,16 @@ def fit(
 
     weights = _Weights(sample_weight=sample_weight, class_weight=class_weight, init=init)
     look = _Look(evaluate_every=evaluate_every, callbacks=tuple(callbacks), progress=progress)
-    if on_dask:
+    if is_client(cluster):
         from dsgd.dask.fit import fit_on_dask
 
         return fit_on_dask(cluster, X, y, spec, eval_set=eval_set, stopping=stopping, look=look, **weights._asdict())
     result = _fit_data(_load(X, y, threads, resolved_loss), spec, weights, eval_set, stopping, cluster, look)
     if gap_tol is not None and result.stop_reason == "max_epochs":
-        _warn_of_gap(result.history[-1].gap, gap_tol, max_epochs)
+        warn(
+            f"the duality gap is {result.history[-1].gap:.3g} after max_epochs={max_epochs}, above "
+            f"gap_tol={gap_tol:g}; more epochs close it",
+        )
     return result
 
 
@@ -340,12 +339,6 @@ def _targets_named(targets: NDArray[Any] | None) -> Iterator[None]:
 @functools.cache
 def _parameters() -> tuple[str, ...]:
     return tuple(inspect.signature(fit).parameters)
-
-
-def _warn_of_gap(gap: float | None, gap_tol: float, max_epochs: int) -> None:
-    warn(
-        f"the duality gap is {gap:.3g} after max_epochs={max_epochs}, above gap_tol={gap_tol:g}; more epochs close it",
-    )
 
 
 def _penalty_of(loss: Loss, penalty: Any) -> Any:

@@ -18,6 +18,7 @@ from dsgd.algorithms import Algorithm, on_clusters
 from dsgd.algorithms.data_parallel import data_parallel
 from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.algorithms.model_averaging import ModelAveraging
+from dsgd.cluster.engines import check_engine, is_client
 from dsgd.cluster.local.config import LocalCluster
 from dsgd.cluster.local.supervision import LocalRun
 from dsgd.cluster.program.clients import deal_to_clients
@@ -42,7 +43,7 @@ __all__ = ["assignment", "check_cluster", "choose_step", "on_cluster", "run_on_c
 Cluster = Simulation | LocalCluster
 
 
-def on_cluster(algorithm: Algorithm, cluster: Any, workers: Any) -> tuple[Algorithm, Cluster | None]:
+def on_cluster(algorithm: Algorithm, cluster: Any, workers: Any) -> tuple[Algorithm, Any]:
     """Return the algorithm as it runs on a cluster, and the cluster; None for a run without one.
 
     Parameters
@@ -59,6 +60,9 @@ def on_cluster(algorithm: Algorithm, cluster: Any, workers: Any) -> tuple[Algori
     """
     if not isinstance(algorithm, DistributedAlgorithm) and cluster is None and workers is None:
         return algorithm, None
+    if is_client(cluster):
+        check_engine(workers)
+        return algorithm, cluster
     cluster = check_cluster(algorithm, cluster, workers)
     distributed = data_parallel(algorithm, cluster.workers)
     if distributed is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,7 +115,7 @@ def check_reach(server: str, workers: Sequence[str]) -> None:
 def _written(rank: int, kind: str, arrays: Mapping[str, NDArray[Any]], fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return a message as Dask's events can carry it."""
     packed = {name: [array.dtype.str, list(array.shape), array.tobytes()] for name, array in arrays.items()}
-    return {"rank": rank, "kind": kind, "fields": dict(fields), "arrays": packed}
+    return {"rank": rank, "kind": kind, "fields": json.dumps(fields), "arrays": packed}
 
 
 def read(event: Mapping[str, Any]) -> tuple[int, ChannelMessage]:
@@ -122,4 +123,4 @@ def read(event: Mapping[str, Any]) -> tuple[int, ChannelMessage]:
     arrays = {
         name: np.frombuffer(data, np.dtype(dtype)).reshape(shape) for name, (dtype, shape, data) in event["arrays"].items()
     }
-    return event["rank"], ChannelMessage(event["kind"], dict(event["fields"]), arrays)
+    return event["rank"], ChannelMessage(event["kind"], json.loads(event["fields"]), arrays)

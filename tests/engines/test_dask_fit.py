@@ -1,0 +1,122 @@
+"""`dsgd.fit` with a client of Dask; the numbers are those of the lessons in docs/design/engines.md."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+dask = pytest.importorskip("dask")
+distributed = pytest.importorskip("distributed")
+da = pytest.importorskip("dask.array")
+
+import dsgd
+from dsgd.cluster import Given
+from dsgd.dask.placement import PlacedChunk, deal_chunks
+from dsgd.errors import DataError, WorkerLostError
+from dsgd.fitting.worker_rows import ChunkFacts
+
+PARTS = [np.arange(35), np.arange(35, 60)]
+OPTIONS: dict[str, Any] = {"max_epochs": 3, "random_state": 4, "n_threads": 1, "step_size": 0.1, "schedule": "constant"}
+
+
+def start() -> Any:
+    return distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    with start() as cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+def rows(n_classes: int = 2) -> tuple[Any, Any]:
+    random = np.random.default_rng(8)
+    X = random.normal(size=(60, 5)) * (random.random((60, 5)) < 0.6)
+    return X, random.integers(0, n_classes, 60)
+
+
+def on_processes(X: Any, y: Any, **options: Any) -> dsgd.FitResult:
+    return dsgd.fit(X, y, cluster=dsgd.LocalCluster(workers=2, partition=Given(PARTS)), **OPTIONS, **options)
+
+
+def check_same(one: dsgd.FitResult, other: dsgd.FitResult) -> None:
+    np.testing.assert_array_equal(one.model.weights, other.model.weights)
+    mine, theirs = ([record.objective for record in result.history] for result in (one, other))
+    np.testing.assert_allclose(mine, theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"algo": "sync", "loss": "logistic"},
+        {"algo": "ssp", "staleness": 0, "loss": "hinge"},
+        {"algo": "ssp", "staleness": 0, "loss": "softmax"},
+    ],
+    ids=str,
+)
+def test_a_barrier_algorithm_has_the_bits_of_local_processes(client: Any, options: dict[str, Any]) -> None:
+    X, y = rows(3 if options["loss"] == "softmax" else 2)
+    on_dask = dsgd.fit(
+        da.from_array(X, chunks=((35, 25), (5,))), da.from_array(y, chunks=((35, 25),)), cluster=client, **OPTIONS, **options
+    )
+    check_same(on_dask, on_processes(X, y, **options))
+
+
+@pytest.mark.parametrize("kind", [scipy.sparse.csr_matrix, scipy.sparse.csr_array])
+def test_chunks_may_be_sparse(client: Any, kind: Any) -> None:
+    X, y = rows()
+    chunks = [dask.delayed(kind(X[each])) for each in PARTS]
+    labels = [dask.delayed(y[each]) for each in PARTS]
+    options = {"algo": "sync", "loss": "logistic"}
+    check_same(dsgd.fit(chunks, labels, cluster=client, **OPTIONS, **options), on_processes(kind(X), y, **options))
+
+
+def test_chunks_without_rows_and_workers_without_chunks_do_no_harm(client: Any) -> None:  # lesson 5
+    X, y = rows()
+    chunks, labels = [dask.delayed(X), dask.delayed(X[:0])], [dask.delayed(y), dask.delayed(y[:0])]
+    result = dsgd.fit(chunks, labels, cluster=client, algo="sync", loss="logistic", **OPTIONS)
+    assert result.history[-1].objective < result.history[0].objective
+
+
+def test_chunks_that_differ_are_refused(client: Any) -> None:  # lesson 12
+    X, y = rows()
+    chunks, labels = [dask.delayed(X[each]) for each in PARTS], [dask.delayed(y[:30]), dask.delayed(y[30:])]
+    with pytest.raises(DataError, match=r"35 rows.* 30"):
+        dsgd.fit(chunks, labels, cluster=client, algo="sync", **OPTIONS)
+
+
+def test_a_worker_that_is_killed_in_a_barrier_is_named() -> None:  # lesson 2
+    X, y = rows()
+    options = {**OPTIONS, "max_epochs": 100_000}
+    with start() as cluster, distributed.Client(cluster) as client:
+        address, pid = next(iter(client.run(os.getpid).items()))
+
+        def kill(record: Any, model: Any) -> None:
+            if len(killed) == 0:
+                killed.append(pid)
+                os.kill(pid, signal.SIGKILL)
+
+        killed: list[int] = []
+        chunks, labels = [dask.delayed(X[each]) for each in PARTS], [dask.delayed(y[each]) for each in PARTS]
+        with pytest.raises(WorkerLostError, match=address):
+            dsgd.fit(chunks, labels, cluster=client, algo="sync", callbacks=[kill], **options)
+
+
+def chunk(number: int, n_entries: int, *holders: str) -> PlacedChunk:
+    return PlacedChunk(None, ChunkFacts(10, n_entries), 10 * number, holders)
+
+
+def test_chunks_stay_with_their_holders_unless_a_worker_has_none() -> None:
+    chunks = [chunk(0, 5, "b"), chunk(1, 5, "b"), chunk(2, 9, "b", "a")]
+    dealt = deal_chunks(chunks, ["a", "b", "c"])
+    assert {worker: [each.first_row for each in own] for worker, own in dealt.items()} == {
+        "b": [0],
+        "c": [10],
+        "a": [20],
+    }
