@@ -145,8 +145,8 @@ def fit(
     workers : int, optional
         Number of workers of a distributed algorithm; without `cluster` they are processes of this machine.
     cluster : LocalCluster, Simulation or distributed.Client, optional
-        The cluster of a distributed algorithm (``"ssp"``, ``"dissvrg"``, ``"sync"``). With a client of Dask, X and y are
-        dask collections or lists of delayed parts.
+        The cluster of a distributed algorithm (``"ssp"``, ``"dissvrg"``, ``"sync"``). With a client of Dask, X and y
+        are dask collections or lists of delayed parts.
     sample_weight : array-like of shape (n_samples,), optional
         s_i, at least 0; not renormalised.
     class_weight : dict or "balanced", optional

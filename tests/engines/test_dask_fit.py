@@ -63,7 +63,11 @@ def check_same(one: dsgd.FitResult, other: dsgd.FitResult) -> None:
 def test_a_barrier_algorithm_has_the_bits_of_local_processes(client: Any, options: dict[str, Any]) -> None:
     X, y = rows(3 if options["loss"] == "softmax" else 2)
     on_dask = dsgd.fit(
-        da.from_array(X, chunks=((35, 25), (5,))), da.from_array(y, chunks=((35, 25),)), cluster=client, **OPTIONS, **options
+        da.from_array(X, chunks=((35, 25), (5,))),
+        da.from_array(y, chunks=((35, 25),)),
+        cluster=client,
+        **OPTIONS,
+        **options,
     )
     check_same(on_dask, on_processes(X, y, **options))
 

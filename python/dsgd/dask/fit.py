@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from distributed.utils import get_ip
 from numpy.typing import NDArray
 
 from dsgd._common.checks import shown
@@ -23,7 +24,7 @@ from dsgd.dask.run import DaskRun, Limits
 from dsgd.dask.training import check_reach, host_of
 from dsgd.data.feature_names import FeatureNames, column_names
 from dsgd.data.summary import Summary
-from dsgd.errors import ClusterError, ConfigError
+from dsgd.errors import ClusterError, ConfigError, WorkerLostError
 from dsgd.fitting.parts import tasks_of
 from dsgd.fitting.recorder import Recorder
 from dsgd.fitting.spec import FitSpec
@@ -178,8 +179,6 @@ def _terms_of(problem: Problem, summary: Summary) -> ProblemTerms:
 
 def _own_host(client: Any) -> str:
     """Return the address of this host at which those who reach the scheduler reach it as well."""
-    from distributed.utils import get_ip
-
     scheduler = host_of(client.scheduler.address)
     return scheduler if scheduler.startswith("127.") else str(get_ip(scheduler))
 
@@ -211,6 +210,8 @@ class _PartsObjective:
     def _part(self, weights: NDArray[Any]) -> PartLoss:
         living = self._client.scheduler_info(n_workers=-1)["workers"]
         ranks = {address: rank for rank, address in enumerate(self._rows) if address in living}
+        if not ranks:
+            raise WorkerLostError("all workers that held rows have left the Dask cluster")
         asked = [
             _submit(self._client, WorkerRows.loss, address, self._rows[address], self._terms, weights, self._inverse)
             for address in ranks

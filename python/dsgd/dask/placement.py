@@ -140,9 +140,9 @@ def _pieces(name: str, value: Any) -> list[Any]:
             f"with a Dask client {name} must be a dask array, a dask data frame or a list of delayed parts or futures, "
             f"not {shown(value)}"
         )
-    delayed = np.asarray(value.to_delayed(), dtype=object)
-    if delayed.ndim == 2 and delayed.shape[1] > 1:
+    delayed = value.to_delayed()
+    if isinstance(delayed, np.ndarray) and delayed.ndim == 2 and delayed.shape[1] > 1:
         raise DataError(
             f"{name} has {delayed.shape[1]} chunks of columns; every chunk must have all columns: rechunk({{1: -1}})"
         )
-    return list(delayed.ravel())
+    return list(np.ravel(delayed)) if isinstance(delayed, np.ndarray) else list(delayed)

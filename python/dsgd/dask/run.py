@@ -86,6 +86,7 @@ class DaskRun:
         self._may_lose = work.algorithm.clock_bound > 0
         self._began = time.monotonic()
         self._progress = (self._began, self._ledger.members)
+        self._look_at = self._began
 
     def run(self) -> Outcome:
         """Run the workers until all of them have left, or the observer ends the run.
@@ -183,6 +184,9 @@ class DaskRun:
 
     def _look_at_tasks(self) -> None:
         """Raise the error of a task that failed; notice workers that have left."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + _TICK
         for task in self._tasks:
             if task.status == "error":
                 _raise_of(task)

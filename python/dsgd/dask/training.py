@@ -121,6 +121,7 @@ def _written(rank: int, kind: str, arrays: Mapping[str, NDArray[Any]], fields: M
 def read(event: Mapping[str, Any]) -> tuple[int, ChannelMessage]:
     """Return the rank that wrote an event, and its message."""
     arrays = {
-        name: np.frombuffer(data, np.dtype(dtype)).reshape(shape) for name, (dtype, shape, data) in event["arrays"].items()
+        name: np.frombuffer(data, np.dtype(dtype)).reshape(shape)
+        for name, (dtype, shape, data) in event["arrays"].items()
     }
     return event["rank"], ChannelMessage(event["kind"], json.loads(event["fields"]), arrays)

@@ -77,7 +77,8 @@ def facts_of(chunk: Chunk, number: int) -> ChunkFacts:
         value = getattr(chunk, name)
         if value is not None and len(value) != n_rows:
             raise DataError(
-                f"chunk {number} of X has {n_rows} rows, and that of {name} has {len(value)}: give {name} the chunks of X"
+                f"chunk {number} of X has {n_rows} rows, and that of {name} has {len(value)}: give {name} the chunks "
+                "of X"
             )
     return ChunkFacts(n_rows, chunk.X.nnz if scipy.sparse.issparse(chunk.X) else int(np.prod(chunk.X.shape)))
 
