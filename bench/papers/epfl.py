@@ -6,8 +6,8 @@ An SVM on RCV1's full shape (generated, unless $DSGD_DATA/rcv1 has the files tha
 Reuters, 80 % and the published part of the rows for training. `sync` and `p2p` run on 4, 10 and 15 simulated nodes
 with lambda of the report, on two kinds of links, and on four processes of this machine. The report prints neither
 the step size nor the rows of a sample: steps are those of our search; `sync` has 1 row a worker, or its default.
-So that all takes less than 10 minutes on two cores, a run makes at most one pass over RCV1's shape (`p2p` three;
-10 over Reuters), which has one seed, and lambda other than 0.001 there on 4 nodes only, as in the report.
+All takes 10 minutes of processor time, 12 minutes beside other work. For that a run makes at most one pass over
+RCV1's shape (`p2p` three; 10 over Reuters), which has one seed, and lambda other than 0.001 there on 4 nodes only.
 """
 
 from __future__ import annotations
@@ -128,7 +128,11 @@ def claims(cells: Cells) -> dict[str, dict[str, Any]]:
         places = [key(name, NODES[0], alpha) for alpha in ALPHAS]
         if places[-1] in cells:
             accuracies = of(name, "accuracy", places)
-            state(f"{name}: 0.001 is the best lambda on 4", np.argmax(np.nan_to_num(accuracies)) == 0, accuracies)
+            state(
+                f"{name}: 0.001 is the best lambda on 4",
+                np.nan_to_num(accuracies[0]) > np.nan_to_num(accuracies[1:]).max(),
+                accuracies,
+            )
     return found
 
 
@@ -160,7 +164,9 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
             for kind, style in (("objective", "-"), ("held_out", "--")):
                 for one in found[kind]:
                     line[3].plot(found["seconds"], one, style, color=COLOURS[name], linewidth=0.8)
-        line[3].set(title="objective of each of 4 workers (dashed: held out)", xlabel="virtual seconds", xscale="log")
+        line[3].set(
+            title="objective of 4 workers (dashed: held out)", xlabel="virtual seconds", xscale="log", yscale="log"
+        )
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize="small")
     with replacing(path) as beside:
