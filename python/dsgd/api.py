@@ -20,6 +20,7 @@ from dsgd._common.warn import warn
 from dsgd.algorithms import Algorithm, DistributedAlgorithm, resolve_algorithm
 from dsgd.callbacks import Callback
 from dsgd.cluster import LocalCluster, Simulation
+from dsgd.cluster.account import check_private
 from dsgd.cluster.fit import on_cluster, train_on_cluster
 from dsgd.data import reading
 from dsgd.data.dataset import Dataset, errors_of
@@ -209,6 +210,9 @@ def fit(
     )
     stopping.check(evaluate_every, eval_set)
     algorithm, cluster = on_cluster(algorithm, cluster, workers)
+    if algorithm.privacy is not None:
+        resume = cluster.resume if isinstance(cluster, LocalCluster) else None
+        check_private(algorithm.privacy, tol=tol, class_weight=class_weight, resume=resume)
     named_schedule = not (isinstance(schedule, str) and schedule == "auto")
     if not named_schedule:
         schedule = algorithm.capabilities.schedule or ("inverse-time" if stopping.may_end_early else "linear")
@@ -309,6 +313,7 @@ def _fit_data(
         feature_names=data.names,
         trace=None if cluster_fit is None else cluster_fit.trace,
         averaging=None if cluster_fit is None else cluster_fit.averaging,
+        privacy=None if cluster_fit is None else cluster_fit.privacy,
     )
 
 
