@@ -3,10 +3,10 @@
     python bench/papers/dp.py
 
 `fedavg` with `dsgd.Privacy`: a step of a round is along noised sums of clipped gradients (Abadi et al. 2016), for one
-client with all images, and for five clients that add noise of their own each. The noise is solved for the epsilon of
-the planned rounds, and drawn from the cryptographic generator; epsilon is that of the ledger. The published figures
-beside it are of convolutional networks (Opacus, TensorFlow Privacy), which have fewer errors without privacy too. Three
-seeds each, by two processes; medians and ranges. Draws --output, and writes the same as JSON beside it.
+client with all images, and at one epsilon for five clients that add noise of their own each. The noise is solved for
+the epsilon of the planned rounds, and drawn from the cryptographic generator; epsilon is that of the ledger. The
+published figures beside it are of convolutional networks (Opacus, TensorFlow Privacy), which have fewer errors without
+privacy too. Two runs each, by two processes. Draws --output, and writes the same as JSON beside it.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from dsgd.losses import MLP
 
 DELTA = 1e-5
 CLIP_NORM = 1.0
-EPSILONS = (1.2, 2.9, 3.0, 7.0)
-SEEDS = 3
-# The least accuracy that is asked for at epsilon 3 with one client.
+EPSILONS = (1.2, 2.9, 7.0)
+SEEDS = 2
+# The least accuracy that is asked for at epsilon 3, which 2.9 is below, with one client.
 ASKED = {"softmax": 0.89, "mlp": 0.93}
 # Percent right on the test images at an epsilon, without spread; delta is 1e-5.
 PUBLISHED = {
@@ -121,7 +121,7 @@ def all_runs(quick: bool, console: Console) -> list[Run]:
         jobs = [
             pool.submit(train, setting._replace(rounds=20) if quick else setting, epsilon, seed)
             for setting in SETTINGS
-            for epsilon in (EPSILONS[2:3] if quick else EPSILONS)
+            for epsilon in (EPSILONS[1:2] if quick or setting.clients > 1 else EPSILONS)
             for seed in range(1 if quick else SEEDS)
         ]
         return [told(job.result(), console) for job in jobs]
@@ -137,7 +137,7 @@ def told(run: Run, console: Console) -> Run:
 
 
 def summary(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return a row for each setting and epsilon: how it was trained, and the median and range of the accuracies."""
+    """Return a row for each setting and epsilon: how it was trained, and the mean and range of the accuracies."""
     rows = []
     for setting, target in dict.fromkeys((run.setting, run.target) for run in runs):
         chosen = [run for run in runs if (run.setting, run.target) == (setting, target)]
@@ -149,9 +149,9 @@ def summary(runs: Sequence[Run]) -> list[dict[str, Any]]:
                 "epsilon": max(run.epsilon for run in chosen),
                 "noise_multiplier": chosen[0].noise_multiplier,
                 "accuracies": found,
-                "median": float(np.median(found)),
+                "mean": float(np.mean(found)),
                 "range": [min(found), max(found)],
-                "asked": ASKED[setting.model] if target == 3.0 and setting.clients == 1 else None,
+                "asked": ASKED[setting.model] if target == 2.9 and setting.clients == 1 else None,
             }
         )
     return rows
@@ -163,7 +163,7 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
     axes = figure.subplots()
     for setting in dict.fromkeys((row["model"], row["clients"]) for row in rows):
         chosen = [row for row in rows if (row["model"], row["clients"]) == setting]
-        x, middle = [row["epsilon"] for row in chosen], np.array([row["median"] for row in chosen])
+        x, middle = [row["epsilon"] for row in chosen], np.array([row["mean"] for row in chosen])
         ends = np.array([row["range"] for row in chosen]).T
         errors = np.abs(100 * (ends - middle))
         label = f"dsgd, {setting[0]}, {setting[1]} client{'s' * (setting[1] > 1)}"
@@ -194,7 +194,7 @@ def main(arguments: Sequence[str]) -> None:
     asked, console, begin = options(arguments), Console(width=120), time.perf_counter()
     runs = all_runs(asked.quick, console)
     rows = summary(runs)
-    table = Table("model", "clients", "epsilon", "noise", "median", "range", "asked", title="MNIST, delta 1e-5")
+    table = Table("model", "clients", "epsilon", "noise", "mean", "range", "asked", title="MNIST, delta 1e-5")
     for row in rows:
         low, high = row["range"]
         least = "" if row["asked"] is None else f"{row['asked']:.0%}"
@@ -203,7 +203,7 @@ def main(arguments: Sequence[str]) -> None:
             str(row["clients"]),
             f"{row['epsilon']:.3f}",
             f"{row['noise_multiplier']:.3f}",
-            f"{row['median']:.2%}",
+            f"{row['mean']:.2%}",
             f"{low:.2%} to {high:.2%}",
             least,
         )

@@ -56,8 +56,11 @@ def kernels_on(X: Any, y: Any, loss: Any) -> Kernels:
     return Kernels(problem, resolved.of_whole(problem, problem.objective(1)), 1)
 
 
-@pytest.mark.parametrize("accountant", ["rdp", "pld"])
-@pytest.mark.parametrize("schedule", SCHEDULES, ids=["one", "many", "mixed", "varying"])
+@pytest.mark.parametrize(
+    ("schedule", "accountant"),
+    [*((schedule, "rdp") for schedule in SCHEDULES), (SCHEDULES[0], "pld"), (SCHEDULES[2][-3:], "pld")],
+    ids=["one", "many", "mixed", "varying", "one-pld", "mixed-pld"],  # pld is slow
+)
 def test_epsilon_is_that_of_dp_accounting(schedule: list[tuple[float, float]], accountant: str) -> None:
     kind: Any = rdp_privacy_accountant.RdpAccountant if accountant == "rdp" else pld_privacy_accountant.PLDAccountant
     theirs = kind()
@@ -74,7 +77,7 @@ def test_rounds_without_rows_are_free_and_those_without_noise_cost_everything() 
 
 @pytest.mark.parametrize(("target", "accountant"), [(0.5, "rdp"), (20.0, "rdp"), (3.0, "pld")])
 def test_the_target_is_reached_from_below(target: float, accountant: str) -> None:
-    plans = [[0.05] * 40, [0.1] * 25, [], [0.1] * 3 + [0.02] * 30] if accountant == "rdp" else [[0.05] * 40, [0.05]]
+    plans = [[0.05] * 40, [0.1] * 25, [], [0.1] * 3 + [0.02] * 30] if accountant == "rdp" else [[0.5] * 5, [0.5]]
     noise = noise_for(plans, target, 1e-5, accountant)
     worst = [
         max(epsilon_of([(q, s) for q in plan], 1e-5, accountant) for plan in plans) for s in (noise, noise / 1.002)

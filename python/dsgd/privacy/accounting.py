@@ -93,12 +93,13 @@ def noise_for(plans: Iterable[Iterable[float]], target: float, delta: float, acc
         If no noise is enough: some `delta` and `target` are out of reach.
     """
     distinct = {frozenset(Counter(rate for rate in plan if rate > 0).items()) for plan in plans}
+    counts = [Counter(dict(plan)) for plan in distinct]
+    # What is enough for a plan is enough for a part of it, and what is for a long one is for most others.
+    whole = [plan for plan in counts if plan and not any(plan < other for other in counts)]
     noise = 0.0
-    # The longest first: what is enough for it is enough for most.
-    for plan in sorted(distinct, key=lambda plan: -sum(times * rate for rate, times in plan)):
-        counts = dict(plan)
-        if counts and not (noise and _costs(counts, noise, delta, accountant) <= target):
-            noise = _least_noise(counts, target, delta, accountant)
+    for plan in sorted(whole, key=lambda plan: -sum(times * rate for rate, times in plan.items())):
+        if not (noise and _costs(plan, noise, delta, accountant) <= target):
+            noise = _least_noise(plan, target, delta, accountant)
     return noise
 
 
