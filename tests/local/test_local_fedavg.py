@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from local.fits import X, Y, local_fit, simulated_fit
 
+import dsgd
 from dsgd import losses
 from dsgd.algorithms import FedAvg
 from dsgd.algorithms.distributed import Program
@@ -68,3 +69,12 @@ def test_workers_that_are_killed_again_and_again_change_no_bit() -> None:
     options: dict[str, Any] = {"max_epochs": 8, "data": (X.toarray(), Y), "loss": losses.MLP((50,))}
     mortal = local_fit({"restart_workers": 10}, algo=Mortal(clients=4), **options)
     assert np.array_equal(mortal.model.weights, local_fit(algo=FedAvg(clients=4), **options).model.weights)
+
+
+def test_a_round_that_a_killed_worker_sums_again_counts_twice() -> None:
+    privacy = dsgd.Privacy(clip_norm=1.0, noise_multiplier=3.0)
+    result = local_fit({"restart_workers": 10}, algo=Mortal(clients=4, privacy=privacy), max_epochs=8)
+    assert result.privacy is not None
+    counts = [[each.times for each in result.privacy.rounds if each.client == client] for client in range(4)]
+    # A life ends in its second round, which has been pushed, up to the sixth round.
+    assert counts == [[1, 2, 2, 2, 2, 2, 1, 1]] * 4
