@@ -201,7 +201,9 @@ def test_nothing_but_noised_sums_and_clocks_crosses_the_wire(exact: list[Any], f
     )  # fmt: skip
     assert {type(command) for command, _ in pairs} == {Report, Pull, Push, Clock}
     assert all(
-        set(each.metrics) == {"private_client", "private_round"} for each, _ in pairs if isinstance(each, Report)
+        set(each.metrics) == {"private_client", "private_round", "private_rate"}
+        for each, _ in pairs
+        if isinstance(each, Report)
     )
     pulled, told = None, []
     for command, answer in pairs:

@@ -173,7 +173,7 @@ def test_secure_numbers_are_made_of_fresh_bytes_of_the_system(monkeypatch: pytes
 def test_a_ledger_counts_what_was_entered() -> None:
     privacy = Privacy(clip_norm=1.0, noise_multiplier=2.0)
     plan = {0: {0: 0.1, 2: 0.1}, 1: {1: 0.2}, 2: {}}
-    reports = [(0, 0.0, json.dumps(entry(*each)).encode()) for each in ((0, 0), (1, 1), (1, 1))]
+    reports = [(0, 0.0, json.dumps(entry(*each)).encode()) for each in ((0, 0, 0.1), (1, 1, 0.2), (1, 1, 0.2))]
     ledger = PrivacyLedger.of_run(privacy, plan, [*reports, (0, 1.0, b'{"samples": 3}')])
     assert [(each.client, each.round, each.times, each.spent) for each in ledger.rounds] == [
         (0, 0, 1, True),
@@ -190,6 +190,9 @@ def test_a_ledger_counts_what_was_entered() -> None:
         "times": 0,
         "spent": False,
     }
+    unplanned = PrivacyLedger.of_run(privacy, {}, reports)
+    assert [each[:3] for each in unplanned.rounds] == [(0, 0, 0.1), (1, 1, 0.2)]
+    assert unplanned.epsilons == {0: ledger.epsilons[0], 1: ledger.epsilons[1]}
     again = PrivacyLedger.of_run(privacy, plan, reports, [1])
     assert [each.times for each in again.rounds] == [1, 1, 3]
 

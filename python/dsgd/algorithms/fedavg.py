@@ -106,7 +106,7 @@ class FedAvg(DistributedAlgorithm):
             if clients:
                 if self.privacy is not None:
                     for client in sorted(clients):
-                        yield Report(entry(client, clock))
+                        yield Report(entry(client, clock, self._rate(len(task.clients[client]))))
                 weights = yield Pull(clock)
                 mean, n_samples = self.mean_of(task, weights, sorted(clients), clock)
                 # In units of the rows of a client in the mean: 1 for a single client, whose weights stay to the bit.
@@ -141,7 +141,7 @@ class FedAvg(DistributedAlgorithm):
         step = task.step_size_at(clock)
         if self.privacy is not None:
             random = task.client_random(client, clock)
-            noised = self.privacy.noised_sum(kernels, weights, size / n_samples, random)
+            noised = self.privacy.noised_sum(kernels, weights, self._rate(n_samples), random)
             return kernels.proximal_step(weights, noised / size, step)
         for index in range(clock * self.local_epochs, (clock + 1) * self.local_epochs):
             weights = kernels.sgd_steps(weights, task.client_pass(client, index), step, index, size)
@@ -154,9 +154,12 @@ class FedAvg(DistributedAlgorithm):
         plan: dict[int, dict[int, float]] = {client: {} for client, size in enumerate(sizes) if size}
         for clock in range(n_clocks):
             for client in self._arriving(shared_random(seed, clock), len(sizes)) & plan.keys():
-                size = sizes[client]
-                plan[client][clock] = 1.0 if self.batch_size == "all" else min(self.batch_size, size) / size
+                plan[client][clock] = self._rate(sizes[client])
         return plan
+
+    def _rate(self, n_samples: int) -> float:
+        """Return the chance of a row of a client with so many to be in a private sample."""
+        return 1.0 if self.batch_size == "all" else min(self.batch_size, n_samples) / n_samples
 
     def check(self, loss: Loss, alphas: tuple[float, float]) -> None:
         """Raise `ConfigError` for a loss whose sums have no bound that `privacy` could know."""

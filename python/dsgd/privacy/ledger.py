@@ -16,20 +16,21 @@ from dsgd.privacy.config import Plan, Privacy
 __all__ = ["LedgerRound", "PrivacyLedger", "entry"]
 
 # Numbers of a report that enters a round of a client.
-_FIELDS = {"private_client", "private_round"}
+_FIELDS = {"private_client", "private_round", "private_rate"}
 
 
-def entry(client: int, number: int) -> dict[str, float]:
-    """Return the report that enters a round of a client.
+def entry(client: int, number: int, rate: float) -> dict[str, float]:
+    """Return the report that enters a round of a client, whose rows are in the sample with chance `rate`.
 
-    The program of a worker gives it before the `Pull` of the weights that the round begins with: once that is answered
-    the entry has arrived, so that no noised sum can leave without one.
+    The program of a worker gives it before the `Pull` of the weights that the round begins with, or before any other
+    command that a server answers: once that is answered the entry has arrived, so that no noised sum can leave without
+    one.
     """
-    return {"private_client": client, "private_round": number}
+    return {"private_client": client, "private_round": number, "private_rate": rate}
 
 
 class LedgerRound(NamedTuple):
-    """A planned round of a client.
+    """A round of a client that was planned, or entered without a plan.
 
     Attributes
     ----------
@@ -61,7 +62,7 @@ class PrivacyLedger:
     Attributes
     ----------
     rounds : tuple of LedgerRound
-        All planned rounds, by client.
+        All planned rounds, and those that were entered, by client.
     delta : float
     accountant : str
     target_epsilon : float or None
@@ -91,18 +92,21 @@ class PrivacyLedger:
         """
         if privacy.noise_multiplier is None:
             raise ConfigError("target_epsilon must be solved for the planned rounds first; see Privacy.solved")
-        times: Counter[tuple[int, int]] = Counter()
+        times: Counter[tuple[int, int, float]] = Counter()
+        for client, rates in plan.items():
+            times.update({(client, number, rate): 0 for number, rate in rates.items()})
         for _, _, metrics in reports:
             numbers = json.loads(metrics)
             if set(numbers) >= _FIELDS:
-                times[int(numbers["private_client"]), int(numbers["private_round"])] += 1
+                client, number = int(numbers["private_client"]), int(numbers["private_round"])
+                times[client, number, float(numbers["private_rate"])] += 1
         for clock in finished:
-            times.update((client, each) for client, rates in plan.items() for each in rates if each >= clock)
+            for client, rates in plan.items():
+                times.update((client, number, rate) for number, rate in rates.items() if number >= clock)
         return cls(
             rounds=tuple(
-                LedgerRound(client, each, rate, privacy.noise_multiplier, times[client, each])
-                for client, rates in sorted(plan.items())
-                for each, rate in sorted(rates.items())
+                LedgerRound(client, number, rate, privacy.noise_multiplier, counted)
+                for (client, number, rate), counted in sorted(times.items())
             ),
             delta=privacy.delta,
             accountant=privacy.accountant,
