@@ -132,7 +132,11 @@ def test_every_sum_that_may_have_left_is_in_the_ledger() -> None:
                     sums.append((client, clock))
                     return super().client_update(task, weights, client, clock)
 
-            given = {"failures": [Crash(node, moment, 0.001)], "reconnect_after": 0.005, "checkpoint_every": 1}
+            given: dict[str, Any] = {
+                "failures": [Crash(node, moment, 0.001)],
+                "reconnect_after": 0.005,
+                "checkpoint_every": 1,
+            }
             algorithm = Counted(clients=CLIENTS, batch_size=SIZE, privacy=privacy)
             result = dsgd.fit(
                 X, Y, algo=algorithm, loss="logistic", step_size=STEP, schedule="constant", max_epochs=4,
