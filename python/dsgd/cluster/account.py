@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dsgd._common.warn import warn
+from dsgd.cluster.local.config import LocalCluster
 from dsgd.cluster.runtime.run_spec import Outcome, RunSpec
 from dsgd.errors import ConfigError
 from dsgd.privacy.accounting import check_installed
@@ -22,8 +23,10 @@ __all__ = ["Account", "check_private"]
 _ROUNDING = 1e-9
 
 
-def check_private(privacy: Privacy, *, tol: float | None, class_weight: Any, resume: Any) -> None:
+def check_private(privacy: Privacy | None, cluster: Any, *, tol: float | None, class_weight: Any) -> None:
     """Raise `ConfigError` for options of a fit that would tell of private rows, or of a part of what is spent."""
+    if privacy is None:
+        return
     if tol is not None and privacy.history == "private":
         raise ConfigError(
             "tol looks at the objective of the training rows, which privacy keeps from you; leave it out, stop by "
@@ -33,7 +36,7 @@ def check_private(privacy: Privacy, *, tol: float | None, class_weight: Any, res
         raise ConfigError(
             f"class_weight={class_weight!r} counts the rows of the classes, which are private; give numbers"
         )
-    if resume is not None:
+    if isinstance(cluster, LocalCluster) and cluster.resume is not None:
         raise ConfigError("resume with privacy: the checkpoint does not know what was spent before it; leave it out")
 
 
