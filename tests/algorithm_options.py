@@ -93,6 +93,10 @@ ALGORITHM_OPTIONS: dict[str, dict[str, Sequence[Any]]] = {
         "local_epochs": (2,),
         "batch_size": (1, 4, "all"),
         "failing": (0.3, 1.0),
+        "privacy": (
+            {"clip_norm": 1.0, "noise_multiplier": 2.0, "noise": "seed"},
+            {"clip_norm": 1e-3, "target_epsilon": 3.0, "noise": "seed", "history": "public"},
+        ),
     },
     "downpour": {
         "n_fetch": (1, 3),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,6 +17,7 @@ from dsgd.cluster.program.commands import Program, Push
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import ConfigError
 from dsgd.models.base import Loss
+from dsgd.privacy.config import Plan
 from dsgd.problems.problem import Problem
 from dsgd.problems.task import EpochEnd, LocalTask
 
@@ -170,6 +171,18 @@ class DistributedAlgorithm(Algorithm):
     def n_clients(self, n_workers: int) -> int:
         """Return the number of parts that the rows are dealt into: one a worker, unless a worker holds many clients."""
         return n_workers
+
+    def private_plan(self, sizes: Sequence[int], n_clocks: int, seed: int) -> Plan:  # noqa: ARG002
+        """Return the rate of every round of every client that `privacy` is to be paid for; none without it.
+
+        Parameters
+        ----------
+        sizes : sequence of int
+            Rows of every client.
+        n_clocks : int
+        seed : int
+        """
+        return {}
 
     @abstractmethod
     def clocks(self, max_epochs: int, n_samples: int, n_workers: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -18,6 +19,7 @@ from dsgd.algorithms import Algorithm, on_clusters
 from dsgd.algorithms.data_parallel import data_parallel
 from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.algorithms.model_averaging import ModelAveraging
+from dsgd.cluster.account import Account
 from dsgd.cluster.local.config import LocalCluster
 from dsgd.cluster.local.supervision import LocalRun
 from dsgd.cluster.program.clients import deal_to_clients
@@ -31,6 +33,7 @@ from dsgd.errors import ConfigError, DivergedError
 from dsgd.fitting.divergence import Watch
 from dsgd.fitting.recorder import Recorder
 from dsgd.fitting.step_search import choose_steps
+from dsgd.privacy.ledger import PrivacyLedger
 from dsgd.problems.task import LocalTask
 from dsgd.results.averaging import Averaging
 from dsgd.results.history import History, Record
@@ -114,6 +117,8 @@ def choose_step(algorithm: DistributedAlgorithm, task: LocalTask, n_workers: int
     trial, first = algorithm.step_trial(task.n_samples, n_workers), algorithm.first_step(task.problem.loss)
     if first is not None:
         task.step_size = first
+    elif algorithm.privacy is not None:
+        raise ConfigError("privacy needs a step_size: the search for one looks at the rows, and would not be private")
     elif trial is None:
         task.step_size = algorithm.natural_step(task.problem)
     else:
@@ -197,6 +202,8 @@ class _Observer:
         self._evaluating = 0.0
         self._watch = Watch([task])
         self._before = task.weights.copy()
+        privacy = work.algorithm.privacy
+        self._tells_objective = privacy is None or privacy.history == "public"
         differ = work.algorithm.held_out_curves and not task.problem.n_together
         self._held_out = recorder.held_out(task.problem, task.n_threads) if differ else None
 
@@ -209,7 +216,7 @@ class _Observer:
         if task.problem.n_together:
             np.copyto(recorder.model.weights, task.problem.layout.unpack(weights))
         evaluates = recorder.evaluate_every > 0
-        objective = task.value() if evaluates else None
+        objective = task.value() if evaluates and self._tells_objective else None
         finite = objective is None or math.isfinite(objective)
         if not finite or self._watch.exploded(objective, self._before[None]):
             raise DivergedError(self._diverged(state, f"the objective is {task.value():g}"))
@@ -262,12 +269,15 @@ class ClusterFit(NamedTuple):
         None if the cluster keeps no trace.
     averaging : Averaging or None
         What the nodes counted for in the last average of their models; None if the algorithm averages none.
+    privacy : PrivacyLedger or None
+        What was spent of the privacy of every client; None if the algorithm promises none.
     """
 
     history: History
     stop_reason: str
     trace: Trace | None
     averaging: Averaging | None
+    privacy: PrivacyLedger | None
 
 
 def train_on_cluster(
@@ -313,13 +323,15 @@ def train_on_cluster(
     choose_step(algorithm, task, n_workers)
     algorithm = algorithm.prepared(task, n_workers)
     work = assignment(algorithm, task, nodes, cluster.partition)
-    with recorder.showing(task.max_epochs):
-        outcome = _run(cluster, work, task, recorder)
+    account = None if algorithm.privacy is None else Account.of(work, algorithm.privacy)
+    with recorder.showing(task.max_epochs), contextlib.nullcontext() if account is None else account.told():
+        outcome = _run(cluster, work if account is None else account.work, task, recorder)
     recorder.finish()
     averaging = Averaging.of_reports(outcome.reports)
     if averaging is not None:
         _warn_of_averages(algorithm, averaging)
-    return ClusterFit(recorder.history, recorder.reason or "max_epochs", outcome.trace, averaging)
+    privacy = None if account is None else account.ledger(outcome)
+    return ClusterFit(recorder.history, recorder.reason or "max_epochs", outcome.trace, averaging, privacy)
 
 
 def _warn_of_averages(algorithm: DistributedAlgorithm, averaging: Averaging) -> None:
