@@ -29,6 +29,7 @@ _ON_CLUSTERS = (
     "asgd",
     "p2p",
     "map-reduce",
+    "async-fl",
 )
 _OTHER_MODELS = ("kmeans", "mlp", "squared_mlp")
 _LINEAR = tuple(name for name in LOSSES if name not in _OTHER_MODELS)
