@@ -73,7 +73,7 @@ def models_told(answers: Any) -> list[Any]:
 
 @pytest.mark.parametrize(("sizes", "delay", "wait"), [("constant", 1, "rounds"), ("linear", 2, "delay")])
 def test_every_global_model_is_a_sum_of_rounds_of_the_listing(sizes: str, delay: int, wait: str) -> None:
-    """Over 50 rounds and more: the changes are computed in numpy from the models that came, and explain all of these."""
+    """Over 50 rounds and more: the changes computed in numpy from the models that came explain all of these."""
     total = 240 * 8
     listed = sizes_of_rounds(sizes, 36, 0.1, delay, total)
     assert len(listed) >= 50
@@ -134,8 +134,8 @@ def test_the_first_round_that_breaks_the_condition_is_reported() -> None:
     assert first_break(by_hand, 1) == 105
     assert first_break(by_hand, 0) is None
     assert first_break(np.cumsum([0] + [1] * 100), 1) is None
+    options: dict[str, Any] = {"sizes": "linear", "first_size": 2, "growth": 2.0, "cluster": Simulation(workers=2)}
     with pytest.warns(RuntimeWarning, match=r"from round 4 on .* may lack 18 gradients, .* allows 2\.109 after 20;"):
-        options: dict[str, Any] = {"sizes": "linear", "first_size": 2, "growth": 2.0, "cluster": Simulation(workers=2)}
         dsgd.fit(X, Y, algo="async-fl", max_epochs=1, step_size=0.1, **options)
 
 
@@ -143,7 +143,7 @@ def test_a_new_global_model_interrupts_a_round() -> None:
     """A slow client takes in the rounds of the fast ones while it makes its own."""
     counts = train(sizes="constant", first_size=60, look_every=2).history[-1].counts
     assert counts is not None
-    assert min(counts["interrupted"][:2]) > 0  # type: ignore[type-var]
+    assert min(counts["interrupted"][:2]) > 0  # type: ignore[operator, type-var]
     rare = train(sizes="constant", first_size=60, look_every=10**6).history[-1].counts
     assert rare is not None
     assert rare["interrupted"] == (0, 0, 0)
