@@ -49,7 +49,7 @@ class AsyncFl(DistributedAlgorithm):
         below, about i / (4 (d + 1)^2 ln i). ``"linear"``: `first_size` + `growth` i. ``"constant"``: `first_size`.
     first_size : int, optional
         Gradients of the first round; none has fewer. By default 1 with ``"theory"`` and 50 otherwise.
-    growth : float, default=50.0
+    growth : float, default=5.0
         By how much a round with ``sizes="linear"`` is larger than the one before.
     falling : {"auto", "linear", "sqrt", "constant"}, default="auto"
         How the step falls with the number S of gradients before a round: as 1 / (1 + `fall` S), as
@@ -98,7 +98,7 @@ class AsyncFl(DistributedAlgorithm):
 
     sizes: str = "theory"
     first_size: int | None = None
-    growth: float = 50.0
+    growth: float = 5.0
     falling: str = "auto"
     fall: float | None = None
     max_delay: int = 1
@@ -116,7 +116,7 @@ class AsyncFl(DistributedAlgorithm):
                 object.__setattr__(self, option, check_integer(option, getattr(self, option), 1, 2**31 - 1))
         if self.fall is not None:
             check_real("fall", self.fall, 0)
-        check_real("growth", self.growth, 0, 1e9)
+        object.__setattr__(self, "growth", check_real("growth", self.growth, 0, 1e9))
         check_integer("max_delay", self.max_delay, 0, 2**31 - 1)
         check_integer("look_every", self.look_every, 1, 2**31 - 1)
         check_real("participation", self.participation, 0, 1, low_open=True)
@@ -136,19 +136,22 @@ class AsyncFl(DistributedAlgorithm):
         starts = self._starts(task.max_epochs, task.n_total)
         falling, fall = self._fall(task)
         seen = task.state(rounds=0, sent=0, received=0, interrupted=0)
-        w, known, heard = task.start, -1, 0
+        # Rounds that all have finished: those that w holds, those that this client knows of; signals that it heeded.
+        w, held, ended, heard = task.start, -1, 0, 0
         for clock in range(task.start_clock, task.max_clocks):
             change = np.zeros_like(task.start)
             start = int(starts[clock])
             step = falling_share(falling, fall, start) * float(task.own_step_sizes(start // task.n_workers, 1)[0])
-            for first, count, need in self._pieces(task, starts, clock):
+            pieces = list(self._pieces(task, starts, clock))
+            seen.rounds += int(bool(pieces))
+            for first, count, need in pieces:
                 times = (yield Poll(_NEWS)).times
-                if times > heard or need > known:
+                if times > heard or max(need, ended) > held:
                     # It has all that this client has sent: only the steps of this round are missing.
                     w = (yield Pull(need + self.max_delay)) + change
                     seen.received += 1
                     seen.interrupted += int(bool(change.any()))
-                    known, heard = max(known, need), times
+                    held, heard = max(need, ended), max(times, heard)
                 rows = task.rows_at(first, count)
                 moved = task.sgd_steps(w, rows, step, first // task.n_samples, self._rows_of_step(task))
                 change += moved - w
@@ -157,12 +160,12 @@ class AsyncFl(DistributedAlgorithm):
                 keys = task.differing(change, np.zeros_like(change))
                 yield Push(change if keys is None else change[keys], keys)
                 seen.sent += 1
-                seen.rounds += 1
             yield Observe(w, counts=dict(vars(seen)))
             clocks = yield Clock()
-            known = max(known, int(clocks.slowest))
+            ended = int(clocks.slowest)
             if clocks.slowest == clocks.own:  # this client was the last of the round
                 yield Signal(_NEWS)
+                heard += 1  # it needs no signal of its own
 
     def _pieces(self, task: WorkerTask, starts: NDArray[np.int64], clock: int) -> Iterator[tuple[int, int, int]]:
         """Yield the pieces of a client's round: first row, number of rows, and how many rounds all must have finished.
@@ -173,8 +176,8 @@ class AsyncFl(DistributedAlgorithm):
         if self.participation < 1 and task.random(clock).random() >= self.participation:
             return
         start, size = int(starts[clock]), int(starts[clock + 1] - starts[clock])
-        share = task.n_samples / (task.n_total * self.participation)
-        begin, end = int(share * start), int(share * (start + size))
+        parts = task.n_total * self.participation
+        begin, end = int(task.n_samples * start / parts), int(task.n_samples * (start + size) / parts)
         first = begin
         while first < end:
             left = task.n_samples - first % task.n_samples  # of this pass over the rows
@@ -192,7 +195,7 @@ class AsyncFl(DistributedAlgorithm):
 
     def _starts(self, max_epochs: int, n_samples: int) -> NDArray[np.int64]:
         first = _FIRST[self.sizes] if self.first_size is None else self.first_size
-        return round_starts(self.sizes, first, float(self.growth), self.max_delay, max_epochs * n_samples)
+        return round_starts(self.sizes, first, self.growth, self.max_delay, max_epochs * n_samples)
 
     def _fall(self, task: WorkerTask) -> tuple[str, float]:
         """Return how the step falls, and how fast."""
