@@ -55,6 +55,12 @@ def rounds_of(order: Any, sizes: list[int], look_every: int) -> list[list[Any]]:
     return rounds
 
 
+def last_gradients(pieces: list[Any]) -> list[float]:
+    """Return for each piece of a round where in the round its last gradient is, from 0 to below 1."""
+    ends = np.cumsum([len(piece) for piece in pieces])
+    return [(end - 1) / ends[-1] for end in ends.tolist()]
+
+
 def falls(sizes: list[int], fall: float) -> list[float]:
     return [0.1 / (1 + fall * sum(sizes[:index])) for index in range(len(sizes))]
 
@@ -71,15 +77,25 @@ def models_told(answers: Any) -> list[Any]:
     return told
 
 
-@pytest.mark.parametrize(("sizes", "delay", "wait"), [("constant", 1, "rounds"), ("linear", 2, "delay")])
-def test_every_global_model_is_a_sum_of_rounds_of_the_listing(sizes: str, delay: int, wait: str) -> None:
+@pytest.mark.parametrize(
+    ("sizes", "first_size", "delay", "wait", "epochs"),
+    [("constant", 36, 1, "rounds", 8), ("linear", 30, 2, "rounds", 8), ("linear", 6, 2, "delay", 3)],
+)
+def test_every_global_model_is_a_sum_of_rounds_of_the_listing(
+    sizes: str, first_size: int, delay: int, wait: str, epochs: int
+) -> None:
     """Over 50 rounds and more: the changes computed in numpy from the models that came explain all of these."""
-    total = 240 * 8
-    listed = sizes_of_rounds(sizes, 36, 0.1, delay, total)
+    listed = sizes_of_rounds(sizes, first_size, 0.05, delay, 240 * epochs)
     assert len(listed) >= 50
     cluster = Simulation(workers=3, speeds=SPEEDS, jitter=1e-4, record_answers=True)
-    options: dict[str, Any] = {"sizes": sizes, "first_size": 36, "growth": 0.1, "max_delay": delay, "wait": wait}
-    result = train(max_epochs=8, cluster=cluster, look_every=4, fall=0.01, **options)
+    options: dict[str, Any] = {
+        "sizes": sizes,
+        "first_size": first_size,
+        "growth": 0.05,
+        "max_delay": delay,
+        "wait": wait,
+    }
+    result = train(max_epochs=epochs, cluster=cluster, look_every=4, fall=0.01, **options)
     changes, seen = [], []
     for rank, rows in enumerate(deal(240, 3, 3)):
         told = models_told(result.trace.answers[rank])  # type: ignore[union-attr]
@@ -87,22 +103,25 @@ def test_every_global_model_is_a_sum_of_rounds_of_the_listing(sizes: str, delay:
         rounds = rounds_of(order_of(rank, rows, 9), listed, 4)
         changes.append(client_changes(X.toarray(), Y, rounds, falls(listed, 0.01), looks, **PROBLEM))
         assert next(looks, "end") == "end"
-        at = [index for index, each in enumerate(rounds) for _ in each]
-        seen += [(rank, index, model) for index, model in zip(at, told, strict=True)]
+        at = [(index, last) for index, pieces in enumerate(rounds) for last in last_gradients(pieces)]
+        seen += [(rank, index, last, model) for (index, last), model in zip(at, told, strict=True)]
     sums = [np.cumsum([np.zeros(21), *each], axis=0) for each in changes]
     np.testing.assert_allclose(result.model.weights[0], sum(each[-1] for each in sums), rtol=0, atol=1e-12)
-    held = 0
-    for rank, index, model in seen:
-        if model is None:  # it goes on with the one before
-            assert wait != "rounds" or held >= index - delay
-            continue
-        others = [other for other in range(3) if other != rank]
-        missing = model - sums[rank][index]  # it holds all that this client has sent, and not the round that it makes
-        far = np.abs(sums[others[0]][:, None] + sums[others[1]][None] - missing).max(axis=2)
-        first, second = np.unravel_index(far.argmin(), far.shape)
-        assert far.min() < 1e-12
-        held = int(min(first, second))
-        assert wait != "rounds" or held >= index - delay
+    begins, held = np.cumsum([0, *listed]), 0
+    for rank, index, last, model in seen:
+        if model is not None:  # otherwise it goes on with the one before
+            others = [other for other in range(3) if other != rank]
+            missing = (
+                model - sums[rank][index]
+            )  # it holds all that this client has sent, and not the round that it makes
+            far = np.abs(sums[others[0]][:, None] + sums[others[1]][None] - missing).max(axis=2)
+            held = int(min(np.unravel_index(far.argmin(), far.shape)))
+            assert far.min() < 1e-12
+        if wait == "rounds":
+            assert held >= index - delay
+        else:
+            time = begins[index] + math.ceil(last * listed[index])
+            assert held >= index or time - begins[held] <= most_delay(time)
 
 
 def test_one_client_is_sequential_sgd_on_its_steps() -> None:
