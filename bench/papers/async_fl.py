@@ -38,8 +38,8 @@ PASSES = 20
 TUNING_SEEDS = (100, 101)
 # Objectives to reach: 1 % above the least one, and, where the least is not attained, one that all kinds reach.
 REGIMES = {"strongly convex": 1.01, "plain convex": 0.152}
-SIZES = (200, 400, 800, 1600)
-GROWTHS = (5.0, 10.0, 20.0, 50.0)
+SIZES = (200, 400, 800, 1600, 3200)
+GROWTHS = (5.0, 10.0, 20.0, 50.0, 100.0)
 STEPS = {"constant": (0.05, 0.1, 0.2), "falling": (0.1, 0.2, 0.4)}
 FALLS = {"strongly convex": (1e-5, 1e-4), "plain convex": (1e-3, 1e-2)}
 KINDS = {
@@ -48,6 +48,9 @@ KINDS = {
     "growing sizes, constant step": ("linear", "constant"),
     "growing sizes, falling step": ("linear", "falling"),
 }
+GROWING = "growing sizes, falling step"
+# Not chosen from a grid: the rounds stay as the first of those that grow, and all else is as theirs.
+SMALL = "constant sizes of 50, as growing begins"
 Options = dict[str, Any]
 
 
@@ -113,17 +116,25 @@ def phishing(parts: Parts, regime: str, seeds: int, console: Console) -> dict[st
     for kind in KINDS:
         choices = list(grid(kind, regime))
         chosen = min(choices, key=lambda options: mean_of_tuning(parts, alpha, target, options))
-        curves = [curve_of(parts, seed, alpha, chosen) for seed in range(seeds)]
-        found[kind] = {
-            "options": chosen,
-            "messages": [_finite(needed(curve, target)) for curve in curves],
-            "rounds": [_finite(needed(curve, target, 0)) for curve in curves],
-            "curve": curves[0],
-        }
+        found[kind] = _compared(parts, alpha, target, chosen, seeds)
         console.print(regime, kind, chosen, found[kind]["messages"])
-    growing = found["growing sizes, falling step"]["messages"]
+    small = found[GROWING]["options"] | {"sizes": "constant"}
+    console.print(regime, SMALL)
+    found[SMALL] = _compared(parts, alpha, target, small, seeds)
+    growing = found[GROWING]["messages"]
     verdicts = {kind: _verdict(growing, each["messages"]) for kind, each in found.items() if "growing" not in kind}
     return {"target": target, "alpha": alpha, "kinds": found, "half of the messages": verdicts}
+
+
+def _compared(parts: Parts, alpha: float, target: float, options: Options, seeds: int) -> dict[str, Any]:
+    """Return the messages and the rounds of every seed."""
+    curves = [curve_of(parts, seed, alpha, options) for seed in range(seeds)]
+    return {
+        "options": options,
+        "messages": [_finite(needed(curve, target)) for curve in curves],
+        "rounds": [_finite(needed(curve, target, 0)) for curve in curves],
+        "curve": curves[0],
+    }
 
 
 def _finite(value: float) -> float | None:
