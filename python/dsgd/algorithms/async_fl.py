@@ -56,8 +56,8 @@ class AsyncFl(DistributedAlgorithm):
         1 / (1 + `fall` sqrt(S)), or not at all. It is constant in a round. ``"auto"``: ``"linear"`` for a convex
         model with L2, ``"sqrt"`` otherwise.
     fall : float, optional
-        By default such that the linear step ends as 4 / (alpha S), the step of the theory, alpha being that of L2 (none:
-        it does not fall), and that of the square root is halved after a pass.
+        By default such that the linear step ends as 4 / (alpha S), the step of the theory, where alpha is that of L2
+        (without L2 it does not fall), and that of the square root is halved after a pass.
     max_delay : int, default=1
         d: a client may be so many rounds ahead of the slowest one.
     wait : {"rounds", "delay"}, default="rounds"
@@ -213,8 +213,8 @@ class AsyncFl(DistributedAlgorithm):
         if (index := first_break(starts, self.max_delay)) is not None:
             open_gradients = int(starts[index + 1] - starts[max(index - self.max_delay, 0)])
             warn(
-                f"algo 'async-fl': round {index} is the first in which weights may lack {open_gradients} gradients, where the "
-                f" theory allows {most_delay(int(starts[index])):.4g} after {starts[index]}; "
+                f"algo 'async-fl': round {index} is the first in which weights may lack {open_gradients} gradients; "
+                f"the theory allows {most_delay(int(starts[index])):.4g} after {starts[index]}; "
                 "use sizes='theory', smaller rounds (first_size, growth) or a smaller max_delay"
             )
         return self
