@@ -122,7 +122,8 @@ def phishing(parts: Parts, regime: str, seeds: int, console: Console) -> dict[st
     console.print(regime, SMALL)
     found[SMALL] = _compared(parts, alpha, target, small, seeds)
     growing = found[GROWING]["messages"]
-    verdicts = {kind: _verdict(growing, each["messages"]) for kind, each in found.items() if "growing" not in kind}
+    constant = {kind: each["messages"] for kind, each in found.items() if kind.startswith("constant")}
+    verdicts = {kind: _verdict(growing, messages) for kind, messages in constant.items()}
     return {"target": target, "alpha": alpha, "kinds": found, "half of the messages": verdicts}
 
 
