@@ -106,6 +106,18 @@ ALGORITHM_OPTIONS: dict[str, dict[str, Sequence[Any]]] = {
         "warm_start": (0, 5),
         "batch_size": (1, 4, 1000),
     },
+    "async-fl": {
+        "sizes": ("theory", "linear", "constant"),
+        "first_size": (1, 20, 10**6),
+        "growth": (0.0, 2.5, 100.0),
+        "falling": ("linear", "sqrt", "constant"),
+        "fall": (0.0, 1e-3, 1.0),
+        "max_delay": (0, 1, 5),
+        "wait": ("delay",),
+        "participation": (0.5,),
+        "look_every": (1, 7),
+        "batch_size": (1, 4),
+    },
     "wpsgd-dm": {
         "averaging_span": (1, 7, 10**6),
         "deadline": (1e-4,),
