@@ -117,6 +117,7 @@ ALGORITHM_OPTIONS: dict[str, dict[str, Sequence[Any]]] = {
         "participation": (0.5,),
         "look_every": (1, 7),
         "batch_size": (1, 4),
+        "privacy": ({"clip_norm": 1.0, "noise_multiplier": 2.0, "noise": "seed"},),
     },
     "wpsgd-dm": {
         "averaging_span": (1, 7, 10**6),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +14,21 @@ from numpy.typing import NDArray
 from dsgd._common.checks import check_choice, check_integer, check_real
 from dsgd._common.warn import warn
 from dsgd.algorithms.base import Algorithm, Capabilities
-from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table
-from dsgd.algorithms.growing_sizes import falling_share, first_break, most_delay, round_starts
+from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table, check_private_loss
+from dsgd.algorithms.growing_sizes import falling_share, first_break, most_delay, round_starts, starts_of_rounds
 from dsgd.algorithms.minibatch import Minibatch
 from dsgd.algorithms.sgd import Sgd
-from dsgd.cluster.program.commands import Clock, Observe, Poll, Pull, Push, Signal
-from dsgd.cluster.program.task import WorkerTask
+from dsgd.cluster.program.commands import Clock, Observe, Poll, Pull, Push, Report, Signal
+from dsgd.cluster.program.task import WorkerTask, shared_random
+from dsgd.models.base import Loss
+from dsgd.privacy.config import Plan, Privacy
+from dsgd.privacy.ledger import entry
 from dsgd.problems.problem import Problem
 from dsgd.problems.task import LocalTask
 
 __all__ = ["AsyncFl"]
+
+Array = NDArray[Any]
 
 # The signal that all clients have finished a round: there is a new global model.
 _NEWS = "round"
@@ -71,6 +77,10 @@ class AsyncFl(DistributedAlgorithm):
     batch_size : int, optional
         Rows of a step, which goes along their mean gradient. Rows that are left at the end of a round make a step in
         proportion. By default 1 for linear models and softmax, 32 for others.
+    privacy : dsgd.Privacy, optional
+        Differential privacy of the rows of every client. The steps of a round are then one step, as long as all of
+        them, along the noised sum of the clipped gradients of a Poisson sample: `batch_size`, `look_every` and `wait`
+        have no part in it.
 
     Notes
     -----
@@ -106,8 +116,10 @@ class AsyncFl(DistributedAlgorithm):
     participation: float = 1.0
     look_every: int = 100
     batch_size: int | None = None
+    privacy: Privacy | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "privacy", Privacy.of(self.privacy))
         check_choice("sizes", self.sizes, ("theory", "linear", "constant"))
         check_choice("falling", self.falling, ("auto", "linear", "sqrt", "constant"))
         check_choice("wait", self.wait, ("rounds", "delay"))
@@ -145,15 +157,16 @@ class AsyncFl(DistributedAlgorithm):
             pieces = list(self._pieces(task, starts, clock))
             seen.rounds += int(bool(pieces))
             for first, count, need in pieces:
+                if self.privacy is not None:
+                    yield Report(entry(_client(task), clock, _rate(count, task.n_samples)))
                 times = (yield Poll(_NEWS)).times
-                if times > heard or max(need, ended) > held:
+                if times > heard or max(need, ended) > held or self.privacy is not None:
                     # It has all that this client has sent: only the steps of this round are missing.
                     w = (yield Pull(need + self.max_delay)) + change
                     seen.received += 1
                     seen.interrupted += int(bool(change.any()))
                     held, heard = max(need, ended), max(times, heard)
-                rows = task.rows_at(first, count)
-                moved = task.sgd_steps(w, rows, step, first // task.n_samples, self._rows_of_step(task))
+                moved = self._moved(task, w, clock, first, count, step)
                 change += moved - w
                 w = moved
             if change.any():
@@ -167,17 +180,28 @@ class AsyncFl(DistributedAlgorithm):
                 yield Signal(_NEWS)
                 heard += 1  # it needs no signal of its own
 
+    def _moved(self, task: WorkerTask, w: Array, clock: int, first: int, count: int, step: float) -> Array:
+        """Return the weights after the steps of a piece of a round; with `privacy` of the round, as one step."""
+        if self.privacy is None:
+            rows = task.rows_at(first, count)
+            return task.sgd_steps(w, rows, step, first // task.n_samples, self._rows_of_step(task))
+        random = task.client_random(_client(task), clock)
+        noised = self.privacy.noised_sum(task.kernels, w, _rate(count, task.n_samples), random)
+        return task.proximal_step(w, noised / count, step * count)
+
     def _pieces(self, task: WorkerTask, starts: NDArray[np.int64], clock: int) -> Iterator[tuple[int, int, int]]:
         """Yield the pieces of a client's round: first row, number of rows, and how many rounds all must have finished.
 
         A client has its share of every round, rounded so that no gradient of the sum is lost. None is left of a
         round that it sits out.
         """
-        if self.participation < 1 and task.random(clock).random() >= self.participation:
+        if self._sits_out(task.shared_random(clock), _client(task)):
+            return
+        begin, end = self._part(task.n_samples, task.n_total, starts, clock)
+        if self.privacy is not None and end > begin:  # the weights stay as they are for a whole round
+            yield begin, end - begin, max(clock - self.max_delay, 0)
             return
         start, size = int(starts[clock]), int(starts[clock + 1] - starts[clock])
-        parts = task.n_total * self.participation
-        begin, end = int(task.n_samples * start / parts), int(task.n_samples * (start + size) / parts)
         first = begin
         while first < end:
             left = task.n_samples - first % task.n_samples  # of this pass over the rows
@@ -190,12 +214,48 @@ class AsyncFl(DistributedAlgorithm):
             yield first, count, need
             first += count
 
+    def _part(self, n_samples: int, n_total: int, starts: NDArray[np.int64], clock: int) -> tuple[int, int]:
+        """Return the gradients of a round, from and to, of a client that has `n_samples` of all rows."""
+        parts = n_total * self.participation
+        return int(n_samples * int(starts[clock]) / parts), int(n_samples * int(starts[clock + 1]) / parts)
+
+    def _sits_out(self, random: np.random.Generator, client: int) -> bool:
+        """Return whether a client sits out a round, by a generator that all clients share."""
+        return self.participation < 1 and random.random(client + 1)[client] >= self.participation
+
+    def private_plan(self, sizes: Sequence[int], n_clocks: int, seed: int) -> Plan:
+        """Return the rate of every round of every client that `privacy` is to be paid for."""
+        if self.privacy is None:
+            return {}
+        starts = self._whole_rounds(n_clocks)
+        plan: dict[int, dict[int, float]] = {client: {} for client, size in enumerate(sizes) if size}
+        for clock in range(n_clocks):
+            for client, rates in plan.items():
+                begin, end = self._part(sizes[client], sum(sizes), starts, clock)
+                if end > begin and not self._sits_out(shared_random(seed, clock), client):
+                    rates[clock] = _rate(end - begin, sizes[client])
+        return plan
+
+    def check(self, loss: Loss, alphas: tuple[float, float]) -> None:
+        """Raise `ConfigError` for a loss whose sums have no bound that `privacy` could know."""
+        super().check(loss, alphas)
+        check_private_loss(self.privacy, loss)
+
     def _rows_of_step(self, task: WorkerTask) -> int:
         return self.batch_size or (1 if _singly(task.kernels.problem) else _BATCH)
 
     def _starts(self, max_epochs: int, n_samples: int) -> NDArray[np.int64]:
-        first = _FIRST[self.sizes] if self.first_size is None else self.first_size
-        return round_starts(self.sizes, first, self.growth, self.max_delay, max_epochs * n_samples)
+        starts = round_starts(self.sizes, self._first, self.growth, self.max_delay, max_epochs * n_samples)
+        return starts if self.privacy is None else self._whole_rounds(len(starts) - 1)
+
+    def _whole_rounds(self, count: int) -> NDArray[np.int64]:
+        """Return the gradients before each of so many rounds, the last of which is not cut."""
+        endless = starts_of_rounds(self.sizes, self._first, self.growth, self.max_delay)
+        return np.fromiter(itertools.islice(endless, count + 1), np.int64)
+
+    @property
+    def _first(self) -> int:
+        return _FIRST[self.sizes] if self.first_size is None else self.first_size
 
     def _fall(self, task: WorkerTask) -> tuple[str, float]:
         """Return how the step falls, and how fast."""
@@ -226,6 +286,16 @@ class AsyncFl(DistributedAlgorithm):
     def step_trial(self, n_samples: int, n_workers: int) -> Algorithm | None:  # noqa: ARG002
         """Return the algorithm of one machine that makes the same steps."""
         return Sgd() if self.batch_size in (None, 1) else Minibatch(batch_size=self.batch_size)
+
+
+def _client(task: WorkerTask) -> int:
+    """Return the number of the client that a worker is."""
+    return task.rank - task.workers.start
+
+
+def _rate(count: int, n_samples: int) -> float:
+    """Return the chance of a row to be in a private sample that stands for `count` gradients."""
+    return min(count / n_samples, 1.0)
 
 
 def _singly(problem: Problem) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dsgd._common.checks import check_integer, check_real, shown
 from dsgd.algorithms.base import Algorithm, Capabilities
-from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table
+from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table, check_private_loss
 from dsgd.algorithms.minibatch import Minibatch
 from dsgd.algorithms.sgd import Sgd
 from dsgd.cluster.program.commands import Clock, Pull, Push, Report
@@ -164,8 +164,7 @@ class FedAvg(DistributedAlgorithm):
     def check(self, loss: Loss, alphas: tuple[float, float]) -> None:
         """Raise `ConfigError` for a loss whose sums have no bound that `privacy` could know."""
         super().check(loss, alphas)
-        if self.privacy is not None and loss.model == "kmeans":
-            raise ConfigError("k-means starts from rows and counts them, which privacy cannot hide; leave privacy out")
+        check_private_loss(self.privacy, loss)
 
     def n_clients(self, n_workers: int) -> int:
         """Return the number of clients."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["falling_share", "first_break", "most_delay", "round_starts"]
+__all__ = ["falling_share", "first_break", "most_delay", "round_starts", "starts_of_rounds"]
 
 
 def most_delay(gradients: float) -> float:
@@ -31,6 +33,22 @@ def round_starts(sizes: str, first_size: int, growth: float, delay: int, total: 
 
     Parameters
     ----------
+    sizes, first_size, growth, delay
+        As of `starts_of_rounds`.
+    total : int
+        Gradients of all rounds. The last round has what is left.
+    """
+    starts = itertools.takewhile(lambda start: start < total, starts_of_rounds(sizes, first_size, growth, delay))
+    array = np.array([*starts, total], np.int64)
+    array.setflags(write=False)
+    return array
+
+
+def starts_of_rounds(sizes: str, first_size: int, growth: float, delay: int) -> Iterator[int]:
+    """Yield the gradients S_i that come before round i of all clients, without end.
+
+    Parameters
+    ----------
     sizes : {"theory", "linear", "constant"}
         ``"theory"``: a round has floor(tau(S_i) / (d + 1)) gradients, about i / (4 (d + 1)^2 ln i), and at least
         `first_size`. Sizes never fall, so that d + 1 rounds in a row have at most tau(S_i). ``"linear"``: it has
@@ -39,20 +57,16 @@ def round_starts(sizes: str, first_size: int, growth: float, delay: int, total: 
     growth : float
     delay : int
         d, in rounds.
-    total : int
-        Gradients of all rounds. The last round has what is left.
     """
-    starts = [0]
-    while starts[-1] < total:
+    start = 0
+    for index in itertools.count():
+        yield start
         size = first_size
         if sizes == "theory":
-            size = max(first_size, int(most_delay(starts[-1]) / (delay + 1)))
+            size = max(first_size, int(most_delay(start) / (delay + 1)))
         elif sizes == "linear":
-            size += int(growth * (len(starts) - 1))
-        starts.append(min(starts[-1] + size, total))
-    array = np.array(starts, np.int64)
-    array.setflags(write=False)
-    return array
+            size += int(growth * index)
+        start += size
 
 
 def first_break(starts: NDArray[np.int64], delay: int) -> int | None:
