@@ -93,6 +93,10 @@ ALGORITHM_OPTIONS: dict[str, dict[str, Sequence[Any]]] = {
         "local_epochs": (2,),
         "batch_size": (1, 4, "all"),
         "failing": (0.3, 1.0),
+        "privacy": (
+            {"clip_norm": 1.0, "noise_multiplier": 2.0, "noise": "seed"},
+            {"clip_norm": 1e-3, "target_epsilon": 3.0, "noise": "seed", "history": "public"},
+        ),
     },
     "downpour": {
         "n_fetch": (1, 3),
@@ -101,6 +105,19 @@ ALGORITHM_OPTIONS: dict[str, dict[str, Sequence[Any]]] = {
         "ahead": (True,),
         "warm_start": (0, 5),
         "batch_size": (1, 4, 1000),
+    },
+    "async-fl": {
+        "sizes": ("theory", "linear", "constant"),
+        "first_size": (1, 20, 10**6),
+        "growth": (0.0, 2.5, 100.0),
+        "falling": ("linear", "sqrt", "constant"),
+        "fall": (0.0, 1e-3, 1.0),
+        "max_delay": (0, 1, 5),
+        "wait": ("delay",),
+        "participation": (0.5,),
+        "look_every": (1, 7),
+        "batch_size": (1, 4),
+        "privacy": ({"clip_norm": 1.0, "noise_multiplier": 2.0, "noise": "seed"},),
     },
     "wpsgd-dm": {
         "averaging_span": (1, 7, 10**6),

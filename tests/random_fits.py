@@ -31,6 +31,7 @@ _ON_CLUSTERS = (
     "map-reduce",
     "fedavg",
     "downpour",
+    "async-fl",
 )
 _OTHER_MODELS = ("kmeans", "mlp", "squared_mlp")
 _LINEAR = tuple(name for name in LOSSES if name not in _OTHER_MODELS)

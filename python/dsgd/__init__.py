@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from dsgd.cluster import LocalCluster, Simulation
     from dsgd.estimators import KMeans, MLPClassifier, SGDClassifier, SGDRegressor
     from dsgd.models import LinearModel
+    from dsgd.privacy.config import Privacy
     from dsgd.results.history import History, Record
     from dsgd.results.result import FitResult
 
@@ -21,6 +22,7 @@ __all__ = [
     "LinearModel",
     "LocalCluster",
     "MLPClassifier",
+    "Privacy",
     "Record",
     "SGDClassifier",
     "SGDRegressor",
@@ -43,6 +45,7 @@ _HOMES = {
     **dict.fromkeys(("KMeans", "MLPClassifier", "SGDClassifier", "SGDRegressor"), "estimators"),
     **dict.fromkeys(("History", "Record"), "results.history"),
     "LinearModel": "models.trained",
+    "Privacy": "privacy.config",
     "FitResult": "results.result",
 }
 """The modules that define public names; all other public names are modules themselves."""

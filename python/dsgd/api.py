@@ -20,6 +20,7 @@ from dsgd._common.warn import warn
 from dsgd.algorithms import Algorithm, DistributedAlgorithm, resolve_algorithm
 from dsgd.callbacks import Callback
 from dsgd.cluster import LocalCluster, Simulation
+from dsgd.cluster.account import check_private
 from dsgd.cluster.engines import is_client
 from dsgd.cluster.fit import on_cluster, train_on_cluster
 from dsgd.data import reading
@@ -211,13 +212,13 @@ def fit(
     )
     stopping.check(evaluate_every, eval_set)
     algorithm, cluster = on_cluster(algorithm, cluster, workers)
+    check_private(algorithm.privacy, cluster, tol=tol, class_weight=class_weight)
     named_schedule = not (isinstance(schedule, str) and schedule == "auto")
     if not named_schedule:
         schedule = algorithm.capabilities.schedule or ("inverse-time" if stopping.may_end_early else "linear")
     # A sequence: an iterator would be used up by the check.
     if not isinstance(callbacks, Sequence) or not all(callable(callback) for callback in callbacks):
         raise ConfigError(f"callbacks must be a sequence of callables, such as a list, not {shown(callbacks)}")
-    progress = check_flag("progress", progress)
     threads = threads_of(algorithm, n_threads)
     spec = FitSpec(
         algorithm=algorithm,
@@ -234,7 +235,7 @@ def fit(
     )
 
     weights = _Weights(sample_weight=sample_weight, class_weight=class_weight, init=init)
-    look = _Look(evaluate_every=evaluate_every, callbacks=tuple(callbacks), progress=progress)
+    look = _Look(evaluate_every=evaluate_every, callbacks=tuple(callbacks), progress=check_flag("progress", progress))
     if is_client(cluster):
         from dsgd.dask.fit import fit_on_dask
 
@@ -318,6 +319,7 @@ def _fit_data(
         feature_names=data.names,
         trace=None if cluster_fit is None else cluster_fit.trace,
         averaging=None if cluster_fit is None else cluster_fit.averaging,
+        privacy=None if cluster_fit is None else cluster_fit.privacy,
     )
 
 

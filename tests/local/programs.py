@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsgd.algorithms import Ssp
+from dsgd.algorithms import P2p, Ssp
 from dsgd.algorithms.base import Capabilities
 from dsgd.algorithms.distributed import Observes, Program, Table
 from dsgd.cluster.program.commands import (
@@ -29,7 +29,17 @@ from dsgd.cluster.program.commands import (
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import DataError
 
-__all__ = ["AllCommands", "Apart", "Failing", "GroupCommands", "Grouped", "Measured", "Mortal", "TwoTables"]
+__all__ = [
+    "AllCommands",
+    "Apart",
+    "Failing",
+    "GroupCommands",
+    "Grouped",
+    "Measured",
+    "Mortal",
+    "MortalPeers",
+    "TwoTables",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +62,33 @@ class Mortal(Ssp):
             moved = task.minibatch_step(weights, rows, task.step_size_at(clock), size, index)
             yield self.push(task, weights, moved)
             yield Clock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MortalPeers(P2p):
+    """Worker 1 kills itself in its first life, behind the push of a pass; worker 2 in all lives, in front of it.
+
+    It is pass `at` of the life, the first being 1.
+    """
+
+    name = "mortal-peers"
+
+    at: int = 4
+
+    def worker(self, task: WorkerTask) -> Program:
+        program, passes = super().worker(task), 0
+        command = next(program)
+        while True:
+            passes += isinstance(command, Push)
+            behind = task.rank == 1 and isinstance(command, Clock) and task.start_clock == 0
+            before = task.rank == 2 and isinstance(command, Push)
+            if passes == self.at and (behind or before):
+                os.kill(os.getpid(), signal.SIGKILL)
+            answer = yield command
+            try:
+                command = program.send(answer)
+            except StopIteration:
+                return
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from local.fits import local_fit, simulated_fit
 
 import dsgd
 from dsgd.algorithms import (
+    AsyncFl,
     Average,
     DisSvrg,
     DistributedAlgorithm,
@@ -59,6 +60,7 @@ ALGORITHMS: dict[str, tuple[DistributedAlgorithm, int]] = {
     "fedavg": (FedAvg(clients=6, fraction=0.5), 100),
     "p2p": (P2p(max_wait=0.5), 100),
     "downpour": (Downpour(n_push=2, warm_start=5), 30),
+    "async-fl": (AsyncFl(sizes="linear", growth=1.0), 100),
 }
 BARRIERS = ("ssp, barrier", "dissvrg, barrier", "sync")
 # Nodes that are started again go on from the last average, or make all their steps again.
@@ -147,7 +149,7 @@ CASES = [
     *((name, fault) for fault in OF_ALL for name in (BARRIERS if fault.exact else STALE)),
     *OF_ONE,
     *((name, fault) for fault in OF_AVERAGES for name in (*AVERAGES, *UNEVEN)),
-    *((name, fault) for fault in OF_PEERS for name in ("map-reduce", "p2p")),
+    *((name, fault) for fault in OF_PEERS for name in ("map-reduce", "p2p", "async-fl")),
     *(("downpour", fault) for fault in OF_PEERS[:2]),
     ("downpour", Fault(victim="server", how="kill", cluster={"servers": 2, **SAVED})),
 ]

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from local.fits import X, Y, local_fit, simulated_fit
 
+import dsgd
 from dsgd import losses
 from dsgd.algorithms import FedAvg
 from dsgd.algorithms.distributed import Program
 from dsgd.cluster import ByLabel, Dirichlet
+from dsgd.cluster.local.supervision import LocalRun
 from dsgd.cluster.program.commands import Clock
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import ConfigError
@@ -68,3 +70,34 @@ def test_workers_that_are_killed_again_and_again_change_no_bit() -> None:
     options: dict[str, Any] = {"max_epochs": 8, "data": (X.toarray(), Y), "loss": losses.MLP((50,))}
     mortal = local_fit({"restart_workers": 10}, algo=Mortal(clients=4), **options)
     assert np.array_equal(mortal.model.weights, local_fit(algo=FedAvg(clients=4), **options).model.weights)
+
+
+def test_a_round_that_a_killed_worker_sums_again_counts_twice() -> None:
+    privacy = dsgd.Privacy(clip_norm=1.0, noise_multiplier=3.0)
+    result = local_fit({"restart_workers": 10}, algo=Mortal(clients=4, privacy=privacy), max_epochs=3)
+    assert result.privacy is not None
+    counts = [[each.times for each in result.privacy.rounds if each.client == client] for client in range(4)]
+    # A life ends in its second round, when that has been pushed.
+    assert counts == [[1, 2, 2]] * 4
+
+
+def test_rounds_count_once_more_where_a_lost_server_may_have_known_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    servers: list[Any] = []
+    real = LocalRun._start_servers
+
+    def start(run: LocalRun) -> None:
+        real(run)
+        servers.append(run._crew.servers[0])
+
+    monkeypatch.setattr(LocalRun, "_start_servers", start)
+
+    def strike(record: dsgd.Record, _: Any) -> None:
+        if record.epoch == 3 and len(servers) == 1:
+            os.kill(servers[0].pid, signal.SIGKILL)
+
+    algorithm = FedAvg(clients=4, privacy=dsgd.Privacy(clip_norm=1.0, target_epsilon=50.0))
+    with pytest.warns(RuntimeWarning, match=r"above target_epsilon=50: workers or servers were started again"):
+        result = local_fit(algo=algorithm, max_epochs=600, callbacks=[strike])
+    assert len(servers) == 2
+    assert result.privacy is not None
+    assert min(each.times for each in result.privacy.rounds) >= 2

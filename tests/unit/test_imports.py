@@ -21,6 +21,7 @@ FLOORS = [
     {"schedules", "testing"},
     {"problems"},
     {"cluster.program"},
+    {"privacy"},
     {"algorithms"},
     {"cluster.runtime"},
     {"cluster.simulation", "cluster.tcp"},

@@ -34,7 +34,10 @@ def suggested(message: str) -> set[str]:
 @pytest.mark.parametrize("algo", sorted({*ALONE} - {"batch", "minibatch"}))  # they run on clusters as others
 def test_an_algorithm_of_one_machine_names_those_that_run_on_a_cluster(algo: str, cluster: dict[str, Any]) -> None:
     message = refused(X[:, 0] > 0, algo=algo, **cluster)
-    assert f"algo '{algo}' runs on one machine: leave out cluster and workers, or use 'asgd', 'average', " in message
+    assert (
+        f"algo '{algo}' runs on one machine: leave out cluster and workers, or use 'asgd', 'async-fl', 'average', "
+        in message
+    )
     assert suggested(message) == {*ON_CLUSTERS, "batch", "minibatch"}
 
 
@@ -68,6 +71,8 @@ def test_names_are_listed_as_a_choice() -> None:
     assert one_of(["a", "b", "c"]) == "'a', 'b' or 'c'"
     assert one_of(["a"]) == "'a'"
     assert on_clusters() == on_clusters("linear")
-    every = "'asgd', 'average', 'downpour', 'fedavg', 'map-reduce', 'simuparallel', 'ssp', 'sync' or 'wpsgd'"
+    every = (
+        "'asgd', 'async-fl', 'average', 'downpour', 'fedavg', 'map-reduce', 'simuparallel', 'ssp', 'sync' or 'wpsgd'"
+    )
     assert on_clusters("mlp") == every
     assert on_one_machine("mlp") == "'batch' or 'minibatch'"

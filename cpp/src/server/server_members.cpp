@@ -102,9 +102,12 @@ void ParameterServer::begin_life(std::uint32_t rank, ConnectionId id, std::uint6
   worker.rounds_in_clock = 0;
   // The new life repeats the clock: what the former one did in it must not count twice.
   reducer_.withdraw(rank);
-  std::erase_if(held_, [&](const auto& entry) {
-    return std::get<1>(entry.first) == rank && std::get<0>(entry.first) >= worker.clock;
-  });
+  // One of several shards does not know where the new life begins: others may have had its last clock.
+  if (config_.n_shards == 1) {
+    std::erase_if(held_, [&](const auto& entry) {
+      return std::get<1>(entry.first) == rank && std::get<0>(entry.first) >= worker.clock;
+    });
+  }
   worker.pulls.clear();
   worker.collecting.reset();
   worker.address = hello.address;

@@ -9,6 +9,7 @@ from typing import Any
 
 from dsgd._common.checks import one_of, shown, unknown_name
 from dsgd.algorithms.asgd import Asgd as Asgd
+from dsgd.algorithms.async_fl import AsyncFl as AsyncFl
 from dsgd.algorithms.auto import Auto as Auto
 from dsgd.algorithms.average import Average as Average
 from dsgd.algorithms.base import Algorithm, Capabilities, Choice, Facts

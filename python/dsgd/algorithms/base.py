@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from dsgd._common.checks import check_integer
 from dsgd.models.base import Loss
+from dsgd.privacy.config import Privacy
 from dsgd.problems.problem import Problem
 from dsgd.problems.task import EpochEnd, LocalTask
 
@@ -98,6 +99,11 @@ class Algorithm(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     capabilities: ClassVar[Capabilities]
+
+    @property
+    def privacy(self) -> Privacy | None:
+        """What it promises of the privacy of rows; None: nothing."""
+        return None
 
     @property
     def batch_rows(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,6 +17,7 @@ from dsgd.cluster.program.commands import Program, Push
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import ConfigError
 from dsgd.models.base import Loss
+from dsgd.privacy.config import Plan, Privacy
 from dsgd.problems.problem import Problem
 from dsgd.problems.task import EpochEnd, LocalTask
 
@@ -29,6 +30,7 @@ __all__ = [
     "Program",
     "StaleSynchronousAlgorithm",
     "Table",
+    "check_private_loss",
 ]
 
 Observes = Literal["server", "first", "mean"]
@@ -171,6 +173,18 @@ class DistributedAlgorithm(Algorithm):
         """Return the number of parts that the rows are dealt into: one a worker, unless a worker holds many clients."""
         return n_workers
 
+    def private_plan(self, sizes: Sequence[int], n_clocks: int, seed: int) -> Plan:  # noqa: ARG002
+        """Return the rate of every round of every client that `privacy` is to be paid for; none without it.
+
+        Parameters
+        ----------
+        sizes : sequence of int
+            Rows of every client.
+        n_clocks : int
+        seed : int
+        """
+        return {}
+
     @abstractmethod
     def clocks(self, max_epochs: int, n_samples: int, n_workers: int) -> int:
         """Return the number of clocks in a run of `max_epochs` on `n_samples` rows of all workers together."""
@@ -255,6 +269,12 @@ def _check_staleness(staleness: Any) -> float:
     if not number or not (staleness == math.inf or (staleness >= 0 and staleness == int(staleness))):
         raise ConfigError(f"staleness must be an integer of at least 0, or math.inf, not {staleness!r}")
     return float(staleness)
+
+
+def check_private_loss(privacy: Privacy | None, loss: Loss) -> None:
+    """Raise `ConfigError` for a loss whose sums have no bound that `privacy` could know."""
+    if privacy is not None and loss.model == "kmeans":
+        raise ConfigError("k-means starts from rows and counts them, which privacy cannot hide; leave privacy out")
 
 
 class BatchPerClock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,13 +12,15 @@ from numpy.typing import NDArray
 
 from dsgd._common.checks import check_integer, check_real, shown
 from dsgd.algorithms.base import Algorithm, Capabilities
-from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table
+from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table, check_private_loss
 from dsgd.algorithms.minibatch import Minibatch
 from dsgd.algorithms.sgd import Sgd
-from dsgd.cluster.program.commands import Clock, Pull, Push
-from dsgd.cluster.program.task import WorkerTask
+from dsgd.cluster.program.commands import Clock, Pull, Push, Report
+from dsgd.cluster.program.task import WorkerTask, shared_random
 from dsgd.errors import ConfigError
 from dsgd.models.base import Loss
+from dsgd.privacy.config import Plan, Privacy
+from dsgd.privacy.ledger import entry
 
 __all__ = ["FedAvg"]
 
@@ -42,6 +45,10 @@ class FedAvg(DistributedAlgorithm):
         B, rows of a client's step. ``"all"``: all rows of the client; with one local epoch that is FedSGD.
     failing : float, default=0.0
         Chance, in [0, 1], that a drawn client fails: it is left out of the average of its round.
+    privacy : dsgd.Privacy, optional
+        Differential privacy of the rows of every client. Its update is then one step along the noised sum of the
+        clipped gradients of a Poisson sample, divided by the size that is expected of the sample: `batch_size`. A
+        client has one local epoch, which is this step. Draws of clients are by the seed, and no source of privacy.
 
     Notes
     -----
@@ -68,6 +75,7 @@ class FedAvg(DistributedAlgorithm):
     local_epochs: int = 1
     batch_size: int | Literal["all"] = 10
     failing: float = 0.0
+    privacy: Privacy | None = None
 
     def __post_init__(self) -> None:
         if self.clients is not None:
@@ -79,6 +87,12 @@ class FedAvg(DistributedAlgorithm):
             raise ConfigError(f"batch_size must be a number of rows or 'all', not {shown(self.batch_size)}")
         if self.batch_size != "all":
             object.__setattr__(self, "batch_size", check_integer("batch_size", self.batch_size, 1, 2**31 - 1))
+        object.__setattr__(self, "privacy", Privacy.of(self.privacy))
+        if self.privacy is not None and self.local_epochs != 1:
+            raise ConfigError(
+                f"local_epochs={self.local_epochs} with privacy: a client makes one step on one noised sum in a round; "
+                "leave local_epochs out"
+            )
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -90,6 +104,9 @@ class FedAvg(DistributedAlgorithm):
         for clock in range(task.start_clock, task.max_clocks):
             clients = self.arriving(task, clock) & task.clients.keys()
             if clients:
+                if self.privacy is not None:
+                    for client in sorted(clients):
+                        yield Report(entry(client, clock, self._rate(len(task.clients[client]))))
                 weights = yield Pull(clock)
                 mean, n_samples = self.mean_of(task, weights, sorted(clients), clock)
                 # In units of the rows of a client in the mean: 1 for a single client, whose weights stay to the bit.
@@ -98,7 +115,9 @@ class FedAvg(DistributedAlgorithm):
 
     def arriving(self, task: WorkerTask, clock: int) -> set[int]:
         """Return the clients that are drawn in a round and do not fail: the same ones on all workers."""
-        random, n_clients = task.shared_random(clock), self.n_clients(task.n_workers)
+        return self._arriving(task.shared_random(clock), self.n_clients(task.n_workers))
+
+    def _arriving(self, random: np.random.Generator, n_clients: int) -> set[int]:
         count = max(1, math.ceil(self.fraction * n_clients - _ROUNDING))
         drawn = random.choice(n_clients, count, replace=False)
         return set(drawn[random.random(count) >= self.failing].tolist())
@@ -120,9 +139,32 @@ class FedAvg(DistributedAlgorithm):
         n_samples = kernels.n_samples
         size = n_samples if self.batch_size == "all" else min(self.batch_size, n_samples)
         step = task.step_size_at(clock)
+        if self.privacy is not None:
+            random = task.client_random(client, clock)
+            noised = self.privacy.noised_sum(kernels, weights, self._rate(n_samples), random)
+            return kernels.proximal_step(weights, noised / size, step)
         for index in range(clock * self.local_epochs, (clock + 1) * self.local_epochs):
             weights = kernels.sgd_steps(weights, task.client_pass(client, index), step, index, size)
         return weights
+
+    def private_plan(self, sizes: Sequence[int], n_clocks: int, seed: int) -> Plan:
+        """Return the rate of every round of every client that `privacy` is to be paid for."""
+        if self.privacy is None:
+            return {}
+        plan: dict[int, dict[int, float]] = {client: {} for client, size in enumerate(sizes) if size}
+        for clock in range(n_clocks):
+            for client in self._arriving(shared_random(seed, clock), len(sizes)) & plan.keys():
+                plan[client][clock] = self._rate(sizes[client])
+        return plan
+
+    def _rate(self, n_samples: int) -> float:
+        """Return the chance of a row of a client with so many to be in a private sample."""
+        return 1.0 if self.batch_size == "all" else min(self.batch_size, n_samples) / n_samples
+
+    def check(self, loss: Loss, alphas: tuple[float, float]) -> None:
+        """Raise `ConfigError` for a loss whose sums have no bound that `privacy` could know."""
+        super().check(loss, alphas)
+        check_private_loss(self.privacy, loss)
 
     def n_clients(self, n_workers: int) -> int:
         """Return the number of clients."""

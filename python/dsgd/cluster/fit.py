@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
@@ -18,6 +19,7 @@ from dsgd.algorithms import Algorithm, on_clusters
 from dsgd.algorithms.data_parallel import data_parallel
 from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.algorithms.model_averaging import ModelAveraging
+from dsgd.cluster.account import Account
 from dsgd.cluster.engines import check_engine, is_client
 from dsgd.cluster.local.config import LocalCluster
 from dsgd.cluster.local.supervision import LocalRun
@@ -33,6 +35,7 @@ from dsgd.errors import ConfigError, DivergedError
 from dsgd.fitting.divergence import Watch
 from dsgd.fitting.recorder import Recorder
 from dsgd.fitting.step_search import choose_steps
+from dsgd.privacy.ledger import PrivacyLedger
 from dsgd.problems.task import LocalTask
 from dsgd.results.averaging import Averaging
 from dsgd.results.history import History, Record
@@ -119,6 +122,8 @@ def choose_step(algorithm: DistributedAlgorithm, task: LocalTask, n_workers: int
     trial, first = algorithm.step_trial(task.n_samples, n_workers), algorithm.first_step(task.problem.loss)
     if first is not None:
         task.step_size = first
+    elif algorithm.privacy is not None:
+        raise ConfigError("privacy needs a step_size: the search for one looks at the rows, and would not be private")
     elif trial is None:
         task.step_size = algorithm.natural_step(task.problem)
     else:
@@ -176,6 +181,8 @@ class _Observer:
         self._evaluating = 0.0
         self._watch = Watch([task])
         self._before = task.weights.copy()
+        privacy = work.algorithm.privacy
+        self._tells_objective = privacy is None or privacy.history == "public"
         differ = work.algorithm.held_out_curves and not task.problem.n_together
         self._held_out = recorder.held_out(task.problem, task.n_threads) if differ else None
 
@@ -188,7 +195,7 @@ class _Observer:
         if task.problem.n_together:
             np.copyto(recorder.model.weights, task.problem.layout.unpack(weights))
         evaluates = recorder.evaluate_every > 0
-        objective = task.value() if evaluates else None
+        objective = task.value() if evaluates and self._tells_objective else None
         finite = objective is None or math.isfinite(objective)
         if not finite or self._watch.exploded(objective, self._before[None]):
             raise DivergedError(self._diverged(state, f"the objective is {task.value():g}"))
@@ -241,12 +248,15 @@ class ClusterFit(NamedTuple):
         None if the cluster keeps no trace.
     averaging : Averaging or None
         What the nodes counted for in the last average of their models; None if the algorithm averages none.
+    privacy : PrivacyLedger or None
+        What was spent of the privacy of every client; None if the algorithm promises none.
     """
 
     history: History
     stop_reason: str
     trace: Trace | None
     averaging: Averaging | None
+    privacy: PrivacyLedger | None
 
 
 def train_on_cluster(
@@ -288,18 +298,18 @@ def train_on_cluster(
     algorithm = algorithm.prepared(task, n_workers)
     work = assignment(algorithm, task, nodes, cluster.partition)
     kind: Any = SimulatedRun if isinstance(cluster, Simulation) else LocalRun
-    return run_on_cluster(functools.partial(kind, cluster, work), work, task, recorder)
+    return run_on_cluster(functools.partial(kind, cluster), work, task, recorder)
 
 
 def run_on_cluster(
-    make: Callable[[OnClock, Sequence[int]], Run], work: RunSpec, task: LocalTask, recorder: Recorder
+    make: Callable[[RunSpec, OnClock, Sequence[int]], Run], work: RunSpec, task: LocalTask, recorder: Recorder
 ) -> ClusterFit:
     """Run what is ready to run, and record it.
 
     Parameters
     ----------
     make : callable
-        Returns the run, from the observer of its records and the clocks after which there is one.
+        Returns the run of a specification, from the observer of its records and the clocks after which there is one.
     work : RunSpec
     task : LocalTask
         Its objective may be one that asks the parts of the rows.
@@ -309,13 +319,15 @@ def run_on_cluster(
     -------
     ClusterFit
     """
-    with recorder.showing(task.max_epochs):
-        outcome = _run(make, work, task, recorder)
+    account = None if work.algorithm.privacy is None else Account.of(work, work.algorithm.privacy)
+    with recorder.showing(task.max_epochs), contextlib.nullcontext() if account is None else account.told():
+        outcome = _run(make, work if account is None else account.work, task, recorder)
     recorder.finish()
     averaging = Averaging.of_reports(outcome.reports)
     if averaging is not None:
         _warn_of_averages(work.algorithm, averaging)
-    return ClusterFit(recorder.history, recorder.reason or "max_epochs", outcome.trace, averaging)
+    privacy = None if account is None else account.ledger(outcome)
+    return ClusterFit(recorder.history, recorder.reason or "max_epochs", outcome.trace, averaging, privacy)
 
 
 def _warn_of_averages(algorithm: DistributedAlgorithm, averaging: Averaging) -> None:
@@ -344,14 +356,14 @@ def _go_on(task: LocalTask, path: str | os.PathLike[str]) -> None:
 
 
 def _run(
-    make: Callable[[OnClock, Sequence[int]], Run], work: RunSpec, task: LocalTask, recorder: Recorder
+    make: Callable[[RunSpec, OnClock, Sequence[int]], Run], work: RunSpec, task: LocalTask, recorder: Recorder
 ) -> Outcome:
     """Let the workers work; the last record is that of the weights that are left."""
     clocks = work.max_clocks
     every = recorder.evaluate_every / work.passes_per_clock  # clocks between two records
     notices = [math.ceil(k * every - 1e-9) for k in range(1, math.ceil(clocks / every - 1e-9))] if every else []
     observer = _Observer(work, task, recorder)
-    run = make(observer, [*notices, clocks])
+    run = make(work, observer, [*notices, clocks])
     history = recorder.history
     try:
         outcome = run.run()

@@ -100,7 +100,7 @@ def fit_on_dask(
     host = _own_host(client)
     check_reach(host, list(rows))
     job = {"token": secrets.token_bytes(32), "terms": terms, "topic": f"dsgd-{secrets.token_hex(8)}"}
-    make = functools.partial(DaskRun, client, work, rows, host, job, Limits())
+    make = functools.partial(DaskRun, client, rows, host, job, Limits())
     ended = run_on_cluster(make, work, task, recorder)
     columns = column_names(getattr(X, "_meta", None))
     return FitResult(

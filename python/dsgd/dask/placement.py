@@ -11,8 +11,8 @@ import distributed
 import numpy as np
 
 from dsgd._common.checks import shown
-from dsgd.fitting.worker_rows import ChunkFacts, chunk_of, facts_of
 from dsgd.errors import ConfigError, DataError, DeadlineError, WorkerLostError
+from dsgd.fitting.worker_rows import ChunkFacts, chunk_of, facts_of
 
 __all__ = ["PlacedChunk", "check_living", "deal_chunks", "place", "results"]
 

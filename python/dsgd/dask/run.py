@@ -48,7 +48,6 @@ class DaskRun:
     Parameters
     ----------
     client : distributed.Client
-    work : RunSpec
     rows : mapping of str to Future
         By address, in the order of the ranks: the `WorkerRows` that lie there.
     host : str
@@ -56,6 +55,7 @@ class DaskRun:
     job : mapping of str
         Parameters of `Job` that the run does not know: ``token``, ``terms``, ``topic``.
     limits : Limits
+    work : RunSpec
     on_clock, notices
         See `LocalRun`.
     """
@@ -63,11 +63,11 @@ class DaskRun:
     def __init__(
         self,
         client: Any,
-        work: RunSpec,
         rows: Mapping[str, Any],
         host: str,
         job: Mapping[str, Any],
         limits: Limits,
+        work: RunSpec,
         on_clock: OnClock,
         notices: Sequence[int],
     ) -> None:

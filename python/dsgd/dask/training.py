@@ -19,8 +19,8 @@ from dsgd.cluster.program.groups import GroupMembers
 from dsgd.cluster.program.kernels import Kernels
 from dsgd.cluster.runtime.run_spec import Plan
 from dsgd.cluster.tcp.worker import WorkerSpec, run_worker
-from dsgd.fitting.worker_rows import ProblemTerms, WorkerRows
 from dsgd.errors import ClusterError
+from dsgd.fitting.worker_rows import ProblemTerms, WorkerRows
 
 __all__ = ["Job", "check_reach", "host_of", "read", "train"]
 

@@ -178,6 +178,7 @@ class FitSpec:
         least = float(np.finfo(dtype).smallest_subnormal)
         alpha_l1, alpha_l2 = (alpha if alpha >= least else 0.0 for alpha in self.alphas)
         self._check_penalty((alpha_l1, alpha_l2))
+        blind = self.algorithm.privacy is not None
         problem = Problem(
             matrix=matrix,
             target=targets[0],
@@ -185,9 +186,10 @@ class FitSpec:
             loss=self.loss,
             alphas=(alpha_l1, alpha_l2),
             fit_intercept=self.fit_intercept,
-            scale=scale,
+            scale=dataclasses.replace(scale, intercept_rate=1.0) if blind else scale,
             n_classes=n_classes,
             summary=summary,
+            blind=blind,
         )
         objective = problem.objective(self.n_threads, None if summary is None else summary.inverse_frequency())
         task_of = functools.partial(

@@ -112,7 +112,7 @@ class Loss:
 
     def start(self, problem: Samples, weights: NDArray[Any], seed: int) -> None:  # noqa: ARG002
         """Set the initial weights of a problem in place, if the user gave none; they are zeros before."""
-        if problem.fit_intercept:
+        if problem.fit_intercept and not problem.blind:
             weights[-1] = self._constant_of(problem)
 
     def first_step(self, momentum: float = 0.9) -> float | None:  # noqa: ARG002

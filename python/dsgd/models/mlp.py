@@ -118,6 +118,8 @@ class SquaredMLP(MLP):
     def start(self, problem: Samples, weights: NDArray[Any], seed: int) -> None:
         """Draw the initial weights, in place; the bias of the output starts at the mean of y."""
         super().start(problem, weights, seed)
+        if problem.blind:
+            return
         with np.errstate(over="ignore", invalid="ignore"):  # an infinite mean is refused later
             weights[-1] += weighted_mean(problem)
 

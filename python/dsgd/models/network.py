@@ -69,8 +69,11 @@ class Units:
     def measure(cls, problem: Samples) -> Units:
         """Return the units of a problem: ranges over all rows, means and deviations over at most 4,096 rows.
 
-        If the problem has a summary, means and deviations are those of all rows.
+        If the problem has a summary, means and deviations are those of all rows. If it is blind the units are 1.
         """
+        if problem.blind:
+            n_features = problem.matrix.n_features
+            return cls(mean=np.zeros(n_features), scale=np.ones(n_features), length=0.0, target=1.0)
         if problem.summary is not None:
             return cls._of_summary(problem.summary)
         whole, n_rows = as_scipy(problem.matrix), problem.matrix.n_rows

@@ -152,6 +152,10 @@ class Samples(Protocol):
         """The summary of all rows, if `matrix` is only the sample in it; None: `matrix` has all rows."""
 
     @property
+    def blind(self) -> bool:
+        """Whether starts and steps are to know nothing of the rows but gradients."""
+
+    @property
     def layout(self) -> ParameterLayout:
         """The layout of the flat parameter vector."""
 

@@ -53,6 +53,9 @@ class Problem:
     n_together : int
         Classes whose binary problems, of each against all others, are one problem, the sum of theirs: its target is the
         number of the class, and its parameters have a decision value a class. 0: the problem is what its loss says.
+    blind : bool
+        Whether starts and steps are to know nothing of the rows but gradients, for the privacy of the rows: neither
+        means nor sizes of features and targets.
     """
 
     matrix: _core.Matrix
@@ -65,6 +68,7 @@ class Problem:
     n_classes: int = 0
     summary: Summary | None = None
     n_together: int = 0
+    blind: bool = False
 
     @property
     def n_samples(self) -> int:

@@ -23,6 +23,7 @@ from dsgd.errors import ConfigError, DataError
 from dsgd.losses import LOSSES, SKLEARN_NAMES
 from dsgd.models import MODELS, KMeansModel, LinearModel, MLPModel
 from dsgd.models.trained import Model
+from dsgd.privacy.ledger import PrivacyLedger
 from dsgd.results.averaging import Averaging
 from dsgd.results.history import History
 from dsgd.results.model_file import read_model, write_model
@@ -58,6 +59,9 @@ class FitResult:
     averaging : dsgd.cluster.Averaging or None
         What the nodes of a cluster counted for in the last average of their models, if the algorithm
         averages models; `save` leaves it out.
+    privacy : PrivacyLedger or None
+        What was spent of the privacy of every client, if the algorithm promises any; `save` leaves it
+        out.
     """
 
     model: Model
@@ -68,6 +72,7 @@ class FitResult:
     feature_names: FeatureNames = field(default_factory=FeatureNames)
     trace: Trace | None = None
     averaging: Averaging | None = None
+    privacy: PrivacyLedger | None = None
 
     @property
     def _linear(self) -> LinearModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import selectors
 import time
@@ -63,6 +64,8 @@ class LocalRun:
         self._gone: set[int] = set()
         self._restarts: Counter[str] = Counter()
         self._stopped = False
+        self._private = assignment.algorithm.privacy is not None
+        self._taken_back: list[int] = []
         self._finished: float | None = None
         self._looked = time.monotonic()
         self._progress = (self._looked, self._ledger.members)
@@ -96,7 +99,12 @@ class LocalRun:
                     self._hear(*key.data)
                 self._check_deadlines()
                 self._show_records()
+            if self._stopped:
+                self._close_books()
             return self.outcome()
+        except KeyboardInterrupt:  # the caller may ask for the outcome so far
+            self._close_books()
+            raise
         finally:
             self._selector.close()
             self._crew.end()
@@ -116,7 +124,31 @@ class LocalRun:
             record=record,
             reports=ledger.reports,
             trace=self._trace,
+            taken_back=tuple(self._taken_back),
         )
+
+    def _close_books(self) -> None:
+        """End the workers of a private run, and hear of all that they have entered before.
+
+        A shard tells its reports several times a second: the second time from now on it has read all frames.
+        """
+        if not self._private:
+            return
+        for child in self._crew.workers:
+            if child is not None:
+                child.kill()
+        server, told, deadline = self._crew.servers[0], 0, time.monotonic() + self._config.heartbeat_deadline
+        with contextlib.suppress(EOFError):
+            while server is not None and told < 2 and time.monotonic() < deadline:
+                for key, _ in self._selector.select(_TICK):
+                    if key.data[2] is server:
+                        for message in server.arrived():
+                            self._ledger.hear_server(0, message)
+                            told += 2 if message.kind == "finished" else message.kind == "alive"
+                    else:
+                        self._selector.unregister(key.fileobj)
+        if told < 2:
+            self._taken_back.append(0)
 
     def _ended(self) -> bool:
         if self._stopped:
@@ -261,6 +293,7 @@ class LocalRun:
     def _go_back(self) -> None:
         """Start all shards again from the last checkpoint; the workers go on from there."""
         last = self._saves.last
+        self._taken_back.append(0 if last is None else last.clock)
         _LOG.warning("the run goes on from clock %d", 0 if last is None else last.clock)
         for child in self._crew.servers:
             self._forget(child)

@@ -21,10 +21,17 @@ from dsgd.errors import ConfigError, DataError
 from dsgd.problems.problem import Problem
 from dsgd.schedules import Run, Schedule
 
-__all__ = ["State", "WorkerTask"]
+__all__ = ["State", "WorkerTask", "shared_random"]
 
 # Keys of random numbers from here on belong to no worker: theirs are (rank << 40) + clock, and ranks are below 2^20.
 _SHARED = 1 << 62
+# From here on they belong to clients: (client << 32) + clock, and there are fewer than 2^31 clients.
+_OF_CLIENTS = 1 << 63
+
+
+def shared_random(seed: int, clock: int) -> np.random.Generator:
+    """Return the generator of one clock that all workers share, as `WorkerTask.shared_random` does."""
+    return np.random.Generator(np.random.Philox(key=[seed, _SHARED + clock]))
 
 
 class State(SimpleNamespace):
@@ -242,7 +249,12 @@ class WorkerTask:
 
     def shared_random(self, clock: int) -> np.random.Generator:
         """Return a generator of random numbers for one clock that are the same on all workers."""
-        return np.random.Generator(np.random.Philox(key=[self.seed, _SHARED + clock]))
+        return shared_random(self.seed, clock)
+
+    def client_random(self, client: int, clock: int) -> np.random.Generator:
+        """Return a generator of random numbers for one clock of a client, the same ones on whatever worker it lives."""
+        key = np.array([self.seed, _OF_CLIENTS + (client << 32) + clock], np.uint64)
+        return np.random.Generator(np.random.Philox(key=key))
 
     def draw(self, clock: int, size: int) -> Rows:
         """Return the `size` rows of mini-batch `clock`.

@@ -36,7 +36,7 @@ def described(value: Any, registry: Mapping[str, type[Any]]) -> dict[str, Any]:
             f"{kind.__qualname__} is defined in a script or a function, where worker processes cannot import it: move "
             "the class to the top of a module of its own"
         )
-    options = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    options = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     try:
         json.dumps(options)
     except TypeError as error:
@@ -57,3 +57,8 @@ def restored(description: Mapping[str, Any], registry: Mapping[str, type[Any]], 
             raise ConfigError(f"{name} is no {base.__name__}")
         kind = found
     return kind(**options)
+
+
+def _plain(option: Any) -> Any:
+    """Return an option that is a configuration itself as a dictionary, from which its owner makes it again."""
+    return dataclasses.asdict(option) if dataclasses.is_dataclass(option) and not isinstance(option, type) else option

@@ -216,6 +216,8 @@ class Outcome:
     reports : list of tuple (rank, seconds, bytes)
         For every `Report`: the rank of its node, its time, and its numbers in JSON.
     trace : Trace or None
+    taken_back : tuple of int
+        The clocks that lost servers went back to, where reports of the time after them may be lost.
     """
 
     weights: NDArray[Any]
@@ -223,6 +225,7 @@ class Outcome:
     record: ClusterRecord
     reports: list[tuple[int, float, bytes]]
     trace: Trace | None
+    taken_back: tuple[int, ...] = ()
 
 
 class Run(Protocol):

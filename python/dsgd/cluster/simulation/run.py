@@ -253,6 +253,7 @@ class SimulatedRun:
             self.trace.down(crash.node, now, until)
         self._down_until[crash.node] = max(until, self._down_until.get(crash.node, until))
         if crash.node == SERVER:
+            self._collect_reports()
             for server in itertools.chain(*self._servers):
                 if server.core is not None:
                     server.crash()
