@@ -13,7 +13,7 @@ from typing import Any
 from dsgd._common.files import replacing
 from dsgd._common.threads import default_threads
 
-__all__ = ["ROOT", "command", "machine", "save"]
+__all__ = ["ROOT", "about", "command", "machine", "save"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = (
@@ -42,6 +42,11 @@ def machine() -> dict[str, Any]:
 def command(script: str, arguments: Sequence[str]) -> str:
     """Return the command line of a script of this tree, as it is typed in its root."""
     return shlex.join(["python", str(Path(script).resolve().relative_to(ROOT)), *arguments])
+
+
+def about(script: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """Return what is kept with every result: the command line and the machine."""
+    return {"command": command(script, arguments), "machine": machine()}
 
 
 def save(path: Path, content: Any) -> None:

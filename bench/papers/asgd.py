@@ -11,7 +11,6 @@ line search. An error is the objective's distance from that of Lloyd's algorithm
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,8 +22,8 @@ import numpy as np
 from rich.console import Console
 from scipy.stats import binomtest
 
-from common.machine import ROOT, command, machine, save
-from dsgd._common.files import check_replaceable
+from common.machine import about, save
+from common.options import figure_options
 from papers.asgd_cases import LATENCY, LINKS, Case, Curve, Rates, make_case, rates, run, startup
 from papers.asgd_figures import draw
 
@@ -111,20 +110,12 @@ def silence(seeds: int) -> dict[str, Any]:
     return {"seeds": seeds, "ends": ends, "silent_is_worse": worse, "sign_test_p": p, "curves": curves}
 
 
-def options(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer rows, nodes and seeds, for a try")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs/results/asgd.png", help="the figure")
-    parsed = parser.parse_args(arguments)
-    for path in (parsed.output, parsed.output.with_suffix(".json")):
-        check_replaceable(path)
-    return parsed
-
-
 def main(arguments: Sequence[str]) -> None:
     """Train, print, draw."""
-    asked, console = options(arguments), Console(width=160)
+    asked, console = (
+        figure_options(__doc__, "asgd.png", "fewer rows, nodes and seeds, for a try", arguments),
+        Console(width=160),
+    )
     results: dict[str, Any] = {"links": LINKS, "latency": LATENCY, "batch_size": BATCH}
     results["scaling"] = scaling(NODES[:2] if asked.quick else NODES, ROWS // 16 if asked.quick else ROWS)
     for name in ("ASGD", "SGD", "BATCH"):
@@ -136,10 +127,7 @@ def main(arguments: Sequence[str]) -> None:
     results["silence"] = silence(3 if asked.quick else SEEDS)
     console.print({key: value for key, value in results["silence"].items() if key != "curves"})
     draw(results, asked.output)
-    save(
-        asked.output.with_suffix(".json"),
-        {"command": command(__file__, arguments), "machine": machine(), "results": results},
-    )
+    save(asked.output.with_suffix(".json"), {**about(__file__, arguments), "results": results})
     console.print(f"written: {asked.output}")
 
 

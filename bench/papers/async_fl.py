@@ -10,7 +10,6 @@ dealt at random, by label and by Dirichlet shares, 5 and 50 clients.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 import sys
@@ -28,7 +27,8 @@ from rich.console import Console
 from scipy.stats import binomtest
 
 import dsgd
-from common.machine import ROOT, command, machine, save
+from common.machine import about, save
+from common.options import figure_options
 from common.real_sets import SETS, Parts
 from dsgd._common.files import replacing
 from dsgd.cluster import ByLabel, Dirichlet, Simulation
@@ -206,10 +206,7 @@ def draw(path: Path, regimes: dict[str, dict[str, Any]]) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Measure, print, draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two seeds, and a tenth of MNIST")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "async_fl.json")
-    given = parser.parse_args(arguments)
+    given = figure_options(__doc__, "async_fl.png", "two seeds, and a tenth of MNIST", arguments)
     warnings.filterwarnings("ignore", "algo 'async-fl'")  # the condition of the theory
     console, begin = Console(width=200), time.perf_counter()
     parts, seeds = SETS["phishing"]().binary(), 2 if given.quick else 10
@@ -217,9 +214,12 @@ def main(arguments: Sequence[str]) -> None:
     images = mnist(*((1000, 1) if given.quick else (10_000, 2)), console)
     for regime, result in regimes.items():
         console.print(regime, result["half of the messages"])
-    about = {"command": command(__file__, arguments), "machine": machine(), "seconds": time.perf_counter() - begin}
-    save(given.output, {**about, "phishing": regimes, "mnist": images})
-    draw(given.output.with_suffix(".png"), regimes)
+    seconds = time.perf_counter() - begin
+    save(
+        given.output.with_suffix(".json"),
+        {**about(__file__, arguments), "seconds": seconds, "phishing": regimes, "mnist": images},
+    )
+    draw(given.output, regimes)
 
 
 if __name__ == "__main__":

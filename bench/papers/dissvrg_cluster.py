@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import dsgd
-from common.machine import command, machine, save
+from common.machine import about, save
 from dsgd._common.files import replacing
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp
 from papers.year import ALPHA, YearData, generated, log_gaps, options
@@ -211,10 +211,7 @@ def main(arguments: Sequence[str]) -> None:
             for (nodes, speeds), of in runs.items()
         },
     }
-    save(
-        asked.output.with_suffix(".json"),
-        {"command": command(__file__, arguments), "machine": machine(), "results": results},
-    )
+    save(asked.output.with_suffix(".json"), {**about(__file__, arguments), "results": results})
     console.print(f"written: {asked.output}")
 
 

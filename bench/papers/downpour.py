@@ -9,7 +9,6 @@ linear model with the hinge loss. All steps are the defaults of the algorithms.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -22,9 +21,10 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 import dsgd
-from common.machine import ROOT, command, machine, save
+from common.machine import about, save
+from common.options import figure_options
 from common.real_sets import SETS, Parts
-from dsgd._common.files import check_replaceable, replacing
+from dsgd._common.files import replacing
 from dsgd.algorithms import DistributedAlgorithm, Downpour, Ssp, Sync
 
 ALGORITHMS: dict[str, DistributedAlgorithm] = {
@@ -90,16 +90,11 @@ def draw(found: dict[str, dict[str, Any]], path: Path) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Train, print, draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one pass, for a try")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs/results/downpour.png", help="the figure")
-    asked, console = parser.parse_args(arguments), Console(width=160)
-    for path in (asked.output, asked.output.with_suffix(".json")):
-        check_replaceable(path)
+    asked = figure_options(__doc__, "downpour.png", "one pass, for a try", arguments)
+    console = Console(width=160)
     found = measured(asked.quick, console)
     draw(found, asked.output)
-    described = {"command": command(__file__, arguments), "machine": machine(), "results": found}
-    save(asked.output.with_suffix(".json"), described)
+    save(asked.output.with_suffix(".json"), {**about(__file__, arguments), "results": found})
     console.print(f"written: {asked.output}")
 
 

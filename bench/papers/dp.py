@@ -12,7 +12,6 @@ each, by two processes. Draws --output, and writes the same as JSON beside it.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import multiprocessing
 import sys
@@ -30,9 +29,10 @@ from rich.console import Console
 from rich.table import Table
 
 import dsgd
-from common.machine import ROOT, command, machine, save
+from common.machine import about, save
+from common.options import figure_options
 from common.real_sets import SETS, Parts
-from dsgd._common.files import check_replaceable, replacing
+from dsgd._common.files import replacing
 from dsgd.losses import MLP
 
 DELTA = 1e-5
@@ -179,20 +179,13 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
         figure.savefig(beside, format="png", dpi=120)
 
 
-def options(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="20 rounds, one epsilon and one seed, for a try")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs/results/dp.png", help="the figure")
-    parsed = parser.parse_args(arguments)
-    for path in (parsed.output, parsed.output.with_suffix(".json")):
-        check_replaceable(path)
-    return parsed
-
-
 def main(arguments: Sequence[str]) -> None:
     """Train, print, draw."""
-    asked, console, begin = options(arguments), Console(width=120), time.perf_counter()
+    asked, console, begin = (
+        figure_options(__doc__, "dp.png", "20 rounds, one epsilon and one seed, for a try", arguments),
+        Console(width=120),
+        time.perf_counter(),
+    )
     runs = all_runs(asked.quick, console)
     rows = summary(runs)
     table = Table("model", "clients", "epsilon", "noise", "mean", "range", "asked", title="MNIST, delta 1e-5")
@@ -211,7 +204,7 @@ def main(arguments: Sequence[str]) -> None:
     console.print(table)
     draw(rows, asked.output)
     seconds = time.perf_counter() - begin
-    content = {"command": command(__file__, arguments), "machine": machine(), "seconds": seconds}
+    content = {**about(__file__, arguments), "seconds": seconds}
     content |= {"processor_seconds": sum(run.seconds for run in runs), "delta": DELTA, "clip_norm": CLIP_NORM}
     published = {name: {str(epsilon): value for epsilon, value in points.items()} for name, points in PUBLISHED.items()}
     save(asked.output.with_suffix(".json"), {**content, "results": rows, "published": published})

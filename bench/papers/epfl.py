@@ -12,7 +12,6 @@ RCV1's shape (`p2p` three; 10 over Reuters), which has one seed, and lambda othe
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -27,8 +26,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 
-from common.machine import ROOT, command, machine, save
-from dsgd._common.files import check_replaceable, replacing
+from common.machine import about, save
+from common.options import figure_options
+from dsgd._common.files import replacing
 from dsgd.algorithms import P2p, Sync
 from papers.epfl_cases import ALGORITHMS, ALPHA, ALPHAS, LINKS, NODES, Case, cases, cell, curves, on_processes
 
@@ -173,20 +173,12 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
         figure.savefig(beside, format="png", dpi=100)
 
 
-def options(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a thirteenth of the rows and one seed, for a try")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs/results/epfl.png", help="the figure")
-    parsed = parser.parse_args(arguments)
-    for path in (parsed.output, parsed.output.with_suffix(".json")):
-        check_replaceable(path)
-    return parsed
-
-
 def main(arguments: Sequence[str]) -> None:
     """Train, print, draw."""
-    asked, console = options(arguments), Console(width=200)
+    asked, console = (
+        figure_options(__doc__, "epfl.png", "a thirteenth of the rows and one seed, for a try", arguments),
+        Console(width=200),
+    )
     problems = cases(asked.quick)
     processes = {}
     for name, found in on_processes(problems[0], 1 if asked.quick else 2):
@@ -215,10 +207,7 @@ def main(arguments: Sequence[str]) -> None:
         "curves": drawn,
     }
     draw(results, asked.output)
-    save(
-        asked.output.with_suffix(".json"),
-        {"command": command(__file__, arguments), "machine": machine(), "results": results},
-    )
+    save(asked.output.with_suffix(".json"), {**about(__file__, arguments), "results": results})
     console.print(f"written: {asked.output}")
 
 

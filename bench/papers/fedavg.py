@@ -12,7 +12,6 @@ allowed, or when training breaks down. Draws --output, and writes the same as JS
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
 import multiprocessing
@@ -32,9 +31,10 @@ from rich.console import Console
 from rich.table import Table
 
 import dsgd
-from common.machine import ROOT, command, machine, save
+from common.machine import about, save
+from common.options import figure_options
 from common.real_sets import SETS, Parts
-from dsgd._common.files import check_replaceable, replacing
+from dsgd._common.files import replacing
 from dsgd.algorithms import FedAvg
 from dsgd.algorithms.distributed import Program
 from dsgd.cluster.program.commands import Pull
@@ -210,20 +210,13 @@ def draw(found: dict[str, list[Run]], summaries: dict[str, dict[str, Any]], path
         figure.savefig(beside, format="png", dpi=120)
 
 
-def options(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one rate and one seed, for a try")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs/results/fedavg.png", help="the figure")
-    parsed = parser.parse_args(arguments)
-    for path in (parsed.output, parsed.output.with_suffix(".json")):
-        check_replaceable(path)
-    return parsed
-
-
 def main(arguments: Sequence[str]) -> None:
     """Train, print, draw."""
-    asked, console, begin = options(arguments), Console(width=120), time.perf_counter()
+    asked, console, begin = (
+        figure_options(__doc__, "fedavg.png", "one rate and one seed, for a try", arguments),
+        Console(width=120),
+        time.perf_counter(),
+    )
     found = all_runs(asked.quick, console)
     summaries = {name: summary(runs, SETTINGS[name]) for name, runs in found.items()}
     table = Table("images dealt", "rate", "median", "range", "paper", title="rounds to 97 %")
@@ -236,7 +229,7 @@ def main(arguments: Sequence[str]) -> None:
         for name, runs in found.items()
     }
     seconds = time.perf_counter() - begin
-    content = {"command": command(__file__, arguments), "machine": machine(), "seconds": seconds}
+    content = {**about(__file__, arguments), "seconds": seconds}
     content["processor_seconds"] = sum(run.seconds for runs in found.values() for run in runs)
     save(asked.output.with_suffix(".json"), {**content, "results": summaries, "curves": curves})
     console.print(

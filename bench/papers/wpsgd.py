@@ -12,7 +12,6 @@ take, or they go through all weights. The statements of the paper are compared w
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,8 +24,8 @@ from rich.console import Console
 from scipy.stats import binomtest
 
 import dsgd
-from common.machine import ROOT, command, machine, save
-from dsgd._common.files import check_replaceable
+from common.machine import about, save
+from common.options import figure_options
 from papers.wpsgd_cases import (
     ALPHA,
     COSTS,
@@ -185,20 +184,12 @@ def plain(places: Mapping[str, Mapping[str, Curve]]) -> dict[str, Any]:
     }
 
 
-def options(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="less data and fewer seeds, for a try")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs/results/wpsgd.png", help="the figure")
-    parsed = parser.parse_args(arguments)
-    for path in (parsed.output, parsed.output.with_suffix(".json")):
-        check_replaceable(path)
-    return parsed
-
-
 def main(arguments: Sequence[str]) -> None:
     """Train, print, draw."""
-    asked, console = options(arguments), Console(width=160)
+    asked, console = (
+        figure_options(__doc__, "wpsgd.png", "less data and fewer seeds, for a try", arguments),
+        Console(width=160),
+    )
     problems = cases(asked.quick)
     names = [case.name for case in problems]
     places: dict[str, dict[str, Curve]] = {}
@@ -230,8 +221,7 @@ def main(arguments: Sequence[str]) -> None:
         draw(places, names, regime, asked.output.with_stem(asked.output.stem + suffix))
     draw_more(results, zoom, asked.output.with_stem(asked.output.stem + "_more"))
     results["curves"], results["zoom"] = plain(places), plain(zoom)
-    described = {"command": command(__file__, arguments), "machine": machine(), "results": results}
-    save(asked.output.with_suffix(".json"), described)
+    save(asked.output.with_suffix(".json"), {**about(__file__, arguments), "results": results})
     console.print(f"written: {asked.output}")
 
 

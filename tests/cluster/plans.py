@@ -1,6 +1,8 @@
-"""Failure plans by seed, for the clusters of `cluster.averaged`."""
+"""Failure plans by seed, and clusters to try them on."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from cluster.averaged import cluster
@@ -22,7 +24,9 @@ def draw_of_frames(random: np.random.Generator) -> list[Failure]:
     return [kind for kind in kinds if random.random() < 0.5]
 
 
-def draw_of_processes(random: np.random.Generator, links_fail: bool) -> list[Failure]:
+def draw_of_processes(
+    random: np.random.Generator, links_fail: bool, run: float = _RUN, workers: int = 4
+) -> list[Failure]:
     """Return crashes of workers with and without a restart, of the server with one, pauses and splits.
 
     Worker 0 never crashes for good, so that a run has an end. Where links fail too, a pause is short: after a long one
@@ -30,7 +34,7 @@ def draw_of_processes(random: np.random.Generator, links_fail: bool) -> list[Fai
     """
     plan: list[Failure] = []
     for _ in range(random.integers(1, 4)):
-        node, at = int(random.integers(0, 4)), float(random.uniform(0, 1.2 * _RUN))
+        node, at = int(random.integers(0, workers)), float(random.uniform(0, 1.2 * run))
         short = float(random.choice([0.002, 0.02, 0.12]) * random.uniform(0.5, 1))
         long = float(random.choice([short, random.uniform(0.9, 1.4) * _SILENCE]))
         kinds: list[Failure] = [
@@ -45,9 +49,11 @@ def draw_of_processes(random: np.random.Generator, links_fail: bool) -> list[Fai
     return plan
 
 
-def draw_cluster(random: np.random.Generator, failures: list[Failure]) -> Simulation:
-    return cluster(
-        speeds=random.uniform(0.2, 1.5, 4).tolist(),
+def draw_cluster(
+    random: np.random.Generator, failures: list[Failure], make: Callable[..., Simulation] = cluster, workers: int = 4
+) -> Simulation:
+    return make(
+        speeds=random.uniform(0.2, 1.5, workers).tolist(),
         failures=failures,
         seed=int(random.integers(0, 1000)),
         checkpoint_every=int(random.integers(1, 4)),

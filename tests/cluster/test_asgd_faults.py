@@ -8,33 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from cluster.asgd_fits import MODELS, WORKERS, cluster, fit
+from cluster.plans import PLANS, draw_cluster, draw_of_frames, draw_of_processes
 
-from dsgd.cluster import SERVER, Crash, Delay, Duplication, Failure, FrameLoss, Pause
+from dsgd.cluster import Crash
 
-PLANS = 100
-# Virtual seconds: a run takes about 0.05 of them where no process is down.
-_RUN = 0.05
-_SILENCE = 0.3  # after which a worker counts as lost; the server, after twice as long
-
-
-def draw_plan(random: np.random.Generator) -> list[Failure]:
-    """Return failures of frames and processes. Worker 0 never crashes for good, so that a run has an end."""
-    chance = float(random.uniform(0, 0.15))
-    of_frames = [FrameLoss(chance), Delay(chance, float(random.uniform(0, 0.02))), Duplication(chance)]
-    plan: list[Failure] = [each for each in of_frames if random.random() < 0.5]
-    for _ in range(random.integers(1, 4)):
-        node, at = int(random.integers(0, WORKERS)), float(random.uniform(0, 1.2 * _RUN))
-        short = float(random.choice([0.002, 0.02, 0.12]) * random.uniform(0.5, 1))
-        long = float(random.choice([short, random.uniform(0.9, 1.4) * _SILENCE]))
-        kinds: list[Failure] = [
-            Crash(node, at, long),
-            Crash(max(node, 1), at),
-            Crash(SERVER, at, short),
-            Pause(node, at, short),
-            Pause(SERVER, at, short),
-        ]
-        plan.append(kinds[random.integers(0, len(kinds))])
-    return plan
+# Virtual seconds: a run takes about so many where no process is down.
+RUN = 0.05
 
 
 def draw_options(random: np.random.Generator) -> dict[str, Any]:
@@ -54,18 +33,10 @@ def test_a_run_ends_with_a_model_that_is_better_than_the_start(tens: int) -> Non
     for number in range(10 * tens, 10 * tens + 10):
         random = np.random.default_rng([7, number])
         model = list(MODELS)[number % len(MODELS)]
-        plan, options = draw_plan(random), draw_options(random)
-        where = cluster(
-            speeds=random.uniform(0.2, 1.5, WORKERS).tolist(),
-            failures=plan,
-            seed=int(random.integers(0, 1000)),
-            checkpoint_every=int(random.integers(1, 4)),
-            heartbeat_deadline=_SILENCE,
-            resend_after=0.01,
-            reconnect_after=0.005,
-            stall_deadline=60.0,
-        )
-        case = f"{model} {number}: {plan}, {options}"
+        failures = [*draw_of_frames(random), *draw_of_processes(random, links_fail=True, run=RUN, workers=WORKERS)]
+        options = draw_options(random)
+        where = draw_cluster(random, failures, cluster, WORKERS)
+        case = f"{model} {number}: {failures}, {options}"
         result = fit(model, where, **options)
         start = fit(model, cluster(1), step_size=1e-300, max_epochs=1, silent=True)
         assert np.isfinite(result.model.weights).all(), case

@@ -10,6 +10,7 @@ from cluster.federated import CLASSES, CLIENTS, SEED, STEP, X, Y, simulation
 from cluster.federated import fit as fit_without
 from local.fits import local_fit
 from scipy import stats
+from watched import watched
 
 import dsgd
 from dsgd import losses
@@ -149,21 +150,14 @@ def test_every_sum_that_may_have_left_is_in_the_ledger() -> None:
     assert twice > 0
 
 
-def watched(pairs: list[tuple[Any, Any]]) -> type[FedAvg]:
+def noting(pairs: list[tuple[Any, Any]]) -> type[FedAvg]:
     """Return a FedAvg that notes all commands of its workers, and their answers."""
 
-    class Watched(FedAvg):
+    class Noting(FedAvg):
         def worker(self, task: WorkerTask) -> Program:
-            program, answer = super().worker(task), None
-            while True:
-                try:
-                    command = program.send(answer)
-                except StopIteration:
-                    return
-                answer = yield command
-                pairs.append((command, answer))
+            return watched(super().worker(task), after=lambda command, answer: pairs.append((command, answer)))
 
-    return Watched
+    return Noting
 
 
 @pytest.fixture
@@ -198,7 +192,7 @@ def frames(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 def test_nothing_but_noised_sums_and_clocks_crosses_the_wire(exact: list[Any], frames: list[bytes]) -> None:
     """One client a worker, no penalty: a push tells the noised sum, and no frame has a value of the exact one."""
     pairs: list[tuple[Any, Any]] = []
-    algorithm = watched(pairs)(batch_size=SIZE, privacy=dsgd.Privacy(clip_norm=0.5, noise_multiplier=NOISE))
+    algorithm = noting(pairs)(batch_size=SIZE, privacy=dsgd.Privacy(clip_norm=0.5, noise_multiplier=NOISE))
     dsgd.fit(
         DENSE, Y, algo=algorithm, loss="logistic", penalty="none", step_size=STEP, schedule="constant", max_epochs=30,
         random_state=SEED, n_threads=1, cluster=simulation(2),
@@ -227,7 +221,7 @@ def test_nothing_but_noised_sums_and_clocks_crosses_the_wire(exact: list[Any], f
 
 def test_what_a_push_tells_has_the_noise_that_was_asked_for(exact: list[Any]) -> None:
     pairs: list[tuple[Any, Any]] = []
-    algorithm = watched(pairs)(batch_size=SIZE, privacy=dsgd.Privacy(clip_norm=0.5, noise_multiplier=NOISE))
+    algorithm = noting(pairs)(batch_size=SIZE, privacy=dsgd.Privacy(clip_norm=0.5, noise_multiplier=NOISE))
     dsgd.fit(
         DENSE, Y, algo=algorithm, loss="logistic", penalty="none", step_size=STEP, schedule="constant", max_epochs=60,
         random_state=SEED, n_threads=1, cluster=simulation(1),

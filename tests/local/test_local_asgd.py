@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from local.fits import X, Y, local_fit, simulated_fit
+from watched import watched
 
 import dsgd
 from dsgd import losses
 from dsgd.algorithms import Asgd
 from dsgd.algorithms.distributed import Program
-from dsgd.cluster.program.commands import Clock
+from dsgd.cluster.program.commands import Clock, Command
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import WorkerLostError
 
@@ -31,16 +32,15 @@ class Killed(Asgd):
     """Asgd, whose worker 1 kills itself in its first life, after two clocks."""
 
     def worker(self, task: WorkerTask) -> Program:
-        program, answer, clock = super().worker(task), None, task.start_clock
-        while True:
-            try:
-                command = program.send(answer)
-            except StopIteration:
-                return
-            answer = yield command
+        clock = task.start_clock
+
+        def count(command: Command, _: Any) -> None:
+            nonlocal clock
             clock += isinstance(command, Clock)
             if task.rank == 1 and task.start_clock == 0 and clock == 2:
                 os.kill(os.getpid(), signal.SIGKILL)
+
+        return watched(super().worker(task), after=count)
 
 
 def objective(result: dsgd.FitResult) -> float:

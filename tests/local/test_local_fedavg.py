@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from local.fits import X, Y, local_fit, simulated_fit
+from watched import watched
 
 import dsgd
 from dsgd import losses
@@ -17,7 +18,7 @@ from dsgd.algorithms import FedAvg
 from dsgd.algorithms.distributed import Program
 from dsgd.cluster import ByLabel, Dirichlet
 from dsgd.cluster.local.supervision import LocalRun
-from dsgd.cluster.program.commands import Clock
+from dsgd.cluster.program.commands import Clock, Command
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import ConfigError
 
@@ -26,17 +27,16 @@ class Mortal(FedAvg):
     """FedAvg, both of whose workers are killed when they have pushed, every second round of a life."""
 
     def worker(self, task: WorkerTask) -> Program:
-        program, answer, clock = super().worker(task), None, task.start_clock
-        while True:
-            try:
-                command = program.send(answer)
-            except StopIteration:
-                return
+        clock = task.start_clock
+
+        def count(command: Command) -> None:
+            nonlocal clock
             if isinstance(command, Clock):
                 clock += 1
                 if clock == task.start_clock + 2 and clock <= 6:  # five times each
                     os.kill(os.getpid(), signal.SIGKILL)
-            answer = yield command
+
+        return watched(super().worker(task), before=count)
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from dsgd._common.checks import check_choice, check_integer, check_real
 from dsgd._common.warn import warn
 from dsgd.algorithms.base import Algorithm, Capabilities
-from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table, check_private_loss
+from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table
 from dsgd.algorithms.growing_sizes import falling_share, first_break, most_delay, round_starts, starts_of_rounds
 from dsgd.algorithms.minibatch import Minibatch
 from dsgd.algorithms.sgd import Sgd
 from dsgd.cluster.program.commands import Clock, Observe, Poll, Pull, Push, Report, Signal
 from dsgd.cluster.program.task import WorkerTask, shared_random
-from dsgd.models.base import Loss
 from dsgd.privacy.config import Plan, Privacy
 from dsgd.privacy.ledger import entry
 from dsgd.problems.problem import Problem
@@ -235,11 +234,6 @@ class AsyncFl(DistributedAlgorithm):
                 if end > begin and not self._sits_out(shared_random(seed, clock), client):
                     rates[clock] = _rate(end - begin, sizes[client])
         return plan
-
-    def check(self, loss: Loss, alphas: tuple[float, float]) -> None:
-        """Raise `ConfigError` for a loss whose sums have no bound that `privacy` could know."""
-        super().check(loss, alphas)
-        check_private_loss(self.privacy, loss)
 
     def _rows_of_step(self, task: WorkerTask) -> int:
         return self.batch_size or (1 if _singly(task.kernels.problem) else _BATCH)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from dsgd._common.checks import check_integer
+from dsgd.errors import ConfigError
 from dsgd.models.base import Loss
 from dsgd.privacy.config import Privacy
 from dsgd.problems.problem import Problem
@@ -110,7 +111,7 @@ class Algorithm(ABC):
         """Number of rows whose gradients make one step, for a stochastic algorithm."""
         return 1
 
-    def check(self, loss: Loss, alphas: tuple[float, float]) -> None:  # noqa: B027
+    def check(self, loss: Loss, alphas: tuple[float, float]) -> None:  # noqa: ARG002
         """Raise `ConfigError` if it cannot train this loss with this penalty.
 
         Parameters
@@ -119,6 +120,8 @@ class Algorithm(ABC):
         alphas : tuple of two floats
             Strengths of ||w||_1 and of ||w||^2 / 2.
         """
+        if self.privacy is not None and loss.model == "kmeans":
+            raise ConfigError("k-means starts from rows and counts them, which privacy cannot hide; leave privacy out")
 
     def regularises_unseen(self, problem: Problem) -> bool:  # noqa: ARG002
         """Return whether an epoch also regularises the weights of features that occur in no row.

@@ -17,7 +17,7 @@ from dsgd.cluster.program.commands import Program, Push
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import ConfigError
 from dsgd.models.base import Loss
-from dsgd.privacy.config import Plan, Privacy
+from dsgd.privacy.config import Plan
 from dsgd.problems.problem import Problem
 from dsgd.problems.task import EpochEnd, LocalTask
 
@@ -30,7 +30,6 @@ __all__ = [
     "Program",
     "StaleSynchronousAlgorithm",
     "Table",
-    "check_private_loss",
 ]
 
 Observes = Literal["server", "first", "mean"]
@@ -269,12 +268,6 @@ def _check_staleness(staleness: Any) -> float:
     if not number or not (staleness == math.inf or (staleness >= 0 and staleness == int(staleness))):
         raise ConfigError(f"staleness must be an integer of at least 0, or math.inf, not {staleness!r}")
     return float(staleness)
-
-
-def check_private_loss(privacy: Privacy | None, loss: Loss) -> None:
-    """Raise `ConfigError` for a loss whose sums have no bound that `privacy` could know."""
-    if privacy is not None and loss.model == "kmeans":
-        raise ConfigError("k-means starts from rows and counts them, which privacy cannot hide; leave privacy out")
 
 
 class BatchPerClock:

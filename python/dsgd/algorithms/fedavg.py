@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dsgd._common.checks import check_integer, check_real, shown
 from dsgd.algorithms.base import Algorithm, Capabilities
-from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table, check_private_loss
+from dsgd.algorithms.distributed import DistributedAlgorithm, Program, Table
 from dsgd.algorithms.minibatch import Minibatch
 from dsgd.algorithms.sgd import Sgd
 from dsgd.cluster.program.commands import Clock, Pull, Push, Report
@@ -160,11 +160,6 @@ class FedAvg(DistributedAlgorithm):
     def _rate(self, n_samples: int) -> float:
         """Return the chance of a row of a client with so many to be in a private sample."""
         return 1.0 if self.batch_size == "all" else min(self.batch_size, n_samples) / n_samples
-
-    def check(self, loss: Loss, alphas: tuple[float, float]) -> None:
-        """Raise `ConfigError` for a loss whose sums have no bound that `privacy` could know."""
-        super().check(loss, alphas)
-        check_private_loss(self.privacy, loss)
 
     def n_clients(self, n_workers: int) -> int:
         """Return the number of clients."""
