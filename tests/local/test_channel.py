@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dsgd.algorithms import REGISTRY, Algorithm, DisSvrg, Ssp
-from dsgd.cluster.local.channel import Channel
+from dsgd.cluster.driver.channel import Channel
 from dsgd.cluster.runtime.references import described, restored
 from dsgd.errors import ConfigError, DeadlineError
 from dsgd.losses import LOSSES, Huber, Loss

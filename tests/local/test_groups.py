@@ -15,7 +15,7 @@ from local.test_faults import Fault, Striker, watched
 import dsgd
 from dsgd.cluster import Kind, LocalCluster, Simulation
 from dsgd.cluster import fit as on_cluster
-from dsgd.cluster.local.supervision import LocalRun
+from dsgd.cluster.local.run import LocalRun
 from dsgd.cluster.runtime.checkpoint import Checkpoint
 from dsgd.cluster.runtime.run_spec import Outcome
 from dsgd.errors import ConfigError, DataError, WorkerLostError

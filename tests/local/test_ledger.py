@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dsgd.cluster.local.channel import ChannelMessage
-from dsgd.cluster.local.ledger import Ledger
+from dsgd.cluster.driver.channel import ChannelMessage
+from dsgd.cluster.driver.ledger import Ledger
 
 
 def tally(clock: int, waited: float, kind: str = "tally") -> ChannelMessage:

@@ -15,7 +15,7 @@ from local.letter_programs import Flooded, HalfWritten, Restarted, Ring
 import dsgd
 from dsgd.cluster import fit as on_cluster
 from dsgd.cluster.local import letters
-from dsgd.cluster.local.supervision import LocalRun
+from dsgd.cluster.local.run import LocalRun
 from dsgd.cluster.program.commands import EVERYONE, Program
 from dsgd.cluster.runtime.replay import replay
 from dsgd.cluster.runtime.run_spec import Outcome, RunSpec

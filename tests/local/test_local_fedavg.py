@@ -17,7 +17,7 @@ from dsgd import losses
 from dsgd.algorithms import FedAvg
 from dsgd.algorithms.distributed import Program
 from dsgd.cluster import ByLabel, Dirichlet
-from dsgd.cluster.local.supervision import LocalRun
+from dsgd.cluster.local.run import LocalRun
 from dsgd.cluster.program.commands import Clock, Command
 from dsgd.cluster.program.task import WorkerTask
 from dsgd.errors import ConfigError

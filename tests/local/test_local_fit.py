@@ -30,7 +30,7 @@ from common.real_sets import Parts
 from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp, Sync
 from dsgd.cluster import ByLabel, Dirichlet, Given, Kind, LocalCluster, Shares, Simulation, Trace
 from dsgd.cluster import fit as on_cluster
-from dsgd.cluster.local.supervision import LocalRun
+from dsgd.cluster.local.run import LocalRun
 from dsgd.cluster.program.commands import EVERYONE, Clock, Program, Push
 from dsgd.cluster.runtime.replay import replay
 from dsgd.cluster.runtime.run_spec import Outcome, RunSpec

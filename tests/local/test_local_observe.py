@@ -11,8 +11,8 @@ from local.programs import Apart
 
 import dsgd
 from dsgd.cluster import Simulation
-from dsgd.cluster.local.channel import ChannelMessage
-from dsgd.cluster.local.ledger import Ledger
+from dsgd.cluster.driver.channel import ChannelMessage
+from dsgd.cluster.driver.ledger import Ledger
 
 UNEVEN: dict[str, Any] = {"workers": 3, "speeds": [1, 0.2, 1]}
 
@@ -47,7 +47,7 @@ def test_a_vector_is_told_only_where_a_record_is_due(monkeypatch: pytest.MonkeyP
                 told.append((rank, message.kind))
             super().hear_worker(rank, message)
 
-    monkeypatch.setattr("dsgd.cluster.local.supervision.Ledger", Watched)
+    monkeypatch.setattr("dsgd.cluster.driver.supervision.Ledger", Watched)
     result = local_fit(algo=Apart(batch_size=10), max_epochs=4, evaluate_every=2)
     assert len(result.history) == 2
     assert sorted(told) == sorted([(rank, kind) for rank in (0, 1) for kind in ("tally", "tally", "done")])

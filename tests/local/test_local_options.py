@@ -18,7 +18,7 @@ import dsgd
 from dsgd.algorithms import DisSvrg, Ssp, Sync
 from dsgd.cluster import Given, Kind, LocalCluster, Shares
 from dsgd.cluster import fit as on_cluster
-from dsgd.cluster.local.supervision import LocalRun
+from dsgd.cluster.local.run import LocalRun
 from dsgd.cluster.runtime import checkpoint
 from dsgd.cluster.runtime.checkpoint import About, Checkpoint
 from dsgd.errors import ClusterError, ConfigError, DataError, DeadlineError, WorkerLostError

@@ -25,6 +25,7 @@ FLOORS = [
     {"algorithms"},
     {"cluster.runtime"},
     {"cluster.simulation", "cluster.tcp"},
+    {"cluster.driver"},
     {"cluster.local"},
     {"results"},
     {"callbacks"},

@@ -7,8 +7,6 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from dsgd._common.warn import warn
 from dsgd.cluster.local.config import LocalCluster
 from dsgd.cluster.runtime.run_spec import Outcome, RunSpec
@@ -62,7 +60,7 @@ class Account:
         """Return the account of a run; dp-accounting must be there before it begins."""
         check_installed()
         algorithm = work.algorithm
-        plan = algorithm.private_plan(_sizes(work), work.max_clocks, work.seed)
+        plan = algorithm.private_plan(work.client_sizes(), work.max_clocks, work.seed)
         solved: Any = dataclasses.replace(algorithm, privacy=privacy.solved(plan))  # type: ignore[call-arg]
         return cls(dataclasses.replace(work, algorithm=solved), plan, privacy)
 
@@ -96,12 +94,3 @@ class Account:
         privacy = self.work.algorithm.privacy
         assert privacy is not None
         return privacy
-
-
-def _sizes(work: RunSpec) -> list[int]:
-    """Return the number of rows of every client."""
-    first = int(work.algorithm.has_coordinator)
-    if work.client_of is None:
-        return [len(rows) for rows in work.rows[first:]]
-    n_clients = work.algorithm.n_clients(work.n_nodes - first)
-    return [int(size) for size in np.bincount(work.client_of, minlength=n_clients)]

@@ -22,7 +22,7 @@ from dsgd.algorithms.model_averaging import ModelAveraging
 from dsgd.cluster.account import Account
 from dsgd.cluster.engines import check_engine, is_client
 from dsgd.cluster.local.config import LocalCluster
-from dsgd.cluster.local.supervision import LocalRun
+from dsgd.cluster.local.run import LocalRun
 from dsgd.cluster.program.clients import deal_to_clients
 from dsgd.cluster.program.partition import Partition
 from dsgd.cluster.runtime.checkpoint import Checkpoint
@@ -40,7 +40,15 @@ from dsgd.problems.task import LocalTask
 from dsgd.results.averaging import Averaging
 from dsgd.results.history import History, Record
 
-__all__ = ["assignment", "check_cluster", "choose_step", "on_cluster", "run_on_cluster", "train_on_cluster"]
+__all__ = [
+    "assignment",
+    "check_cluster",
+    "choose_step",
+    "go_on_from",
+    "on_cluster",
+    "run_on_cluster",
+    "train_on_cluster",
+]
 
 
 Cluster = Simulation | LocalCluster
@@ -292,7 +300,7 @@ def train_on_cluster(
     nodes = n_nodes(algorithm, cluster)
     task = as_one_task(algorithm, tasks, recorder.model.weights)
     if isinstance(cluster, LocalCluster) and cluster.resume is not None:
-        _go_on(task, cluster.resume)
+        go_on_from(task, cluster.resume)
     n_workers = nodes - int(algorithm.has_coordinator)
     choose_step(algorithm, task, n_workers)
     algorithm = algorithm.prepared(task, n_workers)
@@ -347,7 +355,7 @@ def _warn_of_averages(algorithm: DistributedAlgorithm, averaging: Averaging) -> 
         )
 
 
-def _go_on(task: LocalTask, path: str | os.PathLike[str]) -> None:
+def go_on_from(task: LocalTask, path: str | os.PathLike[str]) -> None:
     """Take the seed from the checkpoint to resume from, and the step size if none was given."""
     about = Checkpoint.load(path)[1]
     task.seed = about.seed

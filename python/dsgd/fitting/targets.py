@@ -26,6 +26,7 @@ __all__ = [
     "numbers_of",
     "targets_of",
     "warn_of_many_classes",
+    "weights_of_classes",
 ]
 
 
@@ -236,7 +237,8 @@ def as_sample_weight(
         member = np.searchsorted(classes, as_labels(y, n_rows))
         # Weights that are not finite are found below. The weight of a class without samples is not used.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            weight = weight * _class_weights(class_weight, classes, member)[member]
+            counts = np.bincount(member, minlength=len(classes))
+            weight = weight * weights_of_classes(class_weight, classes, counts)[member]
     wrong = ~(np.isfinite(weight) & (weight >= 0))
     if wrong.any():
         raise DataError(f"the weight of sample {int(np.argmax(wrong))} is {weight[wrong][0]}; weights are at least 0")
@@ -252,9 +254,12 @@ def check_some_weight(weight: NDArray[Any]) -> None:
         raise DataError("all sample weights are 0; there is nothing to train on")
 
 
-def _class_weights(class_weight: Any, classes: NDArray[Any], member: NDArray[Any]) -> NDArray[np.float64]:
+def weights_of_classes(
+    class_weight: Any, classes: NDArray[Any], counts: NDArray[np.integer[Any]]
+) -> NDArray[np.float64]:
+    """Return the weight of each class, of which `counts` has the numbers of samples; see `as_sample_weight`."""
     if isinstance(class_weight, str) and class_weight == "balanced":
-        return np.asarray(len(member) / (len(classes) * np.bincount(member, minlength=len(classes))))
+        return np.asarray(counts.sum() / (len(classes) * counts))
     if not isinstance(class_weight, Mapping):
         raise ConfigError(f"class_weight must be a dict, 'balanced' or None, not {shown(class_weight)}")
     names = classes.tolist()

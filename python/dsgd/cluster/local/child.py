@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from dsgd._common.files import copied_descriptor, let_owner
-from dsgd.cluster.local.channel import Channel, ChannelMessage
+from dsgd.cluster.driver.channel import Channel, ChannelMessage
 from dsgd.errors import ClusterError, ConfigError
 
 __all__ = ["Child"]
@@ -116,6 +116,10 @@ class Child:
     def ended(self) -> bool:
         """Whether the process has ended."""
         return self._process.poll() is not None
+
+    def fileno(self) -> int:
+        """Return the descriptor of the channel, for selectors."""
+        return self.channel.fileno()
 
     def tell(self, kind: str, **fields: Any) -> None:
         """Send a message. No error if the process has ended: `arrived` reports its end."""

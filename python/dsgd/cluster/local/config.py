@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from dsgd._common.checks import check_choice, check_flag, check_integer, check_real, shown
-from dsgd._common.files import check_replaceable
+from dsgd._common.checks import check_integer, check_real, shown
+from dsgd.cluster.driver.options import RunOptions
 from dsgd.cluster.program.groups import check_groups
 from dsgd.cluster.program.partition import Partition, check_partition
 from dsgd.errors import ConfigError
 
 __all__ = ["LocalCluster"]
-
-_WIRE_DTYPES = ("float16", "bfloat16")
 
 
 class Front(Protocol):
@@ -28,7 +25,7 @@ class Front(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalCluster:
+class LocalCluster(RunOptions):
     """Worker processes on this machine that train over TCP on the loopback device.
 
     Every worker is a process of its own, and so is every shard of the parameter server. `fit`
@@ -106,52 +103,16 @@ class LocalCluster:
     """
 
     workers: int = 4
-    servers: int = 1
     speeds: float | Sequence[float] | Mapping[int, float] = 1.0
     partition: Partition | str = "equal"
-    groups: Mapping[str, Sequence[Sequence[int]]] = field(default_factory=dict)
-    checkpoint_every: int | None = None
-    checkpoint: str | os.PathLike[str] | None = None
-    resume: str | os.PathLike[str] | None = None
-    on_lost: str = "continue"
-    restart_workers: int = 0
-    restart_servers: int = 1
-    heartbeat_deadline: float = 30.0
-    join_deadline: float = 60.0
-    stall_deadline: float = 3600.0
-    tls: bool = False
-    wire_dtype: str | None = None
-    payload_checksum: bool = False
-    trace: bool = False
-    record_answers: bool = False
     log_dir: str | os.PathLike[str] | None = None
     proxy: Front | None = None
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("workers", 1, 1024),
-            ("servers", 1, 64),
-            ("restart_workers", 0, None),
-            ("restart_servers", 0, None),
-        ):
-            check_integer(name, getattr(self, name), low, high)
-        for name in ("heartbeat_deadline", "join_deadline", "stall_deadline"):
-            check_real(name, getattr(self, name), 0, low_open=True)
-        for name in ("tls", "payload_checksum", "trace", "record_answers"):
-            check_flag(name, getattr(self, name))
-        check_choice("on_lost", self.on_lost, ("continue", "fail"))
-        if self.wire_dtype is not None:
-            check_choice("wire_dtype", self.wire_dtype, _WIRE_DTYPES)
-        if self.record_answers and not self.trace:
-            raise ConfigError("record_answers needs trace=True")
-        if self.checkpoint_every is not None:
-            check_integer("checkpoint_every", self.checkpoint_every, 1)
-        elif self.checkpoint is not None:
-            raise ConfigError("checkpoint needs checkpoint_every, the clocks from one to the next")
-        for name in ("checkpoint", "resume", "log_dir"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, str | os.PathLike):
-                raise ConfigError(f"{name} must be a path, not {shown(value)}")
+        check_integer("workers", self.workers, 1, 1024)
+        super().__post_init__()
+        if self.log_dir is not None and not isinstance(self.log_dir, str | os.PathLike):
+            raise ConfigError(f"log_dir must be a path, not {shown(self.log_dir)}")
         if self.log_dir is not None and not Path(self.log_dir).is_dir():
             raise ConfigError(f"log_dir {os.fspath(self.log_dir)} is not a folder; make it first")
         if self.proxy is not None and not callable(getattr(self.proxy, "front", None)):
@@ -160,22 +121,10 @@ class LocalCluster:
         check_groups(self.groups, self.workers)
         self.worker_speeds()
 
-    def check_writable(self) -> None:
-        """Raise `ConfigError`, before a run, if its checkpoint or logs could not be written."""
-        files = {
-            "checkpoint": self.checkpoint,
-            "log_dir": None if self.log_dir is None else Path(self.log_dir, "worker-0.log"),
-        }
-        for name, path in files.items():
-            if path is None:
-                continue
-            try:
-                check_replaceable(path)
-            except OSError as error:
-                raise ConfigError(
-                    f"{name} {os.fspath(getattr(self, name))} cannot be written ({error.strerror or error}): name one "
-                    "in a folder that is there and may be written to"
-                ) from error
+    def written_files(self) -> dict[str, str | os.PathLike[str]]:
+        """Return the files that a run writes, by the options that name them."""
+        logs = {} if self.log_dir is None else {"log_dir": Path(self.log_dir, "worker-0.log")}
+        return {**super().written_files(), **logs}
 
     def worker_speeds(self) -> list[float]:
         """Return the speed of every worker."""
@@ -192,12 +141,3 @@ class LocalCluster:
         else:
             values = [given] * self.workers
         return [check_real("speeds", value, 0, 1, low_open=True) for value in values]
-
-    def about(self, n_nodes: int, staleness: float) -> dict[str, Any]:
-        """Return the facts of a run for its trace (`Trace.about`)."""
-        return {
-            "nodes": n_nodes,
-            "servers": self.servers,
-            "staleness": None if staleness == math.inf else staleness,
-            "speeds": self.worker_speeds(),
-        }

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dsgd.cluster.driver.crew import Crew
 from dsgd.cluster.local.child import Child
 from dsgd.cluster.local.config import LocalCluster
 from dsgd.cluster.local.letters import letter_memory
 from dsgd.cluster.local.packing import Nameless, pack_part, pack_run, path_of
-from dsgd.cluster.program.commands import EVERYONE
-from dsgd.cluster.program.groups import make_groups
 from dsgd.cluster.runtime.checkpoint import Checkpoint
 from dsgd.cluster.runtime.run_spec import RunSpec
 from dsgd.errors import ClusterError
 
-__all__ = ["Crew", "check_loopback"]
+__all__ = ["LocalCrew", "check_loopback"]
 
 _HOST = "127.0.0.1"
 
@@ -35,8 +34,8 @@ def check_loopback(seconds: float) -> None:
         ) from error
 
 
-class Crew:
-    """All processes of a run.
+class LocalCrew(Crew):
+    """All processes of a run on this machine.
 
     Parameters
     ----------
@@ -44,40 +43,30 @@ class Crew:
     assignment : RunSpec
     notices : sequence of int
         Clocks of the slowest worker after which records are made, increasing.
-
-    Attributes
-    ----------
-    servers : list of (Child or None)
-        By shard; None before the start.
-    workers : list of (Child or None)
-        By rank; None before the start.
     """
 
     def __init__(self, config: LocalCluster, assignment: RunSpec, notices: Sequence[int]) -> None:
-        n = assignment.n_nodes
-        self.servers: list[Child | None] = [None] * config.servers
-        self.workers: list[Child | None] = [None] * n
+        super().__init__(config, assignment, config.worker_speeds())
         self._config = config
         self._assignment = assignment
-        self._coordinators = int(assignment.algorithm.has_coordinator)
-        self._speeds = [1.0] * self._coordinators + config.worker_speeds()
         self._n_threads = max(1, assignment.n_threads // config.workers)
         self._token = secrets.token_bytes(32).hex()
-        self._groups = make_groups(config.groups, n)
-        # By shard: where its process listens, for the group of all nodes and, if it is the first shard,
-        # for the further groups.
-        self._addresses: list[list[tuple[str, int]]] = [[] for _ in range(config.servers)]
         self._parts: list[Nameless] = []
         self._run = pack_run(assignment, self._options(notices))
         self._letters = letter_memory(assignment)
+        if config.proxy is not None:
+            self.through = " through the proxy"
+
+    def check(self) -> None:
+        """Raise `ClusterError` if no connection can be made on this machine."""
+        check_loopback(self._config.join_deadline)
 
     def start_servers(self, checkpoint: Checkpoint | None, incarnation: int) -> None:
         """Start all shards; shards that are started again keep their ports."""
         for shard, old in enumerate(self.servers):
             if old is not None:
                 old.end()
-            served = self._servers_of(shard)
-            states = [{} if checkpoint is None else checkpoint.shards[number] for number in served]
+            states = self._states_of(shard, checkpoint)
             saved: list[Nameless | None] = []
             try:
                 saved += (Nameless(state) if state else None for state in states)
@@ -86,7 +75,7 @@ class Crew:
                     shard,
                     [file.descriptor for file in saved if file is not None],
                     shard=shard,
-                    ports=[port for _, port in self._addresses[shard]] or [0] * len(served),
+                    ports=[port for _, port in self._addresses[shard]] or [0] * len(states),
                     incarnation=incarnation,
                     checkpoints=[None if file is None else path_of(file.descriptor) for file in saved],
                 )
@@ -134,23 +123,6 @@ class Crew:
         if self._letters is not None and child is not None and child.ended:
             self._letters.end_life(rank)
 
-    def listens(self, shard: int, addresses: Collection[Sequence[Any]]) -> None:
-        """Keep the addresses of a server process; when all are known, send them to the workers."""
-        known = all(self._addresses)
-        self._addresses[shard] = [(host, port) for host, port in addresses]
-        if not known:
-            for rank, child in enumerate(self.workers):
-                if child is not None:
-                    self._introduce(rank, child)
-
-    def name(self, rank: int) -> str:
-        """Return the name of a node; workers are numbered from 0, without the coordinator."""
-        return "coordinator" if rank < self._coordinators else f"worker {rank - self._coordinators}"
-
-    def children(self) -> Iterator[Child]:
-        """Yield all processes."""
-        yield from (child for child in [*self.servers, *self.workers] if child is not None)
-
     def end(self) -> None:
         """End all processes and close all files."""
         for child in self.children():  # kill all before any wait: a second Ctrl-C may end the wait
@@ -161,20 +133,6 @@ class Crew:
             file.close()
         if self._letters is not None:
             self._letters.close()
-
-    def _introduce(self, rank: int, child: Child) -> None:
-        """Tell a worker where the servers of its groups listen."""
-        if not all(self._addresses):
-            return
-        shards = {EVERYONE: [self._front(*addresses[0]) for addresses in self._addresses]}
-        further = zip(self._groups[1:], self._addresses[0][1:], strict=True)
-        own = {group.name: [self._front(*address)] for group, address in further if rank in group.members}
-        child.tell("connect", addresses={**shards, **own})
-
-    def _servers_of(self, shard: int) -> list[int]:
-        """Return the places in `Checkpoint.shards` of the servers in the process of a shard."""
-        n = len(self.servers)
-        return [shard, *(range(n, n + len(self._groups) - 1) if shard == 0 else ())]
 
     def _front(self, host: str, port: int) -> tuple[str, int]:
         """Return the address to which workers connect to reach a shard."""
@@ -196,9 +154,6 @@ class Crew:
     def _options(self, notices: Sequence[int]) -> dict[str, Any]:
         """Return the options that all processes get in addition to the algorithm."""
         config = self._config
-        wire: dict[str, Any] = {"payload_checksum": config.payload_checksum}
-        if config.wire_dtype is not None:
-            wire["wire_dtype"] = config.wire_dtype
         return {
             "groups": self._groups,
             "n_shards": config.servers,
@@ -208,18 +163,6 @@ class Crew:
             "record_answers": config.record_answers,
             "join_deadline": config.join_deadline,
             "tls": config.tls,
-            "server": {
-                "heartbeat_deadline": config.heartbeat_deadline,
-                # If workers may be started again, this process alone decides who is lost: a server
-                # that failed by itself would leave no time for the restart.
-                "on_lost": "continue" if config.restart_workers else config.on_lost,
-                "checkpoint_every": config.checkpoint_every,
-                **wire,
-            },
-            "client": {
-                "heartbeat_interval": config.heartbeat_deadline / 6,
-                # Time enough to notice that a server stands still, and to start it again.
-                "deadline": 2 * config.heartbeat_deadline + config.join_deadline,
-                **wire,
-            },
+            "server": config.of_server(),
+            "client": config.of_client(),
         }

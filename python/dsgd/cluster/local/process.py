@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import socket
 import sys
-import traceback
 from collections.abc import Callable
 
-from dsgd.cluster.local.channel import Channel, ChannelMessage
+from dsgd.cluster.driver.channel import Channel, ChannelMessage
 
 __all__ = ["run_process"]
 
@@ -35,7 +34,7 @@ def run_process(body: Callable[[Channel, ChannelMessage], None]) -> None:
         sys.exit("whoever started this process is gone")
     except BaseException as error:
         _LOG.exception("failed")
-        channel.send("error", error=type(error).__name__, message=str(error), traceback=traceback.format_exc())
+        channel.send_error(error)
         sys.exit(1)
     finally:
         channel.close()

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-
-import numpy as np
 
 from dsgd import _core
-from dsgd.cluster.local.channel import Channel, ChannelMessage
+from dsgd.cluster.driver.channel import Channel, ChannelMessage
+from dsgd.cluster.driver.reports import TallySender
 from dsgd.cluster.local.letters import map_letters
 from dsgd.cluster.local.packing import load_kernels, load_run
 from dsgd.cluster.local.process import run_process
 from dsgd.cluster.program.groups import GroupMembers
-from dsgd.cluster.tcp.network import Tally
 from dsgd.cluster.tcp.worker import WorkerSpec, run_worker
 
-__all__ = ["TallySender", "main"]
+__all__ = ["main"]
 
 _LOG = logging.getLogger("dsgd")
 
@@ -49,43 +46,5 @@ def _work(channel: Channel, first: ChannelMessage) -> None:
         client=options["client"],
         letters=None if told["letters"] is None else map_letters(told["rank"], **told["letters"]),
     )
-    run_worker(spec, kernels, TallySender(channel.send))
+    run_worker(spec, kernels, TallySender(channel))
     _LOG.info("left")
-
-
-class TallySender:
-    """Sends how a worker comes on to whoever drives the run.
-
-    Parameters
-    ----------
-    send : callable
-        Takes the kind of a message, its arrays, and its fields, which JSON can hold; as `Channel.send`.
-    """
-
-    def __init__(self, send: Callable[..., None]) -> None:
-        self._tell = send
-
-    def progress(self, tally: Tally) -> None:
-        self._send("tally", tally)
-
-    def finished(self, tally: Tally) -> None:
-        self._send("done", tally)
-
-    def _send(self, kind: str, tally: Tally) -> None:
-        """Send the tally, with the observed vector and the events of the trace since the last message."""
-        arrays = {} if tally.trace is None else {"trace": np.frombuffer(tally.trace.drain().to_bytes(), np.uint8)}
-        if tally.observed is not None:
-            arrays["observed"] = tally.observed.vector
-        self._tell(
-            kind,
-            arrays,
-            clock=tally.clock,
-            began=tally.began,
-            waited=tally.waited,
-            delays=[tally.delays[delay] for delay in range(max(tally.delays, default=-1) + 1)],
-            samples=tally.samples,
-            bytes_sent=tally.bytes_sent,
-            bytes_received=tally.bytes_received,
-            log_weight=0.0 if tally.observed is None else tally.observed.log_weight,
-            counts={} if tally.observed is None else dict(tally.observed.counts),
-        )

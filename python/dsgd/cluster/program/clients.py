@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from dsgd.cluster.program.partition import Partition, deal_problem
+from dsgd.cluster.program.partition import Partition, deal, deal_problem
 from dsgd.problems.problem import Problem
 
-__all__ = ["deal_to_clients", "rows_of_clients"]
+__all__ = ["deal_codes", "deal_to_clients", "rows_of_clients"]
 
 Rows = NDArray[np.int64]
 
@@ -35,10 +37,23 @@ def deal_to_clients(
     client_of : ndarray of int64, shape (n_samples,), or None
         The client of every row. None: every worker is one client.
     """
-    parts = deal_problem(partition, problem, n_clients, seed)
-    if n_clients == n_workers:
+    return _to_workers(deal_problem(partition, problem, n_clients, seed), problem.matrix.n_rows, n_workers)
+
+
+def deal_codes(
+    partition: Partition | str, codes: NDArray[Any], n_clients: int, n_workers: int, seed: int
+) -> tuple[list[NDArray[np.intp]], Rows | None]:
+    """Deal rows as `deal_to_clients` does, by the targets of a problem or any numbers in the same order."""
+    parts = deal(len(codes), n_clients, seed) if isinstance(partition, str) else partition.deal(codes, n_clients, seed)
+    return _to_workers(parts, len(codes), n_workers)
+
+
+def _to_workers(
+    parts: list[NDArray[np.intp]], n_samples: int, n_workers: int
+) -> tuple[list[NDArray[np.intp]], Rows | None]:
+    if len(parts) == n_workers:
         return parts, None
-    client_of = np.empty(problem.matrix.n_rows, np.int64)
+    client_of = np.empty(n_samples, np.int64)
     for client, rows in enumerate(parts):
         client_of[rows] = client
     worker_of = client_of % n_workers

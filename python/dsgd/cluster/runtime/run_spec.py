@@ -133,6 +133,14 @@ class RunSpec(Plan):
         """Return the client of every row of a node; None if the node is one client, or a coordinator."""
         return None if self.client_of is None else self.client_of[self.rows[node]]
 
+    def client_sizes(self) -> list[int]:
+        """Return the number of rows of every client; a worker is one where workers do not hold several."""
+        first = int(self.algorithm.has_coordinator)
+        if self.client_of is None:
+            return [len(rows) for rows in self.rows[first:]]
+        n_clients = self.algorithm.n_clients(self.n_nodes - first)
+        return [int(size) for size in np.bincount(self.client_of, minlength=n_clients)]
+
     def table_specs(self) -> list[_core.TableSpec]:
         """Return the tables of the parameter server."""
         return [

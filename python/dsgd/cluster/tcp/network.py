@@ -19,6 +19,7 @@ from dsgd.cluster.runtime.replay import recorder_of_answers, start_of_life
 from dsgd.cluster.runtime.run_spec import Plan
 from dsgd.cluster.runtime.trace import Trace
 from dsgd.cluster.tcp.connections import Connections
+from dsgd.errors import ClusterError
 
 __all__ = ["NetworkWorker", "Tally"]
 
@@ -96,6 +97,8 @@ class NetworkWorker:
         Whether to keep the answers of all commands in the trace.
     letters : _core.SharedMailbox, optional
         Mailboxes in memory that all nodes share; see `ProgramRun`.
+    stopped : callable, optional
+        Asked at least once a second; the node ends with `ClusterError` once it returns True.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class NetworkWorker:
         traced: bool,
         record_answers: bool,
         letters: _core.SharedMailbox | None = None,
+        stopped: Callable[[], bool] | None = None,
     ) -> None:
         self.tally = Tally(trace=Trace({}) if traced else None)
         self._plan = plan
@@ -126,6 +130,7 @@ class NetworkWorker:
         self._on_notice = on_notice
         self._record_answers = record_answers
         self._letters = letters
+        self._stopped = stopped or (lambda: False)
         # Whether letters may be there that came in an earlier life.
         self._clears = letters is not None and letters.life > 0
         self._program: ProgramRun | None = None
@@ -142,12 +147,16 @@ class NetworkWorker:
 
         Raises
         ------
+        ClusterError
+            If `stopped` says so.
         WorkerLostError, DeadlineError, AuthenticationError, ProtocolError, ConfigError
             The error that the client reports.
         """
         try:
             self._connections.start()
             while len(self._left) < len(self._groups):
+                if self._stopped():
+                    raise ClusterError(f"worker {self._rank} was told to stop")
                 self._take_all(self._connections.wait(self._awaited_group(), self._patience()))
                 if self._program is not None:
                     self._go_on(self._program)

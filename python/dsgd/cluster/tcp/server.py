@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -28,6 +28,20 @@ _ALIVE_SECONDS = 0.25
 
 State = Mapping[str, NDArray[Any]]
 Arrays = dict[str, NDArray[Any]]
+
+
+class Behind(Protocol):
+    """Listens in the place of a server, such as `dsgd.cluster.remote.gate.Gate`.
+
+    Attributes
+    ----------
+    address : tuple of (str, int)
+    adopt : callable or None
+        To be set: takes the descriptor of a connection.
+    """
+
+    address: tuple[str, int]
+    adopt: Callable[[int], None] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +80,8 @@ class ServerSpec:
         Clocks of the slowest worker after which `ServerEvents.clock` is called, increasing.
     record_order : bool
         Whether to keep the order of all operations (`Trace.orders`).
+    behind : Behind, optional
+        Takes connections for the first server at an address of its own, which workers are told to connect to.
     server : mapping of str
         Further options of `_core.TcpServer`: ``heartbeat_deadline``, ``join_deadline``, ``on_lost``,
         ``checkpoint_every``, ``payload_checksum``, ``wire_dtype``.
@@ -86,6 +102,7 @@ class ServerSpec:
     ports: Sequence[int] = ()
     notices: Sequence[int] = ()
     record_order: bool = False
+    behind: Behind | None = None
     server: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -157,9 +174,13 @@ def run_server(spec: ServerSpec, events: ServerEvents) -> None:
     try:
         for index in range(len(spec.groups)):
             servers.append(_make_server(spec, index))
-        events.listening([(host, server.port) for server in servers])
         for server in servers:
             server.start()
+        addresses = [(host, server.port) for server in servers]
+        if spec.behind is not None:
+            spec.behind.adopt = servers[0].adopt
+            addresses[0] = spec.behind.address
+        events.listening(addresses)
         _LOG.info("shard %d listens on port %d", spec.shard, servers[0].port)
         _Teller(spec, servers, events).tell()
     finally:

@@ -6,7 +6,7 @@ comes as arguments, and all that it has to tell goes to a `WorkerEvents`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -51,6 +51,8 @@ class WorkerSpec:
         Whether to keep a trace, and in it the answers of all commands.
     letters : _core.SharedMailbox, optional
         Mailboxes in memory that all nodes of this host share, for messages in the group of all nodes.
+    stopped : callable, optional
+        Asked at least once a second. The node ends with `ClusterError` once it returns True.
     client : mapping of str
         Further options of `_core.TcpClient`: ``heartbeat_interval``, ``deadline``, ``payload_checksum``,
         ``wire_dtype``.
@@ -70,6 +72,7 @@ class WorkerSpec:
     trace: bool = False
     record_answers: bool = False
     letters: _core.SharedMailbox | None = None
+    stopped: Callable[[], bool] | None = None
     client: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -98,6 +101,8 @@ def run_worker(spec: WorkerSpec, kernels: Kernels, events: WorkerEvents) -> None
     ConfigError
         If `bind` is every address of the host and `advertise` is missing, or if the servers have other
         tables.
+    ClusterError
+        If `stopped` says so.
     WorkerLostError, DeadlineError, AuthenticationError, ProtocolError
         If the servers have given up a worker, or cannot be reached.
     Exception
@@ -130,5 +135,6 @@ def run_worker(spec: WorkerSpec, kernels: Kernels, events: WorkerEvents) -> None
         traced=spec.trace,
         record_answers=spec.record_answers,
         letters=spec.letters,
+        stopped=spec.stopped,
     )
     events.finished(worker.run())

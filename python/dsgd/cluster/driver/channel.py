@@ -1,4 +1,4 @@
-"""Messages between a process of a local cluster and its parent: JSON and arrays over a socket pair.
+"""Messages between a process of a run and its driver: JSON and arrays over a socket.
 
 The traffic of the algorithm goes over TCP. A channel carries the orders of the parent and the
 reports of the process. When a process ends its end of the channel is closed: reading from the other
@@ -8,9 +8,11 @@ end then raises `EOFError`, and this is how the parent notices.
 from __future__ import annotations
 
 import json
+import logging
 import select
 import socket
 import time
+import traceback
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -18,9 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dsgd.errors import DeadlineError
+import dsgd.errors
+from dsgd.errors import ClusterError, DeadlineError, DsgdError
 
-__all__ = ["Channel", "ChannelMessage"]
+_LOG = logging.getLogger("dsgd")
+
+__all__ = ["Channel", "ChannelMessage", "error_of"]
 
 # Bytes of a length in front of a message or of its JSON, little-endian.
 _LENGTH = 8
@@ -54,6 +59,20 @@ class Channel:
     def fileno(self) -> int:
         """Return the descriptor of the socket, for selectors."""
         return self._socket.fileno()
+
+    def send_error(self, error: BaseException) -> None:
+        """Send the class, the text and the traceback of an error."""
+        text = "".join(traceback.format_exception(error))
+        self.send("error", error=type(error).__name__, message=str(error), traceback=text)
+
+    def ended(self) -> bool:
+        """Return whether the other end is closed and nothing is left to read, without reading."""
+        try:
+            return self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def close(self) -> None:
         """Close this end."""
@@ -153,6 +172,20 @@ def _decoded(data: bytes) -> ChannelMessage:
     for name, text, shape in about:
         dtype = np.dtype(text)
         count = int(np.prod(shape))
-        arrays[name] = np.frombuffer(data, dtype, count, end).reshape(shape)
+        # Kernels take aligned arrays only; behind the JSON they lie anywhere.
+        arrays[name] = np.require(np.frombuffer(data, dtype, count, end).reshape(shape), requirements="A")
         end += count * dtype.itemsize
     return ChannelMessage(kind, fields, arrays)
+
+
+def error_of(name: str, message: ChannelMessage) -> DsgdError:
+    """Return the error that ended a process: of its own class if that is one of dsgd's."""
+    told = message.fields
+    _LOG.error("%s failed:\n%s", name, told["traceback"])
+    kind = getattr(dsgd.errors, told["error"], None)
+    if isinstance(kind, type) and issubclass(kind, DsgdError):
+        error = kind(told["message"])
+    else:
+        error = ClusterError(f"{name}: {told['error']}: {told['message']}")
+    error.add_note(f"in {name}:\n{told['traceback']}")
+    return error

@@ -1,4 +1,4 @@
-"""One run on a local cluster: the parent process starts, watches and ends all other processes."""
+"""One run on real processes: the driver starts, watches and ends all of them, wherever they are."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from collections.abc import Sequence
 
 import numpy as np
 
-import dsgd.errors
 from dsgd._common.warn import warn
-from dsgd.cluster.local.channel import ChannelMessage
-from dsgd.cluster.local.child import Child
-from dsgd.cluster.local.config import LocalCluster
-from dsgd.cluster.local.crew import Crew, check_loopback
-from dsgd.cluster.local.ledger import Ledger
-from dsgd.cluster.local.saves import Saves
+from dsgd.cluster.driver.channel import error_of
+from dsgd.cluster.driver.crew import Crew, Process
+from dsgd.cluster.driver.ledger import Ledger
+from dsgd.cluster.driver.options import RunOptions
+from dsgd.cluster.driver.saves import Saves
 from dsgd.cluster.runtime.checkpoint import About
 from dsgd.cluster.runtime.observed import model_of
 from dsgd.cluster.runtime.run_spec import OnClock, Outcome, RunSpec
 from dsgd.cluster.runtime.trace import Trace
-from dsgd.errors import ClusterError, DeadlineError, DsgdError, WorkerLostError
+from dsgd.errors import ClusterError, DeadlineError, WorkerLostError
 
-__all__ = ["LocalRun"]
+__all__ = ["SupervisedRun"]
 
 _LOG = logging.getLogger("dsgd")
 # Longest wait for messages between two checks of the deadlines, in seconds.
 _TICK = 0.25
 
 
-class LocalRun:
-    """A run on processes of this machine, from their start to their end.
+class SupervisedRun:
+    """A run on processes, from their start to their end.
 
     Parameters
     ----------
-    config : LocalCluster
+    config : RunOptions
     assignment : RunSpec
+    crew : Crew
+        The processes.
     on_clock : callable, optional
         Called with the state of the cluster and the weights of the model as they were when the
         slowest worker had finished one of the clocks in `notices`. The workers go on during the
@@ -48,7 +48,12 @@ class LocalRun:
     """
 
     def __init__(
-        self, config: LocalCluster, assignment: RunSpec, on_clock: OnClock | None = None, notices: Sequence[int] = ()
+        self,
+        config: RunOptions,
+        assignment: RunSpec,
+        crew: Crew,
+        on_clock: OnClock | None = None,
+        notices: Sequence[int] = (),
     ) -> None:
         n = assignment.n_nodes
         self._config = config
@@ -57,10 +62,12 @@ class LocalRun:
         self._observes = assignment.algorithm.observes
         self._coordinated = assignment.algorithm.has_coordinator
         self._saves = Saves(config, About.of(assignment, config.servers, config.groups))
-        self._trace = Trace(config.about(n, assignment.algorithm.clock_bound)) if config.trace else None
+        self._trace = Trace(crew.about(assignment.algorithm.clock_bound)) if config.trace else None
         self._ledger = Ledger(n, config.servers, notices, self._trace)
-        self._crew = Crew(config, assignment, notices)
+        self._crew = crew
         self._selector = selectors.DefaultSelector()
+        # Processes that are started elsewhere, and have no connection yet.
+        self._to_come: list[tuple[str, int, Process]] = []
         self._gone: set[int] = set()
         self._restarts: Counter[str] = Counter()
         self._stopped = False
@@ -88,13 +95,14 @@ class LocalRun:
             The error that the program of a worker raised.
         """
         try:
-            check_loopback(self._config.join_deadline)
+            self._crew.check()
             self._start_servers()
             self._crew.start_workers()
             self._join_since = time.monotonic()
             for rank in range(len(self._crew.workers)):
                 self._listen_to("worker", rank)
             while not self._ended():
+                self._look()
                 for key, _ in self._selector.select(_TICK):
                     self._hear(*key.data)
                 self._check_deadlines()
@@ -179,16 +187,27 @@ class LocalRun:
     def _listen_to(self, kind: str, number: int) -> None:
         child = (self._crew.servers if kind == "server" else self._crew.workers)[number]
         assert child is not None
-        self._selector.register(child.channel, selectors.EVENT_READ, (kind, number, child))
+        if child.fileno() < 0:
+            self._to_come.append((kind, number, child))
+        else:
+            self._selector.register(child, selectors.EVENT_READ, (kind, number, child))
 
-    def _hear(self, kind: str, number: int, child: Child) -> None:
+    def _look(self) -> None:
+        """Listen to processes that can be heard by now."""
+        self._crew.look()
+        waiting, self._to_come = self._to_come, []
+        for kind, number, child in waiting:
+            if any(child is other for other in self._crew.children()):
+                self._listen_to(kind, number)
+
+    def _hear(self, kind: str, number: int, child: Process) -> None:
         """Take the messages of a process, or notice its end."""
         if all(child is not other for other in self._crew.children()):  # it has just been replaced
             return
         try:
             messages = child.arrived()
         except EOFError:
-            self._selector.unregister(child.channel)
+            self._selector.unregister(child)
             if not child.done:
                 how = f"{child.name} {child.how_it_ended()}"
                 if kind == "server":
@@ -199,7 +218,7 @@ class LocalRun:
             return
         for message in messages:
             if message.kind == "error":
-                raise _error_of(child.name, message)
+                raise error_of(child.name, message)
             if kind == "worker":
                 child.done = message.kind == "done"
                 if message.kind != "ready":
@@ -252,7 +271,7 @@ class LocalRun:
         if any(status not in ("expected", "lost") for status, _ in self._ledger.members):
             self._join_since = None
         if self._join_since is not None and now > self._join_since + self._config.join_deadline:
-            through = "" if self._config.proxy is None else " through the proxy"
+            through = self._crew.through
             raise ClusterError(
                 f"no worker has reached the servers{through} within {self._config.join_deadline:g} s; a larger "
                 "join_deadline gives a slow machine more time"
@@ -317,20 +336,8 @@ class LocalRun:
         for shard in range(len(self._crew.servers)):
             self._listen_to("server", shard)
 
-    def _forget(self, child: Child | None) -> None:
+    def _forget(self, child: Process | None) -> None:
         """Stop listening to a process."""
-        if child is not None and child.channel in self._selector.get_map():
-            self._selector.unregister(child.channel)
-
-
-def _error_of(name: str, message: ChannelMessage) -> DsgdError:
-    """Return the error that ended a process: of its own class if that is one of dsgd's."""
-    told = message.fields
-    _LOG.error("%s failed:\n%s", name, told["traceback"])
-    kind = getattr(dsgd.errors, told["error"], None)
-    if isinstance(kind, type) and issubclass(kind, DsgdError):
-        error = kind(told["message"])
-    else:
-        error = ClusterError(f"{name}: {told['error']}: {told['message']}")
-    error.add_note(f"in {name}:\n{told['traceback']}")
-    return error
+        if child is not None:
+            with contextlib.suppress(KeyError, ValueError):  # it never was heard
+                self._selector.unregister(child)

@@ -1,4 +1,4 @@
-"""Collects the reports of the processes of a local run, and joins them to records."""
+"""Collects the reports of the processes of a run, and joins them to records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dsgd.cluster.local.channel import ChannelMessage
+from dsgd.cluster.driver.channel import ChannelMessage
 from dsgd.cluster.runtime.observed import Observation
 from dsgd.cluster.runtime.run_spec import ClusterRecord
 from dsgd.cluster.runtime.trace import Trace

@@ -1,4 +1,4 @@
-"""Keeps the checkpoints of a local run: in memory, and in the file that was asked for."""
+"""Keeps the checkpoints of a run: in memory, and in the file that was asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dsgd._common.warn import warn
-from dsgd.cluster.local.config import LocalCluster
+from dsgd.cluster.driver.options import RunOptions
 from dsgd.cluster.runtime.checkpoint import About, Checkpoint, check_same, lost_in
 
 __all__ = ["Saves"]
@@ -30,7 +30,7 @@ class Saves:
 
     Parameters
     ----------
-    config : LocalCluster
+    config : RunOptions
     about : About
 
     Attributes
@@ -41,7 +41,7 @@ class Saves:
         Number of the start of the servers that run now.
     """
 
-    def __init__(self, config: LocalCluster, about: About) -> None:
+    def __init__(self, config: RunOptions, about: About) -> None:
         self.last = _resumed(config, about)
         self.incarnation = 1 if self.last is None else self.last.incarnation + 1
         self._path = config.checkpoint
@@ -117,7 +117,7 @@ class Saves:
             _LOG.info("checkpoint of clock %d not written: %s", checkpoint.clock, reason)
 
 
-def _resumed(config: LocalCluster, about: About) -> Checkpoint | None:
+def _resumed(config: RunOptions, about: About) -> Checkpoint | None:
     if config.resume is None:
         return None
     checkpoint, saved = Checkpoint.load(config.resume)

@@ -1,0 +1,269 @@
+"""A fit on rows that lie on nodes: nobody needs all of them in one place (`dsgd.fitting.parts`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dsgd.algorithms.distributed import DistributedAlgorithm
+from dsgd.cluster.driver.options import RunOptions
+from dsgd.cluster.driver.supervision import SupervisedRun
+from dsgd.cluster.fit import choose_step, go_on_from, run_on_cluster
+from dsgd.cluster.program.partition import Partition
+from dsgd.cluster.remote.crew import RemoteCrew
+from dsgd.cluster.remote.nodes import Nodes
+from dsgd.cluster.remote.objective import NodesEvaluation, NodesObjective
+from dsgd.cluster.runtime.checkpoint import Checkpoint
+from dsgd.cluster.runtime.run_spec import OnClock, RunSpec
+from dsgd.cluster.together import as_one_task
+from dsgd.data.feature_names import FeatureNames
+from dsgd.data.statistics import ClassCounts
+from dsgd.data.summary import Summary
+from dsgd.errors import ConfigError, DataError
+from dsgd.fitting.parts import tasks_of
+from dsgd.fitting.recorder import Recorder
+from dsgd.fitting.spec import FitSpec
+from dsgd.fitting.stopping import Stopping
+from dsgd.fitting.targets import weights_of_classes
+from dsgd.fitting.worker_rows import Place, ProblemTerms
+from dsgd.models import MODELS
+from dsgd.problems.problem import Problem
+from dsgd.problems.task import LocalTask
+from dsgd.results.evaluation import Evaluation
+from dsgd.results.result import FitResult
+
+__all__ = ["Given", "Rows", "fit_on_nodes"]
+
+# Seconds that nodes may take to read their rows and to answer a question about them.
+_DATA_DEADLINE = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """What is known of the rows on the nodes.
+
+    Attributes
+    ----------
+    placed : str
+        How the rows came to the nodes, as a checkpoint names it.
+    partition : Partition, "equal" or None
+        Not None: every node has all rows, and takes those that are dealt to its rank. None: its rows are its own.
+    numbered : bool
+        Whether the rows have their numbers already. If not, those of rank 0 come first, and so on.
+    names : FeatureNames
+    index_base : int or None
+        See `FitResult`.
+    """
+
+    placed: str
+    partition: Partition | str | None = None
+    numbered: bool = False
+    names: FeatureNames
+    index_base: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a user gives a fit apart from the rows and the `FitSpec`; see `dsgd.fit`."""
+
+    class_weight: Any = None
+    init: ArrayLike | FitResult | None = None
+    eval_set: Any = None
+    evaluates_on_nodes: bool = False
+    stopping: Stopping
+    look: Sequence[Any]
+
+
+def fit_on_nodes(nodes: Nodes, options: RunOptions, rows: Rows, spec: FitSpec, given: Given) -> FitResult:
+    """Train a model on the rows of all nodes.
+
+    Parameters
+    ----------
+    nodes : Nodes
+        They have dialled already.
+    options : RunOptions
+    rows : Rows
+    spec : FitSpec
+    given : Given
+
+    Raises
+    ------
+    ConfigError, DataError, DivergedError
+        As of `dsgd.fit`.
+    ClusterError
+        If the run cannot go on: `WorkerLostError` names a worker, `DeadlineError` what took too long.
+    """
+    algorithm, loss = spec.algorithm, spec.loss
+    assert isinstance(algorithm, DistributedAlgorithm)
+    if isinstance(given.init, FitResult):
+        raise ConfigError("init must be an array where the rows are on other hosts, not a FitResult; give its weights")
+    if algorithm.privacy is not None:
+        raise ConfigError("privacy does not work where the rows are on other hosts: the driver sees a sample of them")
+    seed = int.from_bytes(os.urandom(8), "little") if spec.seed is None else spec.seed
+    if options.resume is not None:
+        seed = Checkpoint.load(options.resume)[1].seed
+    spec = dataclasses.replace(spec, seed=seed, n_threads=1)
+    begin = time.perf_counter()
+    front = _Front(nodes, rows, algorithm, seed)
+    front.place()
+    if given.class_weight is not None:
+        front.weigh(spec, given.class_weight)
+    summary = front.summarise(spec)
+    tasks, weights = tasks_of(spec, summary, given.init)
+    model = MODELS[loss.model].untrained(weights, loss, summary.classes, spec.fit_intercept)
+    evaluation = _evaluation(nodes, given, summary)
+    recorder = Recorder(model, evaluation, given.stopping, *given.look, begin)
+    task = as_one_task(algorithm, tasks, model.weights)
+    if options.resume is not None:
+        go_on_from(task, options.resume)
+    choose_step(algorithm, task, len(nodes))
+    algorithm = algorithm.prepared(task, len(nodes))
+    work = _work_of(algorithm, task, front, rows.placed)
+    terms = _terms_of(task.problem, summary)
+    if isinstance(evaluation, NodesEvaluation):
+        evaluation.terms = terms
+    objective = NodesObjective(nodes, task.problem, terms, summary.inverse_frequency(), _DATA_DEADLINE)
+    task = dataclasses.replace(task, objective=objective)
+
+    def make(work: RunSpec, on_clock: OnClock, notices: Sequence[int]) -> SupervisedRun:
+        crew = RemoteCrew(options, work, notices, nodes, terms, front.again)
+        return SupervisedRun(options, work, crew, on_clock, notices)
+
+    ended = run_on_cluster(make, work, task, recorder)
+    return FitResult(
+        model=model,
+        history=ended.history,
+        algorithm=algorithm,
+        stop_reason=ended.stop_reason,
+        index_base=rows.index_base,
+        feature_names=rows.names,
+        trace=ended.trace,
+        averaging=ended.averaging,
+        privacy=ended.privacy,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlacedRun(RunSpec):
+    """A run whose rows lie on nodes, which know what they are.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        The number of rows of every client.
+    """
+
+    sizes: tuple[int, ...]
+
+    def client_sizes(self) -> list[int]:
+        """Return the number of rows of every client."""
+        return list(self.sizes)
+
+
+class _Front:
+    """What nodes are asked before a run, and what a node that is started again is told anew."""
+
+    def __init__(self, nodes: Nodes, rows: Rows, algorithm: DistributedAlgorithm, seed: int) -> None:
+        self._nodes, self._rows, self._algorithm, self._seed = nodes, rows, algorithm, seed
+        self._places: dict[int, Place] = {}
+        self._factors: tuple[Any, ...] | None = None
+        self.n_workers = len(nodes)
+        self.rows_of_nodes: list[int] = []
+        self.sizes: list[int] = []  # rows of every client
+
+    def place(self) -> None:
+        """Find out which rows there are, and give them their numbers."""
+        n = len(self._nodes)
+        n_clients = self._algorithm.n_clients(n)
+        facts = self._ask("facts", ())
+        firsts = np.concatenate([[0], np.cumsum([facts[rank][0] for rank in range(n)])])
+        n_features = max(each[2] for each in facts.values())
+        if self._rows.partition is None and (empty := [rank for rank in range(n) if facts[rank][0] == 0]):
+            raise DataError(f"{self._nodes.name(empty[0])} has no rows")
+        for rank in range(n):
+            self._places[rank] = Place(
+                n_features=n_features,
+                first=None if self._rows.numbered else int(firsts[rank]),
+                partition=self._rows.partition,
+                rank=rank,
+                n_workers=n,
+                n_clients=n_clients,
+                seed=self._seed if self._rows.partition is not None else (self._seed + rank) % 2**64,
+            )
+        answers = self._nodes.ask("place", {rank: (at,) for rank, at in self._places.items()}, _DATA_DEADLINE)
+        self.rows_of_nodes = [sum(answers[rank].values()) for rank in range(n)]
+        sizes = {client: size for answer in answers.values() for client, size in answer.items()}
+        self.sizes = [sizes.get(client, 0) for client in range(n_clients)]
+
+    def weigh(self, spec: FitSpec, class_weight: Any) -> None:
+        """Let the nodes weigh their rows by class."""
+        counts = self._ask("counts", (spec.loss,))
+        told = functools.reduce(ClassCounts.__add__, counts.values()) if spec.loss.classification else None
+        if told is None:
+            raise ConfigError("class_weight needs classes; regression takes sample_weight")
+        self._factors = (told.classes, weights_of_classes(class_weight, told.classes, told.counts))
+        self._ask("weigh", self._factors)
+
+    def summarise(self, spec: FitSpec) -> Summary:
+        """Return the summary of all rows."""
+        n_samples = sum(self.sizes)
+        trial = self._algorithm.step_trial(n_samples, len(self._nodes))
+        batch_rows = 1 if trial is None else trial.batch_rows
+        told = self._ask("summary", (spec.loss, n_samples, batch_rows, self._seed))
+        return Summary.merge(told[rank] for rank in sorted(told))
+
+    def again(self, rank: int) -> None:
+        """Tell a node that was started again what the one before had been told."""
+        self._nodes.tell(rank, "place", (self._places[rank],))
+        if self._factors is not None:
+            self._nodes.tell(rank, "weigh", self._factors)
+
+    def _ask(self, kind: str, told: tuple[Any, ...]) -> Mapping[int, Any]:
+        return self._nodes.ask(kind, dict.fromkeys(range(len(self._nodes)), told), _DATA_DEADLINE)
+
+
+def _evaluation(nodes: Nodes, given: Given, summary: Summary) -> Any:
+    """Return what scores the model; None if nothing does."""
+    if given.evaluates_on_nodes:
+        return NodesEvaluation(nodes, _DATA_DEADLINE)
+    if given.eval_set is None:
+        return None
+    return Evaluation(given.eval_set, summary.n_features, summary.classes, 1)
+
+
+def _work_of(algorithm: DistributedAlgorithm, task: LocalTask, front: _Front, placed: str) -> RunSpec:
+    """Return what the run has to do; its problem has only the sample of the rows, whose numbers nobody needs here."""
+    clocks = algorithm.clocks(task.max_epochs, task.n_samples, front.n_workers)
+    nobody = np.intp(0)
+    coordinators = [np.zeros(1, np.intp)] * int(algorithm.has_coordinator)
+    return PlacedRun(
+        algorithm=algorithm,
+        problem=task.problem,
+        rows=[*coordinators, *(np.broadcast_to(nobody, rows) for rows in front.rows_of_nodes)],
+        partition=placed,
+        of_whole=task.problem.loss.of_whole(task.problem, task.objective),
+        n_threads=1,
+        start=task.weights.copy(),
+        max_clocks=clocks,
+        passes_per_clock=task.max_epochs / clocks,
+        schedule=task.schedule,
+        step_size=task.step_size,
+        seed=task.seed,
+        n_total=task.n_samples,
+        sizes=tuple(front.sizes),
+    )
+
+
+def _terms_of(problem: Problem, summary: Summary) -> ProblemTerms:
+    """Return the problem without its rows."""
+    names = [each.name for each in dataclasses.fields(ProblemTerms) if each.name not in ("classes", "dtype")]
+    told = {name: getattr(problem, name) for name in names}
+    return ProblemTerms(classes=summary.classes, dtype=summary.dtype, **told)

@@ -1,0 +1,267 @@
+"""`serve_node`: a node where rows lie. It answers the driver's questions about them, and trains on them when told to."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsgd import _core
+from dsgd.cluster.driver.channel import Channel, ChannelMessage
+from dsgd.cluster.driver.reports import TallySender
+from dsgd.cluster.program.groups import GroupMembers
+from dsgd.cluster.program.kernels import Kernels
+from dsgd.cluster.remote.dial import dial
+from dsgd.cluster.remote.handshake import Certificates
+from dsgd.cluster.remote.messages import content_of, send
+from dsgd.cluster.runtime.run_spec import Plan
+from dsgd.cluster.tcp.worker import WorkerSpec, run_worker
+from dsgd.errors import ClusterError, DsgdError
+from dsgd.fitting.worker_rows import Place, ProblemTerms, WorkerRows
+from dsgd.models import MODELS
+from dsgd.models.scores import Score
+
+__all__ = ["Orders", "serve_node"]
+
+_LOG = logging.getLogger("dsgd")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Orders:
+    """What a node is told of a run, but for its own rows.
+
+    Attributes
+    ----------
+    plan, groups, notices, speed, trace, record_answers, client
+        See `WorkerSpec`.
+    node : int
+        The node that it is in the run.
+    tables : list of dict
+        The parameters of every `_core.TableSpec`.
+    terms : ProblemTerms
+    of_whole, start
+        See `Kernels`.
+    join_deadline : float
+        Seconds within which the servers must listen.
+    """
+
+    plan: Plan
+    node: int
+    groups: list[GroupMembers]
+    tables: list[dict[str, Any]]
+    notices: list[int]
+    speed: float
+    trace: bool
+    record_answers: bool
+    client: dict[str, Any]
+    terms: ProblemTerms
+    of_whole: dict[str, NDArray[Any]]
+    start: NDArray[Any]
+    join_deadline: float
+
+
+class Gate(NamedTuple):
+    """Where and how a node dials."""
+
+    address: tuple[str, int]
+    token: bytes
+    tls: Certificates | None
+    patience: float
+
+
+def serve_node(
+    address: tuple[str, int],
+    rows: WorkerRows,
+    *,
+    rank: int,
+    token: bytes,
+    eval_rows: WorkerRows | None = None,
+    tls: Certificates | None = None,
+    n_threads: int = 1,
+    patience: float = 60.0,
+) -> None:
+    """Serve the rows of one node until the driver ends the run.
+
+    Parameters
+    ----------
+    address : tuple (str, int)
+        Host and port of the driver's gate.
+    rows : WorkerRows
+    rank : int
+        Number of the node among those that have rows.
+    token : bytes
+        The secret of the run.
+    eval_rows : WorkerRows, optional
+        Rows to score the model on.
+    tls : Certificates, optional
+    n_threads : int
+    patience : float
+        Seconds within which the driver must let this node in.
+
+    Raises
+    ------
+    AuthenticationError, ClusterError
+        If the driver does not let this node in, or leaves in the middle of a run.
+    Exception
+        The error of the training, of which the driver was told as well.
+    """
+    gate = Gate(address, token, tls, patience)
+    channel, here = dial(address, "rows", rank, token, tls=tls, patience=patience)
+    node = _Node(channel, gate, rank, rows, eval_rows, n_threads, here)
+    try:
+        node.serve()
+    finally:
+        node.end()
+        channel.close()
+
+
+class _Node:
+    """Answers one message after the other; a run goes on in a thread of its own."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        gate: Gate,
+        rank: int,
+        rows: WorkerRows,
+        eval_rows: WorkerRows | None,
+        n_threads: int,
+        here: str,
+    ) -> None:
+        self._channel, self._gate, self._rank, self._here = channel, gate, rank, here
+        self._rows, self._eval_rows, self._threads = rows, eval_rows, n_threads
+        self._running: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._answers: dict[str, Callable[..., Any]] = {
+            "facts": self._facts,
+            "place": self._place,
+            "counts": lambda loss: self._rows.class_counts(loss),
+            "weigh": self._weigh,
+            "summary": lambda *told: self._rows.summary(*told),
+            "loss": lambda *told: self._rows.loss(*told, n_threads=n_threads),
+            "score": self._score,
+            "work": self._work,
+        }
+
+    def serve(self) -> None:
+        """Answer until the driver says that this is the end."""
+        while True:
+            try:
+                message = self._channel.receive(None)
+            except EOFError:
+                raise ClusterError("the driver has ended without a word") from None
+            if message.kind == "end":
+                return
+            self._answer(message)
+
+    def end(self) -> None:
+        """Stop the training, and wait until its thread has ended."""
+        self._stop.set()
+        if self._running is not None:
+            self._running.join()
+
+    def _answer(self, message: ChannelMessage) -> None:
+        try:
+            found = self._answers[message.kind](*content_of(message))
+        except Exception as error:
+            _LOG.exception("%s failed", message.kind)
+            self._channel.send_error(error)
+            return
+        if message.fields["answers"]:
+            send(self._channel, "answer", found)
+
+    def _facts(self) -> tuple[int, int, int, int]:
+        """Return the numbers of rows, of stored entries and of features, and of rows to score on."""
+        rows = self._rows
+        return rows.n_rows, rows.n_entries, rows.n_features, 0 if self._eval_rows is None else self._eval_rows.n_rows
+
+    def _place(self, place: Place) -> dict[int, int]:
+        """Take the place of the rows; return how many each client of this node has."""
+        self._rows = self._rows.placed(place)
+        if self._eval_rows is not None:
+            self._eval_rows = self._eval_rows.placed(place._replace(first=0, partition=None, n_clients=0))
+        of = self._rows.client_of
+        if of is None:
+            return {place.rank: self._rows.n_rows}
+        return dict(zip(*(each.tolist() for each in np.unique(of, return_counts=True)), strict=True))
+
+    def _weigh(self, classes: NDArray[Any], factors: NDArray[np.float64]) -> None:
+        self._rows = self._rows.weighed(classes, factors)
+
+    def _score(self, terms: ProblemTerms, weights: NDArray[Any]) -> Score | None:
+        """Return the score on the rows to score on; None without any."""
+        if self._eval_rows is None or self._eval_rows.n_rows == 0:
+            return None
+        model = MODELS[terms.loss.model].untrained(weights, terms.loss, terms.classes, terms.fit_intercept)
+        return self._eval_rows.score(model, self._threads)
+
+    def _work(self, orders: Orders) -> None:
+        """Begin a run, in the place of one before."""
+        self.end()
+        self._stop = threading.Event()
+        kernels = Kernels(
+            self._rows.problem(orders.terms, self._threads),
+            orders.of_whole,
+            self._threads,
+            orders.start,
+            self._rows.client_of,
+        )
+        self._running = threading.Thread(
+            target=run_node, args=(self._gate, orders, kernels, self._here, self._stop), name="dsgd-worker", daemon=True
+        )
+        self._running.start()
+
+
+def run_node(gate: Gate, orders: Orders, kernels: Kernels, here: str, stop: threading.Event) -> None:
+    """Run one node of a run, and tell the driver of its progress or its error.
+
+    Parameters
+    ----------
+    gate : Gate
+    orders : Orders
+    kernels : Kernels
+    here : str
+        The address of this host at which the node is reached.
+    stop : threading.Event
+        Ends the node.
+    """
+    try:
+        channel, _ = dial(gate.address, "worker", orders.node, gate.token, tls=gate.tls, patience=gate.patience)
+    except DsgdError:
+        _LOG.exception("worker %d", orders.node)
+        return
+    try:
+        addresses = channel.receive(orders.join_deadline).fields["addresses"]
+        channel.send("ready")
+        spec = WorkerSpec(
+            plan=orders.plan,
+            tables=[_core.TableSpec(**table) for table in orders.tables],
+            node=orders.node,
+            groups=orders.groups,
+            addresses={group: [(host, port) for host, port in shards] for group, shards in addresses.items()},
+            token=gate.token,
+            tls=None if gate.tls is None else gate.tls.of_core(),
+            bind=here,
+            speed=orders.speed,
+            notices=orders.notices,
+            trace=orders.trace,
+            record_answers=orders.record_answers,
+            client=orders.client,
+            stopped=stop.is_set,
+        )
+        run_worker(spec, kernels, TallySender(channel))
+    except (EOFError, BrokenPipeError, ConnectionError):
+        _LOG.info("the driver of worker %d is gone", orders.node)
+    except BaseException as error:
+        if not stop.is_set():
+            _LOG.exception("worker %d failed", orders.node)
+            with contextlib.suppress(OSError):
+                channel.send_error(error)
+    finally:
+        channel.close()
