@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from dsgd import algorithms, callbacks, cluster, data, errors, losses, schedules
     from dsgd.api import fit, load
     from dsgd.cluster import LocalCluster, Simulation
+    from dsgd.cluster.remote.hosts import Hosts
     from dsgd.estimators import KMeans, MLPClassifier, SGDClassifier, SGDRegressor
     from dsgd.models import LinearModel
     from dsgd.privacy.config import Privacy
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FitResult",
     "History",
+    "Hosts",
     "KMeans",
     "LinearModel",
     "LocalCluster",
@@ -44,6 +46,7 @@ _HOMES = {
     **dict.fromkeys(("LocalCluster", "Simulation"), "cluster"),
     **dict.fromkeys(("KMeans", "MLPClassifier", "SGDClassifier", "SGDRegressor"), "estimators"),
     **dict.fromkeys(("History", "Record"), "results.history"),
+    "Hosts": "cluster.remote.hosts",
     "LinearModel": "models.trained",
     "Privacy": "privacy.config",
     "FitResult": "results.result",

@@ -21,7 +21,7 @@ from dsgd.algorithms import Algorithm, DistributedAlgorithm, resolve_algorithm
 from dsgd.callbacks import Callback
 from dsgd.cluster import LocalCluster, Simulation
 from dsgd.cluster.account import check_private
-from dsgd.cluster.engines import is_client
+from dsgd.cluster.engines import Elsewhere, is_client
 from dsgd.cluster.fit import on_cluster, train_on_cluster
 from dsgd.data import reading
 from dsgd.data.dataset import Dataset, errors_of
@@ -211,7 +211,7 @@ def fit(
         tol=tol, patience=patience, early_stopping=early_stopping, max_seconds=max_seconds, gap_tol=gap_tol
     )
     stopping.check(evaluate_every, eval_set)
-    algorithm, cluster = on_cluster(algorithm, cluster, workers)
+    algorithm, cluster = on_cluster(algorithm, _as_cluster(cluster), workers)
     check_private(algorithm.privacy, cluster, tol=tol, class_weight=class_weight)
     named_schedule = not (isinstance(schedule, str) and schedule == "auto")
     if not named_schedule:
@@ -236,10 +236,8 @@ def fit(
 
     weights = _Weights(sample_weight=sample_weight, class_weight=class_weight, init=init)
     look = _Look(evaluate_every=evaluate_every, callbacks=tuple(callbacks), progress=check_flag("progress", progress))
-    if is_client(cluster):
-        from dsgd.dask.fit import fit_on_dask
-
-        return fit_on_dask(cluster, X, y, spec, eval_set=eval_set, stopping=stopping, look=look, **weights._asdict())
+    if isinstance(cluster, Elsewhere):
+        return cluster.fit(X, y, spec, eval_set=eval_set, stopping=stopping, look=look, **weights._asdict())
     result = _fit_data(_load(X, y, threads, resolved_loss), spec, weights, eval_set, stopping, cluster, look)
     if gap_tol is not None and result.stop_reason == "max_epochs":
         warn(
@@ -336,6 +334,15 @@ def _targets_named(targets: NDArray[Any] | None) -> Iterator[None]:
         if abs(largest) < _NEAR_THE_END * math.sqrt(np.finfo(targets.dtype).max):
             raise
         raise DivergedError(f"{error}; y[{row}] is {largest:g}: scale the targets") from error
+
+
+def _as_cluster(cluster: Any) -> Any:
+    """Return the cluster that a client of Dask is short for, or the cluster itself."""
+    if not is_client(cluster):
+        return cluster
+    from dsgd.dask.cluster import DaskCluster  # needs the extra "dask"
+
+    return DaskCluster(client=cluster)
 
 
 @functools.cache

@@ -31,6 +31,7 @@ FLOORS = [
     {"callbacks"},
     {"fitting"},
     {"cluster"},
+    {"cluster.remote"},
     {"dask"},
     {"api"},
     {"estimators", "cli"},

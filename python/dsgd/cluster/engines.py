@@ -1,23 +1,40 @@
-"""Engines that hold the rows already. None of them is imported here."""
+"""Clusters that hold the rows already. No engine is imported here."""
 
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from typing import Any
 
-from dsgd._common.checks import shown
 from dsgd.errors import ConfigError
 
-__all__ = ["check_engine", "is_client"]
+__all__ = ["Elsewhere", "is_client"]
+
+
+class Elsewhere(ABC):
+    """A cluster whose workers hold the rows, so that `dsgd.fit` never has all of them."""
+
+    @abstractmethod
+    def fit(self, X: Any, y: Any, spec: Any, **given: Any) -> Any:
+        """Train a model; see `dsgd.fit`.
+
+        Parameters
+        ----------
+        X, y : object
+            Where the rows are, as this cluster takes it.
+        spec : FitSpec
+        **given
+            ``sample_weight``, ``class_weight``, ``init``, ``eval_set``, ``stopping`` and ``look``, as `dsgd.fit` has
+            checked them.
+        """
+
+    def check_workers(self, workers: Any) -> None:
+        """Raise `ConfigError` if another number of workers is asked for than this cluster has."""
+        if workers is not None:
+            raise ConfigError(f"workers={workers!r} must be left out with this cluster: its own workers are used")
 
 
 def is_client(cluster: Any) -> bool:
     """Return whether a cluster is a client of Dask; who has made one has imported `distributed`."""
     distributed = sys.modules.get("distributed")
     return distributed is not None and isinstance(cluster, distributed.Client)
-
-
-def check_engine(workers: Any) -> None:
-    """Refuse a number of workers: those of the engine that have rows take part."""
-    if workers is not None:
-        raise ConfigError(f"workers={shown(workers)} must be left out with a Dask client: its workers are used")

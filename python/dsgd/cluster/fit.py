@@ -20,7 +20,7 @@ from dsgd.algorithms.data_parallel import data_parallel
 from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.algorithms.model_averaging import ModelAveraging
 from dsgd.cluster.account import Account
-from dsgd.cluster.engines import check_engine, is_client
+from dsgd.cluster.engines import Elsewhere
 from dsgd.cluster.local.config import LocalCluster
 from dsgd.cluster.local.run import LocalRun
 from dsgd.cluster.program.clients import deal_to_clients
@@ -71,20 +71,27 @@ def on_cluster(algorithm: Algorithm, cluster: Any, workers: Any) -> tuple[Algori
     """
     if not isinstance(algorithm, DistributedAlgorithm) and cluster is None and workers is None:
         return algorithm, None
-    if is_client(cluster):
-        check_engine(workers)
+    if isinstance(cluster, Elsewhere):
+        cluster.check_workers(workers)
+        distributed_on(algorithm, 1)
         return algorithm, cluster
     cluster = check_cluster(algorithm, cluster, workers)
-    distributed = data_parallel(algorithm, cluster.workers)
+    distributed = distributed_on(algorithm, cluster.workers)
+    n_parts = distributed.n_clients(cluster.workers)
+    if isinstance(cluster.partition, Partition):
+        cluster.partition.check(n_parts, "workers" if n_parts == cluster.workers else "clients")
+    return distributed, cluster
+
+
+def distributed_on(algorithm: Algorithm, n_workers: int) -> DistributedAlgorithm:
+    """Return the distributed algorithm that makes the steps of an algorithm; `ConfigError` if there is none."""
+    distributed = data_parallel(algorithm, n_workers)
     if distributed is None:
         raise ConfigError(
             f"algo {algorithm.name!r} runs on one machine: leave out cluster and workers, or use {on_clusters()}, "
             "'batch' or 'minibatch', which run on several"
         )
-    n_parts = distributed.n_clients(cluster.workers)
-    if isinstance(cluster.partition, Partition):
-        cluster.partition.check(n_parts, "workers" if n_parts == cluster.workers else "clients")
-    return distributed, cluster
+    return distributed
 
 
 def check_cluster(algorithm: Algorithm, cluster: Any, workers: Any) -> Cluster:

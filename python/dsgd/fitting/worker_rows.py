@@ -26,7 +26,7 @@ from dsgd.models.trained import Model
 from dsgd.problems.parts import PartLoss, part_loss
 from dsgd.problems.problem import Problem
 
-__all__ = ["Chunk", "ChunkFacts", "Place", "ProblemTerms", "WorkerRows", "chunk_of", "facts_of", "join"]
+__all__ = ["Chunk", "ChunkFacts", "NodeFacts", "Place", "ProblemTerms", "WorkerRows", "chunk_of", "facts_of", "join"]
 
 
 class Chunk(NamedTuple):
@@ -85,6 +85,24 @@ def facts_of(chunk: Chunk, number: int) -> ChunkFacts:
                 "of X"
             )
     return ChunkFacts(n_rows, chunk.X.nnz if scipy.sparse.issparse(chunk.X) else int(np.prod(chunk.X.shape)))
+
+
+class NodeFacts(NamedTuple):
+    """What the driver must know of the rows of a node first.
+
+    Attributes
+    ----------
+    n_rows, n_features : int
+    whole : bool
+        Whether these are all rows, which every node has. False: they are its own.
+    index_base : int or None
+        What the node's file calls the first feature; None for rows that do not come from a file.
+    """
+
+    n_rows: int
+    n_features: int
+    whole: bool
+    index_base: int | None
 
 
 class Place(NamedTuple):

@@ -9,7 +9,7 @@ import time
 
 from dsgd.cluster.driver.channel import Channel
 from dsgd.cluster.remote.handshake import Certificates, enter
-from dsgd.errors import AuthenticationError, ClusterError
+from dsgd.errors import AuthenticationError, ClusterError, ConfigError
 
 __all__ = ["dial", "watch_silence"]
 
@@ -48,6 +48,8 @@ def dial(
     ------
     AuthenticationError
         If the gate has another token. It is not tried again.
+    ConfigError
+        If the addresses of driver and node do not fit each other.
     ClusterError
         If the gate has not let this node in. The message names the address and the last refusal.
     """
@@ -82,7 +84,7 @@ def _dial_once(
     answer = channel.receive(_HANDSHAKE_SECONDS)
     if answer.kind != "welcome":
         channel.close()
-        raise ClusterError(answer.fields["why"])
+        raise (ConfigError if answer.kind == "never" else ClusterError)(answer.fields["why"])
     return channel, here
 
 

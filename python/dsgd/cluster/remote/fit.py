@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.cluster.driver.options import RunOptions
 from dsgd.cluster.driver.supervision import SupervisedRun
-from dsgd.cluster.fit import choose_step, go_on_from, run_on_cluster
+from dsgd.cluster.fit import choose_step, distributed_on, go_on_from, run_on_cluster
 from dsgd.cluster.program.partition import Partition
 from dsgd.cluster.remote.crew import RemoteCrew
 from dsgd.cluster.remote.nodes import Nodes
@@ -33,7 +33,7 @@ from dsgd.fitting.recorder import Recorder
 from dsgd.fitting.spec import FitSpec
 from dsgd.fitting.stopping import Stopping
 from dsgd.fitting.targets import weights_of_classes
-from dsgd.fitting.worker_rows import Place, ProblemTerms
+from dsgd.fitting.worker_rows import NodeFacts, Place, ProblemTerms
 from dsgd.models import MODELS
 from dsgd.problems.problem import Problem
 from dsgd.problems.task import LocalTask
@@ -54,20 +54,18 @@ class Rows:
     ----------
     placed : str
         How the rows came to the nodes, as a checkpoint names it.
-    partition : Partition, "equal" or None
-        Not None: every node has all rows, and takes those that are dealt to its rank. None: its rows are its own.
+    partition : Partition or "equal"
+        How rows are dealt if every node has all of them.
     numbered : bool
         Whether the rows have their numbers already. If not, those of rank 0 come first, and so on.
     names : FeatureNames
-    index_base : int or None
         See `FitResult`.
     """
 
     placed: str
-    partition: Partition | str | None = None
+    partition: Partition | str = "equal"
     numbered: bool = False
     names: FeatureNames
-    index_base: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +99,8 @@ def fit_on_nodes(nodes: Nodes, options: RunOptions, rows: Rows, spec: FitSpec, g
     ClusterError
         If the run cannot go on: `WorkerLostError` names a worker, `DeadlineError` what took too long.
     """
-    algorithm, loss = spec.algorithm, spec.loss
-    assert isinstance(algorithm, DistributedAlgorithm)
+    algorithm, loss = distributed_on(spec.algorithm, len(nodes)), spec.loss
+    spec = dataclasses.replace(spec, algorithm=algorithm)
     if isinstance(given.init, FitResult):
         raise ConfigError("init must be an array where the rows are on other hosts, not a FitResult; give its weights")
     if algorithm.privacy is not None:
@@ -126,7 +124,7 @@ def fit_on_nodes(nodes: Nodes, options: RunOptions, rows: Rows, spec: FitSpec, g
         go_on_from(task, options.resume)
     choose_step(algorithm, task, len(nodes))
     algorithm = algorithm.prepared(task, len(nodes))
-    work = _work_of(algorithm, task, front, rows.placed)
+    work = _work_of(algorithm, task, front)
     terms = _terms_of(task.problem, summary)
     if isinstance(evaluation, NodesEvaluation):
         evaluation.terms = terms
@@ -143,7 +141,7 @@ def fit_on_nodes(nodes: Nodes, options: RunOptions, rows: Rows, spec: FitSpec, g
         history=ended.history,
         algorithm=algorithm,
         stop_reason=ended.stop_reason,
-        index_base=rows.index_base,
+        index_base=front.index_base,
         feature_names=rows.names,
         trace=ended.trace,
         averaging=ended.averaging,
@@ -176,6 +174,8 @@ class _Front:
         self._places: dict[int, Place] = {}
         self._factors: tuple[Any, ...] | None = None
         self.n_workers = len(nodes)
+        self.placed = ""
+        self.index_base: int | None = None
         self.rows_of_nodes: list[int] = []
         self.sizes: list[int] = []  # rows of every client
 
@@ -184,24 +184,46 @@ class _Front:
         n = len(self._nodes)
         n_clients = self._algorithm.n_clients(n)
         facts = self._ask("facts", ())
-        firsts = np.concatenate([[0], np.cumsum([facts[rank][0] for rank in range(n)])])
-        n_features = max(each[2] for each in facts.values())
-        if self._rows.partition is None and (empty := [rank for rank in range(n) if facts[rank][0] == 0]):
-            raise DataError(f"{self._nodes.name(empty[0])} has no rows")
+        firsts = np.cumsum([0, *(facts[rank].n_rows for rank in range(n))])
+        self._check_alike(facts)
+        whole = facts[0].whole
+        self.placed = str(self._rows.partition) if whole else self._rows.placed
+        if n_clients != n:
+            self.placed += f" to {n_clients} clients"
+        self.index_base = facts[0].index_base
+        n_features = max(each.n_features for each in facts.values())
         for rank in range(n):
             self._places[rank] = Place(
                 n_features=n_features,
                 first=None if self._rows.numbered else int(firsts[rank]),
-                partition=self._rows.partition,
+                partition=self._rows.partition if whole else None,
                 rank=rank,
                 n_workers=n,
                 n_clients=n_clients,
-                seed=self._seed if self._rows.partition is not None else (self._seed + rank) % 2**64,
+                seed=self._seed if whole else (self._seed + rank) % 2**64,
             )
         answers = self._nodes.ask("place", {rank: (at,) for rank, at in self._places.items()}, _DATA_DEADLINE)
         self.rows_of_nodes = [sum(answers[rank].values()) for rank in range(n)]
         sizes = {client: size for answer in answers.values() for client, size in answer.items()}
         self.sizes = [sizes.get(client, 0) for client in range(n_clients)]
+
+    def _check_alike(self, facts: Mapping[int, NodeFacts]) -> None:
+        """Raise `DataError` if the rows of some node do not fit those of node 0, or there are none."""
+        first = facts[0]
+        for rank, each in facts.items():
+            if each.n_rows == 0:
+                raise DataError(f"{self._nodes.name(rank)} has no rows")
+            if each.whole != first.whole or (each.whole and each.n_rows != first.n_rows):
+                told = [f"{'all' if it.whole else 'its own'} {it.n_rows} rows" for it in (first, each)]
+                raise DataError(
+                    f"{self._nodes.name(0)} has {told[0]}, and {self._nodes.name(rank)} has {told[1]}: give all nodes "
+                    "the same whole data, or each a part of its own"
+                )
+            if each.index_base != first.index_base:
+                raise DataError(
+                    f"{self._nodes.name(0)} counts features from {first.index_base}, and {self._nodes.name(rank)} from "
+                    f"{each.index_base}: name the index_base"
+                )
 
     def weigh(self, spec: FitSpec, class_weight: Any) -> None:
         """Let the nodes weigh their rows by class."""
@@ -239,7 +261,7 @@ def _evaluation(nodes: Nodes, given: Given, summary: Summary) -> Any:
     return Evaluation(given.eval_set, summary.n_features, summary.classes, 1)
 
 
-def _work_of(algorithm: DistributedAlgorithm, task: LocalTask, front: _Front, placed: str) -> RunSpec:
+def _work_of(algorithm: DistributedAlgorithm, task: LocalTask, front: _Front) -> RunSpec:
     """Return what the run has to do; its problem has only the sample of the rows, whose numbers nobody needs here."""
     clocks = algorithm.clocks(task.max_epochs, task.n_samples, front.n_workers)
     nobody = np.intp(0)
@@ -248,7 +270,7 @@ def _work_of(algorithm: DistributedAlgorithm, task: LocalTask, front: _Front, pl
         algorithm=algorithm,
         problem=task.problem,
         rows=[*coordinators, *(np.broadcast_to(nobody, rows) for rows in front.rows_of_nodes)],
-        partition=placed,
+        partition=front.placed,
         of_whole=task.problem.loss.of_whole(task.problem, task.objective),
         n_threads=1,
         start=task.weights.copy(),

@@ -99,6 +99,7 @@ class Gate:
         self._changed = threading.Condition()
         self._half_open = threading.Semaphore(_HALF_OPEN)
         self._closed = False
+        self.fatal: str | None = None  # why no run can begin
         self._faults: list[str] = []
         threading.Thread(target=self._accept, name="dsgd-gate", daemon=True).start()
 
@@ -174,6 +175,16 @@ class Gate:
     def _seat(self, channel: Channel, hello: dict[str, str]) -> None:
         """Give a peer its place, unless a living one has it."""
         role, number = hello["role"], int(hello["number"])
+        if _is_loopback(self.address[0]) and not _is_loopback(hello["address"]):
+            why = (
+                f"the driver is to be reached at {self.address[0]}, which is this host itself for the {role} at "
+                f"{hello['address']}: let the driver advertise an address that all hosts reach"
+            )
+            channel.send("never", why=why)
+            channel.close()
+            with self._changed:
+                self.fatal = why
+            return
         peer = Peer(role, number, channel, hello)
         with self._changed:
             old = self._peers.get((role, number))
@@ -189,6 +200,10 @@ class Gate:
             return
         if old is not None:
             old.channel.close()
+
+
+def _is_loopback(host: str) -> bool:
+    return host.startswith("127.") or host in ("::1", "localhost")
 
 
 def _listen(bind: str, port: int | tuple[int, int]) -> socket.socket:

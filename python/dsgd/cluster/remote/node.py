@@ -23,7 +23,7 @@ from dsgd.cluster.remote.messages import content_of, send
 from dsgd.cluster.runtime.run_spec import Plan
 from dsgd.cluster.tcp.worker import WorkerSpec, run_worker
 from dsgd.errors import ClusterError, DsgdError
-from dsgd.fitting.worker_rows import Place, ProblemTerms, WorkerRows
+from dsgd.fitting.worker_rows import NodeFacts, Place, ProblemTerms, WorkerRows
 from dsgd.models import MODELS
 from dsgd.models.scores import Score
 
@@ -82,6 +82,8 @@ def serve_node(
     rank: int,
     token: bytes,
     eval_rows: WorkerRows | None = None,
+    whole: bool = False,
+    index_base: int | None = None,
     tls: Certificates | None = None,
     n_threads: int = 1,
     patience: float = 60.0,
@@ -99,6 +101,8 @@ def serve_node(
         The secret of the run.
     eval_rows : WorkerRows, optional
         Rows to score the model on.
+    whole, index_base
+        See `NodeFacts`.
     tls : Certificates, optional
     n_threads : int
     patience : float
@@ -113,7 +117,7 @@ def serve_node(
     """
     gate = Gate(address, token, tls, patience)
     channel, here = dial(address, "rows", rank, token, tls=tls, patience=patience)
-    node = _Node(channel, gate, rank, rows, eval_rows, n_threads, here)
+    node = _Node(channel, gate, here, rows, eval_rows, (whole, index_base), n_threads)
     try:
         node.serve()
     finally:
@@ -128,14 +132,15 @@ class _Node:
         self,
         channel: Channel,
         gate: Gate,
-        rank: int,
+        here: str,
         rows: WorkerRows,
         eval_rows: WorkerRows | None,
+        about: tuple[bool, int | None],
         n_threads: int,
-        here: str,
     ) -> None:
-        self._channel, self._gate, self._rank, self._here = channel, gate, rank, here
+        self._channel, self._gate, self._here = channel, gate, here
         self._rows, self._eval_rows, self._threads = rows, eval_rows, n_threads
+        self._whole, self._index_base = about
         self._running: threading.Thread | None = None
         self._stop = threading.Event()
         self._answers: dict[str, Callable[..., Any]] = {
@@ -176,10 +181,8 @@ class _Node:
         if message.fields["answers"]:
             send(self._channel, "answer", found)
 
-    def _facts(self) -> tuple[int, int, int, int]:
-        """Return the numbers of rows, of stored entries and of features, and of rows to score on."""
-        rows = self._rows
-        return rows.n_rows, rows.n_entries, rows.n_features, 0 if self._eval_rows is None else self._eval_rows.n_rows
+    def _facts(self) -> NodeFacts:
+        return NodeFacts(self._rows.n_rows, self._rows.n_features, self._whole, self._index_base)
 
     def _place(self, place: Place) -> dict[int, int]:
         """Take the place of the rows; return how many each client of this node has."""

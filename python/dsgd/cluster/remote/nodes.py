@@ -11,7 +11,7 @@ from typing import Any
 from dsgd.cluster.driver.channel import ChannelMessage, error_of
 from dsgd.cluster.remote.gate import Gate, Peer
 from dsgd.cluster.remote.messages import content_of, send
-from dsgd.errors import DeadlineError, WorkerLostError
+from dsgd.errors import ClusterError, DeadlineError, WorkerLostError
 
 __all__ = ["Nodes"]
 
@@ -65,6 +65,8 @@ class Nodes:
         for rank in range(len(self)):
             while self._peers[rank] is None:
                 self._check()
+                if self.gate.fatal is not None:
+                    raise ClusterError(self.gate.fatal)
                 self._peers[rank] = self.gate.wait_for("rows", rank, min(end, time.monotonic() + _TICK))
                 if self._peers[rank] is None and time.monotonic() > end:
                     missing = [name for each, name in enumerate(self._names) if self.gate.peer("rows", each) is None]
