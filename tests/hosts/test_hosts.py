@@ -47,7 +47,7 @@ def one_open_port_in_all(by_hand: ByHand) -> None:
         ("ssp", slow_link),
         ("dissvrg", lossy_link),
         ("ssp", workers_that_nobody_can_dial),
-        *((algo, one_open_port_in_all) for algo in ("sync", "dissvrg")),
+        ("sync", one_open_port_in_all),
     ],
 )
 def test_two_workers_that_started_first_have_the_bits_of_processes(
@@ -88,7 +88,7 @@ def test_a_worker_whose_host_is_cut_off_is_named(on_lost: str, hosts: MakeHosts,
     if on_lost == "continue":
         assert code == 0, server.said
         survivor.succeeds()
-        assert "Warning" in told[0]
+        assert told[0].startswith("dsgd: warning: ")
         assert np.isfinite(np.frombuffer(by_hand.weights())).all()
     else:
         assert code == 2, server.said
