@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_a_server_that_listens_nowhere_serves_what_it_adopts(
 ) -> None:
     server = run.server([table()], host="", n_workers=2, tls=tls)
     assert (server.host, server.port) == ("", 0)
-    options = {"shards": [gate.getsockname()], "join": False, "tls": tls}
+    options: dict[str, Any] = {"shards": [gate.getsockname()], "join": False, "tls": tls}
     clients = [run.client(rank, [table()], **options) for rank in range(2)]
     for _ in clients:
         assert (hand_over(gate, server) == b"DSGD") == (tls is None)

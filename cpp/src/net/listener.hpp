@@ -14,10 +14,10 @@
 
 namespace dsgd::net {
 
-/// `listen` binds and listens, so that the port is known and reserved; `run` accepts connections.
-/// Others may accept connections elsewhere, and `enter` them. Before its proof a peer has kHandshakeSeconds, frames of at most kHandshakeBytes,
-/// and one of kHalfOpen places. If all places are taken, a new peer replaces the peer that has
-/// waited longest.
+/// `listen` binds and listens, so that the port is known and reserved. `run` accepts connections;
+/// `enter` takes those that others have accepted. Before its proof a peer has kHandshakeSeconds,
+/// frames of at most kHandshakeBytes, and one of kHalfOpen places. If all places are taken, a new
+/// peer replaces the peer that has waited longest.
 class Listener {
  public:
   /// Serves an admitted peer: a coroutine that lasts as long as the connection.

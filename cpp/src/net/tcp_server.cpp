@@ -80,7 +80,7 @@ class TcpServer::Impl {
 
   void stop(double seconds) {
     {
-      const std::scoped_lock lock(mutex_);  // what `adopt` posts, it posts before the end of the thread
+      const std::scoped_lock lock(mutex_);  // the thread still runs what `adopt` has posted
       if (stopping_.exchange(true)) return;
     }
     asio::post(thread_.context(), [this, seconds] {

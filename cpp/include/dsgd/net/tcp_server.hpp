@@ -60,10 +60,10 @@ class TcpServer {
   [[nodiscard]] std::uint16_t port() const;  // 0: it does not listen
 
   void start();
-  /// Serves a connection that another listener has accepted, under the limits and by the handshake
-  /// of its own. `descriptor` is a connected TCP socket, from which nothing may have been read. It
-  /// belongs to the server from now on, which closes it in every case: after `stop` at once. Throws
-  /// Error(config) if it is no TCP socket.
+  /// Serves a connection that another listener has accepted, as if this server had accepted it.
+  /// `descriptor` is a connected TCP socket, from which nothing may have been read. From now on it
+  /// belongs to the server, which closes it in every case; after `stop` at once, and if it is no
+  /// TCP socket, for which Error(config) is thrown. Before `start` the connection waits.
   void adopt(int descriptor);
   /// Writes the queued frames, for at most `seconds`, closes all connections and ends the thread.
   void stop(double seconds);
