@@ -93,12 +93,13 @@ void register_event(py::module_& m) {
 
 void register_tls(py::module_& m) {
   py::class_<net::TlsOptions>(m, "TlsConfig", "The encryption of connections; see tls.hpp.")
-      .def(py::init([](const std::string& mode, std::string certificate, std::string key, std::string authority) {
+      .def(py::init([](const std::string& mode, std::string certificate, std::string key, std::string authority,
+                       bool check_host) {
              return net::TlsOptions{named<net::TlsOptions::Mode>(kTlsModes, mode, "mode"), std::move(certificate),
-                                    std::move(key), std::move(authority)};
+                                    std::move(key), std::move(authority), check_host};
            }),
            py::arg("mode") = "psk", py::kw_only(), py::arg("certificate") = "", py::arg("key") = "",
-           py::arg("authority") = "");
+           py::arg("authority") = "", py::arg("check_host") = true);
 }
 
 void register_tcp_server(py::module_& m) {
@@ -113,6 +114,7 @@ void register_tcp_server(py::module_& m) {
       .def_property_readonly("host", &TcpServer::host)
       .def_property_readonly("port", &TcpServer::port)
       .def("start", &TcpServer::start)
+      .def("adopt", &TcpServer::adopt, py::arg("descriptor"), Release())
       .def("stop", &TcpServer::stop, py::arg("timeout") = 5.0, Release())
       .def("wait", &wait_for<TcpServer>, py::arg("timeout"))
       .def(

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -100,6 +101,42 @@ class Worker {
   std::vector<server::Answer> kept_;
 };
 
+/// Listens on loopback, and hands every connection to `hand_on`, which must close it.
+class Gate {
+ public:
+  explicit Gate(std::function<void(int)> hand_on) : hand_on_(std::move(hand_on)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(::bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);  // NOLINT
+    REQUIRE(::listen(listener_, 256) == 0);
+    socklen_t size = sizeof address;
+    ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);  // NOLINT
+    port_ = ntohs(address.sin_port);
+    acceptor_ = std::thread([this] { accept_all(); });
+  }
+  ~Gate() {
+    ::shutdown(listener_, SHUT_RDWR);
+    acceptor_.join();
+    ::close(listener_);
+  }
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
+  [[nodiscard]] std::uint16_t port() const { return port_; }
+
+ private:
+  void accept_all() {
+    for (int from = ::accept(listener_, nullptr, nullptr); from >= 0; from = ::accept(listener_, nullptr, nullptr)) {
+      hand_on_(from);
+    }
+  }
+
+  std::function<void(int)> hand_on_;
+  int listener_ = ::socket(AF_INET, SOCK_STREAM, 0);
+  std::uint16_t port_ = 0;
+  std::thread acceptor_;
+};
+
 /// A socket of somebody who does not use our client. Reads give up after kPatience.
 class Stranger {
  public:
@@ -155,6 +192,15 @@ class Stranger {
       if (view.header.type == net::MessageType::failure) failure = net::decode<net::Failure>(view.payload);
     }
     return failure;
+  }
+
+  /// Whether the peer closes the connection within kPatience, whatever it says before.
+  bool closed() {
+    std::byte any{};
+    ssize_t count = 0;
+    while ((count = ::recv(socket_, &any, 1, 0)) > 0) {
+    }
+    return count == 0 || errno == ECONNRESET;
   }
 
   /// The handshake of a worker that knows the token. Returns what it has sent.

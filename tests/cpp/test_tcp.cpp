@@ -16,43 +16,29 @@ double first_of(const Numbers& numbers) { return std::get<1>(numbers)[0]; }
 /// Passes bytes between workers and a server, and cuts all connections now and then.
 class Cutter {
  public:
-  explicit Cutter(std::uint16_t to) : to_(to), listener_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    REQUIRE(::bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);  // NOLINT
-    REQUIRE(::listen(listener_, 16) == 0);
-    socklen_t size = sizeof address;
-    ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);  // NOLINT
-    port_ = ntohs(address.sin_port);
-    acceptor_ = std::thread([this] { accept_all(); });
+  explicit Cutter(std::uint16_t to) : to_(to) {
+    gate_ = std::make_unique<Gate>([this](int from) { take(from); });
   }
   ~Cutter() {
     ending_ = true;
-    ::shutdown(listener_, SHUT_RDWR);
-    acceptor_.join();
+    gate_.reset();
     for (auto& pump : pumps_) pump.join();
-    ::close(listener_);
   }
   Cutter(const Cutter&) = delete;
   Cutter& operator=(const Cutter&) = delete;
-  [[nodiscard]] std::uint16_t port() const { return port_; }
+  [[nodiscard]] std::uint16_t port() const { return gate_->port(); }
   [[nodiscard]] std::size_t cuts() const { return cuts_; }
 
  private:
-  void accept_all() {
-    while (!ending_) {
-      const int from = ::accept(listener_, nullptr, nullptr);
-      if (from < 0) return;
-      const int onward = ::socket(AF_INET, SOCK_STREAM, 0);
-      sockaddr_in address{};
-      address.sin_family = AF_INET;
-      address.sin_port = htons(to_);
-      address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-      ::connect(onward, reinterpret_cast<const sockaddr*>(&address), sizeof address);  // NOLINT
-      const std::size_t life = 700 + 1111 * (pumps_.size() % 7);                       // bytes
-      pumps_.emplace_back([this, from, onward, life] { pump(from, onward, life); });
-    }
+  void take(int from) {
+    const int onward = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(to_);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ::connect(onward, reinterpret_cast<const sockaddr*>(&address), sizeof address);  // NOLINT
+    const std::size_t life = 700 + 1111 * (pumps_.size() % 7);                       // bytes
+    pumps_.emplace_back([this, from, onward, life] { pump(from, onward, life); });
   }
 
   /// Both ways, until so many bytes have passed from the worker; then the connection breaks within a frame.
@@ -82,12 +68,10 @@ class Cutter {
   }
 
   std::uint16_t to_;
-  int listener_;
-  std::uint16_t port_ = 0;
   std::atomic<bool> ending_ = false;
   std::atomic<std::size_t> cuts_ = 0;
-  std::thread acceptor_;
   std::vector<std::thread> pumps_;
+  std::unique_ptr<Gate> gate_;
 };
 
 }  // namespace

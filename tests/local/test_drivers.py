@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cluster.toys import run_toy, toy_assignment
+from network.certificates import Authority
 from numpy.typing import NDArray
 
 import dsgd.cluster.tcp
@@ -141,10 +142,13 @@ def body(task: WorkerTask) -> Program:
         yield Clock()
 
 
-@pytest.mark.parametrize("n_shards", [1, 2])
-@pytest.mark.parametrize("tls", [None, _core.TlsConfig()])
-def test_a_run_by_hand_has_the_bits_of_the_simulation(n_shards: int, tls: _core.TlsConfig | None) -> None:
+@pytest.mark.parametrize(
+    ("n_shards", "encryption"), [(1, None), (2, None), (1, "psk"), (2, "psk"), (2, "certificates")]
+)
+def test_a_run_by_hand_has_the_bits_of_the_simulation(n_shards: int, encryption: str | None, tmp_path: Path) -> None:
     run = toy_assignment(body, nodes=3, clocks=4)
+    files = Authority(tmp_path).sign("node") if encryption == "certificates" else {}
+    tls = _core.TlsConfig(encryption, **files, check_host=False) if encryption else None
     begin = time.monotonic()
     options = {"notices": [2], "record_order": True, "tls": tls, "server": {"checkpoint_every": 2}}
     heard, told = by_hand(run, n_shards, options, tls=tls, notices=[2, 4], trace=True)

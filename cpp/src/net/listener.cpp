@@ -1,5 +1,8 @@
 #include "listener.hpp"
 
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 #include <chrono>   // for milliseconds
@@ -13,9 +16,10 @@ using asio::awaitable;
 using asio::use_awaitable;
 using asio::ip::tcp;
 
-Listener::Listener(asio::io_context& context, const std::string& host, std::uint16_t port, const Token& token, Tls& tls,
-                   Serve serve)
-    : acceptor_(context), token_(token), tls_(tls), serve_(std::move(serve)), host_(host) {
+Listener::Listener(asio::io_context& context, const Token& token, Tls& tls, Serve serve)
+    : acceptor_(context), token_(token), tls_(tls), serve_(std::move(serve)) {}
+
+void Listener::listen(const std::string& host, std::uint16_t port) {
   const auto refuse = [&](const asio::error_code& error) {
     throw Error(join_address(host, port), error.value(),
                 "cannot listen at " + join_address(host, port) + ": " + error.message());
@@ -29,6 +33,7 @@ Listener::Listener(asio::io_context& context, const std::string& host, std::uint
   if (!error) acceptor_.bind(endpoint, error);
   if (!error) acceptor_.listen(tcp::acceptor::max_listen_connections, error);
   if (error) refuse(error);
+  host_ = host;
   port_ = acceptor_.local_endpoint().port();
 }
 
@@ -97,6 +102,28 @@ awaitable<Introduction> Listener::shake_hands(std::shared_ptr<Connection> connec
   co_await connection->write(challenge);
   const Message proof = co_await connection->receive_handshake();
   co_return gatekeeper.admit(proof);
+}
+
+tcp::socket socket_of(asio::io_context& context, int descriptor) {
+  const auto refuse = [&](const std::string& why) {
+    ::close(descriptor);
+    throw Error(ErrorCode::config,
+                "descriptor " + std::to_string(descriptor) + " is no TCP socket: " + why + "; give socket.detach()");
+  };
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  asio::error_code error;
+  // NOLINTNEXTLINE: how the system takes addresses
+  if (::getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    error.assign(errno, asio::error::get_system_category());
+    refuse(error.message());
+  }
+  const bool v6 = address.ss_family == AF_INET6;
+  if (!v6 && address.ss_family != AF_INET) refuse("its address is not of the internet");
+  tcp::socket socket(context);
+  socket.assign(v6 ? tcp::v6() : tcp::v4(), descriptor, error);
+  if (error) refuse(error.message());
+  return socket;
 }
 
 }  // namespace dsgd::net

@@ -157,10 +157,11 @@ class TcpClient::Impl {
   std::unique_ptr<Listener> make_listener() {
     if (!options_.listen) return nullptr;
     const auto [host, port] = listen_at(*options_.listen);
-    auto listener = std::make_unique<Listener>(thread_.context(), host, port, token_, tls_,
+    auto listener = std::make_unique<Listener>(thread_.context(), token_, tls_,
                                                [this](std::shared_ptr<Connection> connection, Introduction who) {
                                                  return take_letters(std::move(connection), who);
                                                });
+    listener->listen(host, port);
     address_ = join_address(options_.advertise.value_or(listener->host()), listener->port());
     return listener;
   }

@@ -51,10 +51,14 @@ class TcpServer::Impl {
         slowest_(machine_.clock().slowest()),
         thread_([this](const std::string& what) { fail(what); }),
         beat_(thread_.context(), beat_seconds_),
-        listener_(thread_.context(), options_.host, options_.port, token_, tls_,
-                  [this](std::shared_ptr<Connection> connection, Introduction who) {
-                    return serve(std::move(connection), who);
-                  }) {
+        listener_(thread_.context(), token_, tls_, [this](std::shared_ptr<Connection> connection, Introduction who) {
+          return serve(std::move(connection), who);
+        }) {
+    if (options_.host.empty() && options_.port != 0) {
+      throw Error(ErrorCode::config, "port " + std::to_string(options_.port) +
+                                         " without a host: give the address to listen at, or port 0 to listen nowhere");
+    }
+    if (!options_.host.empty()) listener_.listen(options_.host, options_.port);
     if (!options_.snapshot_clocks.empty()) static_cast<void>(machine_.table(options_.snapshot_table));
   }
 
@@ -65,8 +69,20 @@ class TcpServer::Impl {
     thread_.start();
   }
 
+  void adopt(int descriptor) {
+    asio::ip::tcp::socket socket = socket_of(thread_.context(), descriptor);
+    const std::scoped_lock lock(mutex_);
+    if (stopping_ || thread_.context().stopped()) return;
+    asio::post(thread_.context(), [this, socket = std::move(socket)]() mutable {
+      if (!stopping_) listener_.enter(std::move(socket));
+    });
+  }
+
   void stop(double seconds) {
-    if (stopping_.exchange(true)) return;
+    {
+      const std::scoped_lock lock(mutex_);  // the thread still runs what `adopt` has posted
+      if (stopping_.exchange(true)) return;
+    }
     asio::post(thread_.context(), [this, seconds] {
       listener_.close();
       beat_.cancel();
@@ -275,6 +291,7 @@ TcpServer::~TcpServer() { stop(0); }
 const std::string& TcpServer::host() const { return impl_->listener().host(); }
 std::uint16_t TcpServer::port() const { return impl_->listener().port(); }
 void TcpServer::start() { impl_->start(); }
+void TcpServer::adopt(int descriptor) { impl_->adopt(descriptor); }
 void TcpServer::stop(double seconds) { impl_->stop(seconds); }
 std::vector<ServerEvent> TcpServer::wait(double seconds) { return impl_->wait(seconds); }
 

@@ -64,7 +64,10 @@ int use_session(SSL* ssl, const EVP_MD* digest, const unsigned char** identity, 
 
 }  // namespace
 
-Tls::Tls(const TlsOptions& options, const Token& token) : mode_(options.mode), context_(asio::ssl::context::tlsv13) {
+Tls::Tls(const TlsOptions& options, const Token& token)
+    : mode_(options.mode),
+      checks_host_(mode_ == TlsOptions::Mode::certificates && options.check_host),
+      context_(asio::ssl::context::tlsv13) {
   SSL_CTX_set_min_proto_version(context_.native_handle(), TLS1_3_VERSION);
   SSL_CTX_set_session_id_context(context_.native_handle(), identity_bytes(), kIdentity.size());
   SSL_CTX_set_num_tickets(context_.native_handle(), 0);  // sessions are never resumed

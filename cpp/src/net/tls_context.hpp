@@ -15,7 +15,7 @@ class Tls {
   Tls(const TlsOptions& options, const Token& token);
 
   [[nodiscard]] bool used() const noexcept { return mode_ != TlsOptions::Mode::none; }
-  [[nodiscard]] bool checks_host() const noexcept { return mode_ == TlsOptions::Mode::certificates; }
+  [[nodiscard]] bool checks_host() const noexcept { return checks_host_; }
   [[nodiscard]] asio::ssl::context& context() { return context_; }
 
  private:
@@ -23,6 +23,7 @@ class Tls {
   void use_certificates(const TlsOptions& options);
 
   TlsOptions::Mode mode_;
+  bool checks_host_;
   std::unique_ptr<const Digest> key_;  // read by the context's callbacks
   asio::ssl::context context_;
 };

@@ -14,9 +14,9 @@
 namespace dsgd::net {
 
 struct TcpServerOptions {
-  Bytes token;  // the secret that workers must share
-  std::string host = "127.0.0.1";
-  std::uint16_t port = 0;  // 0: any free port
+  Bytes token;                     // the secret that workers must share
+  std::string host = "127.0.0.1";  // empty: listens nowhere, and serves connections that it adopts
+  std::uint16_t port = 0;          // 0: any free port
   /// When the slowest worker finishes one of these clocks, there is an event with a snapshot.
   std::set<std::uint64_t> snapshot_clocks;
   std::string snapshot_table = "weights";
@@ -49,17 +49,22 @@ struct WorkerTraffic {
 /// Every method may be called by any thread.
 class TcpServer {
  public:
-  /// Binds and listens; `start` begins to accept connections. Throws Error(config), or Error(io) if
-  /// it cannot listen.
+  /// Binds and listens, unless the host is empty; `start` begins to accept connections. Throws
+  /// Error(config), or Error(io) if it cannot listen.
   TcpServer(server::ServerConfig config, TcpServerOptions options, const server::Checkpoint* checkpoint = nullptr);
   ~TcpServer();
   TcpServer(const TcpServer&) = delete;
   TcpServer& operator=(const TcpServer&) = delete;
 
   [[nodiscard]] const std::string& host() const;
-  [[nodiscard]] std::uint16_t port() const;
+  [[nodiscard]] std::uint16_t port() const;  // 0: it does not listen
 
   void start();
+  /// Serves a connection that another listener has accepted, as if this server had accepted it.
+  /// `descriptor` is a connected TCP socket, from which nothing may have been read. From now on it
+  /// belongs to the server, which closes it in every case; after `stop` at once, and if it is no
+  /// TCP socket, for which Error(config) is thrown. Before `start` the connection waits.
+  void adopt(int descriptor);
   /// Writes the queued frames, for at most `seconds`, closes all connections and ends the thread.
   void stop(double seconds);
   /// Waits until there are events, at most `seconds`.

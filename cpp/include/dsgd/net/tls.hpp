@@ -11,12 +11,15 @@ struct TlsOptions {
   enum class Mode : std::uint8_t {
     none,
     psk,           // a pre-shared key, derived from the token
-    certificates,  // both sides have one signed by `authority`; the listener's names its host
+    certificates,  // both sides have one signed by `authority`
   };
   Mode mode = Mode::none;
   std::string certificate;  // certificate, key and authority are PEM files
   std::string key;
   std::string authority;
+  /// Whether the listener's certificate must name the host that is connected to. If not, whoever has
+  /// a certificate of the authority may listen at any host.
+  bool check_host = true;
 };
 
 }  // namespace dsgd::net
