@@ -1,4 +1,4 @@
-"""The command line: ``dsgd fit``, ``dsgd predict``, ``dsgd simulate``, ``dsgd convert``, ``dsgd algorithms``."""
+"""The command line: ``dsgd fit``, ``dsgd predict``, ``dsgd simulate``, ``dsgd convert``, ``dsgd server``, ``dsgd worker``, ``dsgd algorithms``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from dsgd.cli.algorithms import algorithms
 from dsgd.cli.convert import convert
 from dsgd.cli.fit import fit
 from dsgd.cli.predict import predict
+from dsgd.cli.server import server
 from dsgd.cli.simulate import simulate
 from dsgd.cli.streams import CLOSED_PIPE, one_line, one_line_warnings, report
+from dsgd.cli.worker import worker
 from dsgd.errors import DsgdError
 
 __all__ = ["app", "main"]
@@ -23,6 +25,8 @@ app.command()(fit)
 app.command()(predict)
 app.command()(simulate)
 app.command()(convert)
+app.command()(server)
+app.command()(worker)
 app.command()(algorithms)
 
 

@@ -11,15 +11,14 @@ import typer
 
 import dsgd
 from dsgd.algorithms import resolve_algorithm
+from dsgd.cli import fit_options as of
 from dsgd.cli.labels import against_the_rest
 from dsgd.cli.options import averages_of, check_outputs, options_of, partition_of, save_outputs, step_size_of, summarise
 from dsgd.data.inputs import match_features
 from dsgd.data.libsvm import ReadOptions
 from dsgd.data.reading import load_alike
 from dsgd.errors import ConfigError
-from dsgd.losses import LOSSES, MLP, KMeans, Loss, SquaredMLP
 from dsgd.results.progress import decimals
-from dsgd.schedules import SCHEDULES
 
 __all__ = ["fit"]
 
@@ -27,56 +26,38 @@ __all__ = ["fit"]
 def fit(
     train: Annotated[Path, typer.Argument(metavar="TRAIN", help="libsvm text or cache file to train on")],
     test: Annotated[Path | None, typer.Option(help="file to score every epoch on")] = None,
-    algo: Annotated[str, typer.Option(help="see `dsgd algorithms`")] = "hogwild",
-    loss: Annotated[str, typer.Option(help=", ".join(LOSSES))] = "hinge",
-    penalty: Annotated[str, typer.Option(help="auto (l2; none for kmeans), l2, l1, elasticnet or none")] = "auto",
-    alpha: Annotated[float, typer.Option(help="strength of the penalty")] = 1e-4,
-    n_clusters: Annotated[int | None, typer.Option(help="of loss kmeans; default: 8", show_default=False)] = None,
-    hidden: Annotated[
-        str | None,
-        typer.Option(help="units of the layers of losses mlp and squared_mlp; default: 100", show_default=False),
-    ] = None,
-    l1_ratio: Annotated[float, typer.Option(help="share of l1 in elasticnet")] = 0.15,
-    intercept: Annotated[bool, typer.Option(help="fit an intercept")] = True,
-    step_size: Annotated[str, typer.Option(help="first step size; auto searches for one")] = "auto",
-    schedule: Annotated[str, typer.Option(help=", ".join(["auto", *SCHEDULES]))] = "auto",
+    algo: of.Algo = "hogwild",
+    loss: of.LossName = "hinge",
+    penalty: of.Penalty = "auto",
+    alpha: of.Alpha = 1e-4,
+    n_clusters: of.NClusters = None,
+    hidden: of.Hidden = None,
+    l1_ratio: of.L1Ratio = 0.15,
+    intercept: of.Intercept = True,
+    step_size: of.StepSize = "auto",
+    schedule: of.ScheduleName = "auto",
     max_epochs: Annotated[
         int | None, typer.Option(help="passes over the data; default: 20, with --gap-tol 1000", show_default=False)
     ] = None,
     gap_tol: Annotated[float | None, typer.Option(help="stop when the duality gap is this small")] = None,
-    tol: Annotated[float | None, typer.Option(help="stop at this relative improvement of the objective")] = None,
-    patience: Annotated[int, typer.Option(help="evaluations to wait for an improvement")] = 5,
-    early_stopping: Annotated[
-        bool, typer.Option("--early-stopping", help="stop when the test score no longer improves; keep the best model")
-    ] = False,
-    max_seconds: Annotated[float | None, typer.Option(help="stop after so many seconds")] = None,
+    tol: of.Tol = None,
+    patience: of.Patience = 5,
+    early_stopping: of.EarlyStopping = False,
+    max_seconds: of.MaxSeconds = None,
     threads: Annotated[int | None, typer.Option(help="default: all that the process may use")] = None,
     workers: Annotated[int | None, typer.Option(help="processes, for a distributed algorithm")] = None,
-    partition: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME[=VALUE]",
-            help="how rows are dealt to workers: equal, shares=2,1,1, by_label=2, dirichlet=0.3 or given=[[0,2],[1]]",
-        ),
-    ] = "equal",
-    checkpoint: Annotated[Path | None, typer.Option(help="keep the last state of a distributed run here")] = None,
-    checkpoint_every: Annotated[int, typer.Option(help="clocks from one checkpoint to the next")] = 10,
-    resume: Annotated[Path | None, typer.Option(help="checkpoint of a distributed run to go on from")] = None,
-    seed: Annotated[int | None, typer.Option(help="random_state")] = None,
-    positive: Annotated[
-        list[str] | None, typer.Option(help="train this label (repeat for several) against the rest")
-    ] = None,
-    index_base: Annotated[
-        str, typer.Option(help="what the files call the first feature: zero, one, or auto (zero if 0 occurs)")
-    ] = "auto",
-    float32: Annotated[bool, typer.Option("--float32", help="values and weights in single precision")] = False,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="option of the algorithm; repeat for several"),
-    ] = None,
-    model: Annotated[Path | None, typer.Option(help="write the model here (safetensors)")] = None,
-    history: Annotated[Path | None, typer.Option(help="write the history here (JSON)")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="no progress")] = False,
+    partition: of.Partition = "equal",
+    checkpoint: of.Checkpoint = None,
+    checkpoint_every: of.CheckpointEvery = 10,
+    resume: of.Resume = None,
+    seed: of.Seed = None,
+    positive: of.Positive = None,
+    index_base: of.IndexBase = "auto",
+    float32: of.Float32 = False,
+    option: of.AlgoOption = None,
+    model: of.Model = None,
+    history: of.History = None,
+    quiet: of.Quiet = False,
 ) -> None:
     """Train a model on TRAIN."""
     algorithm = resolve_algorithm(algo, options_of(option or []))
@@ -94,7 +75,7 @@ def fit(
     result = dsgd.fit(
         data,
         algo=algorithm,
-        loss=_loss_of(loss, n_clusters, hidden),
+        loss=of.loss_of(loss, n_clusters, hidden),
         penalty=penalty,
         alpha=alpha,
         l1_ratio=l1_ratio,
@@ -144,22 +125,6 @@ def _cluster(
         checkpoint_every=every,
         resume=resume,
     )
-
-
-def _loss_of(name: str, n_clusters: int | None, hidden: str | None) -> str | Loss:
-    if n_clusters is not None and name != KMeans.name:
-        raise ConfigError(f"--n-clusters is for --loss kmeans, not {name}")
-    networks = {kind.name: kind for kind in (MLP, SquaredMLP)}
-    if hidden is not None and name not in networks:
-        raise ConfigError(f"--hidden is for --loss mlp and squared_mlp, not {name}")
-    if n_clusters is not None:
-        return KMeans(n_clusters)
-    if hidden is None:
-        return name
-    units = hidden.split(",")
-    if not all(each.strip().isdecimal() for each in units):
-        raise ConfigError(f"--hidden takes numbers of units, such as 200,100, not {hidden!r}")
-    return networks[name](tuple(map(int, units)))
 
 
 def _summary(result: dsgd.FitResult, data: dsgd.data.Dataset) -> str:

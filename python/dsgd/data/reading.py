@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import scipy.sparse
 from numpy.typing import DTypeLike
 
@@ -16,7 +17,7 @@ from dsgd.data.inputs import match_features
 from dsgd.data.libsvm import ReadOptions, read_libsvm_files, too_narrow
 from dsgd.errors import DataError
 
-__all__ = ["common_base", "load", "load_alike"]
+__all__ = ["common_base", "joined", "load", "load_alike"]
 
 
 def load(
@@ -89,6 +90,28 @@ def load_alike(paths: Sequence[str | os.PathLike[str]], how: ReadOptions) -> lis
         X = _as_asked(data.X, os.fsdecode(path), how)
         read[path] = replace(data, X=X, index_base=data.index_base or base)
     return [read[path] for path in paths]
+
+
+def joined(files: Sequence[Dataset]) -> Dataset:
+    """Return the rows of several files as one data set; sparse rows get the columns of the widest file.
+
+    Raises
+    ------
+    DataError
+        If some are dense and some are sparse, or dense ones have different columns.
+    """
+    if len(files) == 1:
+        return files[0]
+    sparse = {scipy.sparse.issparse(each.X) for each in files}
+    n_features = max(each.n_features for each in files)
+    if len(sparse) > 1:
+        raise DataError("some files are sparse and some are dense; use one kind")
+    if sparse == {False} and any(each.n_features != n_features for each in files):
+        narrow = next(each for each in files if each.n_features != n_features)
+        raise DataError(f"{narrow.source} has {narrow.n_features} features, and another file {n_features}")
+    X = [match_features(each.X, n_features) for each in files]
+    rows = scipy.sparse.vstack(X, format="csr") if sparse == {True} else np.concatenate(X)
+    return Dataset(X=rows, y=np.concatenate([each.y for each in files]), index_base=files[0].index_base)
 
 
 def _as_asked(X: Any, name: str, how: ReadOptions) -> Any:

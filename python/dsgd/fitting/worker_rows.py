@@ -95,14 +95,14 @@ class NodeFacts(NamedTuple):
     n_rows, n_features : int
     whole : bool
         Whether these are all rows, which every node has. False: they are its own.
-    index_base : int or None
+    index_base : {"zero", "one"} or None
         What the node's file calls the first feature; None for rows that do not come from a file.
     """
 
     n_rows: int
     n_features: int
     whole: bool
-    index_base: int | None
+    index_base: str | None
 
 
 class Place(NamedTuple):

@@ -19,7 +19,7 @@ from dsgd.cluster.driver.reports import StatusSender, TallySender
 from dsgd.cluster.program.kernels import Kernels
 from dsgd.cluster.program.partition import part
 from dsgd.cluster.remote.gate import Gate, Peer
-from dsgd.cluster.remote.node import Orders
+from dsgd.cluster.remote.node import Orders, dialled
 from dsgd.cluster.remote.nodes import Nodes
 from dsgd.cluster.runtime.checkpoint import Checkpoint
 from dsgd.cluster.runtime.run_spec import Plan, RunSpec
@@ -30,6 +30,8 @@ from dsgd.fitting.worker_rows import ProblemTerms
 __all__ = ["RemoteCrew"]
 
 _LOG = logging.getLogger("dsgd")
+# Where threads of this process reach each other. Letters between nodes never go to a coordinator.
+_HERE = "127.0.0.1"
 _OF_TABLE = ("name", "size", "dtype", "rule", "width", "step_size")
 
 
@@ -185,11 +187,10 @@ class RemoteCrew(Crew):
             tables=self._tables,
             node=0,
             groups=self._groups,
-            addresses={group: [(host, port) for host, port in shards] for group, shards in addresses.items()},
+            addresses=dialled(addresses, _HERE),
             token=self._gate.token,
             tls=self._tls(),
-            bind=self._gate.bind,
-            advertise=self._gate.address[0],
+            bind=_HERE,
             notices=self._notices,
             trace=self._options.trace,
             record_answers=self._options.record_answers,

@@ -175,7 +175,7 @@ class _Front:
         self._factors: tuple[Any, ...] | None = None
         self.n_workers = len(nodes)
         self.placed = ""
-        self.index_base: int | None = None
+        self.index_base: str | None = None
         self.rows_of_nodes: list[int] = []
         self.sizes: list[int] = []  # rows of every client
 
@@ -221,7 +221,7 @@ class _Front:
                 )
             if each.index_base != first.index_base:
                 raise DataError(
-                    f"{self._nodes.name(0)} counts features from {first.index_base}, and {self._nodes.name(rank)} from "
+                    f"{self._nodes.name(0)} calls the first feature {first.index_base}, and {self._nodes.name(rank)} "
                     f"{each.index_base}: name the index_base"
                 )
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from dsgd.cluster.driver.channel import Channel
 from dsgd.cluster.remote.dial import watch_silence
 from dsgd.cluster.remote.handshake import PREFACE, Certificates, admit
-from dsgd.cluster.tcp.connections import advertised
+from dsgd.cluster.tcp.connections import ALL_ADDRESSES, advertised
 from dsgd.errors import ClusterError, ConfigError, DsgdError
 
 __all__ = ["Gate", "Peer"]
@@ -70,7 +70,7 @@ class Gate:
     Attributes
     ----------
     address : tuple of (str, int)
-        Host and port that nodes dial.
+        Host and port that nodes dial; no host (``""``) if it is the one that each node has dialled.
     adopt : callable or None
         Takes the descriptor of a connection to the parameter server that came to this port.
 
@@ -91,7 +91,7 @@ class Gate:
     ) -> None:
         self._silence = silence
         self.bind, self.tls, self.token = bind, tls, token
-        host = advertised(bind, advertise)
+        host = "" if advertise is None and bind in ALL_ADDRESSES else advertised(bind, advertise)
         self._listener = _listen(bind, port)
         self.address = (host, self._listener.getsockname()[1])
         self.adopt: Callable[[int], None] | None = None

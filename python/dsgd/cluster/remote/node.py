@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ from dsgd.fitting.worker_rows import NodeFacts, Place, ProblemTerms, WorkerRows
 from dsgd.models import MODELS
 from dsgd.models.scores import Score
 
-__all__ = ["Orders", "serve_node"]
+__all__ = ["Orders", "dialled", "serve_node"]
 
 _LOG = logging.getLogger("dsgd")
 
@@ -83,7 +83,7 @@ def serve_node(
     token: bytes,
     eval_rows: WorkerRows | None = None,
     whole: bool = False,
-    index_base: int | None = None,
+    index_base: str | None = None,
     tls: Certificates | None = None,
     n_threads: int = 1,
     patience: float = 60.0,
@@ -135,7 +135,7 @@ class _Node:
         here: str,
         rows: WorkerRows,
         eval_rows: WorkerRows | None,
-        about: tuple[bool, int | None],
+        about: tuple[bool, str | None],
         n_threads: int,
     ) -> None:
         self._channel, self._gate, self._here = channel, gate, here
@@ -221,6 +221,11 @@ class _Node:
         self._running.start()
 
 
+def dialled(addresses: Mapping[str, Sequence[Sequence[Any]]], host: str) -> dict[str, list[tuple[str, int]]]:
+    """Return the addresses of the servers by group; where none was told it is the host that this node has dialled."""
+    return {group: [(told or host, port) for told, port in shards] for group, shards in addresses.items()}
+
+
 def run_node(gate: Gate, orders: Orders, kernels: Kernels, here: str, stop: threading.Event) -> None:
     """Run one node of a run, and tell the driver of its progress or its error.
 
@@ -247,7 +252,7 @@ def run_node(gate: Gate, orders: Orders, kernels: Kernels, here: str, stop: thre
             tables=[_core.TableSpec(**table) for table in orders.tables],
             node=orders.node,
             groups=orders.groups,
-            addresses={group: [(host, port) for host, port in shards] for group, shards in addresses.items()},
+            addresses=dialled(addresses, gate.address[0]),
             token=gate.token,
             tls=None if gate.tls is None else gate.tls.of_core(),
             bind=here,

@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dsgd import _core
 from dsgd.errors import ConfigError
 
-__all__ = ["Connections", "advertised"]
+__all__ = ["ALL_ADDRESSES", "Connections", "advertised"]
 
 # Longest wait for the answers of one group while those of others may come, in seconds.
 _GLANCE = 0.25
 # Addresses that stand for all addresses of a host. Nobody can connect to them from another host.
-_ALL_ADDRESSES = ("0.0.0.0", "::")
+ALL_ADDRESSES = ("0.0.0.0", "::")
 
 
 def advertised(bind: str, advertise: str | None) -> str:
     """Return the address that others are told to connect to; `ConfigError` if `bind` says none."""
-    if advertise is None and bind in _ALL_ADDRESSES:
+    if advertise is None and bind in ALL_ADDRESSES:
         raise ConfigError(f"bind={bind!r} is every address of this host: name in advertise the one to connect to")
     return bind if advertise is None else advertise
 

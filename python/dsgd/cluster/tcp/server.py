@@ -170,7 +170,8 @@ def run_server(spec: ServerSpec, events: ServerEvents) -> None:
     OSError
         If a port cannot be listened at.
     """
-    host, servers = advertised(spec.bind, spec.advertise), list[_core.TcpServer]()
+    servers: list[_core.TcpServer] = []
+    host = advertised(spec.bind, spec.advertise)
     try:
         for index in range(len(spec.groups)):
             servers.append(_make_server(spec, index))
