@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dsgd import _core
 from dsgd._common.threads import worth_waking
 from dsgd.data.inputs import real_dtype, stored_entries
+from dsgd.data.totals import Total
 from dsgd.errors import DataError
 
 __all__ = ["RowSizes", "Scale", "mean_weight", "measure"]
@@ -55,7 +56,7 @@ class RowSizes:
     n_rows : int
     n_entries : int
         Entries that are not zero.
-    squares, weighted_squares : float
+    squares, weighted_squares : Total
         Sum of ||x_i||^2, and of s_i ||x_i||^2.
     weights : ndarray or None
     norms : ndarray
@@ -68,8 +69,8 @@ class RowSizes:
     dtype: np.dtype[Any]
     n_rows: int
     n_entries: int
-    squares: float
-    weighted_squares: float
+    squares: Total
+    weighted_squares: Total
     weights: NDArray[Any] | None
     norms: NDArray[np.float64]
     sampled: Mapping[int, NDArray[Any]]
@@ -87,8 +88,8 @@ class RowSizes:
         norms = np.empty(matrix.n_rows)
         n_entries = matrix.squared_norms(norms, worth_waking(n_threads, stored_entries(matrix)))
         with np.errstate(over="ignore", invalid="ignore"):
-            squares = float(norms.sum())
-            weighted = squares if sample_weight is None else float((sample_weight * norms).sum())
+            squares = Total.of(norms)
+            weighted = squares if sample_weight is None else Total.of(sample_weight * norms)
         return cls(
             dtype=real_dtype(matrix),
             n_rows=matrix.n_rows,
@@ -115,8 +116,8 @@ class RowSizes:
             dtype=np.result_type(self.dtype, other.dtype),
             n_rows=self.n_rows + other.n_rows,
             n_entries=self.n_entries + other.n_entries,
-            squares=self.squares + other.squares,
-            weighted_squares=self.weighted_squares + other.weighted_squares,
+            squares=self.squares.plus(other.squares),
+            weighted_squares=self.weighted_squares.plus(other.weighted_squares),
             weights=np.concatenate([part.weights for part in parts if part.weights is not None]),
             norms=np.concatenate([part.norms for part in parts]),
             sampled=sampled,
@@ -126,13 +127,13 @@ class RowSizes:
         """Return the scale of the rows; `DataError` if it leaves the range of the type of X."""
         with np.errstate(over="ignore", invalid="ignore"):
             rate = 1.0
-            if self.squares > 0:
-                rate = min(self.squares / self.n_entries, _LARGEST_RATE * _high_square(self.sampled))
+            if self.squares.high > 0:
+                rate = min(self.squares.high / self.n_entries, _LARGEST_RATE * _high_square(self.sampled))
             if self.weights is None:
                 largest = float(self.norms.max()) + rate
             else:
                 largest = float((self.weights * (self.norms + rate)).max())
-            mean = self.weighted_squares / self.n_rows or 1.0
+            mean = self.weighted_squares.high / self.n_rows or 1.0
             sizes = np.array([rate, mean, 1 / mean, largest]).astype(self.dtype)
         if not (np.isfinite(sizes) & (sizes > 0)).all():
             raise DataError(

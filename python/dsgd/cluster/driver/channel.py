@@ -144,7 +144,7 @@ class Channel:
                 data = self._socket.recv(_AT_ONCE, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
-            except ConnectionError:
+            except OSError:  # reset, or cut off for too long
                 data = b""
             if not data:
                 self._cut()
