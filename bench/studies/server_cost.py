@@ -2,15 +2,20 @@
 
     python bench/studies/server_cost.py [--parameters 50000000] [--connections 1000]
 
-A process is one shard, as on a host of its own; another one speaks to it over loopback. Prints, for
-every rule of a table, the memory after two dense pushes and at its peak, in bytes a parameter of
-float32, and the seconds of a checkpoint into a file; then small pushes and sparse pulls a second; then the memory
-and the processor time of many connections that only send heartbeats.
+A process is one shard, as on a host of its own; another one speaks to it over loopback. Prints:
+
+- for every rule of a table the memory after two dense pushes and at its peak, in bytes a parameter of
+  float32, and the seconds of a checkpoint into a file;
+- the memory of pushes that wait for the end of their clock;
+- sparse pushes and pulls a second, of 5,000 keys: 100,000 keys of 10^9 rows on 20 shards;
+- the memory and the processor time of many connections that only send heartbeats;
+- the memory of a worker process in a fit by `ssp` with a tenth of the parameters.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import subprocess
@@ -21,14 +26,16 @@ from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
+import scipy.sparse
 from numpy.typing import NDArray
 
+import dsgd
 from dsgd import _core
 
 TOKEN = bytes(range(32))
 RULES = ("add", "blend", "average", "adagrad", "replace_mean")
-KEYS, SMALL = 100_000, 100  # of a sparse pull, of a small push
-PUSHES = 20_000
+KEYS, TURNS = 5_000, 1000  # of a sparse push or pull, and how many of them
+SMALL, PUSHES = 100, 20_000  # keys of a small push
 LISTEN_SECONDS = 20.0
 
 
@@ -136,28 +143,64 @@ def measure_tables(parameters: int) -> None:
         shard.end()
 
 
-def measure_small(parameters: int) -> None:
-    """Print small pushes and sparse pulls a second."""
+def measure_waiting(parameters: int) -> None:
+    """Print the memory of pushes that wait for the end of their clock."""
+    shard = Shard("add", parameters, 1)
+    client = shard.client(0)
+    answered(client, "joined")
+    held = []
+    for _ in range(3):
+        client.push(time.monotonic(), "weights", np.ones(parameters, np.float32))
+        while client.unacknowledged:
+            client.wait(0.1)
+        held.append(shard.memory()[0])
+    print(f"a push that waits: {(held[-1] - held[0]) / (len(held) - 1) / parameters:.1f} bytes a parameter")
+    client.stop()
+    shard.end()
+
+
+def measure_sparse(parameters: int) -> None:
+    """Print sparse pushes and pulls a second, and small pushes."""
     shard = Shard("add", parameters, 1, staleness=math.inf)
     client = shard.client(0)
     answered(client, "joined")
     random = np.random.default_rng(0)
-    keys = np.sort(random.choice(parameters, KEYS, replace=False)).astype(np.uint64)
+    drawn = [np.sort(random.choice(parameters, KEYS, replace=False)).astype(np.uint64) for _ in range(20)]
     values = np.ones(KEYS, np.float32)
-    client.push(time.monotonic(), "weights", values, keys)
-    pull(client, keys)
-    begin = time.perf_counter()
-    for _ in range(20):
-        pull(client, keys)
-    print(f"sparse pulls: {20 * KEYS / (time.perf_counter() - begin) / 1e6:.1f} million keys a second")
-    few = keys[:: KEYS // SMALL].copy()
+    keys = TURNS * KEYS
+    for kind in ("first", "later"):
+        before, begin, spent = client.bytes_sent, time.perf_counter(), shard.processor_seconds()
+        for turn in range(TURNS):
+            client.push(time.monotonic(), "weights", values, drawn[turn % len(drawn)])
+        pull(client, drawn[0])
+        took, spent = time.perf_counter() - begin, shard.processor_seconds() - spent
+        print(
+            f"sparse pushes, {kind}: {keys / took / 1e6:.1f} million keys a second, "
+            f"{keys / spent / 1e6:.1f} a second of the shard's processor, "
+            f"{(client.bytes_sent - before) / keys:.2f} bytes a key"
+        )
+    begin, spent = time.perf_counter(), shard.processor_seconds()
+    for turn in range(TURNS // 10):
+        for each in range(10):
+            client.pull(time.monotonic(), 0, "weights", drawn[(turn + each) % len(drawn)])
+        waiting = 10
+        while waiting > 0:
+            waiting -= sum(answer.kind == "pull" for answer in client.wait(1.0))
+    took, spent = time.perf_counter() - begin, shard.processor_seconds() - spent
+    print(
+        f"sparse pulls: {keys / took / 1e6:.1f} million keys a second, "
+        f"{keys / spent / 1e6:.1f} a second of the shard's processor"
+    )
+    few = drawn[0][:: KEYS // SMALL].copy()
     begin, spent = time.perf_counter(), shard.processor_seconds()
     for _ in range(PUSHES):
         client.push(time.monotonic(), "weights", values[: few.size], few)
     client.clock(time.monotonic())
     answered(client, "clock")
     took, spent = time.perf_counter() - begin, shard.processor_seconds() - spent
-    print(f"pushes of {SMALL} keys: {PUSHES / took:.0f} a second; {spent / PUSHES * 1e6:.1f} us of the shard's processor")
+    print(
+        f"pushes of {SMALL} keys: {PUSHES / took:.0f} a second; {spent / PUSHES * 1e6:.1f} us of the shard's processor"
+    )
     client.stop()
     shard.end()
 
@@ -182,6 +225,45 @@ def measure_connections(connections: int) -> None:
     shard.end()
 
 
+def children(word: str) -> list[int]:
+    """Return the processes under this one whose command line has a word."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = path.joinpath("stat").read_text().rpartition(")")[2].split()[1]
+            if int(parent) == os.getpid() and word in path.joinpath("cmdline").read_text():
+                found.append(int(path.name))
+    return found
+
+
+def measure_worker(parameters: int) -> None:
+    """Print the memory of worker and server processes beside the number of parameters."""
+    random = np.random.default_rng(0)
+    n_rows, per_row = 2000, 36
+    columns = random.integers(0, parameters, n_rows * per_row).astype(np.int32)
+    shape = (n_rows, parameters)
+    X = scipy.sparse.csr_array(
+        (np.ones(columns.size, np.float32), columns, np.arange(n_rows + 1) * per_row), shape=shape
+    )
+    peaks: dict[str, list[float]] = {"dsgd.cluster.local.worker": [0], "dsgd.cluster.local.server": [0]}
+
+    def look(_: object) -> None:
+        for word, seen in peaks.items():
+            seen += [peak_of(process) / parameters for process in children(word)]
+
+    y = random.integers(0, 2, n_rows)
+    cluster = dsgd.LocalCluster(workers=2)
+    dsgd.fit(X, y, algo="ssp", max_epochs=2, step_size=0.1, cluster=cluster, callbacks=[look], batch_size=250)
+    for word, seen in peaks.items():
+        print(f"{word}: {max(seen):.0f} bytes a parameter at the peak, of {parameters} parameters")
+
+
+def peak_of(process: int) -> int:
+    """Return the peak of a process's memory, in bytes."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
@@ -189,8 +271,10 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=1000)
     given = parser.parse_args()
     measure_tables(given.parameters)
-    measure_small(given.parameters)
+    measure_waiting(given.parameters)
+    measure_sparse(given.parameters)
     measure_connections(given.connections)
+    measure_worker(given.parameters // 10)
 
 
 if __name__ == "__main__":
