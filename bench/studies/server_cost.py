@@ -9,7 +9,7 @@ A process is one shard, as on a host of its own; another one speaks to it over l
 - the memory of pushes that wait for the end of their clock;
 - sparse pushes and pulls a second, of 5,000 keys: 100,000 keys of 10^9 rows on 20 shards;
 - the memory and the processor time of many connections that only send heartbeats;
-- the memory of a worker process in a fit by `ssp` with a tenth of the parameters.
+- the memory of a worker process in a fit by `ssp` with half of the parameters.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ def measure_worker(parameters: int) -> None:
     )
     peaks: dict[str, list[float]] = {"dsgd.cluster.local.worker": [0], "dsgd.cluster.local.server": [0]}
 
-    def look(_: object) -> None:
+    def look(*_: object) -> None:
         for word, seen in peaks.items():
             seen += [peak_of(process) / parameters for process in children(word)]
 
@@ -274,7 +274,7 @@ def main() -> None:
     measure_waiting(given.parameters)
     measure_sparse(given.parameters)
     measure_connections(given.connections)
-    measure_worker(given.parameters // 10)
+    measure_worker(given.parameters // 2)
 
 
 if __name__ == "__main__":
