@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -247,7 +248,7 @@ def measure_worker(parameters: int) -> None:
     )
     peaks: dict[str, list[float]] = {"dsgd.cluster.local.worker": [0], "dsgd.cluster.local.server": [0]}
 
-    def look(*_: object) -> None:
+    def look(record: Any, model: Any) -> None:  # noqa: ARG001
         for word, seen in peaks.items():
             seen += [peak_of(process) / parameters for process in children(word)]
 
@@ -259,9 +260,9 @@ def measure_worker(parameters: int) -> None:
 
 
 def peak_of(process: int) -> int:
-    """Return the peak of a process's memory, in bytes."""
+    """Return the peak of a process's memory, in bytes; 0 if it has ended."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    return 1024 * next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
 
 
 def main() -> None:
