@@ -61,7 +61,7 @@ def server(
         Path | None, typer.Option(help="go on from this checkpoint, if it is there; a first start has none")
     ] = None,
     on_lost: Annotated[str, typer.Option(help="continue without a lost worker, or fail")] = "continue",
-    restart_workers: Annotated[int, typer.Option(help="how often each worker may come back")] = 3,
+    restart_workers: Annotated[int, typer.Option(help="how often each worker may come back")] = 0,
     heartbeat_deadline: Annotated[float, typer.Option(help="seconds of silence after which a worker is lost")] = 30.0,
     join_deadline: Annotated[float, typer.Option(help="seconds to wait for workers")] = 300.0,
     seed: of.Seed = None,
