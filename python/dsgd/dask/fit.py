@@ -19,7 +19,7 @@ from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.cluster.fit import choose_step, run_on_cluster
 from dsgd.cluster.runtime.run_spec import RunSpec
 from dsgd.cluster.together import as_one_task
-from dsgd.dask.placement import check_living, deal_chunks, place, results
+from dsgd.dask.placement import check_living, join_shares, place, results
 from dsgd.dask.run import DaskRun, Limits
 from dsgd.dask.training import check_reach, host_of
 from dsgd.data.feature_names import FeatureNames, column_names
@@ -29,7 +29,7 @@ from dsgd.fitting.parts import tasks_of
 from dsgd.fitting.recorder import Recorder
 from dsgd.fitting.spec import FitSpec
 from dsgd.fitting.stopping import Stopping
-from dsgd.fitting.worker_rows import ProblemTerms, WorkerRows, join
+from dsgd.fitting.worker_rows import ProblemTerms, WorkerRows
 from dsgd.models import MODELS
 from dsgd.problems.parts import PartLoss
 from dsgd.problems.problem import Problem
@@ -73,7 +73,9 @@ def fit_on_dask(
         spec, seed=int.from_bytes(os.urandom(8), "little") if spec.seed is None else spec.seed, n_threads=1
     )
     begin = time.perf_counter()
-    rows, numbers = _rows_of_workers(client, X, y if loss.supervised else None, sample_weight)
+    rows, numbers = _rows_of_workers(
+        client, X, y if loss.supervised else None, sample_weight, order=algorithm.clock_bound == 0
+    )
     ranks = {address: rank for rank, address in enumerate(rows)}
     n_samples, n_workers = sum(map(len, numbers)), len(rows)
     if algorithm.n_clients(n_workers) != n_workers:
@@ -129,19 +131,14 @@ def _check(algorithm: Any, class_weight: Any, init: Any, client: Any) -> None:
         raise ConfigError("init must be an array with Dask, not a FitResult; give its weights")
 
 
-def _rows_of_workers(client: Any, X: Any, y: Any, sample_weight: Any) -> tuple[dict[str, Any], list[NDArray[np.int64]]]:
+def _rows_of_workers(
+    client: Any, X: Any, y: Any, sample_weight: Any, order: bool
+) -> tuple[dict[str, Any], list[NDArray[np.int64]]]:
     """Return the rows of every worker that has some, by address and rank, and the numbers of these rows."""
-    workers = list(client.scheduler_info(n_workers=-1)["workers"])
-    if not workers:
-        raise ClusterError("the Dask cluster has no workers; start some, or wait with client.wait_for_workers")
-    dealt = deal_chunks(place(client, X, y, sample_weight, _DATA_DEADLINE), workers)
-    rows, numbers = {}, []
-    for address, chunks in dealt.items():
-        spans = [np.arange(chunk.first_row, chunk.first_row + chunk.facts.n_rows) for chunk in chunks]
-        numbers.append(np.concatenate(spans).astype(np.int64))
-        rows[address] = _submit(client, join, address, [chunk.future for chunk in chunks], numbers[-1])
+    shares = place(client, X, y, sample_weight, _DATA_DEADLINE, order=order)
+    rows = dict(zip((share.worker for share in shares), join_shares(client, shares), strict=True))
     check_living(client, {address: rank for rank, address in enumerate(rows)})
-    return rows, numbers
+    return rows, [share.numbers for share in shares]
 
 
 def _submit(client: Any, function: Any, address: str, *args: Any) -> Any:
