@@ -196,6 +196,9 @@ COLLECTIONS: dict[str, Any] = {
         [dask.delayed(LABELS[p]) for p in PARTS],
     ),
     "futures": lambda client: tuple(client.scatter([each[p] for p in PARTS], hash=False) for each in (ROWS, LABELS)),
+    "futures on one worker": lambda client: tuple(
+        client.scatter([each[p] for p in PARTS], hash=False, workers=living(client)[1:2]) for each in (ROWS, LABELS)
+    ),
     "shards": lambda _: ([Shard(p) for p in PARTS], None),
 }
 
@@ -209,7 +212,9 @@ def look(rows: WorkerRows) -> Any:
 @pytest.mark.parametrize("name", COLLECTIONS)
 def test_every_collection_gives_its_rows_once(client: Any, name: str, order: bool) -> None:
     X, y = COLLECTIONS[name](client)
-    shares = place(client, X, y, None, LIMIT, order=order)
+    weighted = name in ("array", "frame")
+    shares = place(client, X, y, y if weighted else None, LIMIT, order=order)
+    assert len(shares) == (1 if name == "a single chunk" else 3)
     asked = [client.submit(look, rows, pure=False) for rows in join_shares(client, shares)]
     told = results(client, asked, LIMIT, {share.worker: rank for rank, share in enumerate(shares)})
     assert len({share.worker for share in shares}) == len(shares)
@@ -218,7 +223,7 @@ def test_every_collection_gives_its_rows_once(client: Any, name: str, order: boo
         np.testing.assert_array_equal(numbers, share.numbers)
         np.testing.assert_array_equal(features, ROWS[numbers])
         np.testing.assert_array_equal(labels, LABELS[numbers])
-        assert weights is None
+        np.testing.assert_array_equal(weights, numbers if weighted else None)
     covered = np.concatenate([share.numbers for share in shares])
     np.testing.assert_array_equal(covered if order else np.sort(covered), LABELS)
 
@@ -317,26 +322,18 @@ def begin(file: Path, seconds: float) -> Any:
     return ROWS
 
 
-def test_a_chunk_that_is_bound_to_a_dead_worker_does_not_hang(  # lesson 1
+def test_a_task_that_is_bound_to_a_dead_worker_does_not_hang(  # lesson 1
     client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dsgd.dask.chunks, "_PATIENCE", 0.2)
     victim, begun = living(client)[0], tmp_path / "begun"
     killer = run_and_kill(client, victim, begun)
     bound = client.submit(begin, begun, 600, workers=[victim], pure=False)
-    with pytest.raises(WorkerLostError, match=f"can be run by none.* {victim}"):
-        place(client, [bound], None, None, LIMIT, order=True)
-    killer.join()
-
-
-def test_a_needed_worker_that_leaves_is_named(client: Any, tmp_path: Path) -> None:  # lesson 1
-    client.wait_for_workers(3, timeout=LIMIT)
-    victim, begun = living(client)[0], tmp_path / "begun"
-    killer = run_and_kill(client, victim, begun)
-    bound = client.submit(begin, begun, 600, workers=[victim], pure=False)
     with pytest.raises(WorkerLostError, match=f"worker 4 at {victim}") as caught:
         results(client, [bound], LIMIT, {victim: 4})
     assert caught.value.worker == 4
+    with pytest.raises(WorkerLostError, match=r"1 task.* can be run by none of the \d workers"):
+        place(client, [dask.delayed(ROWS), bound], None, None, LIMIT, order=True)
     killer.join()
 
 
@@ -368,7 +365,10 @@ def test_a_scheduler_that_stands_still_does_not_hang_the_driver(tmp_path: Path) 
                 results(client, [waiting], 1.5)
             with pytest.raises(DeadlineError, match="scheduler did not answer"):
                 place(client, [dask.delayed(ROWS)], None, None, 0.3, order=True)
-        finally:
             scheduler.send_signal(signal.SIGCONT)
+            threading.Timer(0.4, scheduler.kill).start()
+            with pytest.raises(ClusterError, match="client is connecting"):
+                results(client, [waiting], LIMIT)
+        finally:
+            scheduler.kill()
             client.close()
-            scheduler.terminate()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import distributed
@@ -79,7 +79,7 @@ def results(
     futures: Sequence[Any],
     deadline: float,
     needed: Mapping[str, int] | None = None,
-    upstream: Collection[Any] = (),
+    upstream: Sequence[Iterable[Any]] = (),
 ) -> list[Any]:
     """Return the results of futures, or raise the error of one that failed, with its traceback.
 
@@ -91,8 +91,8 @@ def results(
         Seconds.
     needed : mapping of str to int, optional
         The workers without which there is no result, by address, and their ranks.
-    upstream : collection of keys of tasks, optional
-        Tasks that the futures need, and that may be bound to a worker.
+    upstream : sequence of iterables, such as layers of graphs, optional
+        The keys of tasks that the futures need, and that may be bound to a worker.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def results(
         If a needed worker has left, or if a task cannot be run or a result is lost since a worker has left.
     """
     end, before = time.monotonic() + deadline, living(client, min(deadline, _ANSWER))
-    stuck = _StuckTasks(client, {*(future.key for future in futures), *upstream}, before)
+    stuck = _StuckTasks(client, [*upstream, [future.key for future in futures]], before)
     gathered = asyncio.run_coroutine_threadsafe(_gathered(client, futures), client.loop.asyncio_loop)
     try:
         while not concurrent.futures.wait([gathered], min(_TICK, max(end - time.monotonic(), 0.0))).done:
@@ -138,8 +138,8 @@ class _StuckTasks:
     the workers have changed. A task that two looks one after the other find is stuck.
     """
 
-    def __init__(self, client: Any, keys: Collection[Any], workers: list[str]) -> None:
-        self._client, self._keys, self._first = client, list(keys), workers
+    def __init__(self, client: Any, keys: Sequence[Iterable[Any]], workers: list[str]) -> None:
+        self._client, self._keys, self._first = client, keys, workers
         self._begin(workers)
 
     def _begin(self, workers: list[str]) -> None:
@@ -153,7 +153,7 @@ class _StuckTasks:
             self._begin(workers)
         if time.monotonic() < self._next:
             return
-        states = ask(self._client, "get_task_status", keys=self._keys)
+        states = ask(self._client, "get_task_status", keys=list({key for keys in self._keys for key in keys}))
         found = {key for key, state in states.items() if state == "no-worker"}
         if stuck := found & self._found:
             raise WorkerLostError(
@@ -178,12 +178,12 @@ def compute_chunks(client: Any, X: Any, y: Any, sample_weight: Any, deadline: fl
     make = delayed(chunk_of, pure=False)
     missing = [None] * n_chunks
     tasks = [make(*each) for each in zip(*(columns.get(name, missing) for name in given), strict=True)]
-    upstream = {key for task in tasks for key in task.__dask_graph__()}
-    upstream |= {piece.key for column in columns.values() for piece in column if isinstance(piece, distributed.Future)}
+    layers = {name: layer for task in tasks for name, layer in task.__dask_graph__().layers.items()}
+    given_keys = [each.key for column in columns.values() for each in column if isinstance(each, distributed.Future)]
     futures = client.compute(tasks)
     try:
         told = client.map(facts_of, futures, range(n_chunks), pure=False)
-        facts = results(client, told, deadline, upstream=upstream)
+        facts = results(client, told, deadline, upstream=[*layers.values(), given_keys])
         check_alike(dict(enumerate(facts)))
         keys = [future.key for future in futures]
         holders = ask(client, "who_has", min(_ANSWER, max(end - time.monotonic(), 1.0)), keys=keys)

@@ -18,6 +18,8 @@ from dsgd.fitting.worker_rows import WorkerRows, join
 
 __all__ = ["PlacedChunk", "Share", "check_living", "deal_chunks", "join_shares", "place", "results"]
 
+_STEPS = 32  # tasks that copy the chunks of a worker; at most a few times the 32nd part of its rows is there twice
+
 
 class Share(NamedTuple):
     """The chunks of one rank, in the order of the rows, and the address of the worker that trains on them."""
@@ -162,21 +164,21 @@ def _reach(ends: NDArray[np.int64], begin: int, most: int) -> int:
 def join_shares(client: Any, shares: Sequence[Share]) -> list[Any]:
     """Return futures of the `WorkerRows` of the ranks, each on its worker; this waits for nothing.
 
-    A single chunk is used in place. Several are copied one after the other, each by a task of its own. The futures of
-    the chunks are released here: Dask frees a chunk that nobody else needs as soon as it is copied, so that a worker
-    needs memory for its rows and one chunk.
+    A single chunk is used in place. Several are copied one after the other, by up to `_STEPS` tasks. The futures of
+    the chunks are released here: Dask frees chunks that nobody else needs as soon as a task has copied them, so that a
+    worker needs memory for its rows and the chunks of a few tasks.
 
     A rank whose worker dies has no result ever: hand the worker to `results` as one that is needed.
     """
     rows = []
     for share in shares:
         at = {"workers": [share.worker], "allow_other_workers": False, "pure": False}
-        if len(share.chunks) == 1:
+        if (n := len(share.chunks)) == 1:
             rows.append(client.submit(_in_place, share.chunks[0].future, share._spans, **at))
             continue
         step = client.submit(Joining, [chunk.facts for chunk in share.chunks], **at)
-        for chunk in share.chunks:
-            step = client.submit(Joining.add, step, chunk.future, **at)
+        for begin, end in itertools.pairwise(np.linspace(0, n, min(n, _STEPS) + 1).astype(int).tolist()):
+            step = client.submit(_add, step, [chunk.future for chunk in share.chunks[begin:end]], **at)
         rows.append(client.submit(_joined, step, share._spans, **at))
     for share in shares:
         for chunk in share.chunks:
@@ -186,6 +188,12 @@ def join_shares(client: Any, shares: Sequence[Share]) -> list[Any]:
 
 def _in_place(chunk: Chunk, spans: Sequence[tuple[int, int]]) -> WorkerRows:
     return join([chunk], _numbers(spans))
+
+
+def _add(joining: Joining, chunks: Sequence[Chunk]) -> Joining:
+    for chunk in chunks:
+        joining.add(chunk)
+    return joining
 
 
 def _joined(joining: Joining, spans: Sequence[tuple[int, int]]) -> WorkerRows:

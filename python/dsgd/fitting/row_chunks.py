@@ -156,8 +156,8 @@ class Joining:
     def _room(self, name: str, shape: Any) -> NDArray[Any]:
         return np.empty(shape, np.result_type(*(each.dtypes[name] for each in self._facts)))
 
-    def add(self, chunk: Chunk) -> Joining:
-        """Copy the next chunk, and return this object."""
+    def add(self, chunk: Chunk) -> None:
+        """Copy the next chunk."""
         first, end = self._n_rows, self._n_rows + chunk.X.shape[0]
         if self._kind is None:
             self._values[first:end] = chunk.X
@@ -172,7 +172,6 @@ class Joining:
         for name, room in self._columns.items():
             room[first:end] = getattr(chunk, name)
         self._n_rows = end
-        return self
 
     def joined(self) -> Chunk:
         """Return all chunks as one."""
