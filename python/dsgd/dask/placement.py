@@ -1,74 +1,110 @@
-"""Where the chunks of a fit lie, and which worker trains on which of them."""
+"""Which worker trains on which chunks, and the rows of a worker made of its chunks."""
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import dask
-import distributed
 import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
-from dsgd._common.checks import shown
-from dsgd.errors import ConfigError, DataError, DeadlineError, WorkerLostError
-from dsgd.fitting.worker_rows import ChunkFacts, chunk_of, facts_of
+from dsgd.dask.chunks import PlacedChunk, check_living, compute_chunks, living, results
+from dsgd.errors import ClusterError
+from dsgd.fitting.row_chunks import Chunk, Joining
+from dsgd.fitting.worker_rows import WorkerRows, join
 
-__all__ = ["PlacedChunk", "check_living", "deal_chunks", "place", "results"]
+__all__ = ["PlacedChunk", "Share", "check_living", "deal_chunks", "join_shares", "place", "results"]
 
-_TICK = 0.25  # seconds between two looks at the list of workers
-
-
-class PlacedChunk(NamedTuple):
-    """A chunk that has rows: its future, its facts, the number of its first row, and the workers that hold it."""
-
-    future: Any
-    facts: ChunkFacts
-    first_row: int
-    holders: tuple[str, ...]
+_STEPS = 32  # tasks that copy the chunks of a worker; at most a few times the 32nd part of its rows is there twice
 
 
-def place(client: Any, X: Any, y: Any, sample_weight: Any, deadline: float) -> list[PlacedChunk]:
-    """Compute all chunks where the scheduler wants them, and find out where they lie.
+class Share(NamedTuple):
+    """The chunks of one rank, in the order of the rows, and the address of the worker that trains on them."""
+
+    worker: str
+    chunks: list[PlacedChunk]
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """The numbers of the rows among those of all workers, rising."""
+        return _numbers(self._spans)
+
+    @property
+    def _spans(self) -> list[tuple[int, int]]:
+        return [(chunk.first_row, chunk.first_row + chunk.facts.n_rows) for chunk in self.chunks]
+
+
+def place(client: Any, X: Any, y: Any, sample_weight: Any, deadline: float, *, order: bool) -> list[Share]:
+    """Compute all chunks where the scheduler wants them, and deal them to the workers.
 
     Parameters
     ----------
     client : distributed.Client
-    X, y, sample_weight
-        Dask collections, or lists of delayed values or futures; `y` and `sample_weight` may be None.
+    X : dask array, dask data frame, or list
+        A chunk has all columns; it is dense or sparse. An item of a list is a delayed value, a future, or a shard: an
+        object whose method `read`, called on the worker, returns X and y.
+    y, sample_weight : dask array, dask series, list or None
+        With the chunks of X. `y` is None if X is a list of shards.
     deadline : float
         Seconds after which chunks that are not there are given up.
+    order : bool
+        Whether the rows of a rank depend on the chunks and the number of workers alone; see `deal_chunks`.
+
+    Returns
+    -------
+    list of Share
+        By rank. There are fewer ranks than workers if there are fewer chunks with rows.
 
     Raises
     ------
+    ConfigError
+        If X, y or sample_weight is something else.
     DataError
-        If X, y and weights have different chunks, or there are no rows.
+        If X, y and weights have different chunks, chunks of X do not fit each other, or there are no rows.
+    ClusterError
+        If the client is not connected, or there are no workers.
+    WorkerLostError
+        If a chunk is lost, or cannot be computed, because a worker has left.
+    DeadlineError
+        If the deadline passes, or the scheduler does not answer.
     """
-    pieces = _pieces("X", X)
-    columns = [[None] * len(pieces) if each is None else _pieces(name, each) for name, each in _named(y, sample_weight)]
-    for (name, _), column in zip(_named(y, sample_weight), columns, strict=True):
-        if len(column) != len(pieces):
-            raise DataError(f"X has {len(pieces)} chunks and {name} has {len(column)}: give {name} the chunks of X")
-    make = dask.delayed(chunk_of, pure=False)
-    futures = client.compute([make(*each) for each in zip(pieces, *columns, strict=True)])
-    facts = results(client, client.map(facts_of, futures, range(len(futures)), pure=False), deadline)
-    holders = client.who_has(futures)
-    chunks, first = [], 0
-    for future, each in zip(futures, facts, strict=True):
-        if each.n_rows:
-            chunks.append(PlacedChunk(future, each, first, tuple(holders[future.key])))
-        first += each.n_rows
-    if not chunks:
-        raise DataError("X has no rows")
-    return chunks
+    end = time.monotonic() + deadline
+    _check_some(living(client, min(deadline, 30.0)))
+    chunks = compute_chunks(client, X, y, sample_weight, deadline)
+    workers = _check_some(living(client, max(end - time.monotonic(), 1.0)))
+    return [Share(*each) for each in deal_chunks(chunks, workers, order=order).items()]
 
 
-def deal_chunks(chunks: Sequence[PlacedChunk], workers: Sequence[str]) -> dict[str, list[PlacedChunk]]:
-    """Return the chunks of each worker, in the order of the rows; the first worker has the first row.
+def _check_some(workers: list[str]) -> list[str]:
+    if not workers:
+        raise ClusterError("the Dask cluster has no workers; start some, or wait with client.wait_for_workers")
+    return workers
 
-    A chunk stays with one of its holders, the one with the fewest entries. A worker that would have none takes the
-    last chunk of the worker with the most, as long as one has several.
+
+def deal_chunks(
+    chunks: Sequence[PlacedChunk], workers: Sequence[str], *, order: bool = False
+) -> dict[str, list[PlacedChunk]]:
+    """Return the chunks of each worker that has some, by rank, in the order of the rows.
+
+    Parameters
+    ----------
+    chunks : sequence of PlacedChunk
+    workers : sequence of str
+    order : bool
+        False: a chunk stays with one of its holders, the one with the fewest entries. A worker that would have none
+        takes the last chunk of the worker with the most, as long as that one has several.
+
+        True: a rank is a run of chunks one after the other, and the runs depend on the chunks and the number of
+        workers alone, so that a barrier algorithm has the same bits wherever the chunks lie. The largest run has as
+        few entries as it can have. Runs are given to the workers so that as few entries as possible move.
     """
+    return _deal_in_order(chunks, workers) if order else _deal_where_they_lie(chunks, workers)
+
+
+def _deal_where_they_lie(chunks: Sequence[PlacedChunk], workers: Sequence[str]) -> dict[str, list[PlacedChunk]]:
     load, dealt = dict.fromkeys(workers, 0), {worker: list[PlacedChunk]() for worker in workers}
     for chunk in chunks:
         at = min((each for each in chunk.holders if each in load), key=load.__getitem__, default=None)
@@ -86,63 +122,83 @@ def deal_chunks(chunks: Sequence[PlacedChunk], workers: Sequence[str]) -> dict[s
     return dict(sorted(busy.items(), key=lambda item: item[1][0].first_row))
 
 
-def results(client: Any, futures: Sequence[Any], deadline: float, needed: Mapping[str, int] | None = None) -> list[Any]:
-    """Return the results of futures, or raise the error of the first that failed, with its traceback.
+def _deal_in_order(chunks: Sequence[PlacedChunk], workers: Sequence[str]) -> dict[str, list[PlacedChunk]]:
+    bounds = run_bounds([chunk.facts.n_entries for chunk in chunks], len(workers))
+    runs = [list(chunks[begin:end]) for begin, end in itertools.pairwise(bounds)]
+    column = {worker: k for k, worker in enumerate(workers)}
+    held = np.zeros((len(runs), len(workers)))
+    for rank, run in enumerate(runs):
+        for chunk in run:
+            held[rank, [column[holder] for holder in chunk.holders if holder in column]] += chunk.facts.n_entries
+    _, owners = linear_sum_assignment(held, maximize=True)
+    return {workers[owner]: run for owner, run in zip(owners, runs, strict=True)}
 
-    Parameters
-    ----------
-    client : distributed.Client
-    futures : sequence of distributed.Future
-    deadline : float
-        Seconds.
-    needed : mapping of str to int, optional
-        The workers without which there is no result, by address, and their ranks.
 
-    Raises
-    ------
-    DeadlineError
-        If a result is missing when the deadline has passed.
-    WorkerLostError
-        If a needed worker has left.
+def run_bounds(entries: Sequence[int], n_workers: int) -> list[int]:
+    """Return where runs of chunks begin, and where the last one ends; each run has a chunk at least.
+
+    The first run takes as many chunks as the smallest possible largest run can hold, which bisection finds; the second
+    run likewise of the chunks that are left, and so on. The largest run is then as small as it can be, and the
+    runs after it as equal as theirs allow.
     """
-    end = time.monotonic() + deadline
-    while any(future.status == "pending" for future in futures):
-        if needed is not None:
-            check_living(client, needed)
-        if time.monotonic() > end:
-            n = sum(future.status == "pending" for future in futures)
-            raise DeadlineError(f"{n} of {len(futures)} tasks of Dask have no result after {deadline:g} s")
-        try:
-            distributed.wait(futures, timeout=_TICK)
-        except (TimeoutError, distributed.TimeoutError):
+    n, ends = len(entries), np.concatenate([[0], np.cumsum(entries, dtype=np.int64)])
+    bounds = [0]
+    for left in range(min(n, n_workers), 0, -1):
+        begin = bounds[-1]
+        low, high = max(entries[begin:]), int(ends[-1] - ends[begin])
+        while low < high:
+            middle = (low + high) // 2
+            at = begin
+            for _ in range(left):
+                at = _reach(ends, at, middle)
+            low, high = (low, middle) if at >= n else (middle + 1, high)
+        bounds.append(n if left == 1 else min(_reach(ends, begin, low), n - left + 1))
+    return bounds
+
+
+def _reach(ends: NDArray[np.int64], begin: int, most: int) -> int:
+    """Return the end of the longest run from `begin` on that has at most so many entries."""
+    return int(np.searchsorted(ends, ends[begin] + most, side="right")) - 1
+
+
+def join_shares(client: Any, shares: Sequence[Share]) -> list[Any]:
+    """Return futures of the `WorkerRows` of the ranks, each on its worker; this waits for nothing.
+
+    A single chunk is used in place. Several are copied one after the other, by up to `_STEPS` tasks. The futures of
+    the chunks are released here: Dask frees chunks that nobody else needs as soon as a task has copied them, so that a
+    worker needs memory for its rows and the chunks of a few tasks.
+
+    A rank whose worker dies has no result ever: hand the worker to `results` as one that is needed.
+    """
+    rows = []
+    for share in shares:
+        at = {"workers": [share.worker], "allow_other_workers": False, "pure": False}
+        if (n := len(share.chunks)) == 1:
+            rows.append(client.submit(_in_place, share.chunks[0].future, share._spans, **at))
             continue
-    return [future.result(timeout=max(end - time.monotonic(), 1.0)) for future in futures]
+        step = client.submit(Joining, [chunk.facts for chunk in share.chunks], **at)
+        for begin, end in itertools.pairwise(np.linspace(0, n, min(n, _STEPS) + 1).astype(int).tolist()):
+            step = client.submit(_add, step, [chunk.future for chunk in share.chunks[begin:end]], **at)
+        rows.append(client.submit(_joined, step, share._spans, **at))
+    for share in shares:
+        for chunk in share.chunks:
+            chunk.future.release()
+    return rows
 
 
-def check_living(client: Any, needed: Mapping[str, int]) -> None:
-    """Raise `WorkerLostError` if one of the workers has left the cluster."""
-    living = client.scheduler_info(n_workers=-1)["workers"]
-    for address, rank in needed.items():
-        if address not in living:
-            raise WorkerLostError(f"worker {rank} at {address} has left the Dask cluster", worker=rank)
+def _in_place(chunk: Chunk, spans: Sequence[tuple[int, int]]) -> WorkerRows:
+    return join([chunk], _numbers(spans))
 
 
-def _named(y: Any, sample_weight: Any) -> list[tuple[str, Any]]:
-    return [("y", y), ("sample_weight", sample_weight)]
+def _add(joining: Joining, chunks: Sequence[Chunk]) -> Joining:
+    for chunk in chunks:
+        joining.add(chunk)
+    return joining
 
 
-def _pieces(name: str, value: Any) -> list[Any]:
-    """Return the chunks of a collection as delayed values or futures."""
-    if isinstance(value, list | tuple) and value:
-        return list(value)
-    if not dask.is_dask_collection(value) or not hasattr(value, "to_delayed"):
-        raise ConfigError(
-            f"with a Dask client {name} must be a dask array, a dask data frame or a list of delayed parts or futures, "
-            f"not {shown(value)}"
-        )
-    delayed = value.to_delayed()
-    if isinstance(delayed, np.ndarray) and delayed.ndim == 2 and delayed.shape[1] > 1:
-        raise DataError(
-            f"{name} has {delayed.shape[1]} chunks of columns; every chunk must have all columns: rechunk({{1: -1}})"
-        )
-    return list(np.ravel(delayed)) if isinstance(delayed, np.ndarray) else list(delayed)
+def _joined(joining: Joining, spans: Sequence[tuple[int, int]]) -> WorkerRows:
+    return WorkerRows(*joining.joined(), _numbers(spans))
+
+
+def _numbers(spans: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    return np.concatenate([np.arange(begin, end, dtype=np.int64) for begin, end in spans])

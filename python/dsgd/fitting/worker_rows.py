@@ -16,8 +16,8 @@ from dsgd.data.inputs import as_matrix, as_real, match_features, real_dtype
 from dsgd.data.labels import as_dtype, as_labels
 from dsgd.data.statistics import ClassCounts
 from dsgd.data.summary import Summary
-from dsgd.errors import DataError
 from dsgd.fitting.parts import summarise
+from dsgd.fitting.row_chunks import Chunk, ChunkFacts, Joining, chunk_of, facts_of
 from dsgd.fitting.targets import OneVsAll, as_sample_weight, targets_of
 from dsgd.losses import Loss
 from dsgd.models.protocols import Objective
@@ -27,21 +27,6 @@ from dsgd.problems.parts import PartLoss, part_loss
 from dsgd.problems.problem import Problem
 
 __all__ = ["Chunk", "ChunkFacts", "NodeFacts", "Place", "ProblemTerms", "WorkerRows", "chunk_of", "facts_of", "join"]
-
-
-class Chunk(NamedTuple):
-    """Some rows as the engine held them; `y` and `sample_weight` may be None."""
-
-    X: Any
-    y: Any
-    sample_weight: Any
-
-
-class ChunkFacts(NamedTuple):
-    """What the driver must know of a chunk to deal it: its rows, and its stored entries."""
-
-    n_rows: int
-    n_entries: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,24 +52,6 @@ class ProblemTerms:
     blind: bool
     classes: NDArray[Any] | None
     dtype: np.dtype[Any]
-
-
-def chunk_of(X: Any, y: Any = None, sample_weight: Any = None) -> Chunk:
-    """Return a chunk. Data frames are turned into arrays, and all else is kept as it is."""
-    return Chunk(*(each.to_numpy() if hasattr(each, "to_numpy") else each for each in (X, y, sample_weight)))
-
-
-def facts_of(chunk: Chunk, number: int) -> ChunkFacts:
-    """Return the facts of a chunk; `DataError` if its X, y and weights have different lengths."""
-    n_rows = chunk.X.shape[0]
-    for name in ("y", "sample_weight"):
-        value = getattr(chunk, name)
-        if value is not None and len(value) != n_rows:
-            raise DataError(
-                f"chunk {number} of X has {n_rows} rows, and that of {name} has {len(value)}: give {name} the chunks "
-                "of X"
-            )
-    return ChunkFacts(n_rows, chunk.X.nnz if scipy.sparse.issparse(chunk.X) else int(np.prod(chunk.X.shape)))
 
 
 class NodeFacts(NamedTuple):
@@ -253,23 +220,13 @@ class WorkerRows:
 
 def join(chunks: Sequence[Chunk], numbers: NDArray[np.int64]) -> WorkerRows:
     """Return the rows of a worker: those of its chunks, in the order of the chunks."""
+    chunks = [chunk for chunk in chunks if chunk.X.shape[0]] or chunks
     if len(chunks) == 1:
         return WorkerRows(*chunks[0], numbers)
-    X = [chunk.X for chunk in chunks]
-    sparse = {bool(scipy.sparse.issparse(each)) for each in X}
-    if len(sparse) > 1:
-        raise DataError("some chunks of X are sparse and some are dense; use one kind")
-    columns = sorted({each.shape[1] for each in X})
-    if len(columns) > 1:
-        raise DataError(f"chunks of X have {columns[0]} and {columns[-1]} features; give all the same")
-    together = scipy.sparse.vstack(X, format="csr") if sparse == {True} else np.concatenate(X)
-    y, weight = ([getattr(chunk, name) for chunk in chunks] for name in ("y", "sample_weight"))
-    return WorkerRows(
-        together,
-        None if y[0] is None else np.concatenate(y),
-        None if weight[0] is None else np.concatenate(weight),
-        numbers,
-    )
+    joining = Joining([facts_of(chunk, number) for number, chunk in enumerate(chunks)])
+    for chunk in chunks:
+        joining.add(chunk)
+    return WorkerRows(*joining.joined(), numbers)
 
 
 def _target(y: Any, terms: ProblemTerms, n_rows: int, dtype: np.dtype[Any]) -> NDArray[Any]:

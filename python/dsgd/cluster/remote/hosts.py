@@ -92,16 +92,13 @@ class Hosts(RunOptions, Elsewhere):
         self.check_writable()
         gate = Gate(self.token, self.bind, self.port, self.advertise, self.certificates, self.heartbeat_deadline)
         nodes = Nodes(gate, [f"worker {rank}" for rank in range(self.workers)])
-        try:
+        with nodes.served():
             if self.on_listen is not None:
                 self.on_listen(*gate.address)
             nodes.wait(self.join_deadline)
             _LOG.info("all %d workers are there", self.workers)
             rows = Rows(placed="the parts of the workers", partition=self.partition, names=FeatureNames(None))
             return fit_on_nodes(nodes, self, rows, spec, Given(**given))
-        finally:
-            nodes.end()
-            gate.close()
 
 
 def check_port(port: Any) -> None:

@@ -162,6 +162,8 @@ class _Node:
             except EOFError:
                 raise ClusterError("the driver has ended without a word") from None
             if message.kind == "end":
+                if message.fields["why"]:
+                    raise ClusterError(f"the run failed: {message.fields['why']}")
                 return
             self._answer(message)
 

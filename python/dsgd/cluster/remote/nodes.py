@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import select
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dsgd.cluster.driver.channel import ChannelMessage, error_of
@@ -170,12 +170,21 @@ class Nodes:
                 for message in peer.channel.arrived():
                     self._content(rank, message)
 
-    def end(self) -> None:
-        """Tell all nodes that this is the end."""
-        for peer in self._peers:
-            if peer is not None:
-                with contextlib.suppress(OSError):
-                    peer.channel.send("end")
+    @contextlib.contextmanager
+    def served(self) -> Iterator[None]:
+        """Tell all nodes at the end of the ``with`` block that this is the end, or how the run failed."""
+        why = ""
+        try:
+            yield
+        except BaseException as error:
+            why = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            for peer in self._peers:
+                if peer is not None:
+                    with contextlib.suppress(OSError):
+                        peer.channel.send("end", why=why)
+            self.gate.close()
 
     def _content(self, rank: int, message: ChannelMessage) -> Any:
         if message.kind == "error":
