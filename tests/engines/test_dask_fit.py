@@ -17,9 +17,7 @@ da = pytest.importorskip("dask.array")
 
 import dsgd
 from dsgd.cluster import Given
-from dsgd.dask.placement import PlacedChunk, deal_chunks
 from dsgd.errors import DataError, WorkerLostError
-from dsgd.fitting.worker_rows import ChunkFacts
 
 PARTS = [np.arange(35), np.arange(35, 60)]
 OPTIONS: dict[str, Any] = {"max_epochs": 3, "random_state": 4, "n_threads": 1, "step_size": 0.1, "schedule": "constant"}
@@ -109,17 +107,3 @@ def test_a_worker_that_is_killed_in_a_barrier_is_named() -> None:  # lesson 2
         chunks, labels = [dask.delayed(X[each]) for each in PARTS], [dask.delayed(y[each]) for each in PARTS]
         with pytest.raises(WorkerLostError, match=address):
             dsgd.fit(chunks, labels, cluster=client, algo="ssp", staleness=0, callbacks=[kill], **options)
-
-
-def chunk(number: int, n_entries: int, *holders: str) -> PlacedChunk:
-    return PlacedChunk(None, ChunkFacts(10, n_entries), 10 * number, holders)
-
-
-def test_chunks_stay_with_their_holders_unless_a_worker_has_none() -> None:
-    chunks = [chunk(0, 5, "b"), chunk(1, 5, "b"), chunk(2, 9, "b", "a")]
-    dealt = deal_chunks(chunks, ["a", "b", "c"])
-    assert {worker: [each.first_row for each in own] for worker, own in dealt.items()} == {
-        "b": [0],
-        "c": [10],
-        "a": [20],
-    }

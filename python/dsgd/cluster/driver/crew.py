@@ -127,14 +127,21 @@ class Crew(ABC):
             "speeds": self._worker_speeds,
         }
 
-    def listens(self, shard: int, addresses: Collection[Sequence[Any]]) -> None:
-        """Keep the addresses of a server process; when all are known, send them to the workers."""
+    def listens(self, shard: int, addresses: Collection[Sequence[Any]]) -> list[int]:
+        """Keep the addresses of a server process; when all are known, send them to the workers.
+
+        Returns
+        -------
+        list of int
+            Workers that must be started again, since they know the servers by other addresses.
+        """
         known = all(self._addresses)
-        before, self._addresses[shard] = self._addresses[shard], [(host, port) for host, port in addresses]
-        if not known or before != self._addresses[shard]:
+        self._addresses[shard] = [(host, port) for host, port in addresses]
+        if not known:
             for rank, child in enumerate(self.workers):
                 if child is not None:
                     self._introduce(rank, child)
+        return []
 
     def name(self, rank: int) -> str:
         """Return the name of a node; workers are numbered from 0, without the coordinator."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from dsgd._common.checks import check_choice, check_flag, check_integer, check_real, shown
 from dsgd._common.files import check_replaceable
@@ -66,6 +66,8 @@ class RunOptions:
         `trace`.
     """
 
+    ways_on: ClassVar[tuple[str, ...]] = ("continue", "fail")
+
     servers: int = 1
     groups: Mapping[str, Sequence[Sequence[int]]] = field(default_factory=dict)
     checkpoint_every: int | None = None
@@ -90,7 +92,7 @@ class RunOptions:
             check_real(name, getattr(self, name), 0, low_open=True)
         for name in ("tls", "payload_checksum", "trace", "record_answers"):
             check_flag(name, getattr(self, name))
-        check_choice("on_lost", self.on_lost, ("continue", "fail"))
+        check_choice("on_lost", self.on_lost, self.ways_on)
         if self.wire_dtype is not None:
             check_choice("wire_dtype", self.wire_dtype, _WIRE_DTYPES)
         if self.record_answers and not self.trace:

@@ -224,7 +224,8 @@ class SupervisedRun:
                 if message.kind != "ready":
                     self._ledger.hear_worker(number, message)
             elif message.kind == "listening":
-                self._crew.listens(number, message.fields["addresses"])
+                for rank in self._crew.listens(number, message.fields["addresses"]):
+                    self._start_worker(rank)
             elif message.kind == "checkpoint":
                 told = message.fields
                 self._saves.keep(number, told["group"], told["clock"], message.arrays, self._gone)

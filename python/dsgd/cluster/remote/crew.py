@@ -8,7 +8,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from dsgd import _core
@@ -20,10 +20,12 @@ from dsgd.cluster.program.kernels import Kernels
 from dsgd.cluster.program.partition import part
 from dsgd.cluster.remote.gate import Gate, Peer
 from dsgd.cluster.remote.node import Orders, dialled
+from dsgd.cluster.remote.messages import send
 from dsgd.cluster.remote.nodes import Nodes
+from dsgd.cluster.remote.server_host import ServerOrders
 from dsgd.cluster.runtime.checkpoint import Checkpoint
 from dsgd.cluster.runtime.run_spec import Plan, RunSpec
-from dsgd.cluster.tcp.server import ServerSpec, run_server
+from dsgd.cluster.tcp.server import run_server
 from dsgd.cluster.tcp.worker import WorkerSpec, run_worker
 from dsgd.fitting.worker_rows import ProblemTerms
 
@@ -49,6 +51,8 @@ class RemoteCrew(Crew):
     terms : ProblemTerms
     prepare : callable
         Called with the rank of a node that was started again, to tell it what the former one had been told.
+    serve_at : callable, optional
+        Called with a shard: starts `serve_shard` in another process. None: shards are threads of this one.
     """
 
     def __init__(
@@ -59,10 +63,12 @@ class RemoteCrew(Crew):
         nodes: Nodes,
         terms: ProblemTerms,
         prepare: Callable[[int], None],
+        serve_at: Callable[[int], None] | None = None,
     ) -> None:
         super().__init__(options, assignment, [1.0] * len(nodes))
         self._options, self._assignment, self._notices = options, assignment, list(notices)
         self._nodes, self._terms, self._prepare = nodes, terms, prepare
+        self._serve_at = serve_at
         self._gate: Gate = nodes.gate
         self._tables = assignment.table_specs()
         self._plan = Plan(**{each.name: getattr(assignment, each.name) for each in dataclasses.fields(Plan)})
@@ -80,26 +86,36 @@ class RemoteCrew(Crew):
         for shard, old in enumerate(self.servers):
             if old is not None:
                 old.end()
-            states = self._states_of(shard, checkpoint)
-            spec = ServerSpec(
-                tables=self._tables,
+            orders = ServerOrders(
+                tables=self._told_tables(),
                 start=self._assignment.start,
                 staleness=self._plan.algorithm.clock_bound,
                 groups=self._groups if shard == 0 else self._groups[:1],
                 shard=shard,
                 n_shards=len(self.servers),
                 incarnation=incarnation,
-                checkpoints=[state or None for state in states],
-                token=self._gate.token,
-                tls=self._tls(),
-                bind=self._gate.bind,
-                advertise=self._gate.address[0],
+                checkpoints=[state or None for state in self._states_of(shard, checkpoint)],
                 notices=self._notices,
                 record_order=self._options.record_answers,
                 server=self._options.of_server(),
-                behind=self._gate if shard == 0 else None,
             )
-            self.servers[shard] = _Thread(f"server {shard}", lambda channel, spec=spec: _serve(spec, channel))
+            self.servers[shard] = self._start_server(shard, orders)
+
+    def _start_server(self, shard: int, orders: ServerOrders) -> Any:
+        """Start a shard, in a thread of this process or where `serve_at` starts it."""
+        gate = self._gate
+        if self._serve_at is not None:
+            seat = _Seat(f"server {shard}", gate.release, orders)
+            self._serve_at(shard)
+            return seat
+        spec = orders.spec(
+            token=gate.token,
+            tls=self._tls(),
+            bind=gate.bind,
+            advertise=gate.address[0],
+            behind=gate if shard == 0 else None,
+        )
+        return _Thread(f"server {shard}", lambda channel: run_server(spec, StatusSender(channel)))
 
     def start_workers(self) -> None:
         """Order every node to work."""
@@ -112,10 +128,10 @@ class RemoteCrew(Crew):
         if old is not None:
             old.end()
         if node < 0:
-            self.workers[rank] = _Thread("coordinator", lambda channel: self._coordinate(channel))
+            self.workers[rank] = _Thread("coordinator", self._coordinate)
             self._introduce(rank, self.workers[rank])
             return self.workers[rank]
-        self.workers[rank] = _Seat(self.name(rank), lambda peer: self._gate.release(peer))
+        self.workers[rank] = _Seat(self.name(rank), self._gate.release)
         if self._nodes.alive(node):
             self._order(rank)
         else:
@@ -131,8 +147,21 @@ class RemoteCrew(Crew):
     def end_life(self, rank: int) -> None:
         """Do nothing: letters of nodes go over TCP."""
 
+    def listens(self, shard: int, addresses: Collection[Sequence[Any]]) -> list[int]:
+        """Keep the addresses of a server process. Where they are others than before, all workers begin again."""
+        before = list(self._addresses[shard])
+        super().listens(shard, addresses)
+        moved = before and before != self._addresses[shard]
+        return [rank for rank, child in enumerate(self.workers) if child is not None] if moved else []
+
     def look(self) -> None:
-        """Take the connections of nodes that have come since the last look."""
+        """Take the connections that have come since the last look."""
+        self._nodes.check()
+        for shard, server in enumerate(self.servers):
+            peer = self._gate.peer("server", shard)
+            if isinstance(server, _Seat) and not server.taken and peer is not None and not peer.channel.ended():
+                server.take(peer)
+                send(peer.channel, "begin", server.orders)
         for rank in range(self._coordinators, len(self.workers)):
             seat = self.workers[rank]
             if seat is None or seat.taken:
@@ -158,7 +187,7 @@ class RemoteCrew(Crew):
             plan=self._plan,
             node=rank,
             groups=self._groups,
-            tables=[{name: getattr(table, name) for name in _OF_TABLE} for table in self._tables],
+            tables=self._told_tables(),
             notices=self._notices,
             speed=self._speeds[rank],
             trace=self._options.trace,
@@ -199,14 +228,13 @@ class RemoteCrew(Crew):
         )
         run_worker(spec, kernels, TallySender(channel))
 
+    def _told_tables(self) -> list[dict[str, Any]]:
+        return [{name: getattr(table, name) for name in _OF_TABLE} for table in self._tables]
+
     def _tls(self) -> _core.TlsConfig | None:
         if self._gate.tls is not None:
             return self._gate.tls.of_core()
         return _core.TlsConfig() if self._options.tls else None
-
-
-def _serve(spec: ServerSpec, channel: Channel) -> None:
-    run_server(spec, StatusSender(channel))
 
 
 class _Process:
@@ -275,11 +303,12 @@ def _run(body: Callable[[Channel], None], channel: Channel, name: str) -> None:
 
 
 class _Seat(_Process):
-    """A worker on a node, which may not have dialled yet."""
+    """A process on another host, which may not have dialled yet."""
 
-    def __init__(self, name: str, release: Callable[[Peer], None]) -> None:
+    def __init__(self, name: str, release: Callable[[Peer], None], orders: ServerOrders | None = None) -> None:
         super().__init__(name)
         self.ordered = False
+        self.orders = orders
         self._release = release
         self._peer: Peer | None = None
 

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,7 +80,14 @@ class Given:
     look: Sequence[Any]
 
 
-def fit_on_nodes(nodes: Nodes, options: RunOptions, rows: Rows, spec: FitSpec, given: Given) -> FitResult:
+def fit_on_nodes(
+    nodes: Nodes,
+    options: RunOptions,
+    rows: Rows,
+    spec: FitSpec,
+    given: Given,
+    serve_at: Callable[[int], None] | None = None,
+) -> FitResult:
     """Train a model on the rows of all nodes.
 
     Parameters
@@ -91,6 +98,8 @@ def fit_on_nodes(nodes: Nodes, options: RunOptions, rows: Rows, spec: FitSpec, g
     rows : Rows
     spec : FitSpec
     given : Given
+    serve_at : callable, optional
+        See `RemoteCrew`.
 
     Raises
     ------
@@ -132,7 +141,7 @@ def fit_on_nodes(nodes: Nodes, options: RunOptions, rows: Rows, spec: FitSpec, g
     task = dataclasses.replace(task, objective=objective)
 
     def make(work: RunSpec, on_clock: OnClock, notices: Sequence[int]) -> SupervisedRun:
-        crew = RemoteCrew(options, work, notices, nodes, terms, front.again)
+        crew = RemoteCrew(options, work, notices, nodes, terms, front.again, serve_at)
         return SupervisedRun(options, work, crew, on_clock, notices)
 
     ended = run_on_cluster(make, work, task, recorder)

@@ -18,6 +18,7 @@ from dsgd.cluster.driver.reports import TallySender
 from dsgd.cluster.program.groups import GroupMembers
 from dsgd.cluster.program.kernels import Kernels
 from dsgd.cluster.remote.dial import dial
+from dsgd.cluster.remote.endings import ends_with_the_process
 from dsgd.cluster.remote.handshake import Certificates
 from dsgd.cluster.remote.messages import content_of, send
 from dsgd.cluster.runtime.run_spec import Plan
@@ -265,7 +266,8 @@ def run_node(gate: Gate, orders: Orders, kernels: Kernels, here: str, stop: thre
             client=orders.client,
             stopped=stop.is_set,
         )
-        run_worker(spec, kernels, TallySender(channel))
+        with ends_with_the_process(stop.set):
+            run_worker(spec, kernels, TallySender(channel))
     except (EOFError, BrokenPipeError, ConnectionError):
         _LOG.info("the driver of worker %d is gone", orders.node)
     except BaseException as error:

@@ -41,7 +41,7 @@ class Nodes:
     ) -> None:
         self.gate = gate
         self._names = list(names)
-        self._check = check or (lambda: None)
+        self.check = check or (lambda: None)
         self._revive = revive
         self._peers: list[Peer | None] = [None] * len(names)
 
@@ -64,7 +64,7 @@ class Nodes:
         end = time.monotonic() + deadline
         for rank in range(len(self)):
             while self._peers[rank] is None:
-                self._check()
+                self.check()
                 if self.gate.fatal is not None:
                     raise ClusterError(self.gate.fatal)
                 self._peers[rank] = self.gate.wait_for("rows", rank, min(end, time.monotonic() + _TICK))
@@ -149,7 +149,7 @@ class Nodes:
                 for message in messages:
                     answers[rank] = self._content(rank, message)
                     del waiting[rank]
-            self._check()
+            self.check()
             if waiting and time.monotonic() > end:
                 late = ", ".join(map(self.name, waiting))
                 raise DeadlineError(f"{late} did not tell its {kind} within {deadline:g} s")

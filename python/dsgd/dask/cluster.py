@@ -1,0 +1,236 @@
+"""`DaskCluster`: the workers of a Dask cluster, which hold the rows."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import distributed
+from distributed.utils import get_ip
+
+from dsgd._common.checks import check_flag, shown
+from dsgd.cluster.driver.options import RunOptions
+from dsgd.cluster.engines import Elsewhere
+from dsgd.cluster.fit import distributed_on
+from dsgd.cluster.remote.fit import Given, Rows, fit_on_nodes
+from dsgd.cluster.remote.gate import Gate
+from dsgd.cluster.remote.hosts import check_port
+from dsgd.cluster.remote.nodes import Nodes
+from dsgd.dask.chunks import ask, living
+from dsgd.dask.node import certificates, host_of, serve_rows, start_server
+from dsgd.dask.placement import Share, join_shares, place
+from dsgd.data.feature_names import FeatureNames, column_names
+from dsgd.errors import ClusterError, ConfigError, WorkerLostError
+from dsgd.fitting.spec import FitSpec
+from dsgd.results.result import FitResult
+
+__all__ = ["DaskCluster"]
+
+_DATA_DEADLINE = 3600.0  # seconds that the chunks may take to be computed
+_LOOK = 1.0  # seconds between two looks at the list of workers
+_ANSWER = 30.0  # seconds within which Dask must start a thread
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaskCluster(RunOptions, Elsewhere):
+    """The workers of a Dask cluster, each of which trains on the rows that it holds.
+
+    ``dsgd.fit(X, y, cluster=client)`` is short for ``cluster=DaskCluster(client)``. X and y are dask arrays, dask data
+    frames, or lists of delayed values, futures or shards. Rows go over Dask only; parameters go over connections of our
+    own, which workers open to the parameter server.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    server : str, default="worker"
+        Where the parameter server runs: in the process of a ``"worker"``, of the ``"scheduler"``, of the ``"client"``,
+        or of the worker with this address. With ``"client"`` workers need to reach one port only.
+    order : bool, optional
+        True: which rows a worker trains on depends on the order of the chunks alone, so that the bits of a run do not
+        depend on where the chunks lie; some chunks may move. False: every chunk stays where it lies. By default True for
+        algorithms whose workers wait for each other, and False for others.
+    on_lost : {"auto", "continue", "fail"}, default="auto"
+        What happens when a worker is lost that may not be started again. ``"continue"``: the others go on without its
+        rows. ``"fail"``: `WorkerLostError`. ``"auto"``: the run fails if workers wait for each other, as the result
+        would be another one, and goes on otherwise.
+    bind, advertise : str, optional
+        Numeric address of this host to listen at, and the address that workers dial. By default the address from which
+        this process reaches the scheduler.
+    port : int or tuple of two int, default=0
+        Port to listen at, or the first and last one of a range; 0 is any free one.
+
+    Notes
+    -----
+    The options of `LocalCluster` that say how a run goes on work here too. A worker that is started again
+    (``restart_workers``) is another worker of the cluster, to which Dask brings the rows, or computes them again.
+    """
+
+    ways_on: ClassVar[tuple[str, ...]] = ("auto", "continue", "fail")
+
+    client: Any = field(kw_only=False)
+    on_lost: str = "auto"
+    server: str = "worker"
+    order: bool | None = None
+    bind: str | None = None
+    advertise: str | None = None
+    port: int | tuple[int, int] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.client, distributed.Client):
+            raise ConfigError(f"client must be a distributed.Client, not {shown(self.client)}")
+        check_port(self.port)
+        if self.order is not None:
+            check_flag("order", self.order)
+        if not isinstance(self.server, str) or (self.server not in ("worker", "scheduler", "client") and "://" not in self.server):
+            raise ConfigError(
+                f"server must be 'worker', 'scheduler', 'client' or the address of a worker, not {shown(self.server)}"
+            )
+        if self.groups:
+            raise ConfigError("groups name workers by number, and which ones a Dask cluster has is not known before")
+        if self.tls:
+            raise ConfigError("leave out tls: a client with TLS in its Security has it for these connections too")
+
+    def fit(self, X: Any, y: Any, spec: FitSpec, **given: Any) -> FitResult:
+        """Train on the rows where they lie; see `dsgd.fit`."""
+        self.check_writable()
+        sample_weight, eval_set = given.pop("sample_weight"), given.pop("eval_set")
+        waits = distributed_on(spec.algorithm, 1).clock_bound == 0
+        order = waits if self.order is None else self.order
+        on_lost = ("fail" if waits else "continue") if self.on_lost == "auto" else self.on_lost
+        options = dataclasses.replace(self, on_lost=on_lost)
+        with _out_of_the_pool():
+            y = y if spec.loss.supervised else None
+            shares = place(self.client, X, y, sample_weight, _DATA_DEADLINE, order=order)
+            addresses = [share.worker for share in shares]
+            host = self._own_host(addresses)
+            scheduler = self.client.scheduler.address
+            with certificates(self.client.security, "client", scheduler) as tls:
+                gate = Gate(
+                    secrets.token_bytes(32), self.bind or host, self.port, self.advertise, tls, self.heartbeat_deadline
+                )
+                tasks = _Tasks(self, gate, addresses)
+                names = [f"worker {rank} at {address}" for rank, address in enumerate(addresses)]
+                nodes = Nodes(gate, names, tasks.check)
+                with nodes.served(), tasks.ended():
+                    tasks.start(shares)
+                    nodes.wait(_DATA_DEADLINE)
+                    tasks.running = True
+                    columns = column_names(getattr(X, "_meta", None))
+                    rows = Rows(
+                        placed="by the order of chunks" if order else "where the chunks lie",
+                        numbered=True,
+                        names=FeatureNames(columns, of_columns=columns is not None),
+                    )
+                    at = None if self.server == "client" else tasks.start_server
+                    return fit_on_nodes(nodes, options, rows, spec, Given(eval_set=eval_set, **given), at)
+
+    def _own_host(self, workers: Sequence[str]) -> str:
+        """Return the address of this host at which those who reach the scheduler reach it as well."""
+        scheduler = host_of(self.client.scheduler.address)
+        hosts = {"the scheduler": scheduler, **{f"the worker {each}": host_of(each) for each in workers}}
+        own = {who: host for who, host in hosts.items() if host.startswith("127.")}
+        if own and len(own) < len(hosts):
+            (loop, at), (away, there) = next(iter(own.items())), next(item for item in hosts.items() if item[0] not in own)
+            raise ClusterError(
+                f"{loop} is at {at}, which {away} at {there} cannot reach: give all of them addresses that all hosts reach"
+            )
+        return scheduler if own else str(get_ip(scheduler))
+
+
+class _Tasks:
+    """The tasks of the nodes, one for each worker that has rows."""
+
+    def __init__(self, cluster: DaskCluster, gate: Gate, addresses: Sequence[str]) -> None:
+        self._cluster, self._client, self._gate = cluster, cluster.client, gate
+        self._addresses = list(addresses)
+        self._rows: list[Any] = []
+        self._tasks: list[Any] = []
+        self._look_at = 0.0
+        self.running = False
+
+    def start(self, shares: Sequence[Share]) -> None:
+        """Start one task on every worker, and allow it nowhere else."""
+        self._rows = join_shares(self._client, shares)
+        for rank, (address, rows) in enumerate(zip(self._addresses, self._rows, strict=True)):
+            self._tasks.append(self._submit(rank, address, rows))
+
+    def check(self) -> None:
+        """Raise the error of a task that could not begin, and `WorkerLostError` if a worker has left before the run."""
+        if self._client.status != "running":
+            raise ClusterError(f"the Dask client is {self._client.status}, and the fit cannot go on without it")
+        if self.running or time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + _LOOK
+        for future in (*self._rows, *self._tasks):
+            if future.status == "error":
+                raise future.exception(timeout=_ANSWER).with_traceback(future.traceback(timeout=_ANSWER))
+        workers = living(self._client)
+        for rank, address in enumerate(self._addresses):
+            if address not in workers:
+                raise WorkerLostError(f"worker {rank} at {address} has left the Dask cluster", worker=rank)
+
+    def start_server(self, shard: int) -> None:
+        """Start a shard of the parameter server where it is to run."""
+        gate = self._gate
+        if self._cluster.server == "scheduler":
+            address = self._client.scheduler.address
+            told = (gate.address, shard, gate.token, address)
+            self._client.sync(self._client._run_on_scheduler, start_server, *told, callback_timeout=_ANSWER)
+            return
+        workers = living(self._client)
+        if self._cluster.server == "worker":
+            known = [each for each in self._addresses if each in workers] or workers
+            address = known[shard % len(known)]
+        else:
+            address = self._cluster.server
+        if address not in workers:
+            raise WorkerLostError(f"the worker {address}, which is to have the parameter server, is not there")
+        told = (gate.address, shard, gate.token, address)
+        self._client.sync(self._client._run, start_server, *told, workers=[address], callback_timeout=_ANSWER)
+
+    @contextlib.contextmanager
+    def ended(self) -> Iterator[None]:
+        """Cancel what is left of the tasks at the end of the ``with`` block."""
+        try:
+            yield
+        finally:
+            if self._client.status == "running":
+                self._client.cancel([*self._tasks, *self._rows])
+
+    def _submit(self, rank: int, address: str, rows: Any) -> Any:
+        gate, patience = self._gate, self._cluster.join_deadline
+        return self._client.submit(
+            serve_rows,
+            rows,
+            None,
+            address,
+            gate.address,
+            rank,
+            gate.token,
+            patience,
+            workers=[address],
+            allow_other_workers=False,
+            pure=False,
+            retries=0,
+        )
+
+
+@contextlib.contextmanager
+def _out_of_the_pool() -> Iterator[None]:
+    """Leave the place of the task in which this runs, if it runs in one, so that the cluster's threads are free."""
+    try:
+        distributed.get_worker()
+        distributed.secede()
+    except (ValueError, AttributeError):  # this is no task
+        yield
+        return
+    try:
+        yield
+    finally:
+        distributed.rejoin()
