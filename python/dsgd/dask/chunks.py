@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import distributed
@@ -103,27 +103,44 @@ def results(
     """
     end, before = time.monotonic() + deadline, living(client, min(deadline, _ANSWER))
     stuck = _StuckTasks(client, [*upstream, [future.key for future in futures]], before)
-    gathered = asyncio.run_coroutine_threadsafe(_gathered(client, futures), client.loop.asyncio_loop)
+
+    def look() -> None:
+        if (left := end - time.monotonic()) <= 0:
+            n = sum(future.status == "pending" for future in futures)
+            gone = _gone(before, living(client))
+            raise DeadlineError(f"{n} of {len(futures)} tasks of Dask have no result after {deadline:g} s{gone}")
+        workers = living(client, min(left, _ANSWER))
+        _check_needed(needed or {}, workers)
+        stuck.look(workers)
+
     try:
-        while not concurrent.futures.wait([gathered], min(_TICK, max(end - time.monotonic(), 0.0))).done:
-            if (left := end - time.monotonic()) <= 0:
-                n = sum(future.status == "pending" for future in futures)
-                raise DeadlineError(
-                    f"{n} of {len(futures)} tasks of Dask have no result after {deadline:g} s"
-                    + _gone(before, living(client))
-                )
-            workers = living(client, min(left, _ANSWER))
-            _check_needed(needed or {}, workers)
-            stuck.look(workers)
-        return list(gathered.result())
-    except (concurrent.futures.CancelledError, KilledWorker) as error:  # a task had an error of its own otherwise
+        _wait(futures, look, end)
+        gathered = asyncio.run_coroutine_threadsafe(
+            client.gather(list(futures), asynchronous=True), client.loop.asyncio_loop
+        )
+        try:
+            while not concurrent.futures.wait([gathered], _TICK).done:
+                look()
+            return list(gathered.result())
+        finally:
+            gathered.cancel()
+    except (concurrent.futures.CancelledError, KilledWorker) as error:
         raise WorkerLostError(f"Dask has lost a task{_gone(before, living(client))}: {error}") from error
-    finally:
-        gathered.cancel()
 
 
-async def _gathered(client: Any, futures: Sequence[Any]) -> list[Any]:
-    return list(await client.gather(list(futures), asynchronous=True))
+def _wait(futures: Sequence[Any], look: Callable[[], None], end: float) -> None:
+    """Wait until all futures have results, and look now and then; raise the error of the first that is known to fail.
+
+    Gathered at once, several futures that fail would leave errors in Dask that nobody retrieves.
+    """
+    wait = 0.01
+    while not (failed := [future for future in futures if future.status in ("error", "cancelled")]):
+        if all(future.status == "finished" for future in futures):
+            return
+        time.sleep(max(min(wait, end - time.monotonic()), 0.0))
+        wait = min(2 * wait, _TICK)
+        look()
+    failed[0].result(timeout=_ANSWER)
 
 
 def _gone(before: Collection[str], now: Collection[str]) -> str:
@@ -205,8 +222,7 @@ def _pieces(name: str, value: Any) -> list[Any]:
     """Return the chunks of a collection as delayed values, futures or shards."""
     if isinstance(value, list | tuple):
         for k, piece in enumerate(value):
-            shard = name == "X" and _is_shard(piece)
-            if not (isinstance(piece, Delayed | distributed.Future) or shard):
+            if not (isinstance(piece, Delayed | distributed.Future) or (name == "X" and _is_shard(piece))):
                 raise _not_taken(f"{name}[{k}]", piece)
         if not value:
             raise DataError(f"{name} has no chunks")
