@@ -29,6 +29,7 @@ FLOORS = [
     {"results"},
     {"callbacks"},
     {"fitting"},
+    {"cluster.remote"},
     {"cluster"},
     {"dask"},
     {"api"},

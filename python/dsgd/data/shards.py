@@ -186,7 +186,7 @@ def read_libsvm_files(
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "three_rows.svm"
     >>> _ = path.write_text("+1 1:0.5 3:2\n-1 2:1\n+1 1:4\n")
     >>> [shard.read()[1].tolist() for shard in read_libsvm_files([path], n_parts=2)]
-    [[1.0, -1.0], [1.0]]
+    [[1.0], [-1.0, 1.0]]
     """
     if isinstance(paths, str | bytes | os.PathLike):
         raise ConfigError(f"paths is a sequence of files, not one path; give [{paths!r}]")
