@@ -1,4 +1,4 @@
-"""The command line: ``dsgd fit``, ``dsgd predict``, ``dsgd simulate``, ``dsgd convert``, ``dsgd algorithms``."""
+"""The command line: ``dsgd fit``, ``predict``, ``simulate``, ``convert``, ``launch`` and ``algorithms``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from dsgd.cli.algorithms import algorithms
 from dsgd.cli.convert import convert
 from dsgd.cli.fit import fit
+from dsgd.cli.launch import launch
 from dsgd.cli.predict import predict
 from dsgd.cli.simulate import simulate
 from dsgd.cli.streams import CLOSED_PIPE, one_line, one_line_warnings, report
@@ -23,6 +24,7 @@ app.command()(fit)
 app.command()(predict)
 app.command()(simulate)
 app.command()(convert)
+app.command()(launch)
 app.command()(algorithms)
 
 
