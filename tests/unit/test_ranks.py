@@ -101,6 +101,7 @@ def test_a_token_is_digits_or_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (b"00" * 16, bytes(16)),
         (b"aB" * 16 + b"\r\n", b"\xab" * 16),
         (bytes(range(200, 232)), bytes(range(200, 232))),
+        (b"ff" * 1024 + b"\r\n", b"\xff" * 1024),
         (b"a sentence of many words\n", b"a sentence of many words"),
     ):
         path.write_bytes(content)
@@ -111,9 +112,10 @@ def test_a_token_is_digits_or_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         path.write_bytes(content)
         with pytest.raises(ConfigError, match=r"bytes; it needs 16, in hexadecimal digits 32"):
             read_token(path, {})
-    path.write_bytes(bytes(5000))
-    with pytest.raises(ConfigError, match="more than 4096 bytes and is no token"):
-        read_token(path, {})
+    for content in (bytes(1025), b"00" * 1025, bytes(10_000)):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match="more than 1024 bytes and is no token"):
+            read_token(path, {})
     with pytest.raises(ConfigError, match="no token: give --token-file, or set the variable DSGD_TOKEN"):
         read_token(None, {"DSGD_TOKEN": ""})
 

@@ -228,7 +228,7 @@ def _parts_of_files(files: list[str | os.PathLike[str]], n_parts: int) -> list[i
     """Return in how many parts each file is cut: again and again, the one with the longest parts in one more."""
     counts = [1] * len(files)
     sizes = [0 if _indivisible(path) else as_path(path).stat().st_size for path in files]
-    longest = [(-size, i) for i, size in enumerate(sizes) if size > 0]
+    longest: list[tuple[float, int]] = [(-size, i) for i, size in enumerate(sizes) if size > 0]
     heapq.heapify(longest)
     for _ in range(n_parts - len(files)):
         if not longest:  # no file can be cut

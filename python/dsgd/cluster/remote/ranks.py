@@ -145,7 +145,8 @@ TOKEN_VARIABLE = "DSGD_TOKEN"
 """The variable of the environment that may hold the token."""
 
 _MIN_BYTES = 16  # 128 random bits cannot be guessed
-_MAX_BYTES = 4096  # what is longer is another file
+_MAX_BYTES = 1024  # what is longer is another file
+_MAX_TEXT = 2 * _MAX_BYTES + len("\r\n")
 
 
 def read_token(path: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> bytes:
@@ -154,8 +155,9 @@ def read_token(path: str | os.PathLike[str] | None, environ: Mapping[str, str]) 
     Parameters
     ----------
     path : path-like or None
-        A file that holds an even number of hexadecimal digits, 32 or more, or at least 16 other bytes; one newline at
-        the end does not count. ``"-"`` is the first line of standard input. None is the variable ``DSGD_TOKEN``.
+        A file that holds an even number of hexadecimal digits, 32 or more, or at least 16 other bytes; no more than
+        1024 bytes. One newline at the end does not count. ``"-"`` is the first line of standard input. None is the
+        variable ``DSGD_TOKEN``.
     environ : mapping of str to str
         The environment.
 
@@ -189,7 +191,7 @@ def read_token(path: str | os.PathLike[str] | None, environ: Mapping[str, str]) 
     with Path(name).open("rb") as file:
         status = os.fstat(file.fileno())
         _check_mode(name, stat.S_IMODE(status.st_mode), status.st_uid)
-        return _token(file.read(_MAX_BYTES + 1), name)
+        return _token(file.read(_MAX_TEXT + 1), name)
 
 
 def write_token(path: str | os.PathLike[str]) -> None:
@@ -219,7 +221,7 @@ def write_token(path: str | os.PathLike[str]) -> None:
 def _first_line() -> bytes:
     if sys.stdin is None:
         raise ConfigError("no token: standard input is closed")
-    return sys.stdin.buffer.readline(_MAX_BYTES + 1)
+    return sys.stdin.buffer.readline(_MAX_TEXT + 1)
 
 
 def _check_mode(name: str, mode: int, owner: int) -> None:
@@ -230,10 +232,10 @@ def _check_mode(name: str, mode: int, owner: int) -> None:
 
 
 def _token(content: bytes, source: str) -> bytes:
-    if len(content) > _MAX_BYTES:
-        raise ConfigError(f"{source} holds more than {_MAX_BYTES} bytes and is no token")
     text = content.removesuffix(b"\n").removesuffix(b"\r")
     token = bytes.fromhex(text.decode("ascii")) if re.fullmatch(rb"([0-9a-fA-F]{2})+", text) else text
+    if len(token) > _MAX_BYTES:
+        raise ConfigError(f"{source} holds more than {_MAX_BYTES} bytes and is no token")
     if len(token) < _MIN_BYTES:
         raise ConfigError(
             f"the token of {source} has {len(token)} bytes; it needs {_MIN_BYTES}, in hexadecimal digits "
