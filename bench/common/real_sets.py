@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dsgd.data import load_csv, load_idx
 from dsgd.data.inputs import match_features
-from dsgd.data.libsvm import ReadOptions, read_libsvm_files
+from dsgd.data.libsvm import ReadOptions, load_libsvm_alike
 
 __all__ = ["FOLDER", "SETS", "Parts", "present"]
 
@@ -40,7 +40,7 @@ class Parts(NamedTuple):
 
 def _text(train: str, test: str) -> Parts:
     """Read a pair of libsvm files; test features that training never saw are left out."""
-    ((X, y), (X_test, y_test)), _ = read_libsvm_files([FOLDER / train, FOLDER / test], ReadOptions())
+    ((X, y), (X_test, y_test)), _ = load_libsvm_alike([FOLDER / train, FOLDER / test], ReadOptions())
     return Parts(X, y, match_features(X_test, X.shape[1]), y_test)
 
 
@@ -54,7 +54,7 @@ def _split(X: Any, y: Any, *, regression: bool = False, scale: bool = True) -> P
 
 
 def _phishing() -> Parts:
-    [(X, y)], _ = read_libsvm_files([FOLDER / "phishing.svm.xz"], ReadOptions())
+    [(X, y)], _ = load_libsvm_alike([FOLDER / "phishing.svm.xz"], ReadOptions())
     return _split(X, y, scale=False)
 
 

@@ -30,6 +30,7 @@ FLOORS = [
     {"results"},
     {"callbacks"},
     {"fitting"},
+    {"cluster.remote"},
     {"cluster"},
     {"cluster.remote"},
     {"dask"},

@@ -20,7 +20,7 @@ from sklearn.datasets import dump_svmlight_file, load_svmlight_file
 
 import dsgd
 from dsgd.data import load_libsvm, save_libsvm
-from dsgd.data.libsvm import ReadOptions, read_libsvm_files
+from dsgd.data.libsvm import ReadOptions, load_libsvm_alike
 from dsgd.errors import ConfigError, DataError
 
 X, Y = make_problem(80, 12, seed=0)
@@ -149,10 +149,10 @@ def test_files_read_together_number_their_features_alike(tmp_path: Path) -> None
     (tmp_path / "a").write_text("1 0:5 2:7\n")
     (tmp_path / "b").write_text("1 1:5\n")
     for order in (["a", "b"], ["b", "a"]):
-        files, base = read_libsvm_files([tmp_path / name for name in order], ReadOptions())
+        files, base = load_libsvm_alike([tmp_path / name for name in order], ReadOptions())
         assert base == "zero"
         assert {file[0].indices[0] for file in files} == {0, 1}
-    files, base = read_libsvm_files([tmp_path / "b"], ReadOptions())
+    files, base = load_libsvm_alike([tmp_path / "b"], ReadOptions())
     assert base == "one"
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``dsgd fit``, ``dsgd predict``, ``dsgd simulate``, ``dsgd convert``, ``dsgd server``, ``dsgd worker``, ``dsgd algorithms``."""
+"""The command line: ``dsgd fit``, ``predict``, ``simulate``, ``convert``, ``server``, ``worker``, ``launch``, ``algorithms``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from dsgd.cli.algorithms import algorithms
 from dsgd.cli.convert import convert
 from dsgd.cli.fit import fit
+from dsgd.cli.launch import launch
 from dsgd.cli.predict import predict
 from dsgd.cli.server import server
 from dsgd.cli.simulate import simulate
@@ -27,6 +28,7 @@ app.command()(simulate)
 app.command()(convert)
 app.command()(server)
 app.command()(worker)
+app.command()(launch)
 app.command()(algorithms)
 
 

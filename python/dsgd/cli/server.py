@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -133,7 +134,7 @@ def _token(path: Path | None) -> bytes:
     if path is not None and str(path) != "-" and not path.exists():
         write_token(path)
         report(f"dsgd: wrote a new token to {path}: give it to all workers")
-    return read_token(path)
+    return read_token(path, os.environ)
 
 
 def _port_of(text: str) -> int | tuple[int, int]:

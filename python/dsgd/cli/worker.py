@@ -57,7 +57,7 @@ def worker(
     """
     number, size = rank_and_world(rank, world, os.environ)
     address = _address_of(server)
-    token, certificates = read_token(token_file), certificates_of(certificate, key, authority)
+    token, certificates = read_token(token_file, os.environ), certificates_of(certificate, key, authority)
     how = ReadOptions(
         n_features=n_features, dtype=np.float32 if float32 else None, index_base=index_base, n_threads=threads
     )

@@ -20,7 +20,7 @@ from dsgd.data.labels import as_labels
 from dsgd.data.text import read_text
 from dsgd.errors import DataError
 
-__all__ = ["ReadOptions", "load_libsvm", "read_libsvm_files", "save_libsvm", "too_narrow"]
+__all__ = ["ReadOptions", "load_libsvm", "load_libsvm_alike", "save_libsvm", "too_narrow"]
 
 
 def load_libsvm(
@@ -85,7 +85,7 @@ def load_libsvm(
     how = ReadOptions(
         n_features=n_features, dtype=dtype, index_base=index_base, offset=offset, length=length, n_threads=n_threads
     )
-    [(X, y)], _ = read_libsvm_files([path], how)
+    [(X, y)], _ = load_libsvm_alike([path], how)
     return X, y
 
 
@@ -126,7 +126,7 @@ class ReadOptions:
             check_integer("length", self.length, 0, _ALL)
 
 
-def read_libsvm_files(
+def load_libsvm_alike(
     paths: Sequence[str | os.PathLike[str]], how: ReadOptions
 ) -> tuple[list[tuple[scipy.sparse.csr_array, NDArray[np.float64]]], str]:
     """Read files that count features from the same index; return the data and this index.

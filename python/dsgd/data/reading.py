@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 from dsgd.data.cache import is_cache
 from dsgd.data.dataset import Dataset
 from dsgd.data.inputs import match_features
-from dsgd.data.libsvm import ReadOptions, read_libsvm_files, too_narrow
+from dsgd.data.libsvm import ReadOptions, load_libsvm_alike, too_narrow
 from dsgd.errors import DataError
 
 __all__ = ["common_base", "joined", "load", "load_alike"]
@@ -83,7 +83,7 @@ def load_alike(paths: Sequence[str | os.PathLike[str]], how: ReadOptions) -> lis
     texts = [path for path in paths if path not in mapped]
     read: dict[str | os.PathLike[str], Dataset] = {}
     if texts:
-        pairs, base = read_libsvm_files(texts, replace(how, index_base=base or "auto"))
+        pairs, base = load_libsvm_alike(texts, replace(how, index_base=base or "auto"))
         for path, (X, y) in zip(texts, pairs, strict=True):
             read[path] = Dataset(X=X, y=y, index_base=base, source=os.fsdecode(path))
     for path, data in mapped.items():

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 from dsgd._common.checks import check_choice, check_real, check_real_dtype
 from dsgd.data.dataset import Dataset
 from dsgd.data.idx import load_idx
-from dsgd.data.libsvm import ReadOptions, read_libsvm_files
+from dsgd.data.libsvm import ReadOptions, load_libsvm_alike
 from dsgd.data.text import read_text
 from dsgd.errors import DataError
 
@@ -199,7 +199,7 @@ def _how(source: Source, dtype: DTypeLike) -> ReadOptions:
 
 def _read_libsvm(source: Source, paths: Sequence[Path], dtype: DTypeLike) -> Split:
     """Read the files of a set of the LIBSVM pages."""
-    parts, base = read_libsvm_files(paths, _how(source, dtype))
+    parts, base = load_libsvm_alike(paths, _how(source, dtype))
     train, *test = (Dataset(X=X, y=y, index_base=base) for X, y in parts)
     return Split(train, test[0] if test else None)
 
@@ -221,7 +221,7 @@ def _read_rcv1(source: Source, paths: Sequence[Path], dtype: DTypeLike) -> Split
         positive = np.array([line.split()[1] for line in lines if line.startswith(b"CCAT ")], dtype=np.int64)
     except (IndexError, ValueError) as error:
         raise DataError(f"{topics} has a malformed line: {error}") from error
-    parts, base = read_libsvm_files(vectors, _how(source, dtype))
+    parts, base = load_libsvm_alike(vectors, _how(source, dtype))
     # These files have the number of the document in the place of a label.
     sets = [(X, np.where(np.isin(document.astype(np.int64), positive), 1.0, -1.0)) for X, document in parts]
     *large, small = sets

@@ -14,7 +14,7 @@ from pathlib import Path
 from dsgd._common.files import as_path, open_regular
 from dsgd.errors import DataError
 
-__all__ = ["read_text"]
+__all__ = ["is_packed", "read_text"]
 
 
 def _read_zstd(path: Path) -> bytes:
@@ -50,6 +50,13 @@ _PACKED: dict[bytes, Callable[[Path], bytes]] = {
     b"BZh": _read_with(bz2.open),
     b"\x28\xb5\x2f\xfd": _read_zstd,
 }
+
+
+def is_packed(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file begins as one that `read_text` unpacks."""
+    with open_regular(path) as file:
+        head = file.read(6)
+    return any(head.startswith(magic) for magic in _PACKED)
 
 
 def read_text(path: str | os.PathLike[str]) -> bytes | mmap.mmap:
