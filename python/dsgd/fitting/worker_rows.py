@@ -140,7 +140,8 @@ class WorkerRows:
         problem = self.problem(terms, 1)
         if self._objective is None:
             self._objective = problem.objective(1, inverse)
-        return part_loss(self._objective, problem.matrix.n_rows, weights, 1)
+        aligned = np.require(weights, requirements=["C", "ALIGNED"])  # arrays that an engine carries may not be
+        return part_loss(self._objective, problem.matrix.n_rows, aligned, 1)
 
     def score(self, model: Model) -> Score:
         """Return the score of a model on these rows."""
