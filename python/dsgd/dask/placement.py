@@ -14,7 +14,7 @@ from dsgd._common.checks import shown
 from dsgd.errors import ConfigError, DataError, DeadlineError, WorkerLostError
 from dsgd.fitting.worker_rows import ChunkFacts, chunk_of, facts_of
 
-__all__ = ["PlacedChunk", "check_living", "chunks_of", "deal_chunks", "place", "results"]
+__all__ = ["PlacedChunk", "check_living", "deal_chunks", "place", "results"]
 
 _TICK = 0.25  # seconds between two looks at the list of workers
 
@@ -44,7 +44,13 @@ def place(client: Any, X: Any, y: Any, sample_weight: Any, deadline: float) -> l
     DataError
         If X, y and weights have different chunks, or there are no rows.
     """
-    futures = client.compute(chunks_of(X, y, sample_weight))
+    pieces = _pieces("X", X)
+    columns = [[None] * len(pieces) if each is None else _pieces(name, each) for name, each in _named(y, sample_weight)]
+    for (name, _), column in zip(_named(y, sample_weight), columns, strict=True):
+        if len(column) != len(pieces):
+            raise DataError(f"X has {len(pieces)} chunks and {name} has {len(column)}: give {name} the chunks of X")
+    make = dask.delayed(chunk_of, pure=False)
+    futures = client.compute([make(*each) for each in zip(pieces, *columns, strict=True)])
     facts = results(client, client.map(facts_of, futures, range(len(futures)), pure=False), deadline)
     holders = client.who_has(futures)
     chunks, first = [], 0
@@ -55,17 +61,6 @@ def place(client: Any, X: Any, y: Any, sample_weight: Any, deadline: float) -> l
     if not chunks:
         raise DataError("X has no rows")
     return chunks
-
-
-def chunks_of(X: Any, y: Any, sample_weight: Any) -> list[Any]:
-    """Return a delayed `Chunk` for every chunk of X; `DataError` if y or the weights have another number of chunks."""
-    pieces = _pieces("X", X)
-    columns = [[None] * len(pieces) if each is None else _pieces(name, each) for name, each in _named(y, sample_weight)]
-    for (name, _), column in zip(_named(y, sample_weight), columns, strict=True):
-        if len(column) != len(pieces):
-            raise DataError(f"X has {len(pieces)} chunks and {name} has {len(column)}: give {name} the chunks of X")
-    make = dask.delayed(chunk_of, pure=False)
-    return [make(*each) for each in zip(pieces, *columns, strict=True)]
 
 
 def deal_chunks(chunks: Sequence[PlacedChunk], workers: Sequence[str]) -> dict[str, list[PlacedChunk]]:
@@ -118,7 +113,8 @@ def results(client: Any, futures: Sequence[Any], deadline: float, needed: Mappin
             n = sum(future.status == "pending" for future in futures)
             raise DeadlineError(f"{n} of {len(futures)} tasks of Dask have no result after {deadline:g} s")
         try:
-            distributed.wait(futures, timeout=_TICK)
+            with client.as_current():  # which need not be the default one
+                distributed.wait(futures, timeout=_TICK)
         except (TimeoutError, distributed.TimeoutError):
             continue
     return [future.result(timeout=max(end - time.monotonic(), 1.0)) for future in futures]

@@ -18,7 +18,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from dsgd.algorithms import REGISTRY, Algorithm
 from dsgd.api import fit
 from dsgd.dask.estimators.chunks import as_array, is_lazy, part_of_score, predicted, whole_score
-from dsgd.dask.placement import chunks_of
 from dsgd.errors import ConfigError, DataError
 from dsgd.estimators.translate import seed_of
 from dsgd.results.result import FitResult
@@ -55,6 +54,7 @@ class OnDask:
 
     _local: ClassVar[Any]
     _score: ClassVar[Any]
+    _supervised: ClassVar[bool] = True
     algo: str | Algorithm
     n_threads: int | None
     client: Any
@@ -138,12 +138,21 @@ class OnDask:
             return getattr(super(), "score")(X, y, sample_weight)  # noqa: B009
         if y is None and self._supervised:
             raise DataError("y is missing: the score needs it")
-        model, chunks = self._shipped(), chunks_of(self._array(X), y if self._supervised else None, sample_weight)
-        make = dask.delayed(part_of_score, pure=False)
-        parts = [make(self._score, model, chunk, number) for number, chunk in enumerate(chunks)]
-        return da.from_delayed(dask.delayed(whole_score, pure=False)(parts), (), np.float64)
-
-    _supervised: ClassVar[bool] = True
+        X = self._array(X)
+        columns = [y if self._supervised else None, sample_weight]
+        parts = da.map_blocks(
+            part_of_score,
+            X,
+            *(None if each is None else as_array(each)[:, None] for each in columns),
+            score=self._score,
+            model=self._shipped(),
+            dtype=object,
+            chunks=((1,) * X.numblocks[0], (1,)),
+            meta=np.empty((0, 0), object),
+        )
+        return da.blockwise(
+            whole_score, "", parts, "ij", concatenate=True, dtype=np.float64, meta=np.empty((), np.float64)
+        )
 
     def to_local(self) -> Any:
         """Return the fitted estimator of `dsgd.estimators`, which needs no Dask. Both share the arrays of the model.

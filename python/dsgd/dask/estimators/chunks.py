@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Sequence
 from typing import Any
 
 import dask
@@ -35,17 +34,21 @@ def as_array(X: Any, n_columns: int | None = None) -> Any:
     """Return a collection as a dask array whose chunks have all columns; without `n_columns` it has one dimension."""
     if isinstance(X, list | tuple):
         shape = (math.nan,) if n_columns is None else (math.nan, n_columns)
-        return da.concatenate([da.from_delayed(each, shape, np.float64) for each in X])
+        plain = dask.delayed(_plain, pure=False)
+        return da.concatenate([da.from_delayed(plain(each), shape, np.float64) for each in X])
     X = X.to_dask_array() if hasattr(X, "to_dask_array") else X
     if not isinstance(X, da.Array):
         raise ConfigError(f"give a dask array, a dask data frame or a list of delayed chunks, not {shown(X)}")
     return X.rechunk({1: -1}) if X.ndim == 2 and X.numblocks[1] > 1 else X
 
 
+def _plain(chunk: Any) -> Any:
+    return chunk_of(chunk).X
+
+
 def predicted(block: Any, *, model: Any, method: str, nothing: NDArray[Any]) -> NDArray[Any]:
     """Return what a method of a local estimator says of one chunk: `nothing` if the chunk has no rows."""
-    X = chunk_of(block).X
-    return getattr(model, method)(X).astype(nothing.dtype, copy=False) if X.shape[0] else nothing
+    return getattr(model, method)(block).astype(nothing.dtype, copy=False) if block.shape[0] else nothing
 
 
 def accuracy(model: Any, chunk: Chunk) -> Score:
@@ -66,14 +69,22 @@ def inertia(model: Any, chunk: Chunk) -> Score:
     return Inertia(-model.score(chunk.X, sample_weight=chunk.sample_weight))
 
 
-def part_of_score(score: Any, model: Any, chunk: Chunk, number: int) -> Score | None:
-    """Return the score of a chunk by one of the three functions above; None if the chunk has no rows."""
-    return score(model, chunk) if facts_of(chunk, number).n_rows else None
+def part_of_score(
+    X: Any, y: Any, sample_weight: Any, *, score: Any, model: Any, block_id: tuple[int, ...]
+) -> NDArray[np.object_]:
+    """Return the score of a chunk by one of the three functions above, in an array; None if the chunk has no rows.
+
+    `y` and `sample_weight` have one column, or are None.
+    """
+    chunk = Chunk(X, *(None if each is None else each[:, 0] for each in (y, sample_weight)))
+    part = np.empty((1, 1), object)
+    part[0, 0] = score(model, chunk) if facts_of(chunk, block_id[0]).n_rows else None
+    return part
 
 
-def whole_score(parts: Sequence[Score | None]) -> np.float64:
+def whole_score(parts: NDArray[np.object_]) -> np.float64:
     """Return the score of the rows of all chunks."""
-    counted: list[Any] = [part for part in parts if part is not None]
+    counted = [part for part in parts[:, 0] if part is not None]
     if not counted:
         raise DataError("X has no rows to score")
     return np.float64(functools.reduce(operator.add, counted).value)
