@@ -104,6 +104,7 @@ class OnDask:
             estimator.feature_names_in_ = result.feature_names_in_
         estimator.result_, estimator.history_ = result, result.history
         self._set_attributes(result)
+        estimator.n_iter_ = result.history[-1].epoch
         return self
 
     def _set_attributes(self, result: FitResult) -> None:

@@ -36,7 +36,8 @@ def as_array(X: Any, n_columns: int | None = None) -> Any:
         shape = (math.nan,) if n_columns is None else (math.nan, n_columns)
         plain = dask.delayed(_plain, pure=False)
         return da.concatenate([da.from_delayed(plain(each), shape, np.float64) for each in X])
-    X = X.to_dask_array() if hasattr(X, "to_dask_array") else X
+    if hasattr(X, "map_partitions"):  # a data frame or a series
+        X = X.map_partitions(_plain, meta=_plain(X._meta))
     if not isinstance(X, da.Array):
         raise ConfigError(f"give a dask array, a dask data frame or a list of delayed chunks, not {shown(X)}")
     return X.rechunk({1: -1}) if X.ndim == 2 and X.numblocks[1] > 1 else X

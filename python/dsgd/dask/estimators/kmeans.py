@@ -46,6 +46,7 @@ class KMeans(OnDask, estimators.KMeans):
     """
 
     partial_fit: Any = property()  # rows on a cluster are trained on by `fit`; hasattr is False
+    labels_: Any
     _supervised = False
     _local = estimators.KMeans
     _score = staticmethod(inertia)
