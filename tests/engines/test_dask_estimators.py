@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,7 @@ REAL = X @ [1.0, -2.0, 0.5, 0.0] + 3 + 0.1 * RANDOM.normal(size=N)
 WEIGHT = RANDOM.exponential(size=N)
 NAMES = [f"x{number}" for number in range(N_FEATURES)]
 PARTS = [slice(0, 40), slice(40, 40), slice(40, 90)]
+PAGE = Path(__file__).parents[2] / "docs" / "dask.md"
 BSP = Ssp(staleness=0)
 SEED = int(check_random_state(5).randint(2**31 - 1))  # of random_state=5
 
@@ -334,6 +337,14 @@ def test_a_client_of_the_context_is_used(client: Any) -> None:
         assert hasattr(SGDRegressor(max_iter=1, tol=None).fit(rows(X), rows(REAL)), "coef_")
     with pytest.raises(ConfigError, match="client="):
         SGDRegressor().fit(rows(X), rows(REAL))
+
+
+def test_the_python_of_the_page_runs(client: Any) -> None:
+    [block] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    names: dict[str, Any] = {"here": client}
+    with client.as_current():
+        exec(block.replace('Client("tcp://scheduler:8786")', "here"), names)
+    assert names["local"].predict(np.eye(20)).shape == (20,)
 
 
 def test_what_cannot_be_is_refused(client: Any) -> None:
