@@ -19,7 +19,7 @@ from dsgd.algorithms.distributed import DistributedAlgorithm
 from dsgd.cluster.fit import choose_step, run_on_cluster
 from dsgd.cluster.runtime.run_spec import RunSpec
 from dsgd.cluster.together import as_one_task
-from dsgd.dask.placement import check_living, deal_chunks, place, results
+from dsgd.dask.placement import check_living, deal_chunks, place, results, workers_of
 from dsgd.dask.run import DaskRun, Limits
 from dsgd.dask.training import check_reach, host_of
 from dsgd.data.feature_names import FeatureNames, column_names
@@ -131,7 +131,7 @@ def _check(algorithm: Any, class_weight: Any, init: Any, client: Any) -> None:
 
 def _rows_of_workers(client: Any, X: Any, y: Any, sample_weight: Any) -> tuple[dict[str, Any], list[NDArray[np.int64]]]:
     """Return the rows of every worker that has some, by address and rank, and the numbers of these rows."""
-    workers = list(client.scheduler_info(n_workers=-1)["workers"])
+    workers = workers_of(client)
     if not workers:
         raise ClusterError("the Dask cluster has no workers; start some, or wait with client.wait_for_workers")
     dealt = deal_chunks(place(client, X, y, sample_weight, _DATA_DEADLINE), workers)
@@ -208,7 +208,7 @@ class _PartsObjective:
         return self._part(weights).mean
 
     def _part(self, weights: NDArray[Any]) -> PartLoss:
-        living = self._client.scheduler_info(n_workers=-1)["workers"]
+        living = workers_of(self._client)
         ranks = {address: rank for rank, address in enumerate(self._rows) if address in living}
         if not ranks:
             raise WorkerLostError("all workers that held rows have left the Dask cluster")

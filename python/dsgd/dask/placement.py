@@ -14,7 +14,7 @@ from dsgd._common.checks import shown
 from dsgd.errors import ConfigError, DataError, DeadlineError, WorkerLostError
 from dsgd.fitting.worker_rows import ChunkFacts, chunk_of, facts_of
 
-__all__ = ["PlacedChunk", "check_living", "deal_chunks", "place", "results"]
+__all__ = ["PlacedChunk", "check_living", "deal_chunks", "place", "results", "workers_of"]
 
 _TICK = 0.25  # seconds between two looks at the list of workers
 
@@ -120,9 +120,17 @@ def results(client: Any, futures: Sequence[Any], deadline: float, needed: Mappin
     return [future.result(timeout=max(end - time.monotonic(), 1.0)) for future in futures]
 
 
+def workers_of(client: Any) -> list[str]:
+    """Return the addresses of the workers that the scheduler has now.
+
+    `Client.scheduler_info` is of no use: every two seconds the client overwrites its answer by one without workers.
+    """
+    return list(client.nthreads())
+
+
 def check_living(client: Any, needed: Mapping[str, int]) -> None:
     """Raise `WorkerLostError` if one of the workers has left the cluster."""
-    living = client.scheduler_info(n_workers=-1)["workers"]
+    living = workers_of(client)
     for address, rank in needed.items():
         if address not in living:
             raise WorkerLostError(f"worker {rank} at {address} has left the Dask cluster", worker=rank)

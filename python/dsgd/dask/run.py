@@ -20,6 +20,7 @@ from dsgd.cluster.program.groups import make_groups
 from dsgd.cluster.runtime.observed import model_of
 from dsgd.cluster.runtime.run_spec import OnClock, Outcome, Plan, RunSpec
 from dsgd.cluster.tcp.server import ServerSpec, run_server
+from dsgd.dask.placement import workers_of
 from dsgd.dask.training import Job, read, train
 from dsgd.errors import ClusterError, DeadlineError, WorkerLostError
 
@@ -190,7 +191,7 @@ class DaskRun:
         for task in self._tasks:
             if task.status == "error":
                 _raise_of(task)
-        living = self._client.scheduler_info(n_workers=-1)["workers"]
+        living = workers_of(self._client)
         for rank, address in enumerate(self._addresses):
             if address not in living and rank not in self._done | self._gone:
                 self._lose(rank, f"worker {rank} at {address} has left the Dask cluster")
