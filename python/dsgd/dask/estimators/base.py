@@ -64,6 +64,8 @@ class OnDask:
     predict_proba: Any = _by_chunks("predict_proba")
     predict_log_proba: Any = _by_chunks("predict_log_proba")
 
+    partial_fit: Any = property()  # rows on a cluster are trained on by `fit`; hasattr is False
+
     def _options(self) -> dict[str, Any]:
         """Return the options of `dsgd.fit` that the parameters of this class stand for."""
         raise NotImplementedError

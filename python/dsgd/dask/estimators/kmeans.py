@@ -45,7 +45,6 @@ class KMeans(OnDask, estimators.KMeans):
     history_ : History
     """
 
-    partial_fit: Any = property()  # rows on a cluster are trained on by `fit`; hasattr is False
     labels_: Any
     _supervised = False
     _local = estimators.KMeans

@@ -21,8 +21,6 @@ __all__ = ["SGDClassifier", "SGDRegressor"]
 class _Linear(OnDask):
     """What both have in common."""
 
-    partial_fit: Any = property()  # rows on a cluster are trained on by `fit`; hasattr is False
-
     def _options(self) -> dict[str, Any]:
         estimator: Any = self
         searched = estimator.learning_rate == "auto"
