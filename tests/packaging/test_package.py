@@ -55,9 +55,11 @@ import numpy, rich.progress, safetensors.numpy, scipy.optimize, scipy.sparse
 before = len(os.listdir("/proc/self/task"))
 import dsgd
 print(len(os.listdir("/proc/self/task")) - before, "sklearn" in sys.modules)
+dsgd.fit, dsgd.KMeans
+print("dask" in sys.modules, "distributed" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["0", "False"]
+    assert done.stdout.split() == ["0", "False", "False", "False"]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/from-scikit-learn.md"])

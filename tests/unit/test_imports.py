@@ -30,12 +30,12 @@ FLOORS = [
     {"results"},
     {"callbacks"},
     {"fitting"},
-    {"cluster.remote"},
     {"cluster"},
     {"cluster.remote"},
     {"dask"},
     {"api"},
     {"estimators", "cli"},
+    {"dask.estimators"},
     {"__main__"},
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
@@ -82,6 +82,8 @@ def test_imports_point_downwards(module: str) -> None:
     upwards = {
         other for other in IMPORTS[module] if room_of(other) != room_of(module) and FLOOR[room_of(other)] >= height
     }
+    if MODULES[module].name == "__init__.py":  # a package exports what its own folders define
+        upwards = {other for other in upwards if not other.startswith(f"{module}.")}
     assert not upwards
 
 

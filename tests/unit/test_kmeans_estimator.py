@@ -47,6 +47,19 @@ def test_every_parameter_of_the_estimator_changes_the_result(change: dict[str, A
     assert one.shape != other.shape or not np.allclose(one, other)
 
 
+def test_arrays_that_are_not_aligned_score_the_same() -> None:  # those that another process sent may not be
+    def odd(values: Any) -> Any:
+        moved = np.zeros(values.nbytes + 1, np.uint8)[1:].view(values.dtype).reshape(values.shape)
+        moved[:] = values
+        assert not moved.flags.aligned
+        return moved
+
+    model = dsgd.KMeans(1, random_state=0).fit(DENSE)
+    before = model.score(DENSE, sample_weight=WEIGHTS)
+    model.cluster_centers_ = odd(model.cluster_centers_)
+    assert model.score(DENSE, sample_weight=odd(WEIGHTS)) == before
+
+
 def test_the_estimator_has_the_attributes_of_scikit_learn() -> None:
     model = dsgd.KMeans(K, random_state=0).fit(DENSE)
     theirs = MiniBatchKMeans(K, random_state=0, n_init=1).fit(DENSE)

@@ -265,7 +265,9 @@ class KMeans(MiniBatchKMeans):
         """Return the quantisation objective on these rows, and the centres as its weights."""
         check_is_fitted(self)
         X, weight = self._checked(X, sample_weight, reset=False)
-        weights = np.ascontiguousarray(self.cluster_centers_.T.reshape(-1), dtype=X.dtype)
+        # Arrays that came from another process may not be aligned.
+        weights = np.require(self.cluster_centers_.T.reshape(-1), X.dtype, ["C", "A"])
+        weight = None if weight is None else np.require(weight, requirements=["C", "A"])
         matrix = as_matrix(X, self._threads)
         return _core.QuantisationObjective(matrix, weight, n_clusters=len(self.cluster_centers_)), weights
 

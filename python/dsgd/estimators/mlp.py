@@ -9,7 +9,6 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -18,8 +17,9 @@ from dsgd import losses
 from dsgd.algorithms import Minibatch
 from dsgd.api import fit
 from dsgd.data.labels import check_not_missing
-from dsgd.estimators.translate import threads_of_jobs
+from dsgd.estimators.translate import seed_of, threads_of_jobs
 from dsgd.models import MLPModel
+from dsgd.results.result import FitResult
 
 __all__ = ["MLPClassifier"]
 
@@ -138,7 +138,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             check_classification_targets(y)
             if sample_weight is not None:
                 sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
-        self.result_ = fit(
+        result = fit(
             X,
             y,
             algo=Minibatch(
@@ -152,13 +152,18 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):
             n_threads=threads_of_jobs(self.n_jobs),
             evaluate_every=self.max_iter,
             progress=bool(self.verbose),
-            random_state=int(check_random_state(self.random_state).randint(2**31 - 1)),
+            random_state=seed_of(self.random_state),
         )
-        model = cast(MLPModel, self.result_.model)
-        self.classes_: NDArray[Any] = np.asarray(model.classes)
-        self.n_iter_, self.loss_ = len(self.result_.history), self.result_.history[-1].objective
-        self.coefs_, self.intercepts_ = model.layout.split(model.weights[0])
+        self._take_over(result)
         return self
+
+    def _take_over(self, result: FitResult) -> None:
+        """Set the attributes of a result whose features have no names: X is checked here."""
+        model = cast(MLPModel, result.model)
+        self.result_ = result
+        self.classes_: NDArray[Any] = np.asarray(model.classes)
+        self.n_iter_, self.loss_ = len(result.history), result.history[-1].objective
+        self.coefs_, self.intercepts_ = model.layout.split(model.weights[0])
 
     def decision_function(self, X: Any) -> NDArray[Any]:
         """Return the outputs of the network, shape (n_samples, n_classes).

@@ -30,7 +30,10 @@ __all__ = [
     "OWN_NAMES",
     "exact_steps",
     "loss_of",
+    "named_loss",
     "problems_at_once",
+    "schedule_of",
+    "seed_of",
     "spec_of",
     "takes_exact_steps",
     "threads_of_jobs",
@@ -70,10 +73,10 @@ def spec_of(estimator: Any, n_rows: int, *, max_epochs: int, start_epoch: int = 
         # l1_ratio may be None unless the penalty is the elastic net.
         alphas=penalty_strengths(estimator.penalty or "none", estimator.alpha, estimator.l1_ratio or 0.0),
         fit_intercept=bool(estimator.fit_intercept),
-        schedule=_schedule(estimator),
+        schedule=schedule_of(estimator),
         step_size=None if own_step else float(estimator.eta0),
         n_threads=threads_of(algorithm, threads),
-        seed=int(check_random_state(estimator.random_state).randint(2**31 - 1)),
+        seed=seed_of(estimator.random_state),
         max_epochs=max_epochs,
         start_epoch=start_epoch,
         offset=offset,
@@ -86,13 +89,23 @@ def loss_of(estimator: Any) -> Loss:
 
     With two classes softmax is replaced by the logistic loss, which is the same.
     """
+    loss = named_loss(estimator)
+    return Logistic() if isinstance(loss, Softmax) and len(estimator.classes_) == 2 else loss
+
+
+def named_loss(estimator: Any) -> Loss:
+    """Return the loss of this name, whatever the classes."""
     kind = LOSSES[OWN_NAMES.get(estimator.loss, estimator.loss)]
-    if kind is Softmax and len(estimator.classes_) == 2:
-        kind = Logistic
     return kind(**{field.name: getattr(estimator, field.name) for field in dataclasses.fields(kind)})
 
 
-def _schedule(estimator: Any) -> Schedule:
+def seed_of(random_state: Any) -> int:
+    """Return the seed of a fit, drawn from a `random_state` of scikit-learn."""
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def schedule_of(estimator: Any) -> Schedule:
+    """Return the schedule that `learning_rate` names."""
     if estimator.learning_rate == "invscaling" and estimator.power_t != 0:
         kind = InverseScaling if estimator.power_t > 0 else _Growing
         return kind(power=float(estimator.power_t))
