@@ -240,6 +240,7 @@ def classifiers(client: Any) -> Callable[..., Any]:
         {"learning_rate": "constant"},
         {"learning_rate": "constant", "eta0": 0.5},
         {"learning_rate": "invscaling"},
+        {"learning_rate": "invscaling", "power_t": 0.1},
         {"class_weight": {True: 5.0, False: 1.0}},
         {"class_weight": "balanced"},
         {"algo": Ssp(staleness=0, batch_size=3)},
@@ -249,8 +250,29 @@ def classifiers(client: Any) -> Callable[..., Any]:
 def test_every_parameter_of_the_classifier_changes_the_result(
     classifiers: Callable[..., Any], change: dict[str, Any]
 ) -> None:
-    before = {"learning_rate": "constant"} if "eta0" in change else {}
+    before = {"learning_rate": change["learning_rate"]} if len(change) == 2 and "learning_rate" in change else {}
     assert not np.allclose(classifiers(**before), classifiers(**change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_clusters": 4},
+        {"init": "random"},
+        {"max_iter": 3},
+        {"max_iter": 9, "tol": 0.9},
+        {"random_state": 6},
+        {"hidden_layer_sizes": (3,)},
+        {"alpha": 1.0},
+        {"learning_rate_init": 0.1},
+    ],
+    ids=str,
+)
+def test_every_parameter_of_kmeans_and_networks_changes_the_result(client: Any, change: dict[str, Any]) -> None:
+    model, y = (KMeans(3), None) if hasattr(KMeans(), next(iter(change))) else (MLPClassifier((6,)), rows(LABELS))
+    model.set_params(algo=BSP, max_iter=9 if "tol" in change else 2, random_state=5, client=client)
+    one, other = (weights_of(each.fit(rows(X), y)) for each in (model, clone(model).set_params(**change)))
+    assert one.shape != other.shape or not np.allclose(one, other)
 
 
 def test_threads_and_progress_reach_the_fit(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
