@@ -1,6 +1,6 @@
 """Where the chunks of a fit on Dask come to lie; the numbers are those of the lessons in docs/design/engines.md."""
 
-# ruff: noqa: E402 (what needs Dask is imported once Dask is known to be there)
+
 
 from __future__ import annotations
 
@@ -275,7 +275,6 @@ def test_what_x_and_y_share_is_computed_once(client: Any, tmp_path: Path) -> Non
         ([Shard(PARTS[0])], [dask.delayed(LABELS)], ConfigError, r"leave y out"),
         ([dask.delayed(ROWS), dask.delayed(ROWS[:, :2])], None, DataError, r"4 features and chunk 1 has 2"),
     ],
-    ids=str,
 )
 def test_what_cannot_be_placed_is_refused(client: Any, X: Any, y: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):

@@ -21,7 +21,7 @@ from dsgd.cluster.remote.fit import Given, Rows, fit_on_nodes
 from dsgd.cluster.remote.gate import Gate
 from dsgd.cluster.remote.hosts import check_port
 from dsgd.cluster.remote.nodes import Nodes
-from dsgd.dask.chunks import ask, living
+from dsgd.dask.chunks import living
 from dsgd.dask.node import certificates, host_of, serve_rows, start_server
 from dsgd.dask.placement import Share, join_shares, place
 from dsgd.data.feature_names import FeatureNames, column_names

@@ -19,8 +19,8 @@ from dsgd.cluster.driver.reports import StatusSender, TallySender
 from dsgd.cluster.program.kernels import Kernels
 from dsgd.cluster.program.partition import part
 from dsgd.cluster.remote.gate import Gate, Peer
-from dsgd.cluster.remote.node import Orders, dialled
 from dsgd.cluster.remote.messages import send
+from dsgd.cluster.remote.node import Orders, dialled
 from dsgd.cluster.remote.nodes import Nodes
 from dsgd.cluster.remote.server_host import ServerOrders
 from dsgd.cluster.runtime.checkpoint import Checkpoint
