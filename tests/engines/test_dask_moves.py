@@ -21,14 +21,17 @@ Y = (X @ np.arange(5) > 0.3).astype(int)
 OPTIONS: dict[str, Any] = {"algo": "ssp", "staleness": 0, "step_size": 0.1, "max_epochs": 40, "random_state": 4}
 
 
-@pytest.mark.parametrize("server", ["client", "worker"])
-def test_the_rows_of_a_killed_worker_go_to_another_one_with_the_same_bits(server: str) -> None:
+@pytest.mark.parametrize(("server", "rank"), [("client", 0), ("worker", 0), ("worker", 1)])
+def test_the_rows_of_a_killed_worker_go_to_another_one_with_the_same_bits(server: str, rank: int) -> None:
+    """Worker 0 has the parameter server if a worker has it."""
     chunks = (30, 30, 30)
     data = da.from_array(X, chunks=(chunks, (5,))), da.from_array(Y, chunks=(chunks,))
     with (
         distributed.LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=":0") as cluster,
         distributed.Client(cluster) as client,
     ):
+        data = tuple(each.persist() for each in data)
+        distributed.wait(data)
         pids = list(client.run(os.getpid).values())
 
         def kill(record: Any, model: Any) -> None:

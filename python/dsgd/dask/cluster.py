@@ -57,8 +57,8 @@ class DaskCluster(RunOptions, Elsewhere):
         or of the worker with this address. With ``"client"`` workers need to reach one port only.
     order : bool, optional
         True: which rows a worker trains on depends on the order of the chunks alone, so that the bits of a run do not
-        depend on where the chunks lie; some chunks may move. False: every chunk stays where it lies. By default True for
-        algorithms whose workers wait for each other, and False for others.
+        depend on where the chunks lie; some chunks may move. False: every chunk stays where it lies. By default True
+        for algorithms whose workers wait for each other, and False for others.
     on_lost : {"auto", "continue", "fail"}, default="auto"
         What happens when a worker is lost that may not be started again. ``"continue"``: the others go on without its
         rows. ``"fail"``: `WorkerLostError`. ``"auto"``: the run fails if workers wait for each other, as the result
@@ -92,7 +92,8 @@ class DaskCluster(RunOptions, Elsewhere):
         check_port(self.port)
         if self.order is not None:
             check_flag("order", self.order)
-        if not isinstance(self.server, str) or (self.server not in ("worker", "scheduler", "client") and "://" not in self.server):
+        places = ("worker", "scheduler", "client")
+        if not isinstance(self.server, str) or not (self.server in places or "://" in self.server):
             raise ConfigError(
                 f"server must be 'worker', 'scheduler', 'client' or the address of a worker, not {shown(self.server)}"
             )
@@ -141,7 +142,8 @@ class DaskCluster(RunOptions, Elsewhere):
     def _eval_shares(self, eval_set: Any, workers: Sequence[str]) -> dict[str, Share]:
         """Return the chunks to score on by worker; those that lie elsewhere are dealt to the workers that train."""
         dealt: dict[str, Share] = {}
-        for k, share in enumerate(place(self.client, *eval_set, None, _DATA_DEADLINE, order=False)):
+        X, y = eval_set
+        for k, share in enumerate(place(self.client, X, y, None, _DATA_DEADLINE, order=False)):
             worker = share.worker if share.worker in workers else workers[k % len(workers)]
             dealt.setdefault(worker, Share(worker, [])).chunks.extend(share.chunks)
         return dealt
@@ -151,10 +153,12 @@ class DaskCluster(RunOptions, Elsewhere):
         scheduler = host_of(self.client.scheduler.address)
         hosts = {"the scheduler": scheduler, **{f"the worker {each}": host_of(each) for each in workers}}
         own = {who: host for who, host in hosts.items() if host.startswith("127.")}
-        if own and len(own) < len(hosts):
-            (loop, at), (away, there) = next(iter(own.items())), next(item for item in hosts.items() if item[0] not in own)
+        others = {who: host for who, host in hosts.items() if who not in own}
+        if own and others:
+            (loop, at), (away, there) = next(iter(own.items())), next(iter(others.items()))
             raise ClusterError(
-                f"{loop} is at {at}, which {away} at {there} cannot reach: give all of them addresses that all hosts reach"
+                f"{loop} is at {at}, which {away} at {there} cannot reach: give all of them addresses that all hosts "
+                "reach"
             )
         return scheduler if own else str(get_ip(scheduler))
 
@@ -163,7 +167,12 @@ class _Tasks:
     """The tasks of the nodes, one for each worker that has rows."""
 
     def __init__(
-        self, cluster: DaskCluster, gate: Gate, data: tuple[Any, Any, Any], shares: Sequence[Share], evals: Mapping[str, Share]
+        self,
+        cluster: DaskCluster,
+        gate: Gate,
+        data: tuple[Any, Any, Any],
+        shares: Sequence[Share],
+        evals: Mapping[str, Share],
     ) -> None:
         self._cluster, self._client, self._gate = cluster, cluster.client, gate
         self._data, self._shares, self._evals = data, list(shares), evals
@@ -204,7 +213,7 @@ class _Tasks:
         lost = self._shares[rank]
         workers = [each for each in living(self._client) if each != lost.worker]
         if not workers:
-            raise WorkerLostError(f"no worker of the Dask cluster is left to take the rows of {lost.worker}", worker=rank)
+            raise WorkerLostError(f"no worker of Dask is left to take the rows of {lost.worker}", worker=rank)
         busy = Counter(share.worker for share in self._shares)
         worker = min(workers, key=lambda each: busy[each])
         tasks, _ = tasks_of_chunks(*self._data)

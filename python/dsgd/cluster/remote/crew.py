@@ -1,4 +1,7 @@
-"""The processes of a run whose workers are nodes at the driver's gate; servers and coordinator are threads of the driver."""
+"""The processes of a run whose workers are nodes at the driver's gate.
+
+The coordinator is a thread of the driver, and so are the servers, unless they are to be in another process.
+"""
 
 from __future__ import annotations
 
