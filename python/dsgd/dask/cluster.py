@@ -38,6 +38,7 @@ __all__ = ["DaskCluster"]
 _LOG = logging.getLogger("dsgd")
 _DATA_DEADLINE = 3600.0  # seconds that the chunks may take to be computed
 _LOOK = 1.0  # seconds between two looks at the list of workers
+_ENDING = 2.0  # seconds that tasks may take to end by themselves
 _ANSWER = 30.0  # seconds within which Dask must start a thread
 
 
@@ -125,7 +126,7 @@ class DaskCluster(RunOptions, Elsewhere):
                 tasks = _Tasks(self, gate, data, shares, evals)
                 names = [f"worker {rank} at {address}" for rank, address in enumerate(addresses)]
                 nodes = Nodes(gate, names, tasks.check, tasks.revive)
-                with nodes.served(), tasks.ended():
+                with tasks.ended(), nodes.served():
                     tasks.start()
                     nodes.wait(_DATA_DEADLINE)
                     tasks.running = True
@@ -233,31 +234,48 @@ class _Tasks:
         if future.status in ("cancelled", "lost") and not self.running:
             raise WorkerLostError(f"Dask has lost {future.key}: the worker that had it, or its rows, are gone")
 
-    def start_server(self, shard: int) -> None:
+    def start_server(self, shard: int, role: str) -> None:
         """Start a shard of the parameter server where it is to run."""
         gate = self._gate
         if self._cluster.server == "scheduler":
             address = self._client.scheduler.address
-            told = (gate.address, shard, gate.token, address)
+            told = (gate.address, shard, role, gate.token, address)
             self._client.sync(self._client._run_on_scheduler, start_server, *told, callback_timeout=_ANSWER)
             return
-        workers = living(self._client)
-        if self._cluster.server == "worker":
+        end = time.monotonic() + _ANSWER
+        while True:  # the scheduler may not know yet that a worker has died
+            address = self._server_address(shard)
+            told = (gate.address, shard, role, gate.token, address)
+            try:
+                self._client.sync(self._client._run, start_server, *told, workers=[address], callback_timeout=_ANSWER)
+            except (OSError, TimeoutError) as error:
+                if time.monotonic() > end:
+                    raise ClusterError(f"no parameter server could be started at {address}: {error}") from error
+                time.sleep(_LOOK / 4)
+            else:
+                return
+
+    def _server_address(self, shard: int) -> str:
+        """Return the address of the worker that is to have a shard."""
+        workers, named = living(self._client), self._cluster.server
+        if named == "worker":
             known = [share.worker for share in self._shares if share.worker in workers] or workers
-            address = known[shard % len(known)]
-        else:
-            address = self._cluster.server
-        if address not in workers:
-            raise WorkerLostError(f"the worker {address}, which is to have the parameter server, is not there")
-        told = (gate.address, shard, gate.token, address)
-        self._client.sync(self._client._run, start_server, *told, workers=[address], callback_timeout=_ANSWER)
+            if known:
+                return known[shard % len(known)]
+        elif named in workers:
+            return named
+        where = "a worker" if named == "worker" else f"the worker {named}"
+        raise WorkerLostError(f"{where}, which is to have the parameter server, is not there")
 
     @contextlib.contextmanager
     def ended(self) -> Iterator[None]:
-        """Cancel what is left of the tasks at the end of the ``with`` block."""
+        """Let the tasks end at the end of the ``with`` block, and cancel what is left of them."""
         try:
             yield
         finally:
+            end = time.monotonic() + _ENDING
+            while any(task.status == "pending" for task in self._tasks) and time.monotonic() < end:
+                time.sleep(0.02)
             if self._client.status == "running":
                 self._client.cancel([*self._tasks, *self._rows, *self._eval_rows.values()])
 

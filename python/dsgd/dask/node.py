@@ -52,17 +52,19 @@ def serve_rows(
         )
 
 
-def start_server(gate: tuple[str, int], shard: int, token: bytes, address: str, dask_worker: Any = None) -> None:
+def start_server(
+    gate: tuple[str, int], shard: int, role: str, token: bytes, address: str, dask_worker: Any = None
+) -> None:
     """Start a shard in a thread of a process of Dask, which is reached at `address`.
 
     Dask passes the worker; there is none in a scheduler.
     """
     security = Security() if dask_worker is None else dask_worker.security
-    role = "scheduler" if dask_worker is None else "worker"
+    side = "scheduler" if dask_worker is None else "worker"
 
     def serve() -> None:
-        with certificates(security, role, address) as tls:
-            serve_shard(gate, shard, token=token, bind=host_of(address), tls=tls)
+        with certificates(security, side, address) as tls:
+            serve_shard(gate, shard, role, token=token, bind=host_of(address), tls=tls)
 
     threading.Thread(target=serve, name="dsgd-server", daemon=True).start()
 
