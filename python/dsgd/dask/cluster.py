@@ -8,7 +8,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -123,7 +123,7 @@ class DaskCluster(RunOptions, Elsewhere):
                 gate = Gate(
                     secrets.token_bytes(32), self.bind or host, self.port, self.advertise, tls, self.heartbeat_deadline
                 )
-                tasks = _Tasks(self, gate, data, shares, evals)
+                tasks = _Tasks(self, gate, data, shares, (*eval_set, None) if on_nodes else (), evals)
                 names = [f"worker {rank} at {address}" for rank, address in enumerate(addresses)]
                 nodes = Nodes(gate, names, tasks.check, tasks.revive)
                 with tasks.ended(), nodes.served():
@@ -140,13 +140,13 @@ class DaskCluster(RunOptions, Elsewhere):
                     told = Given(eval_set=None if on_nodes else eval_set, evaluates_on_nodes=on_nodes, **given)
                     return fit_on_nodes(nodes, options, rows, spec, told, at)
 
-    def _eval_shares(self, eval_set: Any, workers: Sequence[str]) -> dict[str, Share]:
-        """Return the chunks to score on by worker; those that lie elsewhere are dealt to the workers that train."""
-        dealt: dict[str, Share] = {}
+    def _eval_shares(self, eval_set: Any, workers: Sequence[str]) -> dict[int, Share]:
+        """Return the chunks to score on by rank; those that lie elsewhere are dealt to the workers that train."""
+        dealt: dict[int, Share] = {}
         X, y = eval_set
         for k, share in enumerate(place(self.client, X, y, None, _DATA_DEADLINE, order=False)):
             worker = share.worker if share.worker in workers else workers[k % len(workers)]
-            dealt.setdefault(worker, Share(worker, [])).chunks.extend(share.chunks)
+            dealt.setdefault(workers.index(worker), Share(worker, [])).chunks.extend(share.chunks)
         return dealt
 
     def _own_host(self, workers: Sequence[str]) -> str:
@@ -173,12 +173,14 @@ class _Tasks:
         gate: Gate,
         data: tuple[Any, Any, Any],
         shares: Sequence[Share],
-        evals: Mapping[str, Share],
+        eval_data: tuple[Any, ...],
+        evals: dict[int, Share],
     ) -> None:
         self._cluster, self._client, self._gate = cluster, cluster.client, gate
-        self._data, self._shares, self._evals = data, list(shares), evals
+        self._data, self._shares = data, list(shares)
+        self._eval_data, self._evals = eval_data, evals
         self._rows: list[Any] = []
-        self._eval_rows: dict[str, Any] = {}
+        self._eval_rows: dict[int, Any] = {}
         self._tasks: list[Any] = []
         self._moved: set[int] = set()
         self._look_at = 0.0
@@ -188,8 +190,8 @@ class _Tasks:
         """Start one task on every worker, and allow it nowhere else."""
         self._rows = join_shares(self._client, self._shares)
         self._eval_rows = dict(zip(self._evals, join_shares(self._client, list(self._evals.values())), strict=True))
-        for rank, share in enumerate(self._shares):
-            self._tasks.append(self._submit(rank, self._eval_rows.get(share.worker)))
+        for rank in range(len(self._shares)):
+            self._tasks.append(self._submit(rank))
 
     def check(self) -> None:
         """Raise the error of a task that could not begin, and `WorkerLostError` if a worker has left before the run."""
@@ -217,15 +219,22 @@ class _Tasks:
             raise WorkerLostError(f"no worker of Dask is left to take the rows of {lost.worker}", worker=rank)
         busy = Counter(share.worker for share in self._shares)
         worker = min(workers, key=lambda each: busy[each])
-        tasks, _ = tasks_of_chunks(*self._data)
-        wanted = [tasks[chunk.number] for chunk in lost.chunks]
-        futures = self._client.compute(wanted, workers=[worker], allow_other_workers=False)
-        chunks = [chunk._replace(future=future) for chunk, future in zip(lost.chunks, futures, strict=True)]
-        self._shares[rank] = Share(worker, chunks)
-        (self._rows[rank],) = join_shares(self._client, [self._shares[rank]])
-        self._tasks[rank] = self._submit(rank, None)
+        self._shares[rank], self._rows[rank] = self._moved_to(worker, lost, self._data)
+        if rank in self._evals:
+            told = self._moved_to(worker, self._evals[rank], self._eval_data)
+            self._evals[rank], self._eval_rows[rank] = told
+        self._tasks[rank] = self._submit(rank)
         self._moved.add(rank)
         _LOG.warning("the rows of worker %d at %s go to %s", rank, lost.worker, worker)
+
+    def _moved_to(self, worker: str, share: Share, data: tuple[Any, ...]) -> tuple[Share, Any]:
+        """Have Dask bring the chunks of a share to a worker; return the share there, and the future of its rows."""
+        tasks, _ = tasks_of_chunks(*data)
+        wanted = [tasks[chunk.number] for chunk in share.chunks]
+        futures = self._client.compute(wanted, workers=[worker], allow_other_workers=False)
+        chunks = [chunk._replace(future=future) for chunk, future in zip(share.chunks, futures, strict=True)]
+        moved = Share(worker, chunks)
+        return moved, join_shares(self._client, [moved])[0]
 
     def _check_rows(self, future: Any) -> None:
         """Raise the error of a task, with the traceback of its worker."""
@@ -279,12 +288,12 @@ class _Tasks:
             if self._client.status == "running":
                 self._client.cancel([*self._tasks, *self._rows, *self._eval_rows.values()])
 
-    def _submit(self, rank: int, eval_rows: Any) -> Any:
+    def _submit(self, rank: int) -> Any:
         gate, patience, address = self._gate, self._cluster.join_deadline, self._shares[rank].worker
         return self._client.submit(
             serve_rows,
             self._rows[rank],
-            eval_rows,
+            self._eval_rows.get(rank),
             address,
             gate.address,
             rank,
