@@ -52,17 +52,19 @@ def serve_rows(
         )
 
 
-def start_server(gate: tuple[str, int], shard: int, token: bytes, address: str, dask_worker: Any = None) -> None:
+def start_server(
+    gate: tuple[str, int], shard: int, role: str, token: bytes, address: str, dask_worker: Any = None
+) -> None:
     """Start a shard in a thread of a process of Dask, which is reached at `address`.
 
     Dask passes the worker; there is none in a scheduler.
     """
     security = Security() if dask_worker is None else dask_worker.security
-    role = "scheduler" if dask_worker is None else "worker"
+    side = "scheduler" if dask_worker is None else "worker"
 
     def serve() -> None:
-        with certificates(security, role, address) as tls:
-            serve_shard(gate, shard, token=token, bind=host_of(address), tls=tls)
+        with certificates(security, side, address) as tls:
+            serve_shard(gate, shard, role, token=token, bind=host_of(address), tls=tls)
 
     threading.Thread(target=serve, name="dsgd-server", daemon=True).start()
 
@@ -76,7 +78,7 @@ def certificates(security: Security, role: str, address: str) -> Iterator[Certif
     told = security.get_tls_config_for_role(role)
     names = {"certificate": "cert", "key": "key", "authority": "ca_file"}
     with tempfile.TemporaryDirectory(prefix="dsgd-") as folder:
-        paths = {}
+        paths: dict[str, Any] = {}
         for name, of_dask in names.items():
             value = told[of_dask]
             if value is None:
