@@ -25,6 +25,7 @@ from dsgd.cluster.remote.fit import Given, Rows, fit_on_nodes
 from dsgd.cluster.remote.gate import Gate
 from dsgd.cluster.remote.hosts import check_port
 from dsgd.cluster.remote.nodes import Nodes
+from dsgd.cluster.tcp.connections import ALL_ADDRESSES
 from dsgd.dask.chunks import living, tasks_of_chunks
 from dsgd.dask.node import certificates, host_of, serve_rows, start_server
 from dsgd.dask.placement import Share, join_shares, place
@@ -66,7 +67,7 @@ class DaskCluster(RunOptions, Elsewhere):
         would be another one, and goes on otherwise.
     bind, advertise : str, optional
         Numeric address of this host to listen at, and the address that workers dial. By default the address from which
-        this process reaches the scheduler.
+        this process reaches the scheduler; workers dial it too where ``bind="0.0.0.0"`` listens at all addresses.
     port : int or tuple of two int, default=0
         Port to listen at, or the first and last one of a range; 0 is any free one.
 
@@ -112,17 +113,17 @@ class DaskCluster(RunOptions, Elsewhere):
         on_lost = ("fail" if waits else "continue") if self.on_lost == "auto" else self.on_lost
         options = dataclasses.replace(self, on_lost=on_lost)
         with _out_of_the_pool():
+            host = self._own_host(living(self.client))  # before workers that cannot reach each other try to
             data = (X, y if spec.loss.supervised else None, sample_weight)
             shares = place(self.client, *data, _DATA_DEADLINE, order=order)
             addresses = [share.worker for share in shares]
             on_nodes = eval_set is not None and _is_collection(eval_set[0])
             evals = self._eval_shares(eval_set, addresses) if on_nodes else {}
-            host = self._own_host(addresses)
             scheduler = self.client.scheduler.address
             with certificates(self.client.security, "client", scheduler) as tls:
-                gate = Gate(
-                    secrets.token_bytes(32), self.bind or host, self.port, self.advertise, tls, self.heartbeat_deadline
-                )
+                bind = self.bind or host
+                advertise = self.advertise or (host if bind in ALL_ADDRESSES else None)
+                gate = Gate(secrets.token_bytes(32), bind, self.port, advertise, tls, self.heartbeat_deadline)
                 tasks = _Tasks(self, gate, data, shares, (*eval_set, None) if on_nodes else (), evals)
                 names = [f"worker {rank} at {address}" for rank, address in enumerate(addresses)]
                 nodes = Nodes(gate, names, tasks.check, tasks.revive)

@@ -79,6 +79,8 @@ def serve_shard(
     except (EOFError, BrokenPipeError, ConnectionError):
         _LOG.info("the driver of server %d is gone, or needs it no longer", shard)
     except (DsgdError, OSError) as error:
+        if channel.fileno() < 0:  # closed from here, since the process ends
+            return
         _LOG.exception("server %d failed", shard)
         with contextlib.suppress(OSError):
             channel.send_error(error)
