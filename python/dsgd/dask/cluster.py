@@ -177,10 +177,8 @@ class _Tasks:
 
     def start_server(self, shard: int) -> None:
         """Start a shard of the parameter server where it is to run."""
-        gate = self._gate
+        told = (self._gate.address, shard, self._gate.token)
         if self._cluster.server == "scheduler":
-            address = self._client.scheduler.address
-            told = (gate.address, shard, gate.token, address)
             self._client.sync(self._client._run_on_scheduler, start_server, *told, callback_timeout=_ANSWER)
             return
         workers = living(self._client)
@@ -191,7 +189,6 @@ class _Tasks:
             address = self._cluster.server
         if address not in workers:
             raise WorkerLostError(f"the worker {address}, which is to have the parameter server, is not there")
-        told = (gate.address, shard, gate.token, address)
         self._client.sync(self._client._run, start_server, *told, workers=[address], callback_timeout=_ANSWER)
 
     @contextlib.contextmanager
