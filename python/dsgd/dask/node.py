@@ -55,8 +55,8 @@ def serve_rows(
 def start_server(gate: tuple[str, int], shard: int, token: bytes, dask_worker: Any = None) -> None:
     """Start a shard in a thread of a process of Dask.
 
-    Dask passes the worker; in a scheduler it passes the scheduler, under the same name. The shard listens at the address
-    that the process has by its own account: a client may know the scheduler by the address of a proxy.
+    Dask passes the worker; in a scheduler it passes the scheduler, under the same name. The shard listens at the
+    address that the process has by its own account: a client may know the scheduler by the address of a proxy.
     """
     role = "scheduler" if isinstance(dask_worker, distributed.Scheduler) else "worker"
 
@@ -90,5 +90,5 @@ def certificates(security: Security, role: str, address: str) -> Iterator[Certif
 
 
 def host_of(address: str) -> str:
-    """Return the numeric address at which a worker or a scheduler of Dask is reached; this host for one of this process."""
+    """Return the numeric address of a worker or a scheduler of Dask; this host for one within this process."""
     return "127.0.0.1" if address.startswith("inproc://") else str(get_address_host(resolve_address(address)))
