@@ -1,7 +1,5 @@
 """Where the chunks of a fit on Dask come to lie; the numbers are those of the lessons in docs/design/engines.md."""
 
-
-
 from __future__ import annotations
 
 import itertools

@@ -167,7 +167,7 @@ def test_what_a_process_said_before_it_was_replaced_is_not_listened_to(monkeypat
     late: list[str] = []
 
     class Late(LocalRun):
-        def _lose_worker(self, rank: int, how: str) -> None:
+        def _lose_worker(self, rank: int, how: str, *, silent: bool = False) -> None:
             former = self._crew.workers[rank]
             assert former is not None
             super()._lose_worker(rank, how)

@@ -1,4 +1,4 @@
-"""The command line: ``dsgd fit``, ``predict``, ``simulate``, ``convert``, ``server``, ``worker``, ``launch``, ``algorithms``."""
+"""The command line: ``dsgd fit``, ``predict``, ``simulate``, ``server``, ``worker`` and so on."""
 
 from __future__ import annotations
 

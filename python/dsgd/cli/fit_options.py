@@ -84,6 +84,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="no progress")]
 
 
 def loss_of(name: str, n_clusters: int | None, hidden: str | None) -> str | Loss:
+    """Return the loss that options name; `ConfigError` for options of another loss."""
     if n_clusters is not None and name != KMeans.name:
         raise ConfigError(f"--n-clusters is for --loss kmeans, not {name}")
     networks = {kind.name: kind for kind in (MLP, SquaredMLP)}

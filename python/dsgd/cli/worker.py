@@ -80,7 +80,8 @@ def _read(paths: list[Path], span: str | None, rank: int, world: int, how: ReadO
     """Return the rows that this worker reads: a whole file, a part of its bytes, or the files of its rank."""
     if len(paths) == 1:
         if span is not None:
-            how = dataclasses.replace(how, **_span_of(span, paths[0], rank, world))
+            offset, length = _span_of(span, paths[0], rank, world)
+            how = dataclasses.replace(how, offset=offset, length=length)
         return load_alike(paths, how)[0]
     if span is not None:
         raise ConfigError(f"--bytes is for one file, and there are {len(paths)}: leave it out, files are dealt by rank")
@@ -92,7 +93,7 @@ def _read(paths: list[Path], span: str | None, rank: int, world: int, how: ReadO
     return joined(load_alike(own, how))
 
 
-def _span_of(text: str, path: Path, rank: int, world: int) -> dict[str, int]:
+def _span_of(text: str, path: Path, rank: int, world: int) -> tuple[int, int]:
     """Return offset and length of a part of a file."""
     if text == "auto":
         size = path.stat().st_size
@@ -102,7 +103,7 @@ def _span_of(text: str, path: Path, rank: int, world: int) -> dict[str, int]:
         if len(parts) != 2 or not all(each.isdecimal() for each in parts) or int(parts[0]) > int(parts[1]):
             raise ConfigError(f"--bytes takes BEGIN:END, such as 0:1000000, or auto, not {text!r}")
         begin, end = map(int, parts)
-    return {"offset": begin, "length": end - begin}
+    return begin, end - begin
 
 
 def _listed(lists: list[Path]) -> list[Path]:

@@ -18,7 +18,7 @@ from dsgd._common.checks import shown
 from dsgd.errors import ClusterError, ConfigError, DataError, DeadlineError, WorkerLostError
 from dsgd.fitting.row_chunks import ChunkFacts, check_alike, chunk_of, facts_of
 
-__all__ = ["PlacedChunk", "ask", "check_living", "compute_chunks", "living", "results"]
+__all__ = ["PlacedChunk", "ask", "check_living", "compute_chunks", "living", "results", "tasks_of_chunks"]
 
 _TICK = 0.25  # seconds between two looks at the list of workers
 _ANSWER = 30.0  # seconds within which a scheduler answers; as long as Dask takes for a connection
@@ -26,12 +26,16 @@ _PATIENCE = 2.0  # seconds until the first look for tasks that no worker can run
 
 
 class PlacedChunk(NamedTuple):
-    """A chunk that has rows: its future, its facts, the number of its first row, and the workers that hold it."""
+    """A chunk that has rows: its future, its facts, the number of its first row, and the workers that hold it.
+
+    `number` is its number among all chunks of the collection, those without rows too.
+    """
 
     future: Any
     facts: ChunkFacts
     first_row: int
     holders: tuple[str, ...]
+    number: int = -1
 
 
 def ask(client: Any, name: str, deadline: float = _ANSWER, **arguments: Any) -> Any:
@@ -181,9 +185,8 @@ class _StuckTasks:
         self._next = time.monotonic() + self._wait
 
 
-def compute_chunks(client: Any, X: Any, y: Any, sample_weight: Any, deadline: float) -> list[PlacedChunk]:
-    """Compute all chunks where the scheduler wants them, and find out where they lie; see `place`."""
-    end = time.monotonic() + deadline
+def tasks_of_chunks(X: Any, y: Any, sample_weight: Any) -> tuple[list[Any], list[Any]]:
+    """Return the delayed chunks of a collection, and collections of the keys that they need; see `place`."""
     given = {"X": X, "y": y, "sample_weight": sample_weight}
     columns = {name: _pieces(name, value) for name, value in given.items() if value is not None or name == "X"}
     n_chunks = len(columns["X"])
@@ -197,10 +200,17 @@ def compute_chunks(client: Any, X: Any, y: Any, sample_weight: Any, deadline: fl
     tasks = [make(*each) for each in zip(*(columns.get(name, missing) for name in given), strict=True)]
     layers = {name: layer for task in tasks for name, layer in task.__dask_graph__().layers.items()}
     given_keys = [each.key for column in columns.values() for each in column if isinstance(each, distributed.Future)]
+    return tasks, [*layers.values(), given_keys]
+
+
+def compute_chunks(client: Any, X: Any, y: Any, sample_weight: Any, deadline: float) -> list[PlacedChunk]:
+    """Compute all chunks where the scheduler wants them, and find out where they lie; see `place`."""
+    end = time.monotonic() + deadline
+    tasks, upstream = tasks_of_chunks(X, y, sample_weight)
     futures = client.compute(tasks)
     try:
-        told = client.map(facts_of, futures, range(n_chunks), pure=False)
-        facts = results(client, told, deadline, upstream=[*layers.values(), given_keys])
+        told = client.map(facts_of, futures, range(len(tasks)), pure=False)
+        facts = results(client, told, deadline, upstream=upstream)
         check_alike(dict(enumerate(facts)))
         keys = [future.key for future in futures]
         holders = ask(client, "who_has", min(_ANSWER, max(end - time.monotonic(), 1.0)), keys=keys)
@@ -209,7 +219,8 @@ def compute_chunks(client: Any, X: Any, y: Any, sample_weight: Any, deadline: fl
             future.release()
         raise
     firsts = np.cumsum([0, *(each.n_rows for each in facts)]).tolist()
-    placed = zip(futures, facts, firsts, (tuple(holders[key]) for key in keys), strict=False)
+    holding = (tuple(holders[key]) for key in keys)
+    placed = zip(futures, facts, firsts, holding, range(len(futures)), strict=False)
     return [PlacedChunk(*each) for each in placed if each[1].n_rows]
 
 

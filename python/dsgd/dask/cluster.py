@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import distributed
+from dask.base import is_dask_collection
+from dask.delayed import Delayed
 from distributed.utils import get_ip
 
 from dsgd._common.checks import check_flag, shown
@@ -21,7 +25,7 @@ from dsgd.cluster.remote.fit import Given, Rows, fit_on_nodes
 from dsgd.cluster.remote.gate import Gate
 from dsgd.cluster.remote.hosts import check_port
 from dsgd.cluster.remote.nodes import Nodes
-from dsgd.dask.chunks import living
+from dsgd.dask.chunks import living, tasks_of_chunks
 from dsgd.dask.node import certificates, host_of, serve_rows, start_server
 from dsgd.dask.placement import Share, join_shares, place
 from dsgd.data.feature_names import FeatureNames, column_names
@@ -31,6 +35,7 @@ from dsgd.results.result import FitResult
 
 __all__ = ["DaskCluster"]
 
+_LOG = logging.getLogger("dsgd")
 _DATA_DEADLINE = 3600.0  # seconds that the chunks may take to be computed
 _LOOK = 1.0  # seconds between two looks at the list of workers
 _ANSWER = 30.0  # seconds within which Dask must start a thread
@@ -52,8 +57,8 @@ class DaskCluster(RunOptions, Elsewhere):
         or of the worker with this address. With ``"client"`` workers need to reach one port only.
     order : bool, optional
         True: which rows a worker trains on depends on the order of the chunks alone, so that the bits of a run do not
-        depend on where the chunks lie; some chunks may move. False: every chunk stays where it lies. By default True for
-        algorithms whose workers wait for each other, and False for others.
+        depend on where the chunks lie; some chunks may move. False: every chunk stays where it lies. By default True
+        for algorithms whose workers wait for each other, and False for others.
     on_lost : {"auto", "continue", "fail"}, default="auto"
         What happens when a worker is lost that may not be started again. ``"continue"``: the others go on without its
         rows. ``"fail"``: `WorkerLostError`. ``"auto"``: the run fails if workers wait for each other, as the result
@@ -87,7 +92,8 @@ class DaskCluster(RunOptions, Elsewhere):
         check_port(self.port)
         if self.order is not None:
             check_flag("order", self.order)
-        if not isinstance(self.server, str) or (self.server not in ("worker", "scheduler", "client") and "://" not in self.server):
+        places = ("worker", "scheduler", "client")
+        if not isinstance(self.server, str) or not (self.server in places or "://" in self.server):
             raise ConfigError(
                 f"server must be 'worker', 'scheduler', 'client' or the address of a worker, not {shown(self.server)}"
             )
@@ -105,20 +111,22 @@ class DaskCluster(RunOptions, Elsewhere):
         on_lost = ("fail" if waits else "continue") if self.on_lost == "auto" else self.on_lost
         options = dataclasses.replace(self, on_lost=on_lost)
         with _out_of_the_pool():
-            y = y if spec.loss.supervised else None
-            shares = place(self.client, X, y, sample_weight, _DATA_DEADLINE, order=order)
+            data = (X, y if spec.loss.supervised else None, sample_weight)
+            shares = place(self.client, *data, _DATA_DEADLINE, order=order)
             addresses = [share.worker for share in shares]
+            on_nodes = eval_set is not None and _is_collection(eval_set[0])
+            evals = self._eval_shares(eval_set, addresses) if on_nodes else {}
             host = self._own_host(addresses)
             scheduler = self.client.scheduler.address
             with certificates(self.client.security, "client", scheduler) as tls:
                 gate = Gate(
                     secrets.token_bytes(32), self.bind or host, self.port, self.advertise, tls, self.heartbeat_deadline
                 )
-                tasks = _Tasks(self, gate, addresses)
+                tasks = _Tasks(self, gate, data, shares, evals)
                 names = [f"worker {rank} at {address}" for rank, address in enumerate(addresses)]
-                nodes = Nodes(gate, names, tasks.check)
+                nodes = Nodes(gate, names, tasks.check, tasks.revive)
                 with nodes.served(), tasks.ended():
-                    tasks.start(shares)
+                    tasks.start()
                     nodes.wait(_DATA_DEADLINE)
                     tasks.running = True
                     columns = column_names(getattr(X, "_meta", None))
@@ -128,17 +136,29 @@ class DaskCluster(RunOptions, Elsewhere):
                         names=FeatureNames(columns, of_columns=columns is not None),
                     )
                     at = None if self.server == "client" else tasks.start_server
-                    return fit_on_nodes(nodes, options, rows, spec, Given(eval_set=eval_set, **given), at)
+                    told = Given(eval_set=None if on_nodes else eval_set, evaluates_on_nodes=on_nodes, **given)
+                    return fit_on_nodes(nodes, options, rows, spec, told, at)
+
+    def _eval_shares(self, eval_set: Any, workers: Sequence[str]) -> dict[str, Share]:
+        """Return the chunks to score on by worker; those that lie elsewhere are dealt to the workers that train."""
+        dealt: dict[str, Share] = {}
+        X, y = eval_set
+        for k, share in enumerate(place(self.client, X, y, None, _DATA_DEADLINE, order=False)):
+            worker = share.worker if share.worker in workers else workers[k % len(workers)]
+            dealt.setdefault(worker, Share(worker, [])).chunks.extend(share.chunks)
+        return dealt
 
     def _own_host(self, workers: Sequence[str]) -> str:
         """Return the address of this host at which those who reach the scheduler reach it as well."""
         scheduler = host_of(self.client.scheduler.address)
         hosts = {"the scheduler": scheduler, **{f"the worker {each}": host_of(each) for each in workers}}
         own = {who: host for who, host in hosts.items() if host.startswith("127.")}
-        if own and len(own) < len(hosts):
-            (loop, at), (away, there) = next(iter(own.items())), next(item for item in hosts.items() if item[0] not in own)
+        others = {who: host for who, host in hosts.items() if who not in own}
+        if own and others:
+            (loop, at), (away, there) = next(iter(own.items())), next(iter(others.items()))
             raise ClusterError(
-                f"{loop} is at {at}, which {away} at {there} cannot reach: give all of them addresses that all hosts reach"
+                f"{loop} is at {at}, which {away} at {there} cannot reach: give all of them addresses that all hosts "
+                "reach"
             )
         return scheduler if own else str(get_ip(scheduler))
 
@@ -146,34 +166,72 @@ class DaskCluster(RunOptions, Elsewhere):
 class _Tasks:
     """The tasks of the nodes, one for each worker that has rows."""
 
-    def __init__(self, cluster: DaskCluster, gate: Gate, addresses: Sequence[str]) -> None:
+    def __init__(
+        self,
+        cluster: DaskCluster,
+        gate: Gate,
+        data: tuple[Any, Any, Any],
+        shares: Sequence[Share],
+        evals: Mapping[str, Share],
+    ) -> None:
         self._cluster, self._client, self._gate = cluster, cluster.client, gate
-        self._addresses = list(addresses)
+        self._data, self._shares, self._evals = data, list(shares), evals
         self._rows: list[Any] = []
+        self._eval_rows: dict[str, Any] = {}
         self._tasks: list[Any] = []
+        self._moved: set[int] = set()
         self._look_at = 0.0
         self.running = False
 
-    def start(self, shares: Sequence[Share]) -> None:
+    def start(self) -> None:
         """Start one task on every worker, and allow it nowhere else."""
-        self._rows = join_shares(self._client, shares)
-        for rank, (address, rows) in enumerate(zip(self._addresses, self._rows, strict=True)):
-            self._tasks.append(self._submit(rank, address, rows))
+        self._rows = join_shares(self._client, self._shares)
+        self._eval_rows = dict(zip(self._evals, join_shares(self._client, list(self._evals.values())), strict=True))
+        for rank, share in enumerate(self._shares):
+            self._tasks.append(self._submit(rank, self._eval_rows.get(share.worker)))
 
     def check(self) -> None:
         """Raise the error of a task that could not begin, and `WorkerLostError` if a worker has left before the run."""
         if self._client.status != "running":
             raise ClusterError(f"the Dask client is {self._client.status}, and the fit cannot go on without it")
-        if self.running or time.monotonic() < self._look_at:
+        if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + _LOOK
-        for future in (*self._rows, *self._tasks):
-            if future.status == "error":
-                raise future.exception(timeout=_ANSWER).with_traceback(future.traceback(timeout=_ANSWER))
+        if self.running:
+            for rank in self._moved:
+                self._check_rows(self._rows[rank])
+            return
+        for future in (*self._rows, *self._eval_rows.values(), *self._tasks):
+            self._check_rows(future)
         workers = living(self._client)
-        for rank, address in enumerate(self._addresses):
-            if address not in workers:
-                raise WorkerLostError(f"worker {rank} at {address} has left the Dask cluster", worker=rank)
+        for rank, share in enumerate(self._shares):
+            if share.worker not in workers:
+                raise WorkerLostError(f"worker {rank} at {share.worker} has left the Dask cluster", worker=rank)
+
+    def revive(self, rank: int) -> None:
+        """Start the node of a lost worker at another one, to which Dask brings its rows, or computes them again."""
+        lost = self._shares[rank]
+        workers = [each for each in living(self._client) if each != lost.worker]
+        if not workers:
+            raise WorkerLostError(f"no worker of Dask is left to take the rows of {lost.worker}", worker=rank)
+        busy = Counter(share.worker for share in self._shares)
+        worker = min(workers, key=lambda each: busy[each])
+        tasks, _ = tasks_of_chunks(*self._data)
+        wanted = [tasks[chunk.number] for chunk in lost.chunks]
+        futures = self._client.compute(wanted, workers=[worker], allow_other_workers=False)
+        chunks = [chunk._replace(future=future) for chunk, future in zip(lost.chunks, futures, strict=True)]
+        self._shares[rank] = Share(worker, chunks)
+        (self._rows[rank],) = join_shares(self._client, [self._shares[rank]])
+        self._tasks[rank] = self._submit(rank, None)
+        self._moved.add(rank)
+        _LOG.warning("the rows of worker %d at %s go to %s", rank, lost.worker, worker)
+
+    def _check_rows(self, future: Any) -> None:
+        """Raise the error of a task, with the traceback of its worker."""
+        if future.status == "error":
+            raise future.exception(timeout=_ANSWER).with_traceback(future.traceback(timeout=_ANSWER))
+        if future.status in ("cancelled", "lost") and not self.running:
+            raise WorkerLostError(f"Dask has lost {future.key}: the worker that had it, or its rows, are gone")
 
     def start_server(self, shard: int) -> None:
         """Start a shard of the parameter server where it is to run."""
@@ -183,7 +241,7 @@ class _Tasks:
             return
         workers = living(self._client)
         if self._cluster.server == "worker":
-            known = [each for each in self._addresses if each in workers] or workers
+            known = [share.worker for share in self._shares if share.worker in workers] or workers
             address = known[shard % len(known)]
         else:
             address = self._cluster.server
@@ -198,14 +256,14 @@ class _Tasks:
             yield
         finally:
             if self._client.status == "running":
-                self._client.cancel([*self._tasks, *self._rows])
+                self._client.cancel([*self._tasks, *self._rows, *self._eval_rows.values()])
 
-    def _submit(self, rank: int, address: str, rows: Any) -> Any:
-        gate, patience = self._gate, self._cluster.join_deadline
+    def _submit(self, rank: int, eval_rows: Any) -> Any:
+        gate, patience, address = self._gate, self._cluster.join_deadline, self._shares[rank].worker
         return self._client.submit(
             serve_rows,
-            rows,
-            None,
+            self._rows[rank],
+            eval_rows,
             address,
             gate.address,
             rank,
@@ -216,6 +274,11 @@ class _Tasks:
             pure=False,
             retries=0,
         )
+
+
+def _is_collection(X: Any) -> bool:
+    """Return whether rows lie on the cluster, rather than in this process."""
+    return is_dask_collection(X) or (isinstance(X, list) and bool(X) and isinstance(X[0], Delayed | distributed.Future))
 
 
 @contextlib.contextmanager

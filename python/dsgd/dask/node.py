@@ -76,7 +76,7 @@ def certificates(security: Security, role: str, address: str) -> Iterator[Certif
     told = security.get_tls_config_for_role(role)
     names = {"certificate": "cert", "key": "key", "authority": "ca_file"}
     with tempfile.TemporaryDirectory(prefix="dsgd-") as folder:
-        paths = {}
+        paths: dict[str, Any] = {}
         for name, of_dask in names.items():
             value = told[of_dask]
             if value is None:

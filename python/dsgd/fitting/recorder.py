@@ -30,7 +30,7 @@ class Recorder:
     model : Model
         The model that is trained in place.
     evaluation : Evaluation or None
-        The samples to score the model on.
+        The samples to score the model on; or anything else that scores one.
     stopping : StoppingRule
     evaluate_every : int
         Epochs between evaluations; 0: none.
@@ -87,8 +87,8 @@ class Recorder:
         return None if self._evaluation is None else self._evaluation.score(self.model)
 
     def held_out(self, problem: Problem, n_threads: int) -> HeldOut | None:
-        """Return the objective on the samples to score on; None without any."""
-        if self._evaluation is None:
+        """Return the objective on the samples to score on; None without any in this process."""
+        if not isinstance(self._evaluation, Evaluation):
             return None
         return HeldOut(problem, self._evaluation, self.model.classes, n_threads)
 

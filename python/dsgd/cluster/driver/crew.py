@@ -100,8 +100,11 @@ class Crew(ABC):
         """Start the process of every node."""
 
     @abstractmethod
-    def start_worker(self, rank: int) -> Process:
-        """Start the process of a node; if the node had a process, end that one first."""
+    def start_worker(self, rank: int, *, silent: bool = False) -> Process:
+        """Start the process of a node; if the node had a process, end that one first.
+
+        `silent`: nothing is heard of that one, which may stand at a host that is cut off.
+        """
 
     @abstractmethod
     def drop_worker(self, rank: int) -> None:

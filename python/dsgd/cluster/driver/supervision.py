@@ -256,7 +256,8 @@ class SupervisedRun:
             # A worker that was started again counts as lost until it has joined.
             limit = config.heartbeat_deadline if worker is None or worker.spoke else config.join_deadline
             if worker is None or now > worker.heard + limit:
-                self._lose_worker(rank, f"the server has not heard of {self._crew.name(rank)} for too long")
+                how = f"the server has not heard of {self._crew.name(rank)} for too long"
+                self._lose_worker(rank, how, silent=True)
         if self._ledger.members != self._progress[1]:
             self._progress = (now, self._ledger.members)
         if now > self._progress[0] + config.stall_deadline:
@@ -278,13 +279,13 @@ class SupervisedRun:
                 "join_deadline gives a slow machine more time"
             )
 
-    def _lose_worker(self, rank: int, how: str) -> None:
+    def _lose_worker(self, rank: int, how: str, *, silent: bool = False) -> None:
         """Start a worker again, go on without it, or give up, as configured."""
         config, name = self._config, self._crew.name(rank)
         if self._restarts[name] < config.restart_workers:
             self._restarts[name] += 1
             _LOG.warning("%s; it is started again", how)
-            self._start_worker(rank)
+            self._start_worker(rank, silent=silent)
             if config.groups:
                 # Other workers may be past an all-reduce of a further group that this worker, which
                 # begins its clock anew, will wait for. No group knows the clocks of the others.
@@ -326,10 +327,10 @@ class SupervisedRun:
             if child is not None and child.done:  # the new servers do not know that it has left
                 self._start_worker(rank)
 
-    def _start_worker(self, rank: int) -> None:
+    def _start_worker(self, rank: int, *, silent: bool = False) -> None:
         """Start the process of a node again."""
         self._forget(self._crew.workers[rank])
-        self._crew.start_worker(rank)
+        self._crew.start_worker(rank, silent=silent)
         self._listen_to("worker", rank)
 
     def _start_servers(self) -> None:

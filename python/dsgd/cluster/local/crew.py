@@ -90,7 +90,7 @@ class LocalCrew(Crew):
             self._parts.append(pack_part(self._assignment, rank))
             self.start_worker(rank)
 
-    def start_worker(self, rank: int) -> Child:
+    def start_worker(self, rank: int, *, silent: bool = False) -> Child:  # noqa: ARG002
         """Start the process of a node; if the node had a process, end that one first."""
         old = self.workers[rank]
         if old is not None:

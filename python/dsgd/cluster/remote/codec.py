@@ -41,8 +41,8 @@ def unpack(packed: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
     """Return the value that was packed; `ProtocolError` if it names a class that is not sent."""
     if not isinstance(packed, dict):
         return packed
-    (kind, content), *_ = packed.items()
-    inner = [unpack(each, arrays) for each in content] if isinstance(content, list) else content
+    kind, content = next(iter(packed.items()))
+    inner: Any = [unpack(each, arrays) for each in content] if isinstance(content, list) else content
     match kind:
         case "list":
             return inner

@@ -1,4 +1,7 @@
-"""The processes of a run whose workers are nodes at the driver's gate; servers and coordinator are threads of the driver."""
+"""The processes of a run whose workers are nodes at the driver's gate.
+
+The coordinator is a thread of the driver, and so are the servers, unless they are to be in another process.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +125,7 @@ class RemoteCrew(Crew):
         for rank in range(len(self.workers)):
             self.start_worker(rank)
 
-    def start_worker(self, rank: int) -> Any:
+    def start_worker(self, rank: int, *, silent: bool = False) -> Any:
         """Start a node of the run; a life before it is ended first."""
         old, node = self.workers[rank], rank - self._coordinators
         if old is not None:
@@ -132,7 +135,7 @@ class RemoteCrew(Crew):
             self._introduce(rank, self.workers[rank])
             return self.workers[rank]
         self.workers[rank] = _Seat(self.name(rank), self._gate.release)
-        if self._nodes.alive(node):
+        if self._nodes.alive(node) and not silent:
             self._order(rank)
         else:
             self._nodes.revive(node)
@@ -166,10 +169,14 @@ class RemoteCrew(Crew):
             seat = self.workers[rank]
             if seat is None or seat.taken:
                 continue
-            if not seat.ordered and self._nodes.newer(rank - self._coordinators):
-                self._prepare(rank - self._coordinators)
+            node = rank - self._coordinators
+            if seat.ordered and not self._nodes.alive(node):  # it died before it came to its work
+                self._nodes.revive(node)
+                seat.ordered = False
+            if not seat.ordered and self._nodes.newer(node):
+                self._prepare(node)
                 self._order(rank)
-            self._nodes.hear(rank - self._coordinators)
+            self._nodes.hear(node)
             peer = self._gate.peer("worker", rank)
             if peer is not None and seat.ordered and not peer.channel.ended():
                 seat.take(peer)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dsgd.algorithms.distributed import DistributedAlgorithm
+from dsgd.callbacks import Callback
 from dsgd.cluster.driver.options import RunOptions
 from dsgd.cluster.driver.supervision import SupervisedRun
 from dsgd.cluster.fit import choose_step, distributed_on, go_on_from, run_on_cluster
@@ -77,7 +78,7 @@ class Given:
     eval_set: Any = None
     evaluates_on_nodes: bool = False
     stopping: Stopping
-    look: Sequence[Any]
+    look: tuple[int, Sequence[Callback], bool]
 
 
 def fit_on_nodes(
@@ -127,7 +128,7 @@ def fit_on_nodes(
     tasks, weights = tasks_of(spec, summary, given.init)
     model = MODELS[loss.model].untrained(weights, loss, summary.classes, spec.fit_intercept)
     evaluation = _evaluation(nodes, given, summary)
-    recorder = Recorder(model, evaluation, given.stopping, *given.look, begin)
+    recorder = Recorder(model, evaluation, given.stopping, *given.look, begin=begin)
     task = as_one_task(algorithm, tasks, model.weights)
     if options.resume is not None:
         go_on_from(task, options.resume)

@@ -1,8 +1,8 @@
 """How a node and the gate of a driver convince each other that both know the token of a run.
 
 The node opens the connection with `PREFACE`, by which the gate tells it from a connection to the parameter server. With
-certificates TLS follows. Then each side sends a nonce and proves by HMAC-SHA-256 over both that it knows the token; until
-then only messages of fixed length are read.
+certificates TLS follows. Then each side sends a nonce, and proves by HMAC-SHA-256 over both that it knows the token.
+Until then only messages of fixed length are read.
 """
 
 from __future__ import annotations

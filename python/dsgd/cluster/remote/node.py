@@ -1,4 +1,4 @@
-"""`serve_node`: a node where rows lie. It answers the driver's questions about them, and trains on them when told to."""
+"""`serve_node`: a node where rows lie. It answers the driver's questions about them, and trains on them."""
 
 from __future__ import annotations
 

@@ -60,7 +60,8 @@ class NodesObjective:
         answers = self._nodes.ask_living("loss", told, self._deadline)
         if not answers:
             raise WorkerLostError("all nodes that held rows are gone")
-        return functools.reduce(PartLoss.__add__, [answers[rank] for rank in sorted(answers)])
+        parts: list[PartLoss] = [answers[rank] for rank in sorted(answers)]
+        return functools.reduce(PartLoss.__add__, parts)
 
 
 class NodesEvaluation:

@@ -14,7 +14,10 @@ _AT_ONCE = 1 << 16
 
 
 def plain(connection: socket.socket) -> socket.socket:
-    """Return the socket itself, or the near end of a pair if it has TLS; a thread moves the bytes until one end closes."""
+    """Return the socket itself, or if it has TLS the near end of a pair.
+
+    A thread moves the bytes until one end closes.
+    """
     if not isinstance(connection, ssl.SSLSocket):
         return connection
     near, far = socket.socketpair()

@@ -1,0 +1,48 @@
+"""Workers of Dask that are lost in the middle of a fit, and whose rows go to others."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import numpy as np
+import pytest
+
+da = pytest.importorskip("dask.array")
+distributed = pytest.importorskip("distributed")
+
+import dsgd
+import dsgd.dask
+from dsgd.cluster import Given
+
+X = np.random.default_rng(3).normal(size=(90, 5))
+Y = (X @ np.arange(5) > 0.3).astype(int)
+OPTIONS: dict[str, Any] = {"algo": "ssp", "staleness": 0, "step_size": 0.1, "max_epochs": 40, "random_state": 4}
+
+
+@pytest.mark.parametrize(("server", "rank"), [("client", 0), ("worker", 0), ("worker", 1)])
+def test_the_rows_of_a_killed_worker_go_to_another_one_with_the_same_bits(server: str, rank: int) -> None:
+    """Worker 0 has the parameter server if a worker has it."""
+    chunks = (30, 30, 30)
+    data = da.from_array(X, chunks=(chunks, (5,))), da.from_array(Y, chunks=(chunks,))
+    with (
+        distributed.LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        data = tuple(each.persist() for each in data)
+        distributed.wait(data)
+        pids = list(client.run(os.getpid).values())
+
+        def kill(record: Any, model: Any) -> None:
+            if record.epoch == 3 and pids:
+                os.kill(pids.pop(), signal.SIGKILL)
+                pids.clear()
+
+        where = dsgd.dask.DaskCluster(client, server=server, restart_workers=1, checkpoint_every=2)
+        moved = dsgd.fit(*data, cluster=where, callbacks=[kill], eval_set=data, **OPTIONS)
+    assert not pids
+    parts = [np.arange(30 * k, 30 * k + 30) for k in range(3)]
+    same = dsgd.fit(X, Y, cluster=dsgd.LocalCluster(workers=3, partition=Given(parts)), eval_set=(X, Y), **OPTIONS)
+    np.testing.assert_array_equal(moved.model.weights, same.model.weights)
+    assert moved.history[0].score == same.history[0].score
