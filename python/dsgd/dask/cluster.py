@@ -114,7 +114,7 @@ class DaskCluster(RunOptions, Elsewhere):
             data = (X, y if spec.loss.supervised else None, sample_weight)
             shares = place(self.client, *data, _DATA_DEADLINE, order=order)
             addresses = [share.worker for share in shares]
-            on_nodes = eval_set is not None and _is_collection(eval_set[0])
+            on_nodes = isinstance(eval_set, tuple) and _is_collection(eval_set[0])
             evals = self._eval_shares(eval_set, addresses) if on_nodes else {}
             host = self._own_host(addresses)
             scheduler = self.client.scheduler.address
