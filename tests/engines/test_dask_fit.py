@@ -16,6 +16,7 @@ distributed = pytest.importorskip("distributed")
 da = pytest.importorskip("dask.array")
 
 import dsgd
+import dsgd.dask
 from dsgd.cluster import Given
 from dsgd.errors import DataError, WorkerLostError
 
@@ -93,6 +94,16 @@ def test_chunks_that_differ_are_refused(client: Any) -> None:  # lesson 12
     chunks, labels = [dask.delayed(X[each]) for each in PARTS], [dask.delayed(y[:30]), dask.delayed(y[30:])]
     with pytest.raises(DataError, match=r"35 rows.* 30"):
         dsgd.fit(chunks, labels, cluster=client, algo="ssp", staleness=0, **OPTIONS)
+
+
+@pytest.mark.parametrize("server", ["worker", "scheduler"])
+def test_a_client_may_know_the_scheduler_by_a_name(client: Any, server: str) -> None:
+    X, y = rows()
+    chunks, labels = [dask.delayed(X[each]) for each in PARTS], [dask.delayed(y[each]) for each in PARTS]
+    options: dict[str, Any] = {"algo": "ssp", "staleness": 0, "loss": "logistic"}
+    with distributed.Client(client.scheduler.address.replace("127.0.0.1", "localhost"), set_as_default=False) as named:
+        result = dsgd.fit(chunks, labels, cluster=dsgd.dask.DaskCluster(named, server=server), **OPTIONS, **options)
+    check_same(result, on_processes(X, y, **options))
 
 
 def test_a_worker_that_is_killed_in_a_barrier_is_named() -> None:  # lesson 2

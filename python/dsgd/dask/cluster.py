@@ -117,7 +117,7 @@ class DaskCluster(RunOptions, Elsewhere):
             data = (X, y if spec.loss.supervised else None, sample_weight)
             shares = place(self.client, *data, _DATA_DEADLINE, order=order)
             addresses = [share.worker for share in shares]
-            on_nodes = eval_set is not None and _is_collection(eval_set[0])
+            on_nodes = isinstance(eval_set, tuple) and _is_collection(eval_set[0])
             evals = self._eval_shares(eval_set, addresses) if on_nodes else {}
             scheduler = self.client.scheduler.address
             with certificates(self.client.security, "client", scheduler) as tls:
@@ -246,16 +246,13 @@ class _Tasks:
 
     def start_server(self, shard: int, role: str) -> None:
         """Start a shard of the parameter server where it is to run."""
-        gate = self._gate
+        told = (self._gate.address, shard, role, self._gate.token)
         if self._cluster.server == "scheduler":
-            address = self._client.scheduler.address
-            told = (gate.address, shard, role, gate.token, address)
             self._client.sync(self._client._run_on_scheduler, start_server, *told, callback_timeout=_ANSWER)
             return
         end = time.monotonic() + _ANSWER
         while True:  # the scheduler may not know yet that a worker has died
             address = self._server_address(shard)
-            told = (gate.address, shard, role, gate.token, address)
             try:
                 self._client.sync(self._client._run, start_server, *told, workers=[address], callback_timeout=_ANSWER)
             except (OSError, TimeoutError) as error:
