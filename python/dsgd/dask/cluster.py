@@ -30,6 +30,7 @@ from dsgd.dask.chunks import living, tasks_of_chunks
 from dsgd.dask.node import certificates, host_of, serve_rows, start_server
 from dsgd.dask.placement import Share, join_shares, place
 from dsgd.data.feature_names import FeatureNames, column_names
+from dsgd.data.shards import Shard
 from dsgd.errors import ClusterError, ConfigError, WorkerLostError
 from dsgd.fitting.spec import FitSpec
 from dsgd.results.result import FitResult
@@ -180,6 +181,8 @@ class _Tasks:
         self._cluster, self._client, self._gate = cluster, cluster.client, gate
         self._data, self._shares = data, list(shares)
         self._eval_data, self._evals = eval_data, evals
+        parts = data[0] if isinstance(data[0], list) else []
+        self._index_base = next((each.index_base for each in parts if isinstance(each, Shard)), None)
         self._rows: list[Any] = []
         self._eval_rows: dict[int, Any] = {}
         self._tasks: list[Any] = []
@@ -296,6 +299,7 @@ class _Tasks:
             gate.address,
             rank,
             gate.token,
+            self._index_base,
             patience,
             workers=[address],
             allow_other_workers=False,

@@ -29,6 +29,7 @@ def serve_rows(
     gate: tuple[str, int],
     rank: int,
     token: bytes,
+    index_base: str | None,
     patience: float,
 ) -> None:
     """Serve the rows of one worker: a task that leaves its place among the worker's threads.
@@ -46,6 +47,7 @@ def serve_rows(
             rank=rank,
             token=token,
             eval_rows=eval_rows,
+            index_base=index_base,
             tls=tls,
             n_threads=max(1, worker.state.nthreads),
             patience=patience,
