@@ -128,9 +128,7 @@ def test_lesson_04_two_fits_at_once_on_the_same_workers_finish(client: Any) -> N
     for thread in threads:
         thread.join()
     for number in (1, 2):
-        np.testing.assert_array_equal(
-            results[number].model.weights, local_fit(random_state=number).model.weights
-        )
+        np.testing.assert_array_equal(results[number].model.weights, local_fit(random_state=number).model.weights)
 
 
 def test_lesson_06_the_port_may_be_named_or_a_range_and_a_clash_is_said(client: Any) -> None:

@@ -17,12 +17,7 @@ distributed = pytest.importorskip("distributed")
 from engines.dask_fits import (
     LIMIT,
     LONG,
-    OPTIONS,
-    PARTS,
     WORDS,
-    X,
-    Y,
-    chunks,
     dask_fit,
     local_fit,
     own_threads,
@@ -33,13 +28,16 @@ from engines.wire import free_port, watched_wire
 from network.certificates import Authority
 from replayed import replayed
 
-import dsgd
+import dsgd.cluster.remote.server_host
+import dsgd.dask.node
 from dsgd.cluster import Trace
 from dsgd.cluster import fit as on_cluster
 from dsgd.cluster.local.run import LocalRun
+from dsgd.cluster.remote.server_host import serve_shard
 from dsgd.cluster.runtime.run_spec import RunSpec
 from dsgd.dask import DaskCluster
 from dsgd.dask.chunks import living
+from dsgd.dask.node import certificates
 from dsgd.errors import ClusterError, WorkerLostError
 
 
@@ -140,7 +138,7 @@ def test_a_cluster_that_shrinks_and_a_worker_that_is_retired() -> None:
                 retiring.start()
 
         with pytest.raises(WorkerLostError, match=retired):
-            dask_fit(client, callbacks=[retire], **LONG)
+            dask_fit(DaskCluster(client, server="client"), callbacks=[retire], **LONG)
         retiring.join()
         assert living(client) != [retired]
         wait_until(lambda: not own_threads(client), "the threads end")
@@ -179,8 +177,29 @@ def test_the_connections_have_the_tls_of_the_client(client: Any, secure: Any) ->
     for there, back in passed(secure):
         for data in (there.removeprefix(b"dsgd gate\n"), back):
             assert _are_records(data), data[:80]
+
+
+def test_the_parameter_server_has_the_certificate_of_its_process(secure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scheduler of a `LocalCluster` runs in this process."""
+    roles: list[str] = []
+
+    def watched(security: Any, role: str, address: str) -> Any:
+        roles.append(role)
+        return certificates(security, role, address)
+
+    monkeypatch.setattr(dsgd.dask.node, "certificates", watched)
+    expected = local_fit().model.weights
     for place in ("worker", "scheduler"):
         np.testing.assert_array_equal(dask_fit(DaskCluster(secure, server=place)).model.weights, expected)
+    assert roles == ["scheduler"]
+
+
+def test_a_parameter_server_whose_run_has_ended_gives_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(dsgd.cluster.remote.server_host, "_PATIENCE", 0.2)
+    serve_shard(("127.0.0.1", free_port()), 0, "server", token=b"x" * 32, bind="127.0.0.1")
+    assert "server 0 has not reached its driver" in caplog.text
 
 
 def _are_records(data: bytes) -> bool:
@@ -215,7 +234,7 @@ def test_a_trace_of_dask_replays_in_simulation_to_the_same_weights(
             super().__init__(config, assignment, *more)
 
     monkeypatch.setattr(on_cluster, "LocalRun", Watched)
-    local_fit(staleness=3)  # for the specification of a run on these rows
+    local_fit(staleness=3, max_epochs=30)  # for the specification of a run on these rows
     cluster = DaskCluster(client, order=True, trace=True, record_answers=True)
     result = dask_fit(cluster, staleness=3, max_epochs=30)
     assert result.trace is not None

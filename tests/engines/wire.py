@@ -22,7 +22,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def watched_wire(front: Address, behind: Address) -> Iterator[list[list[bytes]]]:
-    """Pass connections to `front` on to `behind`; yield the bytes of each connection: those of the caller, and the answers."""
+    """Pass connections to `front` on to `behind`; yield the bytes of each: those of the caller, and the answers."""
     kept: list[list[bytes]] = []
     threads: list[threading.Thread] = []
     with socket.create_server(front) as listener:

@@ -57,13 +57,12 @@ def start_server(
 ) -> None:
     """Start a shard in a thread of a process of Dask, which is reached at `address`.
 
-    Dask passes the worker; there is none in a scheduler.
+    Dask passes the worker, and under the same name the scheduler.
     """
-    security = Security() if dask_worker is None else dask_worker.security
-    side = "scheduler" if dask_worker is None else "worker"
+    side = "worker" if isinstance(dask_worker, distributed.Worker) else "scheduler"
 
     def serve() -> None:
-        with certificates(security, side, address) as tls:
+        with certificates(dask_worker.security, side, address) as tls:
             serve_shard(gate, shard, role, token=token, bind=host_of(address), tls=tls)
 
     threading.Thread(target=serve, name="dsgd-server", daemon=True).start()
