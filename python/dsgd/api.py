@@ -27,7 +27,6 @@ from dsgd.data import reading
 from dsgd.data.dataset import Dataset, errors_of
 from dsgd.data.feature_names import FeatureNames, column_names
 from dsgd.data.inputs import as_matrix, real_dtype
-from dsgd.data.reading import common_base
 from dsgd.data.scale import measure
 from dsgd.errors import ConfigError, DataError, DivergedError
 from dsgd.fitting.loop import train
@@ -38,7 +37,7 @@ from dsgd.fitting.stopping import Stopping
 from dsgd.fitting.targets import OneVsAll, as_initial_weights, as_sample_weight, as_targets
 from dsgd.losses import Loss, resolve_loss
 from dsgd.models import MODELS
-from dsgd.results.evaluation import Evaluation
+from dsgd.results.evaluation import evaluation_of
 from dsgd.results.result import FitResult
 from dsgd.schedules import Schedule, resolve_schedule
 
@@ -286,7 +285,7 @@ def _fit_data(
     if eval_set is not None:
         if not loss.supervised:
             raise ConfigError(f"eval_set needs targets, and loss {loss.name!r} has none; leave it out")
-        evaluation = _evaluation(eval_set, data, matrix.n_features, classes, threads)
+        evaluation = evaluation_of(eval_set, data.names, data.index_base, matrix.n_features, classes, threads)
     n_classes = 0 if classes is None else len(classes)
     layout = loss.layout(matrix.n_features, n_classes, spec.fit_intercept)
     with memory_for_model(matrix.n_features, len(targets) * layout.size, dtype):
@@ -385,22 +384,6 @@ def _load(X: Any, y: ArrayLike | None, n_threads: int, loss: Loss) -> _Data:
         raise DataError("y is missing; it can be left out only when X is a Dataset or the path of a file")
     columns = column_names(X)
     return _Data(X, y, None, FeatureNames(columns, of_columns=columns is not None), None)
-
-
-def _evaluation(eval_set: Any, data: _Data, n_features: int, classes: NDArray[Any] | None, threads: int) -> Evaluation:
-    """Return the evaluation; its features must have the numbers and names of the training data."""
-    source, columns = None, None
-    if isinstance(eval_set, Dataset):
-        common_base({"the training data": data.index_base, "eval_set": eval_set.index_base})
-        source, columns, eval_set = eval_set.source, eval_set.feature_names, (eval_set.X, eval_set.y)
-    elif isinstance(eval_set, tuple) and len(eval_set) == 2:
-        columns = column_names(eval_set[0])
-    with errors_of(source):
-        try:
-            data.names.check(columns)
-        except DataError as error:
-            raise DataError(f"eval_set: {error}") from error
-        return Evaluation(eval_set, n_features, classes, threads)
 
 
 def _first_step(step_size: Any) -> float | None:

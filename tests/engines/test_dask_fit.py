@@ -1,10 +1,11 @@
-"""`dsgd.fit` with a client of Dask; the numbers are those of the lessons in docs/design/engines.md."""
+"""`dsgd.fit` with a client of Dask; the numbers of lessons are those of `test_dask_lessons.py`."""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ distributed = pytest.importorskip("distributed")
 da = pytest.importorskip("dask.array")
 
 import dsgd
+import dsgd.dask
 from dsgd.cluster import Given
 from dsgd.errors import DataError, WorkerLostError
 
@@ -78,7 +80,7 @@ def test_chunks_may_be_sparse(client: Any, kind: Any) -> None:
     check_same(dsgd.fit(chunks, labels, cluster=client, **OPTIONS, **options), on_processes(kind(X), y, **options))
 
 
-def test_chunks_without_rows_and_workers_without_chunks_do_no_harm(client: Any) -> None:  # lesson 5
+def test_lesson_05_chunks_without_rows_and_workers_without_chunks_do_no_harm(client: Any) -> None:
     X, y = rows()
     chunks, labels = [dask.delayed(X), dask.delayed(X[:0])], [dask.delayed(y), dask.delayed(y[:0])]
     result = dsgd.fit(chunks, labels, cluster=client, algo="ssp", staleness=0, loss="logistic", **OPTIONS)
@@ -88,14 +90,24 @@ def test_chunks_without_rows_and_workers_without_chunks_do_no_harm(client: Any) 
     assert last < first
 
 
-def test_chunks_that_differ_are_refused(client: Any) -> None:  # lesson 12
+def test_lesson_12_chunks_that_differ_are_refused(client: Any) -> None:
     X, y = rows()
     chunks, labels = [dask.delayed(X[each]) for each in PARTS], [dask.delayed(y[:30]), dask.delayed(y[30:])]
     with pytest.raises(DataError, match=r"35 rows.* 30"):
         dsgd.fit(chunks, labels, cluster=client, algo="ssp", staleness=0, **OPTIONS)
 
 
-def test_a_worker_that_is_killed_in_a_barrier_is_named() -> None:  # lesson 2
+@pytest.mark.parametrize("server", ["worker", "scheduler"])
+def test_lesson_07_a_client_may_know_the_scheduler_by_a_name(client: Any, server: str) -> None:
+    X, y = rows()
+    chunks, labels = [dask.delayed(X[each]) for each in PARTS], [dask.delayed(y[each]) for each in PARTS]
+    options: dict[str, Any] = {"algo": "ssp", "staleness": 0, "loss": "logistic"}
+    with distributed.Client(client.scheduler.address.replace("127.0.0.1", "localhost"), set_as_default=False) as named:
+        result = dsgd.fit(chunks, labels, cluster=dsgd.dask.DaskCluster(named, server=server), **OPTIONS, **options)
+    check_same(result, on_processes(X, y, **options))
+
+
+def test_lesson_02_a_worker_that_is_killed_in_a_barrier_is_named() -> None:
     X, y = rows()
     options = {**OPTIONS, "max_epochs": 100_000}
     with start() as cluster, distributed.Client(cluster) as client:
@@ -110,3 +122,20 @@ def test_a_worker_that_is_killed_in_a_barrier_is_named() -> None:  # lesson 2
         chunks, labels = [dask.delayed(X[each]) for each in PARTS], [dask.delayed(y[each]) for each in PARTS]
         with pytest.raises(WorkerLostError, match=address):
             dsgd.fit(chunks, labels, cluster=client, algo="ssp", staleness=0, callbacks=[kill], **options)
+
+
+def test_workers_read_shards_of_files_themselves(client: Any, tmp_path: Path) -> None:
+    X, y = rows()
+    X[:, 4] = 0.0
+    X[59, 4] = 1.0  # only the last shard has the last feature
+    path = tmp_path / "train.svm"
+    dsgd.data.save_libsvm(path, scipy.sparse.csr_array(X), y)
+    options: dict[str, Any] = {**OPTIONS, "algo": "ssp", "staleness": 0, "loss": "logistic"}
+    result = dsgd.fit(dsgd.data.read_libsvm_files([path], n_parts=3), cluster=client, **options)
+    assert result.index_base == "one"
+    assert result.model.weights.shape == (1, 6)
+    whole = dsgd.fit([dask.delayed(scipy.sparse.csr_array(X))], [dask.delayed(y)], cluster=client, **options)
+    mine, all_rows = result.history[-1].objective, whole.history[-1].objective
+    assert mine is not None
+    assert all_rows is not None
+    assert abs(mine - all_rows) < 0.05

@@ -46,4 +46,30 @@ def test_the_rows_of_a_killed_worker_go_to_another_one_with_the_same_bits(server
     parts = [np.arange(30 * k, 30 * k + 30) for k in range(3)]
     same = dsgd.fit(X, Y, cluster=dsgd.LocalCluster(workers=3, partition=Given(parts)), eval_set=(X, Y), **OPTIONS)
     np.testing.assert_array_equal(moved.model.weights, same.model.weights)
-    assert moved.history[0].score == same.history[0].score
+    assert [record.score for record in moved.history][-1] == [record.score for record in same.history][-1]
+
+
+def test_a_worker_that_stands_still_is_named_and_the_others_go_on() -> None:
+    data = da.from_array(X, chunks=(30, 5)), da.from_array(Y, chunks=30)
+    options: dict[str, Any] = {**OPTIONS, "staleness": 3, "max_epochs": 2000, "evaluate_every": 20}
+    with (
+        distributed.LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        pids = client.run(os.getpid)
+        stopped = sorted(pids)[1]
+
+        def stop(record: Any, model: Any) -> None:
+            if len(seen) == 0:
+                os.kill(pids[stopped], signal.SIGSTOP)
+            seen.append(record.epoch)
+
+        seen: list[int] = []
+        where = dsgd.dask.DaskCluster(client, server="client", heartbeat_deadline=2.0)
+        try:
+            with pytest.warns(RuntimeWarning, match=stopped):
+                result = dsgd.fit(*data, cluster=where, callbacks=[stop], **options)
+        finally:
+            os.kill(pids[stopped], signal.SIGKILL)
+    assert np.isfinite(result.model.weights).all()
+    assert seen[-1] == 2000

@@ -68,4 +68,21 @@ def test_the_python_of_the_documentation_runs(page: str, tmp_path: Path, monkeyp
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
     for block in blocks:
-        exec(compile(block, page, "exec"), {})
+        if "__main__" not in block:
+            exec(compile(block, page, "exec"), {})
+
+
+def test_the_script_of_the_readme_trains_on_a_dask_cluster(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (script,) = [block for block in blocks if "__main__" in block]
+    (tmp_path / "on_dask.py").write_text(script)
+    # Another cluster of this machine may have the port of the dashboard.
+    words = [sys.executable, "-W", "error", "-W", "ignore:Port 8787", "on_dask.py"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    objective, score, labels = [line.split() for line in done.stdout.splitlines()]
+    assert float(objective[0]) < 0.1
+    assert score[0].startswith("dask.array<")
+    assert float(score[-1]) > 0.99
+    assert labels[-1].removesuffix("]") in ("True", "False")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Annotated
@@ -11,10 +12,12 @@ import typer
 import dsgd
 from dsgd.algorithms import resolve_algorithm
 from dsgd.cli import fit_options as of
+from dsgd.cli.labels import against_the_rest
 from dsgd.cli.options import averages_of, check_outputs, options_of, partition_of, save_outputs, step_size_of, summarise
 from dsgd.cli.streams import report
 from dsgd.cluster.remote.handshake import Certificates
 from dsgd.cluster.remote.ranks import read_token, write_token
+from dsgd.data.dataset import Dataset
 from dsgd.data.reading import load
 from dsgd.errors import ConfigError
 from dsgd.results.progress import decimals
@@ -39,6 +42,8 @@ def server(
     key: Key = None,
     authority: Authority = None,
     test: Annotated[Path | None, typer.Option(help="file to score every epoch on")] = None,
+    positive: of.Positive = None,
+    index_base: of.IndexBase = "auto",
     algo: of.Algo = "ssp",
     loss: of.LossName = "hinge",
     penalty: of.Penalty = "auto",
@@ -95,7 +100,7 @@ def server(
             f"dsgd: waiting for {world} worker(s) at {host or bind}:{number}: dsgd worker --server HOST:{number}"
         ),
     )
-    eval_set = None if test is None else load(test)
+    eval_set = None if test is None else _scored_on(test, positive or [], index_base)
     result = dsgd.fit(
         None,
         algo=algorithm,
@@ -118,6 +123,11 @@ def server(
     )
     save_outputs(result, model, history)
     summarise(_summary(result, world), model, history)
+
+
+def _scored_on(path: Path, positive: list[str], index_base: str) -> Dataset:
+    data = load(path, index_base=index_base)
+    return dataclasses.replace(data, y=against_the_rest(data.y, positive))
 
 
 def certificates_of(certificate: Path | None, key: Path | None, authority: Path | None) -> Certificates | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import distributed
-from distributed.comm import get_address_host
+from distributed.comm import get_address_host, resolve_address
 from distributed.security import Security
 
 from dsgd.cluster.remote.handshake import Certificates
@@ -29,6 +29,7 @@ def serve_rows(
     gate: tuple[str, int],
     rank: int,
     token: bytes,
+    index_base: str | None,
     patience: float,
 ) -> None:
     """Serve the rows of one worker: a task that leaves its place among the worker's threads.
@@ -46,24 +47,24 @@ def serve_rows(
             rank=rank,
             token=token,
             eval_rows=eval_rows,
+            index_base=index_base,
             tls=tls,
             n_threads=max(1, worker.state.nthreads),
             patience=patience,
         )
 
 
-def start_server(
-    gate: tuple[str, int], shard: int, role: str, token: bytes, address: str, dask_worker: Any = None
-) -> None:
-    """Start a shard in a thread of a process of Dask, which is reached at `address`.
+def start_server(gate: tuple[str, int], shard: int, role: str, token: bytes, dask_worker: Any = None) -> None:
+    """Start a shard in a thread of a process of Dask.
 
-    Dask passes the worker, and under the same name the scheduler.
+    Dask passes the worker; in a scheduler it passes the scheduler, under the same name. The shard listens at the
+    address that the process has by its own account: a client may know the scheduler by the address of a proxy.
     """
-    side = "worker" if isinstance(dask_worker, distributed.Worker) else "scheduler"
+    side = "scheduler" if isinstance(dask_worker, distributed.Scheduler) else "worker"
 
     def serve() -> None:
-        with certificates(dask_worker.security, side, address) as tls:
-            serve_shard(gate, shard, role, token=token, bind=host_of(address), tls=tls)
+        with certificates(dask_worker.security, side, dask_worker.address) as tls:
+            serve_shard(gate, shard, role, token=token, bind=host_of(dask_worker.address), tls=tls)
 
     threading.Thread(target=serve, name="dsgd-server", daemon=True).start()
 
@@ -91,5 +92,5 @@ def certificates(security: Security, role: str, address: str) -> Iterator[Certif
 
 
 def host_of(address: str) -> str:
-    """Return the host at which a worker or a scheduler of Dask is reached; this host for one of this process."""
-    return "127.0.0.1" if address.startswith("inproc://") else str(get_address_host(address))
+    """Return the numeric address of a worker or a scheduler of Dask; this host for one within this process."""
+    return "127.0.0.1" if address.startswith("inproc://") else str(get_address_host(resolve_address(address)))

@@ -6,12 +6,15 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
+from dsgd.data.dataset import Dataset, errors_of
+from dsgd.data.feature_names import FeatureNames, column_names
 from dsgd.data.inputs import as_matrix, as_real, check_features
 from dsgd.data.labels import as_labels, check_same_kind
+from dsgd.data.reading import common_base
 from dsgd.errors import ConfigError, DataError
 from dsgd.models.trained import Model
 
-__all__ = ["Evaluation"]
+__all__ = ["Evaluation", "evaluation_of"]
 
 
 class Evaluation:
@@ -69,3 +72,35 @@ class Evaluation:
     def score(self, model: Model) -> float:
         """Return the accuracy or R2 of a model."""
         return model.score_of(model.decide(self.matrix, self._n_threads), self.labels, self._sample_weight)
+
+
+def evaluation_of(
+    eval_set: Any,
+    names: FeatureNames,
+    index_base: str | None,
+    n_features: int,
+    classes: NDArray[Any] | None,
+    n_threads: int,
+) -> Evaluation:
+    """Return the evaluation of what a user gives; its features must have the numbers and names of the training data.
+
+    Parameters
+    ----------
+    eval_set : tuple (X, y) or Dataset
+    names, index_base
+        Those of the training data; see `Dataset`.
+    n_features, classes, n_threads
+        See `Evaluation`.
+    """
+    source, columns = None, None
+    if isinstance(eval_set, Dataset):
+        common_base({"the training data": index_base, "eval_set": eval_set.index_base})
+        source, columns, eval_set = eval_set.source, eval_set.feature_names, (eval_set.X, eval_set.y)
+    elif isinstance(eval_set, tuple) and len(eval_set) == 2:
+        columns = column_names(eval_set[0])
+    with errors_of(source):
+        try:
+            names.check(columns)
+        except DataError as error:
+            raise DataError(f"eval_set: {error}") from error
+        return Evaluation(eval_set, n_features, classes, n_threads)

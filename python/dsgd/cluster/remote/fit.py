@@ -25,7 +25,9 @@ from dsgd.cluster.remote.objective import NodesEvaluation, NodesObjective
 from dsgd.cluster.runtime.checkpoint import Checkpoint
 from dsgd.cluster.runtime.run_spec import OnClock, RunSpec
 from dsgd.cluster.together import as_one_task
+from dsgd.data.dataset import Dataset
 from dsgd.data.feature_names import FeatureNames
+from dsgd.data.inputs import match_features
 from dsgd.data.statistics import ClassCounts
 from dsgd.data.summary import Summary
 from dsgd.errors import ConfigError, DataError
@@ -38,7 +40,7 @@ from dsgd.fitting.worker_rows import NodeFacts, Place, ProblemTerms
 from dsgd.models import MODELS
 from dsgd.problems.problem import Problem
 from dsgd.problems.task import LocalTask
-from dsgd.results.evaluation import Evaluation
+from dsgd.results.evaluation import evaluation_of
 from dsgd.results.result import FitResult
 
 __all__ = ["Given", "Rows", "fit_on_nodes"]
@@ -127,7 +129,7 @@ def fit_on_nodes(
     summary = front.summarise(spec)
     tasks, weights = tasks_of(spec, summary, given.init)
     model = MODELS[loss.model].untrained(weights, loss, summary.classes, spec.fit_intercept)
-    evaluation = _evaluation(nodes, given, summary)
+    evaluation = _evaluation(nodes, rows, given, summary, front.index_base)
     recorder = Recorder(model, evaluation, given.stopping, *given.look, begin=begin)
     task = as_one_task(algorithm, tasks, model.weights)
     if options.resume is not None:
@@ -262,13 +264,16 @@ class _Front:
         return self._nodes.ask(kind, dict.fromkeys(range(len(self._nodes)), told), _DATA_DEADLINE)
 
 
-def _evaluation(nodes: Nodes, given: Given, summary: Summary) -> Any:
+def _evaluation(nodes: Nodes, rows: Rows, given: Given, summary: Summary, index_base: str | None) -> Any:
     """Return what scores the model; None if nothing does."""
     if given.evaluates_on_nodes:
         return NodesEvaluation(nodes, _DATA_DEADLINE)
     if given.eval_set is None:
         return None
-    return Evaluation(given.eval_set, summary.n_features, summary.classes, 1)
+    eval_set = given.eval_set
+    if isinstance(eval_set, Dataset) and eval_set.index_base is not None:  # a file may lack rare features
+        eval_set = dataclasses.replace(eval_set, X=match_features(eval_set.X, summary.n_features))
+    return evaluation_of(eval_set, rows.names, index_base, summary.n_features, summary.classes, 1)
 
 
 def _work_of(algorithm: DistributedAlgorithm, task: LocalTask, front: _Front) -> RunSpec:
