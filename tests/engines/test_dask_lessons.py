@@ -1,7 +1,7 @@
 """Fifteen lessons of other engines (reports of failures of XGBoost, LightGBM, cuML and Dask), by their number.
 
-`grep -rn test_lesson_ tests` also finds 2, 5, 7 and 12 in `test_dask_fit.py`, and 1, 3, 13 and 15 of a placement alone in
-`test_dask_placement.py`.
+`grep -rn test_lesson_ tests` also finds 2, 5, 7 and 12 in `test_dask_fit.py`, and what 1, 3, 13 and 15 say of the
+placement of chunks alone in `test_dask_placement.py`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import pytest
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
+psutil = pytest.importorskip("psutil")
 
-import psutil
 from engines.dask_fits import LIMIT, LONG, PARTS, X, Y, chunks, dask_fit, kill, local_fit, start, wait_until
 from engines.wire import free_port, watched_wire
 from local.programs import Failing
