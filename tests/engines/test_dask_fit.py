@@ -1,4 +1,4 @@
-"""`dsgd.fit` with a client of Dask; the numbers are those of the lessons in docs/design/engines.md."""
+"""`dsgd.fit` with a client of Dask; the numbers of lessons are those of `test_dask_lessons.py`."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_chunks_may_be_sparse(client: Any, kind: Any) -> None:
     check_same(dsgd.fit(chunks, labels, cluster=client, **OPTIONS, **options), on_processes(kind(X), y, **options))
 
 
-def test_chunks_without_rows_and_workers_without_chunks_do_no_harm(client: Any) -> None:  # lesson 5
+def test_lesson_05_chunks_without_rows_and_workers_without_chunks_do_no_harm(client: Any) -> None:
     X, y = rows()
     chunks, labels = [dask.delayed(X), dask.delayed(X[:0])], [dask.delayed(y), dask.delayed(y[:0])]
     result = dsgd.fit(chunks, labels, cluster=client, algo="ssp", staleness=0, loss="logistic", **OPTIONS)
@@ -90,7 +90,7 @@ def test_chunks_without_rows_and_workers_without_chunks_do_no_harm(client: Any) 
     assert last < first
 
 
-def test_chunks_that_differ_are_refused(client: Any) -> None:  # lesson 12
+def test_lesson_12_chunks_that_differ_are_refused(client: Any) -> None:
     X, y = rows()
     chunks, labels = [dask.delayed(X[each]) for each in PARTS], [dask.delayed(y[:30]), dask.delayed(y[30:])]
     with pytest.raises(DataError, match=r"35 rows.* 30"):
@@ -98,7 +98,7 @@ def test_chunks_that_differ_are_refused(client: Any) -> None:  # lesson 12
 
 
 @pytest.mark.parametrize("server", ["worker", "scheduler"])
-def test_a_client_may_know_the_scheduler_by_a_name(client: Any, server: str) -> None:
+def test_lesson_07_a_client_may_know_the_scheduler_by_a_name(client: Any, server: str) -> None:
     X, y = rows()
     chunks, labels = [dask.delayed(X[each]) for each in PARTS], [dask.delayed(y[each]) for each in PARTS]
     options: dict[str, Any] = {"algo": "ssp", "staleness": 0, "loss": "logistic"}
@@ -107,7 +107,7 @@ def test_a_client_may_know_the_scheduler_by_a_name(client: Any, server: str) -> 
     check_same(result, on_processes(X, y, **options))
 
 
-def test_a_worker_that_is_killed_in_a_barrier_is_named() -> None:  # lesson 2
+def test_lesson_02_a_worker_that_is_killed_in_a_barrier_is_named() -> None:
     X, y = rows()
     options = {**OPTIONS, "max_epochs": 100_000}
     with start() as cluster, distributed.Client(cluster) as client:

@@ -1,4 +1,4 @@
-"""Where the chunks of a fit on Dask come to lie; the numbers are those of the lessons in docs/design/engines.md."""
+"""Where the chunks of a fit on Dask come to lie; the numbers of lessons are those of `test_dask_lessons.py`."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_chunks_are_joined_in_their_own_types(kind: Any, real: Any, index: Any) 
     assert rows.sample_weight.dtype == np.float32
 
 
-def test_a_single_chunk_is_used_in_place() -> None:  # lesson 13
+def test_lesson_13_a_single_chunk_is_used_in_place() -> None:
     rows = join([chunk_of(ROWS[:0]), chunk_of(ROWS, LABELS)], LABELS)
     assert rows.X is ROWS
     assert rows.y is LABELS
@@ -227,7 +227,7 @@ def test_every_collection_gives_its_rows_once(client: Any, name: str, order: boo
     np.testing.assert_array_equal(covered if order else np.sort(covered), LABELS)
 
 
-def test_lazy_chunks_are_freed_once_they_are_joined(client: Any) -> None:  # lesson 13
+def test_lesson_13_lazy_chunks_are_freed_once_they_are_joined(client: Any) -> None:
     def kept() -> set[Any]:
         return {key for keys in client.run(lambda dask_worker: list(dask_worker.data)).values() for key in keys}
 
@@ -279,7 +279,7 @@ def test_what_cannot_be_placed_is_refused(client: Any, X: Any, y: Any, error: An
         place(client, X, y, None, LIMIT, order=True)
 
 
-def test_the_error_of_a_chunk_reaches_the_caller(client: Any) -> None:  # lesson 15
+def test_lesson_15_the_error_of_a_chunk_reaches_the_caller(client: Any) -> None:
     def fail() -> Any:
         raise TimeoutError("the disk sleeps")
 
@@ -325,7 +325,7 @@ def begin(file: Path, seconds: float) -> Any:
     return ROWS
 
 
-def test_a_task_that_is_bound_to_a_dead_worker_does_not_hang(  # lesson 1
+def test_lesson_01_a_task_that_is_bound_to_a_dead_worker_does_not_hang(
     client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dsgd.dask.chunks, "_PATIENCE", 0.2)
@@ -351,7 +351,7 @@ def test_data_that_left_with_its_worker_are_missed(client: Any, tmp_path: Path) 
     killer.join()
 
 
-def test_a_scheduler_that_stands_still_does_not_hang_the_driver(tmp_path: Path) -> None:  # lesson 3
+def test_lesson_03_a_scheduler_that_stands_still_does_not_hang_the_driver(tmp_path: Path) -> None:
     file = tmp_path / "scheduler.json"
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"]
     command += ["--host", "127.0.0.1", "--scheduler-file", str(file)]

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import scipy.sparse
 from leftovers import children_of, runs
 from local.fits import X, Y, local_fit, simulated_fit
 from local.programs import AllCommands, Measured
-from perfect_links import Cluster
+from replayed import replayed
 
 import dsgd
 from common.real_sets import Parts
@@ -31,8 +30,6 @@ from dsgd.algorithms import DisSvrg, DistributedAlgorithm, Ssp, Sync
 from dsgd.cluster import ByLabel, Dirichlet, Given, Kind, LocalCluster, Shares, Simulation, Trace
 from dsgd.cluster import fit as on_cluster
 from dsgd.cluster.local.run import LocalRun
-from dsgd.cluster.program.commands import EVERYONE, Clock, Program, Push
-from dsgd.cluster.runtime.replay import replay
 from dsgd.cluster.runtime.run_spec import Outcome, RunSpec
 
 WEIGHTS = np.random.default_rng(0).uniform(0.5, 1.5, len(Y))
@@ -154,50 +151,9 @@ def test_a_trace_keeps_the_rules_and_replays_to_the_same_weights(
     clocks = given[0].max_clocks
     assert len(trace.of(Kind.CLOCK)["a"]) == 2 * clocks
     assert (np.diff(trace.columns()["end"]) >= 0).all()
-
-    operations: list[deque[Push | Clock]] = [deque(), deque()]
-
-    def start(node: int, clock: int, saved: bytes) -> Program:
-        groups = {EVERYONE: (0, 1)}
-        task = given[0].task(
-            given[0].kernels(node),
-            node,
-            start_clock=clock,
-            saved=saved,
-            now=time.monotonic,
-            chunk_rows=4096,
-            groups=groups,
-        )
-        program, answer = given[0].program(task), None
-        while True:
-            try:
-                command = program.send(answer)
-            except StopIteration:
-                return
-            if isinstance(command, Push | Clock):
-                operations[node].append(command)
-            answer = yield command
-
-    assert replay(trace, start) == 2 * 3 * clocks
-    assert np.array_equal(weights_of(given[0], operations, trace.orders[0]), result.model.weights[0])
-
-
-def weights_of(assignment: RunSpec, operations: list[deque[Push | Clock]], order: Any) -> Any:
-    """Return what the operations make of the weights in that order."""
-    cluster = Cluster(assignment.table_specs(), len(operations), staleness=3)
-    cluster.servers[0].assign("weights", assignment.start)
-    cluster.connect_all()
-    for rank in order:
-        client, own = cluster.clients[rank], operations[rank]
-        operation = own.popleft() if own else None
-        if isinstance(operation, Push):
-            client.push(0.0, operation.table, operation.delta, operation.keys, operation.weight)
-        elif operation is not None:
-            client.clock(0.0)
-        else:
-            client.leave(0.0)
-        cluster.run()
-    return cluster.servers[0].snapshot("weights")
+    n_commands, weights = replayed(given[0], trace)
+    assert n_commands == 2 * 3 * clocks
+    assert np.array_equal(weights, result.model.weights[0])
 
 
 def test_the_history_is_that_of_a_cluster(capsys: pytest.CaptureFixture[str]) -> None:

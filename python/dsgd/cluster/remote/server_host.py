@@ -23,6 +23,8 @@ from dsgd.errors import DsgdError
 __all__ = ["ServerOrders", "serve_shard"]
 
 _LOG = logging.getLogger("dsgd")
+# Seconds that a shard tries to reach the gate, which is there before the shard: if it is not, the run has ended.
+_PATIENCE = 10.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,11 @@ def serve_shard(
         The address of this host that workers reach.
     tls : Certificates, optional
     """
-    channel = dial(address, role, shard, token, tls=tls).channel
+    try:
+        channel = dial(address, role, shard, token, tls=tls, patience=_PATIENCE).channel
+    except DsgdError as error:
+        _LOG.warning("server %d has not reached its driver: %s", shard, error)
+        return
     try:
         orders: ServerOrders = content_of(channel.receive(60.0))
         core = None if tls is None else tls.of_core()
