@@ -63,7 +63,7 @@ class SupervisedRun:
         self._coordinated = assignment.algorithm.has_coordinator
         self._saves = Saves(config, About.of(assignment, config.servers, config.groups))
         self._trace = Trace(crew.about(assignment.algorithm.clock_bound)) if config.trace else None
-        self._ledger = Ledger(n, config.servers, notices, self._trace)
+        self._ledger = Ledger(n, config.servers, notices, self._trace, one_clock=crew.one_clock)
         self._crew = crew
         self._selector = selectors.DefaultSelector()
         # Processes that are started elsewhere, and have no connection yet.

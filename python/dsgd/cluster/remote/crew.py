@@ -58,6 +58,8 @@ class RemoteCrew(Crew):
         Called with a shard: starts `serve_shard` in another process. None: shards are threads of this one.
     """
 
+    one_clock = False
+
     def __init__(
         self,
         options: RunOptions,
