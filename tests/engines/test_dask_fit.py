@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -121,3 +122,20 @@ def test_a_worker_that_is_killed_in_a_barrier_is_named() -> None:  # lesson 2
         chunks, labels = [dask.delayed(X[each]) for each in PARTS], [dask.delayed(y[each]) for each in PARTS]
         with pytest.raises(WorkerLostError, match=address):
             dsgd.fit(chunks, labels, cluster=client, algo="ssp", staleness=0, callbacks=[kill], **options)
+
+
+def test_workers_read_shards_of_files_themselves(client: Any, tmp_path: Path) -> None:
+    X, y = rows()
+    X[:, 4] = 0.0
+    X[59, 4] = 1.0  # only the last shard has the last feature
+    path = tmp_path / "train.svm"
+    dsgd.data.save_libsvm(path, scipy.sparse.csr_array(X), y)
+    options: dict[str, Any] = {**OPTIONS, "algo": "ssp", "staleness": 0, "loss": "logistic"}
+    result = dsgd.fit(dsgd.data.read_libsvm_files([path], n_parts=3), cluster=client, **options)
+    assert result.index_base == "one"
+    assert result.model.weights.shape == (1, 6)
+    whole = dsgd.fit([dask.delayed(scipy.sparse.csr_array(X))], [dask.delayed(y)], cluster=client, **options)
+    mine, all_rows = result.history[-1].objective, whole.history[-1].objective
+    assert mine is not None
+    assert all_rows is not None
+    assert abs(mine - all_rows) < 0.05

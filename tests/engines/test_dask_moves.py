@@ -21,9 +21,10 @@ Y = (X @ np.arange(5) > 0.3).astype(int)
 OPTIONS: dict[str, Any] = {"algo": "ssp", "staleness": 0, "step_size": 0.1, "max_epochs": 40, "random_state": 4}
 
 
-@pytest.mark.parametrize(("server", "rank"), [("client", 0), ("worker", 0), ("worker", 1)])
-def test_the_rows_of_a_killed_worker_go_to_another_one_with_the_same_bits(server: str, rank: int) -> None:
-    """Worker 0 has the parameter server if a worker has it."""
+@pytest.mark.parametrize("killed", [0, 1, 2])
+@pytest.mark.parametrize("server", ["client", "worker"])
+def test_the_rows_of_a_killed_worker_go_to_another_one_with_the_same_bits(server: str, killed: int) -> None:
+    """Wherever the parameter server is: one of the three has it, if a worker has it."""
     chunks = (30, 30, 30)
     data = da.from_array(X, chunks=(chunks, (5,))), da.from_array(Y, chunks=(chunks,))
     with (
@@ -36,7 +37,7 @@ def test_the_rows_of_a_killed_worker_go_to_another_one_with_the_same_bits(server
 
         def kill(record: Any, model: Any) -> None:
             if record.epoch == 3 and pids:
-                os.kill(pids.pop(), signal.SIGKILL)
+                os.kill(pids[killed], signal.SIGKILL)
                 pids.clear()
 
         where = dsgd.dask.DaskCluster(client, server=server, restart_workers=1, checkpoint_every=2)
@@ -45,4 +46,30 @@ def test_the_rows_of_a_killed_worker_go_to_another_one_with_the_same_bits(server
     parts = [np.arange(30 * k, 30 * k + 30) for k in range(3)]
     same = dsgd.fit(X, Y, cluster=dsgd.LocalCluster(workers=3, partition=Given(parts)), eval_set=(X, Y), **OPTIONS)
     np.testing.assert_array_equal(moved.model.weights, same.model.weights)
-    assert moved.history[0].score == same.history[0].score
+    assert [record.score for record in moved.history][-1] == [record.score for record in same.history][-1]
+
+
+def test_a_worker_that_stands_still_is_named_and_the_others_go_on() -> None:
+    data = da.from_array(X, chunks=(30, 5)), da.from_array(Y, chunks=30)
+    options: dict[str, Any] = {**OPTIONS, "staleness": 3, "max_epochs": 2000, "evaluate_every": 20}
+    with (
+        distributed.LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        pids = client.run(os.getpid)
+        stopped = sorted(pids)[1]
+
+        def stop(record: Any, model: Any) -> None:
+            if len(seen) == 0:
+                os.kill(pids[stopped], signal.SIGSTOP)
+            seen.append(record.epoch)
+
+        seen: list[int] = []
+        where = dsgd.dask.DaskCluster(client, server="client", heartbeat_deadline=2.0)
+        try:
+            with pytest.warns(RuntimeWarning, match=stopped):
+                result = dsgd.fit(*data, cluster=where, callbacks=[stop], **options)
+        finally:
+            os.kill(pids[stopped], signal.SIGKILL)
+    assert np.isfinite(result.model.weights).all()
+    assert seen[-1] == 2000

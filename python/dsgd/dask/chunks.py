@@ -129,7 +129,7 @@ def results(
         finally:
             gathered.cancel()
     except (concurrent.futures.CancelledError, KilledWorker) as error:
-        raise WorkerLostError(f"Dask has lost a task{_gone(before, living(client))}: {error}") from error
+        raise WorkerLostError(f"Dask has lost a task{stuck.gone(living(client))}: {error}") from error
 
 
 def _wait(futures: Sequence[Any], look: Callable[[], None], end: float) -> None:
@@ -150,6 +150,15 @@ def _wait(futures: Sequence[Any], look: Callable[[], None], end: float) -> None:
 def _gone(before: Collection[str], now: Collection[str]) -> str:
     gone = sorted(set(before) - set(now))
     return f"; these workers have left meanwhile: {', '.join(gone)}" if gone else ""
+
+
+def _took(event: Any, keys: Collection[Any]) -> bool:
+    """Return whether an event of the scheduler says that a worker has left with one of these data."""
+    return (
+        isinstance(event, Mapping)
+        and event.get("action") == "remove-worker"
+        and any(key in keys for kind in ("scattered", "computed") for key in event.get(f"lost-{kind}-tasks", ()))
+    )
 
 
 class _StuckTasks:
@@ -179,10 +188,18 @@ class _StuckTasks:
         if stuck := found & self._found:
             raise WorkerLostError(
                 f"{len(stuck)} task(s) of Dask, such as {shown(next(iter(stuck)))}, can be run by none of the "
-                f"{len(workers)} workers of the cluster{_gone(self._first, workers)}"
+                f"{len(workers)} workers of the cluster{self.gone(workers)}"
             )
         self._found, self._wait = found, 2 * self._wait
         self._next = time.monotonic() + self._wait
+
+    def gone(self, workers: Collection[str]) -> str:
+        """Return in words which workers have left since the beginning, or else those that left with data before."""
+        if told := _gone(self._first, workers):
+            return told
+        keys = {key for each in self._keys for key in each}
+        left = {event["worker"] for _, event in ask(self._client, "events", topic="all") if _took(event, keys)}
+        return f"; these workers had left with data of the fit before: {', '.join(sorted(left))}" if left else ""
 
 
 def tasks_of_chunks(X: Any, y: Any, sample_weight: Any) -> tuple[list[Any], list[Any]]:

@@ -8,7 +8,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -25,10 +25,12 @@ from dsgd.cluster.remote.fit import Given, Rows, fit_on_nodes
 from dsgd.cluster.remote.gate import Gate
 from dsgd.cluster.remote.hosts import check_port
 from dsgd.cluster.remote.nodes import Nodes
+from dsgd.cluster.tcp.connections import ALL_ADDRESSES
 from dsgd.dask.chunks import living, tasks_of_chunks
 from dsgd.dask.node import certificates, host_of, serve_rows, start_server
 from dsgd.dask.placement import Share, join_shares, place
 from dsgd.data.feature_names import FeatureNames, column_names
+from dsgd.data.shards import Shard
 from dsgd.errors import ClusterError, ConfigError, WorkerLostError
 from dsgd.fitting.spec import FitSpec
 from dsgd.results.result import FitResult
@@ -38,6 +40,7 @@ __all__ = ["DaskCluster"]
 _LOG = logging.getLogger("dsgd")
 _DATA_DEADLINE = 3600.0  # seconds that the chunks may take to be computed
 _LOOK = 1.0  # seconds between two looks at the list of workers
+_ENDING = 2.0  # seconds that tasks may take to end by themselves
 _ANSWER = 30.0  # seconds within which Dask must start a thread
 
 
@@ -66,7 +69,7 @@ class DaskCluster(RunOptions, Elsewhere):
         would be another one, and goes on otherwise.
     bind, advertise : str, optional
         Numeric address of this host to listen at, and the address that workers dial. By default the address from which
-        this process reaches the scheduler.
+        this process reaches the scheduler; workers dial it too where ``bind="0.0.0.0"`` listens at all addresses.
     port : int or tuple of two int, default=0
         Port to listen at, or the first and last one of a range; 0 is any free one.
     restart_workers : int, default=0
@@ -127,21 +130,21 @@ class DaskCluster(RunOptions, Elsewhere):
         on_lost = ("fail" if waits else "continue") if self.on_lost == "auto" else self.on_lost
         options = dataclasses.replace(self, on_lost=on_lost)
         with _out_of_the_pool():
+            host = self._own_host(living(self.client))  # before workers that cannot reach each other try to
             data = (X, y if spec.loss.supervised else None, sample_weight)
             shares = place(self.client, *data, _DATA_DEADLINE, order=order)
             addresses = [share.worker for share in shares]
             on_nodes = isinstance(eval_set, tuple) and _is_collection(eval_set[0])
             evals = self._eval_shares(eval_set, addresses) if on_nodes else {}
-            host = self._own_host(addresses)
             scheduler = self.client.scheduler.address
             with certificates(self.client.security, "client", scheduler) as tls:
-                gate = Gate(
-                    secrets.token_bytes(32), self.bind or host, self.port, self.advertise, tls, self.heartbeat_deadline
-                )
-                tasks = _Tasks(self, gate, data, shares, evals)
+                bind = self.bind or host
+                advertise = self.advertise or (host if bind in ALL_ADDRESSES else None)
+                gate = Gate(secrets.token_bytes(32), bind, self.port, advertise, tls, self.heartbeat_deadline)
+                tasks = _Tasks(self, gate, data, shares, (*eval_set, None) if on_nodes else (), evals)
                 names = [f"worker {rank} at {address}" for rank, address in enumerate(addresses)]
                 nodes = Nodes(gate, names, tasks.check, tasks.revive)
-                with nodes.served(), tasks.ended():
+                with tasks.ended(), nodes.served():
                     tasks.start()
                     nodes.wait(_DATA_DEADLINE)
                     tasks.running = True
@@ -155,13 +158,13 @@ class DaskCluster(RunOptions, Elsewhere):
                     told = Given(eval_set=None if on_nodes else eval_set, evaluates_on_nodes=on_nodes, **given)
                     return fit_on_nodes(nodes, options, rows, spec, told, at)
 
-    def _eval_shares(self, eval_set: Any, workers: Sequence[str]) -> dict[str, Share]:
-        """Return the chunks to score on by worker; those that lie elsewhere are dealt to the workers that train."""
-        dealt: dict[str, Share] = {}
+    def _eval_shares(self, eval_set: Any, workers: Sequence[str]) -> dict[int, Share]:
+        """Return the chunks to score on by rank; those that lie elsewhere are dealt to the workers that train."""
+        dealt: dict[int, Share] = {}
         X, y = eval_set
         for k, share in enumerate(place(self.client, X, y, None, _DATA_DEADLINE, order=False)):
             worker = share.worker if share.worker in workers else workers[k % len(workers)]
-            dealt.setdefault(worker, Share(worker, [])).chunks.extend(share.chunks)
+            dealt.setdefault(workers.index(worker), Share(worker, [])).chunks.extend(share.chunks)
         return dealt
 
     def _own_host(self, workers: Sequence[str]) -> str:
@@ -188,12 +191,16 @@ class _Tasks:
         gate: Gate,
         data: tuple[Any, Any, Any],
         shares: Sequence[Share],
-        evals: Mapping[str, Share],
+        eval_data: tuple[Any, ...],
+        evals: dict[int, Share],
     ) -> None:
         self._cluster, self._client, self._gate = cluster, cluster.client, gate
-        self._data, self._shares, self._evals = data, list(shares), evals
+        self._data, self._shares = data, list(shares)
+        self._eval_data, self._evals = eval_data, evals
+        parts = data[0] if isinstance(data[0], list) else []
+        self._index_base = next((each.index_base for each in parts if isinstance(each, Shard)), None)
         self._rows: list[Any] = []
-        self._eval_rows: dict[str, Any] = {}
+        self._eval_rows: dict[int, Any] = {}
         self._tasks: list[Any] = []
         self._moved: set[int] = set()
         self._look_at = 0.0
@@ -203,8 +210,8 @@ class _Tasks:
         """Start one task on every worker, and allow it nowhere else."""
         self._rows = join_shares(self._client, self._shares)
         self._eval_rows = dict(zip(self._evals, join_shares(self._client, list(self._evals.values())), strict=True))
-        for rank, share in enumerate(self._shares):
-            self._tasks.append(self._submit(rank, self._eval_rows.get(share.worker)))
+        for rank in range(len(self._shares)):
+            self._tasks.append(self._submit(rank))
 
     def check(self) -> None:
         """Raise the error of a task that could not begin, and `WorkerLostError` if a worker has left before the run."""
@@ -232,15 +239,22 @@ class _Tasks:
             raise WorkerLostError(f"no worker of Dask is left to take the rows of {lost.worker}", worker=rank)
         busy = Counter(share.worker for share in self._shares)
         worker = min(workers, key=lambda each: busy[each])
-        tasks, _ = tasks_of_chunks(*self._data)
-        wanted = [tasks[chunk.number] for chunk in lost.chunks]
-        futures = self._client.compute(wanted, workers=[worker], allow_other_workers=False)
-        chunks = [chunk._replace(future=future) for chunk, future in zip(lost.chunks, futures, strict=True)]
-        self._shares[rank] = Share(worker, chunks)
-        (self._rows[rank],) = join_shares(self._client, [self._shares[rank]])
-        self._tasks[rank] = self._submit(rank, None)
+        self._shares[rank], self._rows[rank] = self._moved_to(worker, lost, self._data)
+        if rank in self._evals:
+            told = self._moved_to(worker, self._evals[rank], self._eval_data)
+            self._evals[rank], self._eval_rows[rank] = told
+        self._tasks[rank] = self._submit(rank)
         self._moved.add(rank)
         _LOG.warning("the rows of worker %d at %s go to %s", rank, lost.worker, worker)
+
+    def _moved_to(self, worker: str, share: Share, data: tuple[Any, ...]) -> tuple[Share, Any]:
+        """Have Dask bring the chunks of a share to a worker; return the share there, and the future of its rows."""
+        tasks, _ = tasks_of_chunks(*data)
+        wanted = [tasks[chunk.number] for chunk in share.chunks]
+        futures = self._client.compute(wanted, workers=[worker], allow_other_workers=False)
+        chunks = [chunk._replace(future=future) for chunk, future in zip(share.chunks, futures, strict=True)]
+        moved = Share(worker, chunks)
+        return moved, join_shares(self._client, [moved])[0]
 
     def _check_rows(self, future: Any) -> None:
         """Raise the error of a task, with the traceback of its worker."""
@@ -249,41 +263,59 @@ class _Tasks:
         if future.status in ("cancelled", "lost") and not self.running:
             raise WorkerLostError(f"Dask has lost {future.key}: the worker that had it, or its rows, are gone")
 
-    def start_server(self, shard: int) -> None:
+    def start_server(self, shard: int, role: str) -> None:
         """Start a shard of the parameter server where it is to run."""
-        told = (self._gate.address, shard, self._gate.token)
+        told = (self._gate.address, shard, role, self._gate.token)
         if self._cluster.server == "scheduler":
             self._client.sync(self._client._run_on_scheduler, start_server, *told, callback_timeout=_ANSWER)
             return
-        workers = living(self._client)
-        if self._cluster.server == "worker":
+        end = time.monotonic() + _ANSWER
+        while True:  # the scheduler may not know yet that a worker has died
+            address = self._server_address(shard)
+            try:
+                self._client.sync(self._client._run, start_server, *told, workers=[address], callback_timeout=_ANSWER)
+            except (OSError, TimeoutError) as error:
+                if time.monotonic() > end:
+                    raise ClusterError(f"no parameter server could be started at {address}: {error}") from error
+                time.sleep(_LOOK / 4)
+            else:
+                return
+
+    def _server_address(self, shard: int) -> str:
+        """Return the address of the worker that is to have a shard."""
+        workers, named = living(self._client), self._cluster.server
+        if named == "worker":
             known = [share.worker for share in self._shares if share.worker in workers] or workers
-            address = known[shard % len(known)]
-        else:
-            address = self._cluster.server
-        if address not in workers:
-            raise WorkerLostError(f"the worker {address}, which is to have the parameter server, is not there")
-        self._client.sync(self._client._run, start_server, *told, workers=[address], callback_timeout=_ANSWER)
+            if known:
+                return known[shard % len(known)]
+        elif named in workers:
+            return named
+        where = "a worker" if named == "worker" else f"the worker {named}"
+        raise WorkerLostError(f"{where}, which is to have the parameter server, is not there")
 
     @contextlib.contextmanager
     def ended(self) -> Iterator[None]:
-        """Cancel what is left of the tasks at the end of the ``with`` block."""
+        """Let the tasks end at the end of the ``with`` block, and cancel what is left of them."""
         try:
             yield
         finally:
+            end = time.monotonic() + _ENDING
+            while any(task.status == "pending" for task in self._tasks) and time.monotonic() < end:
+                time.sleep(0.02)
             if self._client.status == "running":
                 self._client.cancel([*self._tasks, *self._rows, *self._eval_rows.values()])
 
-    def _submit(self, rank: int, eval_rows: Any) -> Any:
+    def _submit(self, rank: int) -> Any:
         gate, patience, address = self._gate, self._cluster.join_deadline, self._shares[rank].worker
         return self._client.submit(
             serve_rows,
             self._rows[rank],
-            eval_rows,
+            self._eval_rows.get(rank),
             address,
             gate.address,
             rank,
             gate.token,
+            self._index_base,
             patience,
             workers=[address],
             allow_other_workers=False,

@@ -29,6 +29,7 @@ def serve_rows(
     gate: tuple[str, int],
     rank: int,
     token: bytes,
+    index_base: str | None,
     patience: float,
 ) -> None:
     """Serve the rows of one worker: a task that leaves its place among the worker's threads.
@@ -46,23 +47,24 @@ def serve_rows(
             rank=rank,
             token=token,
             eval_rows=eval_rows,
+            index_base=index_base,
             tls=tls,
             n_threads=max(1, worker.state.nthreads),
             patience=patience,
         )
 
 
-def start_server(gate: tuple[str, int], shard: int, token: bytes, dask_worker: Any = None) -> None:
+def start_server(gate: tuple[str, int], shard: int, role: str, token: bytes, dask_worker: Any = None) -> None:
     """Start a shard in a thread of a process of Dask.
 
     Dask passes the worker; in a scheduler it passes the scheduler, under the same name. The shard listens at the
     address that the process has by its own account: a client may know the scheduler by the address of a proxy.
     """
-    role = "scheduler" if isinstance(dask_worker, distributed.Scheduler) else "worker"
+    side = "scheduler" if isinstance(dask_worker, distributed.Scheduler) else "worker"
 
     def serve() -> None:
-        with certificates(dask_worker.security, role, dask_worker.address) as tls:
-            serve_shard(gate, shard, token=token, bind=host_of(dask_worker.address), tls=tls)
+        with certificates(dask_worker.security, side, dask_worker.address) as tls:
+            serve_shard(gate, shard, role, token=token, bind=host_of(dask_worker.address), tls=tls)
 
     threading.Thread(target=serve, name="dsgd-server", daemon=True).start()
 

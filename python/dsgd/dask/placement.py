@@ -197,7 +197,7 @@ def _add(joining: Joining, chunks: Sequence[Chunk]) -> Joining:
 
 
 def _joined(joining: Joining, spans: Sequence[tuple[int, int]]) -> WorkerRows:
-    return WorkerRows(*joining.joined(), _numbers(spans))
+    return WorkerRows(*joining.joined()[:3], _numbers(spans))
 
 
 def _numbers(spans: Sequence[tuple[int, int]]) -> NDArray[np.int64]:

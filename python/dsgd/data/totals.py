@@ -39,7 +39,9 @@ class Total(NamedTuple):
                 errors += (sums - (after - share)) + (row - share)
                 sums = after
         few = values[n:].tolist()
-        return cls._of_few(few + sums.tolist() + errors.tolist() if n else few)
+        if n:
+            few += sums.tolist() + errors[np.isfinite(errors)].tolist()  # an infinite sum has no error
+        return cls._of_few(few)
 
     @classmethod
     def _of_few(cls, values: list[float]) -> Total:

@@ -16,11 +16,15 @@ __all__ = ["Chunk", "ChunkFacts", "Joining", "check_alike", "chunk_of", "facts_o
 
 
 class Chunk(NamedTuple):
-    """Some rows as the engine held them; `y` and `sample_weight` may be None."""
+    """Some rows as the engine held them; `y` and `sample_weight` may be None.
+
+    `widens`: other chunks may have more columns, as those of a file of which each chunk is a part.
+    """
 
     X: Any
     y: Any
     sample_weight: Any
+    widens: bool = False
 
 
 class ChunkFacts(NamedTuple):
@@ -38,6 +42,8 @@ class ChunkFacts(NamedTuple):
         chunk has them.
     fault : str
         What is wrong with the shapes of the chunk; empty if nothing is.
+    widens : bool
+        See `Chunk`.
     """
 
     n_rows: int
@@ -46,6 +52,7 @@ class ChunkFacts(NamedTuple):
     kind: Any = None
     dtypes: Mapping[str, np.dtype[Any]] = {}
     fault: str = ""
+    widens: bool = False
 
 
 def chunk_of(X: Any, y: Any = None, sample_weight: Any = None) -> Chunk:
@@ -59,7 +66,10 @@ def chunk_of(X: Any, y: Any = None, sample_weight: Any = None) -> Chunk:
     if hasattr(X, "read"):
         if y is not None:
             raise DataError("the chunks of X bring their own y; leave y out")
-        X, y = X.read()
+        shard = X
+        X, y = shard.read()
+        widens = scipy.sparse.issparse(X) and getattr(shard, "n_features", 0) is None
+        return Chunk(X, _column("y", y), _column("sample_weight", sample_weight), widens)
     if scipy.sparse.issparse(X):
         X = X.tocsr()
     elif hasattr(X, "to_numpy"):
@@ -100,7 +110,7 @@ def facts_of(chunk: Chunk, number: int) -> ChunkFacts:
         arrays |= {"indices": chunk.X.indices, "indptr": chunk.X.indptr}
     n_entries = n_rows * n_features if kind is None else int(chunk.X.indptr[-1])
     dtypes = {name: array.dtype for name, array in arrays.items()}
-    return ChunkFacts(n_rows, n_entries, n_features, kind, dtypes, fault)
+    return ChunkFacts(n_rows, n_entries, n_features, kind, dtypes, fault, chunk.widens)
 
 
 def check_alike(facts: Mapping[int, ChunkFacts]) -> None:
@@ -115,7 +125,7 @@ def check_alike(facts: Mapping[int, ChunkFacts]) -> None:
         if (one.kind is None) != (other.kind is None):
             dense, sparse = (first, number) if one.kind is None else (number, first)
             raise DataError(f"chunk {dense} of X is dense and chunk {sparse} is sparse; use one kind")
-        if one.n_features != other.n_features:
+        if one.n_features != other.n_features and not (one.widens and other.widens):
             raise DataError(
                 f"chunk {first} of X has {one.n_features} features and chunk {number} has {other.n_features}; give all "
                 "chunks the same columns"
@@ -141,7 +151,7 @@ class Joining:
     def __init__(self, facts: Sequence[ChunkFacts]) -> None:
         check_alike(dict(enumerate(facts)))
         self._facts, one = list(facts), facts[0]
-        self._kind, self._n_features = one.kind, one.n_features
+        self._kind, self._n_features = one.kind, max(each.n_features for each in facts)
         n_rows, n_entries = sum(each.n_rows for each in facts), sum(each.n_entries for each in facts)
         self._n_rows = self._n_entries = 0  # of the chunks that have been added
         self._columns = {name: self._room(name, n_rows) for name in ("y", "sample_weight") if name in one.dtypes}

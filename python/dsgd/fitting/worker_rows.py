@@ -222,11 +222,11 @@ def join(chunks: Sequence[Chunk], numbers: NDArray[np.int64]) -> WorkerRows:
     """Return the rows of a worker: those of its chunks, in the order of the chunks."""
     chunks = [chunk for chunk in chunks if chunk.X.shape[0]] or chunks
     if len(chunks) == 1:
-        return WorkerRows(*chunks[0], numbers)
+        return WorkerRows(*chunks[0][:3], numbers)
     joining = Joining([facts_of(chunk, number) for number, chunk in enumerate(chunks)])
     for chunk in chunks:
         joining.add(chunk)
-    return WorkerRows(*joining.joined(), numbers)
+    return WorkerRows(*joining.joined()[:3], numbers)
 
 
 def _target(y: Any, terms: ProblemTerms, n_rows: int, dtype: np.dtype[Any]) -> NDArray[Any]:

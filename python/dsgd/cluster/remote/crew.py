@@ -55,7 +55,8 @@ class RemoteCrew(Crew):
     prepare : callable
         Called with the rank of a node that was started again, to tell it what the former one had been told.
     serve_at : callable, optional
-        Called with a shard: starts `serve_shard` in another process. None: shards are threads of this one.
+        Called with a shard and its role at the gate: starts `serve_shard` in another process. None: shards are threads
+        of this one.
     """
 
     one_clock = False
@@ -68,12 +69,13 @@ class RemoteCrew(Crew):
         nodes: Nodes,
         terms: ProblemTerms,
         prepare: Callable[[int], None],
-        serve_at: Callable[[int], None] | None = None,
+        serve_at: Callable[[int, str], None] | None = None,
     ) -> None:
         super().__init__(options, assignment, [1.0] * len(nodes))
         self._options, self._assignment, self._notices = options, assignment, list(notices)
         self._nodes, self._terms, self._prepare = nodes, terms, prepare
         self._serve_at = serve_at
+        self._n_orders = 0
         self._gate: Gate = nodes.gate
         self._tables = assignment.table_specs()
         self._plan = Plan(**{each.name: getattr(assignment, each.name) for each in dataclasses.fields(Plan)})
@@ -110,8 +112,8 @@ class RemoteCrew(Crew):
         """Start a shard, in a thread of this process or where `serve_at` starts it."""
         gate = self._gate
         if self._serve_at is not None:
-            seat = _Seat(f"server {shard}", gate.release, orders)
-            self._serve_at(shard)
+            seat = _Seat(f"server {shard}", self._role("server"), gate.release, orders)
+            self._serve_at(shard, seat.role)
             return seat
         spec = orders.spec(
             token=gate.token,
@@ -136,7 +138,7 @@ class RemoteCrew(Crew):
             self.workers[rank] = _Thread("coordinator", self._coordinate)
             self._introduce(rank, self.workers[rank])
             return self.workers[rank]
-        self.workers[rank] = _Seat(self.name(rank), self._gate.release)
+        self.workers[rank] = _Seat(self.name(rank), self._role("worker"), self._gate.release)
         if self._nodes.alive(node) and not silent:
             self._order(rank)
         else:
@@ -163,23 +165,24 @@ class RemoteCrew(Crew):
         """Take the connections that have come since the last look."""
         self._nodes.check()
         for shard, server in enumerate(self.servers):
-            peer = self._gate.peer("server", shard)
-            if isinstance(server, _Seat) and not server.taken and peer is not None and not peer.channel.ended():
+            if not isinstance(server, _Seat) or server.taken:
+                continue
+            peer = self._gate.peer(server.role, shard)
+            if peer is not None and not peer.channel.ended():
                 server.take(peer)
                 send(peer.channel, "begin", server.orders)
         for rank in range(self._coordinators, len(self.workers)):
-            seat = self.workers[rank]
+            seat, node = self.workers[rank], rank - self._coordinators
+            self._nodes.hear(node)
             if seat is None or seat.taken:
                 continue
-            node = rank - self._coordinators
             if seat.ordered and not self._nodes.alive(node):  # it died before it came to its work
                 self._nodes.revive(node)
                 seat.ordered = False
             if not seat.ordered and self._nodes.newer(node):
                 self._prepare(node)
                 self._order(rank)
-            self._nodes.hear(node)
-            peer = self._gate.peer("worker", rank)
+            peer = self._gate.peer(seat.role, rank)
             if peer is not None and seat.ordered and not peer.channel.ended():
                 seat.take(peer)
                 self._introduce(rank, seat)
@@ -195,6 +198,7 @@ class RemoteCrew(Crew):
         orders = Orders(
             plan=self._plan,
             node=rank,
+            role=self.workers[rank].role,
             groups=self._groups,
             tables=self._told_tables(),
             notices=self._notices,
@@ -236,6 +240,11 @@ class RemoteCrew(Crew):
             stopped=channel.ended,
         )
         run_worker(spec, kernels, TallySender(channel))
+
+    def _role(self, kind: str) -> str:
+        """Return a role at the gate that nobody has had: a connection for a former order must not take its place."""
+        self._n_orders += 1
+        return f"{kind}, order {self._n_orders}"
 
     def _told_tables(self) -> list[dict[str, Any]]:
         return [{name: getattr(table, name) for name in _OF_TABLE} for table in self._tables]
@@ -314,8 +323,11 @@ def _run(body: Callable[[Channel], None], channel: Channel, name: str) -> None:
 class _Seat(_Process):
     """A process on another host, which may not have dialled yet."""
 
-    def __init__(self, name: str, release: Callable[[Peer], None], orders: ServerOrders | None = None) -> None:
+    def __init__(
+        self, name: str, role: str, release: Callable[[Peer], None], orders: ServerOrders | None = None
+    ) -> None:
         super().__init__(name)
+        self.role = role
         self.ordered = False
         self.orders = orders
         self._release = release

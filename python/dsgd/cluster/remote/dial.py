@@ -6,6 +6,7 @@ import logging
 import random
 import socket
 import time
+from typing import NamedTuple
 
 from dsgd.cluster.driver.channel import Channel
 from dsgd.cluster.remote.handshake import Certificates, enter
@@ -18,6 +19,23 @@ _HANDSHAKE_SECONDS = 10.0
 _PAUSES = (0.1, 2.0)  # seconds between two tries: the first pause, and the longest
 
 
+class Dialled(NamedTuple):
+    """A connection to a gate.
+
+    Attributes
+    ----------
+    channel : Channel
+    here : str
+        The address of this host from which it was dialled.
+    beat : float
+        Seconds within which the driver wants to hear of this node.
+    """
+
+    channel: Channel
+    here: str
+    beat: float
+
+
 def dial(
     address: tuple[str, int],
     role: str,
@@ -27,8 +45,8 @@ def dial(
     tls: Certificates | None = None,
     patience: float = 60.0,
     silence: float = 30.0,
-) -> tuple[Channel, str]:
-    """Return a channel to the gate, and the address of this host from which it was dialled.
+) -> Dialled:
+    """Return a channel to the gate.
 
     Parameters
     ----------
@@ -71,7 +89,7 @@ def dial(
 
 def _dial_once(
     address: tuple[str, int], role: str, number: int, token: bytes, tls: Certificates | None, silence: float
-) -> tuple[Channel, str]:
+) -> Dialled:
     connection = socket.create_connection(address, _HANDSHAKE_SECONDS)
     try:
         watch_silence(connection, silence)
@@ -85,7 +103,7 @@ def _dial_once(
     if answer.kind != "welcome":
         channel.close()
         raise (ConfigError if answer.kind == "never" else ClusterError)(answer.fields["why"])
-    return channel, here
+    return Dialled(channel, here, float(answer.fields["beat"]))
 
 
 def watch_silence(connection: socket.socket, seconds: float) -> None:

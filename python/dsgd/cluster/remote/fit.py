@@ -89,7 +89,7 @@ def fit_on_nodes(
     rows: Rows,
     spec: FitSpec,
     given: Given,
-    serve_at: Callable[[int], None] | None = None,
+    serve_at: Callable[[int, str], None] | None = None,
 ) -> FitResult:
     """Train a model on the rows of all nodes.
 

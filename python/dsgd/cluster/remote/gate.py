@@ -32,7 +32,7 @@ class Peer:
     Attributes
     ----------
     role : str
-        ``"rows"``: answers questions about the rows of a node. ``"worker"``, ``"server"``: a process of the run.
+        ``"rows"``: answers questions about the rows of a node. Others are those of orders to workers and servers.
     number : int
         The rank of a node, or the number of a shard.
     channel : Channel
@@ -65,7 +65,7 @@ class Gate:
         Address that nodes dial, if it is another one than `bind`.
     tls : Certificates, optional
     silence : float
-        See `dial`.
+        Seconds after which a peer of which nothing is heard counts as gone.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class Gate:
         tls: Certificates | None = None,
         silence: float = 30.0,
     ) -> None:
-        self._silence = silence
+        self.silence = silence
         self.bind, self.tls, self.token = bind, tls, token
         host = "" if advertise is None and bind in ALL_ADDRESSES else advertised(bind, advertise)
         self._listener = _listen(bind, port)
@@ -161,7 +161,7 @@ class Gate:
                     connection.setblocking(True)
                     self.adopt(connection.detach())
                 return
-            watch_silence(connection, self._silence)
+            watch_silence(connection, self.silence)
             channel = Channel(admit(connection, self.token, self.tls))
             self._seat(channel, channel.receive(_HANDSHAKE_SECONDS).fields)
         except (OSError, EOFError, KeyError, DsgdError) as error:
@@ -190,7 +190,7 @@ class Gate:
             old = self._peers.get((role, number))
             taken = self._closed or (old is not None and not old.channel.ended())
             if not taken:
-                channel.send("welcome")  # before anyone else sends something
+                channel.send("welcome", beat=self.silence / 4)  # before anyone else sends something
                 self._peers[role, number] = peer
                 self._changed.notify_all()
         if taken:

@@ -6,7 +6,8 @@ import contextlib
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,13 +18,13 @@ from dsgd.cluster.driver.channel import Channel, ChannelMessage
 from dsgd.cluster.driver.reports import TallySender
 from dsgd.cluster.program.groups import GroupMembers
 from dsgd.cluster.program.kernels import Kernels
-from dsgd.cluster.remote.dial import dial
+from dsgd.cluster.remote.dial import Dialled, dial
 from dsgd.cluster.remote.endings import ends_with_the_process
 from dsgd.cluster.remote.handshake import Certificates
 from dsgd.cluster.remote.messages import content_of, send
 from dsgd.cluster.runtime.run_spec import Plan
 from dsgd.cluster.tcp.worker import WorkerSpec, run_worker
-from dsgd.errors import ClusterError, DsgdError
+from dsgd.errors import ClusterError, DeadlineError, DsgdError
 from dsgd.fitting.worker_rows import NodeFacts, Place, ProblemTerms, WorkerRows
 from dsgd.models import MODELS
 from dsgd.models.scores import Score
@@ -31,6 +32,7 @@ from dsgd.models.scores import Score
 __all__ = ["Orders", "dialled", "serve_node"]
 
 _LOG = logging.getLogger("dsgd")
+_TICK = 0.25  # seconds between two looks at whether the node is to stop
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,8 @@ class Orders:
         See `WorkerSpec`.
     node : int
         The node that it is in the run.
+    role : str
+        What it calls itself at the gate: no order has the role of an earlier one.
     tables : list of dict
         The parameters of every `_core.TableSpec`.
     terms : ProblemTerms
@@ -54,6 +58,7 @@ class Orders:
 
     plan: Plan
     node: int
+    role: str
     groups: list[GroupMembers]
     tables: list[dict[str, Any]]
     notices: list[int]
@@ -117,10 +122,12 @@ def serve_node(
         The error of the training, of which the driver was told as well.
     """
     gate = Gate(address, token, tls, patience)
-    channel, here = dial(address, "rows", rank, token, tls=tls, patience=patience)
-    node = _Node(channel, gate, here, rows, eval_rows, (whole, index_base), n_threads)
+    entered = dial(address, "rows", rank, token, tls=tls, patience=patience)
+    channel = entered.channel
+    node = _Node(entered, gate, rows, eval_rows, (whole, index_base), n_threads)
     try:
-        node.serve()
+        with node.heard():
+            node.serve()
     finally:
         node.end()
         channel.close()
@@ -131,15 +138,16 @@ class _Node:
 
     def __init__(
         self,
-        channel: Channel,
+        entered: Dialled,
         gate: Gate,
-        here: str,
         rows: WorkerRows,
         eval_rows: WorkerRows | None,
         about: tuple[bool, str | None],
         n_threads: int,
     ) -> None:
-        self._channel, self._gate, self._here = channel, gate, here
+        self._channel, self._here, self._beat = entered
+        self._gate = gate
+        self._sending = threading.Lock()
         self._rows, self._eval_rows, self._threads = rows, eval_rows, n_threads
         self._whole, self._index_base = about
         self._running: threading.Thread | None = None
@@ -154,6 +162,23 @@ class _Node:
             "score": self._score,
             "work": self._work,
         }
+
+    @contextlib.contextmanager
+    def heard(self) -> Iterator[None]:
+        """Let the driver hear of this node within the ``with`` block, also while it computes an answer."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            with contextlib.suppress(OSError):
+                while not ended.wait(self._beat):
+                    with self._sending:
+                        self._channel.send("alive")
+
+        threading.Thread(target=beat, name="dsgd-beat", daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
 
     def serve(self) -> None:
         """Answer until the driver says that this is the end."""
@@ -179,10 +204,12 @@ class _Node:
             found = self._answers[message.kind](*content_of(message))
         except Exception as error:
             _LOG.exception("%s failed", message.kind)
-            self._channel.send_error(error)
+            with self._sending:
+                self._channel.send_error(error)
             return
         if message.fields["answers"]:
-            send(self._channel, "answer", found)
+            with self._sending:
+                send(self._channel, "answer", found)
 
     def _facts(self) -> NodeFacts:
         return NodeFacts(self._rows.n_rows, self._rows.n_features, self._whole, self._index_base)
@@ -229,6 +256,17 @@ def dialled(addresses: Mapping[str, Sequence[Sequence[Any]]], host: str) -> dict
     return {group: [(told or host, port) for told, port in shards] for group, shards in addresses.items()}
 
 
+def _addresses(channel: Channel, seconds: float, stop: threading.Event) -> Any:
+    """Return the addresses of the servers once they listen; the node may be told to stop before."""
+    end = time.monotonic() + seconds
+    while not stop.is_set():
+        with contextlib.suppress(DeadlineError):
+            return channel.receive(_TICK).fields["addresses"]
+        if time.monotonic() > end:
+            raise DeadlineError(f"the servers do not listen after {seconds:g} s")
+    raise ClusterError("told to stop before the servers listened")
+
+
 def run_node(gate: Gate, orders: Orders, kernels: Kernels, here: str, stop: threading.Event) -> None:
     """Run one node of a run, and tell the driver of its progress or its error.
 
@@ -243,12 +281,13 @@ def run_node(gate: Gate, orders: Orders, kernels: Kernels, here: str, stop: thre
         Ends the node.
     """
     try:
-        channel, _ = dial(gate.address, "worker", orders.node, gate.token, tls=gate.tls, patience=gate.patience)
+        dialled_gate = dial(gate.address, orders.role, orders.node, gate.token, tls=gate.tls, patience=gate.patience)
     except DsgdError:
         _LOG.exception("worker %d", orders.node)
         return
+    channel = dialled_gate.channel
     try:
-        addresses = channel.receive(orders.join_deadline).fields["addresses"]
+        addresses = _addresses(channel, orders.join_deadline, stop)
         channel.send("ready")
         spec = WorkerSpec(
             plan=orders.plan,

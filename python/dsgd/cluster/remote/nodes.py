@@ -134,9 +134,12 @@ class Nodes:
             self.tell(rank, kind, content, answers=True)
         waiting = {rank: peer for rank in told if (peer := self._peers[rank]) is not None and self.alive(rank)}
         answers, end = {}, time.monotonic() + deadline
+        heard = dict.fromkeys(waiting, time.monotonic())
         while waiting:
             poll = select.poll()
             by_descriptor = {peer.channel.fileno(): rank for rank, peer in waiting.items()}
+            if by_descriptor.pop(-1, None) is not None:  # another node has dialled in the place of one of these
+                waiting = {rank: peer for rank, peer in waiting.items() if peer.channel.fileno() >= 0}
             for descriptor in by_descriptor:
                 poll.register(descriptor, select.POLLIN)
             for descriptor, _ in poll.poll(1000 * _TICK):
@@ -146,9 +149,14 @@ class Nodes:
                 except EOFError:
                     del waiting[rank]
                     continue
+                heard[rank] = time.monotonic()
                 for message in messages:
-                    answers[rank] = self._content(rank, message)
-                    del waiting[rank]
+                    if message.kind != "alive":
+                        answers[rank] = self._content(rank, message)
+                        del waiting[rank]
+            for rank in [rank for rank in waiting if time.monotonic() > heard[rank] + self.gate.silence]:
+                del waiting[rank]
+                self.lose(rank)
             self.check()
             if waiting and time.monotonic() > end:
                 late = ", ".join(map(self.name, waiting))
@@ -168,7 +176,8 @@ class Nodes:
         if peer is not None and self.alive(rank):
             with contextlib.suppress(EOFError):
                 for message in peer.channel.arrived():
-                    self._content(rank, message)
+                    if message.kind != "alive":
+                        self._content(rank, message)
 
     @contextlib.contextmanager
     def served(self) -> Iterator[None]:

@@ -54,7 +54,7 @@ class ServerOrders:
 
 
 def serve_shard(
-    address: tuple[str, int], shard: int, *, token: bytes, bind: str, tls: Certificates | None = None
+    address: tuple[str, int], shard: int, role: str, *, token: bytes, bind: str, tls: Certificates | None = None
 ) -> None:
     """Serve a shard until the driver ends the run.
 
@@ -63,12 +63,14 @@ def serve_shard(
     address : tuple (str, int)
         Host and port of the driver's gate.
     shard : int
+    role : str
+        What it calls itself at the gate.
     token : bytes
     bind : str
         The address of this host that workers reach.
     tls : Certificates, optional
     """
-    channel, _ = dial(address, "server", shard, token, tls=tls)
+    channel = dial(address, role, shard, token, tls=tls).channel
     try:
         orders: ServerOrders = content_of(channel.receive(60.0))
         core = None if tls is None else tls.of_core()
@@ -77,6 +79,8 @@ def serve_shard(
     except (EOFError, BrokenPipeError, ConnectionError):
         _LOG.info("the driver of server %d is gone, or needs it no longer", shard)
     except (DsgdError, OSError) as error:
+        if channel.fileno() < 0:  # closed from here, since the process ends
+            return
         _LOG.exception("server %d failed", shard)
         with contextlib.suppress(OSError):
             channel.send_error(error)

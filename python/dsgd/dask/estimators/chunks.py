@@ -77,7 +77,8 @@ def part_of_score(
 
     `y` and `sample_weight` have one column, or are None.
     """
-    chunk = Chunk(X, *(None if each is None else each[:, 0] for each in (y, sample_weight)))
+    labels, weights = (None if each is None else each[:, 0] for each in (y, sample_weight))
+    chunk = Chunk(X, labels, weights)
     part = np.empty((1, 1), object)
     part[0, 0] = score(model, chunk) if facts_of(chunk, block_id[0]).n_rows else None
     return part
