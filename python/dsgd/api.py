@@ -158,7 +158,7 @@ def fit(
         Factors of s_i by class; by default 1. ``"balanced"``: n / (number of classes * samples of the class).
     eval_set : tuple (X, y) or Dataset, optional
         Samples to score (accuracy, or R2) for the history and the progress. A label that y lacks counts as an error.
-        On Dask X and y may be collections.
+        On Dask X and y may be collections, which are scored where they lie.
     evaluate_every : int, default=1
         Epochs from one evaluation of objective and score to the next; evaluations take extra time. 0: no evaluation.
     callbacks : sequence of callables, optional
