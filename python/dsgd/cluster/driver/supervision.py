@@ -64,7 +64,7 @@ class SupervisedRun:
         self._saves = Saves(config, About.of(assignment, config.servers, config.groups))
         self._crew = make_crew()
         self._trace = Trace(self._crew.about(assignment.algorithm.clock_bound)) if config.trace else None
-        self._ledger = Ledger(n, config.servers, notices, self._trace)
+        self._ledger = Ledger(n, config.servers, notices, self._trace, one_clock=self._crew.one_clock)
         self._selector = selectors.DefaultSelector()
         # Processes that are started elsewhere, and have no connection yet.
         self._to_come: list[tuple[str, int, Process]] = []
