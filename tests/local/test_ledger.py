@@ -88,8 +88,8 @@ def test_a_worker_that_left_keeps_its_last_vector_and_one_that_is_lost_has_none(
 
 def test_times_of_a_host_with_another_clock_are_those_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other host was started 1,000 s later; its first message took 1 s, and the second lay for a while."""
+    now: float = 5_000.0
     monkeypatch.setattr("dsgd.cluster.driver.ledger.time", SimpleNamespace(monotonic=lambda: now))
-    now = 5_000.0
     ledger = Ledger(1, 1, [2, 4], None, one_clock=False)
     for clock, arrival, late in ((2, 5_100.0, 1.0), (4, 5_200.0, 50.0)):
         now, sent = arrival, arrival - late - 1_000.0
