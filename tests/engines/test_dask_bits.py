@@ -16,7 +16,7 @@ distributed = pytest.importorskip("distributed")
 import dsgd
 from dsgd import losses
 from dsgd.cluster import Given
-from dsgd.dask.placement import run_bounds
+from dsgd.cluster.remote.dealing import run_bounds
 
 WORKERS = 3
 SIZES = (20, 35, 10, 25, 30)  # rows of the chunks
