@@ -139,3 +139,15 @@ def test_a_server_that_was_killed_goes_on_from_its_checkpoint_with_the_same_bits
     for each in again:
         each.succeeds()
     by_hand.check_bits()
+
+
+def test_a_worker_of_another_world_is_refused_at_once(hosts: MakeHosts, tmp_path: Path) -> None:
+    by_hand = ByHand(hosts(2), tmp_path)
+    server = by_hand.start_server()
+    by_hand.worker_hosts.append(by_hand.worker_hosts[0])
+    by_hand.world = 2  # the server waits for one worker
+    stranger = by_hand.start_worker(1)
+    assert stranger.exit_code() == 2
+    assert "1 workers" in stranger.said
+    by_hand.start_worker(0).succeeds()
+    server.succeeds()

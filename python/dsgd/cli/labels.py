@@ -13,14 +13,17 @@ from dsgd.errors import ConfigError, DataError
 __all__ = ["against_the_rest"]
 
 
-def against_the_rest(y: NDArray[Any], positive: list[str]) -> NDArray[Any]:
-    """Return +1 where the label is one of `positive` and -1 elsewhere; y itself when the list is empty."""
+def against_the_rest(y: NDArray[Any], positive: list[str], *, part: bool = False) -> NDArray[Any]:
+    """Return +1 where the label is one of `positive` and -1 elsewhere; y itself when the list is empty.
+
+    `part`: there are other rows, which may have the labels that these lack.
+    """
     if not positive:
         return y
     positive = [_as_utf8(label) for label in positive]
     chosen = [label if y.dtype.kind == "U" else _number(label) for label in positive]
     missing = [given for given, label in zip(positive, chosen, strict=True) if label not in y]
-    if missing:
+    if missing and not part:
         raise DataError(f"no row has the label {missing[0]}; the labels are {np.unique(y).tolist()}")
     return np.where(np.isin(y, chosen), 1.0, -1.0)
 

@@ -65,7 +65,7 @@ def worker(
     data = _read(paths, bytes_, number, size, how)
     serve_node(
         address,
-        WorkerRows(data.X, against_the_rest(data.y, positive or []), None),
+        WorkerRows(data.X, against_the_rest(data.y, positive or [], part=True), None),
         rank=number,
         token=token,
         whole=len(paths) == 1 and bytes_ is None,

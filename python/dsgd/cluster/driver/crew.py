@@ -113,6 +113,9 @@ class Crew(ABC):
     def drop_worker(self, rank: int) -> None:
         """End the process of a node for good."""
 
+    def give_up(self, rank: int) -> None:  # noqa: B027  # most kinds of processes do not come back by themselves
+        """Refuse a node that comes back although the run goes on without it."""
+
     @abstractmethod
     def end_life(self, rank: int) -> None:
         """Let other nodes write letters where a node was writing when its process ended."""

@@ -294,6 +294,7 @@ class SupervisedRun:
             raise WorkerLostError(how, worker=rank)
         else:
             self._gone.add(rank)
+            self._crew.give_up(rank)
             # No report can come any more: there is no need to wait for a deadline.
             if len(self._gone) == len(self._crew.workers):
                 raise WorkerLostError(f"all workers were lost, the last one as {how}; see restart_workers")

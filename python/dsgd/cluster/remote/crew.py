@@ -151,6 +151,10 @@ class RemoteCrew(Crew):
             self.workers[rank].end()
         self.workers[rank] = None
 
+    def give_up(self, rank: int) -> None:
+        """Refuse a node that comes back although the run goes on without it."""
+        self._nodes.give_up(rank - self._coordinators)
+
     def end_life(self, rank: int) -> None:
         """Do nothing: letters of nodes go over TCP."""
 

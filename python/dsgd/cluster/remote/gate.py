@@ -66,6 +66,8 @@ class Gate:
     tls : Certificates, optional
     silence : float
         Seconds after which a peer of which nothing is heard counts as gone.
+    n_nodes : int, optional
+        How many nodes there will be. Those with other ranks are refused.
 
     Attributes
     ----------
@@ -88,14 +90,16 @@ class Gate:
         advertise: str | None = None,
         tls: Certificates | None = None,
         silence: float = 30.0,
+        n_nodes: int | None = None,
     ) -> None:
-        self.silence = silence
+        self.silence, self._n_nodes = silence, n_nodes
         self.bind, self.tls, self.token = bind, tls, token
         host = "" if advertise is None and bind in ALL_ADDRESSES else advertised(bind, advertise)
         self._listener = _listen(bind, port)
         self.address = (host, self._listener.getsockname()[1])
         self.adopt: Callable[[int], None] | None = None
         self._peers: dict[tuple[str, int], Peer] = {}
+        self._given_up: dict[tuple[str, int], str] = {}
         self._changed = threading.Condition()
         self._half_open = threading.Semaphore(_HALF_OPEN)
         self._closed = False
@@ -121,6 +125,11 @@ class Gate:
             if self._peers.get((peer.role, peer.number)) is peer:
                 del self._peers[peer.role, peer.number]
         peer.channel.close()
+
+    def refuse(self, role: str, number: int, why: str) -> None:
+        """Refuse this peer for good, if it comes."""
+        with self._changed:
+            self._given_up[role, number] = why
 
     def refused(self) -> str:
         """Return in words why peers were refused, for the error of whoever waits for them in vain."""
@@ -164,7 +173,7 @@ class Gate:
             watch_silence(connection, self.silence)
             channel = Channel(admit(connection, self.token, self.tls))
             self._seat(channel, channel.receive(_HANDSHAKE_SECONDS).fields)
-        except (OSError, EOFError, KeyError, DsgdError) as error:
+        except (OSError, EOFError, KeyError, TypeError, ValueError, DsgdError) as error:
             _LOG.warning("a peer at %s was refused: %s", host, error)
             with self._changed:
                 self._faults.append(f"{host}: {error}")
@@ -175,15 +184,9 @@ class Gate:
     def _seat(self, channel: Channel, hello: dict[str, str]) -> None:
         """Give a peer its place, unless a living one has it."""
         role, number = hello["role"], int(hello["number"])
-        if _is_loopback(self.address[0]) and not _is_loopback(hello["address"]):
-            why = (
-                f"the driver is to be reached at {self.address[0]}, which is this host itself for the {role} at "
-                f"{hello['address']}: let the driver advertise an address that all hosts reach"
-            )
+        if why := self._never(role, number, hello["address"]):
             channel.send("never", why=why)
             channel.close()
-            with self._changed:
-                self.fatal = why
             return
         peer = Peer(role, number, channel, hello)
         with self._changed:
@@ -200,6 +203,20 @@ class Gate:
             return
         if old is not None:
             old.channel.close()
+
+    def _never(self, role: str, number: int, address: str) -> str:
+        """Return why this peer will never be let in; empty if it may be."""
+        if _is_loopback(self.address[0]) and not _is_loopback(address):
+            self.fatal = (
+                f"the driver is to be reached at {self.address[0]}, which is this host itself for the {role} at "
+                f"{address}: let the driver advertise an address that all hosts reach"
+            )
+            return self.fatal
+        n = self._n_nodes
+        if role == "rows" and n is not None and not 0 <= number < n:
+            return f"the driver waits for {n} workers, of ranks 0 to {n - 1}, and not for one of rank {number}"
+        with self._changed:
+            return self._given_up.get((role, number), "")
 
 
 def _is_loopback(host: str) -> bool:

@@ -112,7 +112,15 @@ class Hosts(RunOptions, Elsewhere):
         if X is not None or y is not None or given.pop("sample_weight") is not None:
             raise ConfigError("the workers of Hosts bring their own rows: X must be None, and y and sample_weight too")
         self.check_writable()
-        gate = Gate(self.token, self.bind, self.port, self.advertise, self.certificates, self.heartbeat_deadline)
+        gate = Gate(
+            self.token,
+            self.bind,
+            self.port,
+            self.advertise,
+            self.certificates,
+            self.heartbeat_deadline,
+            n_nodes=self.workers,
+        )
         nodes = Nodes(gate, [f"worker {rank}" for rank in range(self.workers)])
         with nodes.served():
             if self.on_listen is not None:

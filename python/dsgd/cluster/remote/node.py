@@ -72,7 +72,7 @@ class Orders:
     join_deadline: float
 
 
-class Gate(NamedTuple):
+class GateAddress(NamedTuple):
     """Where and how a node dials."""
 
     address: tuple[str, int]
@@ -121,7 +121,7 @@ def serve_node(
     Exception
         The error of the training, of which the driver was told as well.
     """
-    gate = Gate(address, token, tls, patience)
+    gate = GateAddress(address, token, tls, patience)
     entered = dial(address, "rows", rank, token, tls=tls, patience=patience)
     channel = entered.channel
     node = _Node(entered, gate, rows, eval_rows, (whole, index_base), n_threads)
@@ -139,7 +139,7 @@ class _Node:
     def __init__(
         self,
         entered: Dialled,
-        gate: Gate,
+        gate: GateAddress,
         rows: WorkerRows,
         eval_rows: WorkerRows | None,
         about: tuple[bool, str | None],
@@ -267,12 +267,12 @@ def _addresses(channel: Channel, seconds: float, stop: threading.Event) -> Any:
     raise ClusterError("told to stop before the servers listened")
 
 
-def run_node(gate: Gate, orders: Orders, kernels: Kernels, here: str, stop: threading.Event) -> None:
+def run_node(gate: GateAddress, orders: Orders, kernels: Kernels, here: str, stop: threading.Event) -> None:
     """Run one node of a run, and tell the driver of its progress or its error.
 
     Parameters
     ----------
-    gate : Gate
+    gate : GateAddress
     orders : Orders
     kernels : Kernels
     here : str

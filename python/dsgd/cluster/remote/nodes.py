@@ -95,6 +95,11 @@ class Nodes:
         if peer is not None:
             self.gate.release(peer)
 
+    def give_up(self, rank: int) -> None:
+        """Refuse a node that comes back although the run goes on without it."""
+        why = f"the run goes on without {self._names[rank]}: restart_workers would allow it to come back"
+        self.gate.refuse("rows", rank, why)
+
     def revive(self, rank: int) -> None:
         """Have a node started again."""
         self.lose(rank)
