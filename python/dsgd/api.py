@@ -86,11 +86,12 @@ def fit(
 
     Parameters
     ----------
-    X : array-like or sparse matrix of shape (n_samples, n_features), or Dataset, or path-like
+    X : array-like or sparse matrix of shape (n_samples, n_features), or Dataset, or path-like, or None
         An array of float32 or float64 in C order, or a CSR matrix with int32 columns, is used without a copy. Columns
         of int64 must be below 2**31 and are narrowed once; anything else is converted once. The logger ``dsgd`` reports
         each copy with its bytes. A path names a libsvm text file or a cache file; see `dsgd.data.load`. The result
-        keeps the column names of a data frame or a Dataset, and refuses an X with other names.
+        keeps the column names of a data frame or a Dataset, and refuses an X with other names. On Dask a collection,
+        and on `Hosts` None; see `cluster`.
     y : array-like of shape (n_samples,), optional
         Labels of any kind for classification, real numbers for regression. With more than two classes each class is
         trained against all others, all of them epoch by epoch; ``"softmax"`` trains all classes together. A Dataset and
@@ -141,18 +142,23 @@ def fit(
     max_seconds : float, optional
         Stop after the first epoch that ends later than this, in wall seconds, evaluations included.
     n_threads : int, optional
-        By default all processors that the process may use if the algorithm can use several threads, else 1.
+        By default all processors that the process may use if the algorithm can use several threads, else 1. Workers of
+        Dask and `Hosts` have numbers of threads of their own.
     workers : int, optional
         Number of workers of a distributed algorithm; without `cluster` they are processes of this machine.
-    cluster : LocalCluster, Simulation or distributed.Client, optional
-        The cluster of a distributed algorithm (``"ssp"``, ``"dissvrg"``, ``"sync"``). With a client of Dask, X and y
-        are dask collections or lists of delayed parts.
+    cluster : LocalCluster, Simulation, Hosts, DaskCluster or distributed.Client, optional
+        Where a distributed algorithm (``"ssp"``, ``"dissvrg"``, ``"sync"`` and so on, ``"minibatch"``, ``"batch"``)
+        runs: on processes of this machine, in virtual time, on workers of other hosts that bring their rows (X and y
+        are None), or on a Dask cluster. A client is short for ``dsgd.dask.DaskCluster(client)``; X, y and
+        `sample_weight` are then dask arrays, data frames or series, or lists of delayed values, futures or shards
+        (`dsgd.data.Shard`, which bring y), and train where they lie.
     sample_weight : array-like of shape (n_samples,), optional
         s_i, at least 0; not renormalised.
     class_weight : dict or "balanced", optional
         Factors of s_i by class; by default 1. ``"balanced"``: n / (number of classes * samples of the class).
     eval_set : tuple (X, y) or Dataset, optional
         Samples to score (accuracy, or R2) for the history and the progress. A label that y lacks counts as an error.
+        On Dask X and y may be collections, which are scored where they lie.
     evaluate_every : int, default=1
         Epochs from one evaluation of objective and score to the next; evaluations take extra time. 0: no evaluation.
     callbacks : sequence of callables, optional
@@ -183,7 +189,8 @@ def fit(
     DataError
         For data that cannot be trained on.
     ClusterError
-        If a distributed run cannot continue, for example because a worker was lost and ``on_lost="fail"``.
+        If a distributed run cannot continue. `WorkerLostError` names a worker that was lost, for example with
+        ``on_lost="fail"``; `DeadlineError` says what took too long, such as workers that did not come.
     DivergedError
         If weights or objective overflow or explode even with shorter steps. An epoch that diverges is repeated from its
         beginning with a quarter of the step, with a warning, up to ten times.

@@ -25,8 +25,9 @@ distributed = pytest.importorskip("distributed")
 da = pytest.importorskip("dask.array")
 
 import dsgd.dask.chunks
-from dsgd.dask.chunks import PlacedChunk, compute_chunks, living, results
-from dsgd.dask.placement import Share, deal_chunks, join_shares, place, run_bounds
+from dsgd.cluster.remote.dealing import PlacedChunk, deal_chunks, run_bounds
+from dsgd.dask.chunks import compute_chunks, living, results
+from dsgd.dask.placement import Share, join_shares, place
 from dsgd.errors import ClusterError, ConfigError, DataError, DeadlineError, WorkerLostError
 from dsgd.fitting.row_chunks import ChunkFacts, chunk_of
 from dsgd.fitting.worker_rows import WorkerRows, join

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from dsgd.cluster.driver.channel import ChannelMessage
 from dsgd.cluster.driver.ledger import Ledger
@@ -82,3 +84,18 @@ def test_a_worker_that_left_keeps_its_last_vector_and_one_that_is_lost_has_none(
     assert sorted(record.observed) == [0, 1]
     assert record.waiting == (0.0, 1.0, 2.0, 3.0)
     assert sorted(ledger.last_record(9.0, [3]).observed) == [0, 1]
+
+
+def test_times_of_a_host_with_another_clock_are_those_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other host was started 1,000 s later; its first message took 1 s, and the second lay for a while."""
+    now: float = 5_000.0
+    monkeypatch.setattr("dsgd.cluster.driver.ledger.time", SimpleNamespace(monotonic=lambda: now))
+    ledger = Ledger(1, 1, [2, 4], None, one_clock=False)
+    for clock, arrival, late in ((2, 5_100.0, 1.0), (4, 5_200.0, 50.0)):
+        now, sent = arrival, arrival - late - 1_000.0
+        message = snapshot(clock, "live")
+        message.fields.update(moment=sent - 3.0, sent=sent, reports=[(0, sent - 4.0, "{}")])
+        ledger.hear_server(0, message)
+        ledger.hear_worker(0, tally(clock, 0.0))
+    assert [record.moment for record, _ in ledger.due([])] == [5_097.0, 5_148.0]
+    assert [at for _, at, _ in ledger.reports] == [5_096.0, 5_147.0]

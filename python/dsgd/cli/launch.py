@@ -44,7 +44,7 @@ _ON_HOST = (
 
 def launch(
     hosts: Annotated[
-        Path, typer.Argument(metavar="HOSTS", help="file with a host a line, [user@]host; # begins a comment")
+        Path, typer.Argument(metavar="HOSTS", help="file with a host a line, user@host or host; # begins a comment")
     ],
     arguments: Annotated[
         list[str] | None,

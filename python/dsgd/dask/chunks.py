@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import distributed
 import numpy as np
@@ -15,27 +15,15 @@ from dask.delayed import Delayed, delayed
 from distributed.scheduler import KilledWorker
 
 from dsgd._common.checks import shown
+from dsgd.cluster.remote.dealing import PlacedChunk
 from dsgd.errors import ClusterError, ConfigError, DataError, DeadlineError, WorkerLostError
-from dsgd.fitting.row_chunks import ChunkFacts, check_alike, chunk_of, facts_of
+from dsgd.fitting.row_chunks import check_alike, chunk_of, facts_of
 
-__all__ = ["PlacedChunk", "ask", "check_living", "compute_chunks", "living", "results", "tasks_of_chunks"]
+__all__ = ["ask", "check_living", "compute_chunks", "living", "results", "tasks_of_chunks"]
 
 _TICK = 0.25  # seconds between two looks at the list of workers
 _ANSWER = 30.0  # seconds within which a scheduler answers; as long as Dask takes for a connection
 _PATIENCE = 2.0  # seconds until the first look for tasks that no worker can run; then twice as long each time
-
-
-class PlacedChunk(NamedTuple):
-    """A chunk that has rows: its future, its facts, the number of its first row, and the workers that hold it.
-
-    `number` is its number among all chunks of the collection, those without rows too.
-    """
-
-    future: Any
-    facts: ChunkFacts
-    first_row: int
-    holders: tuple[str, ...]
-    number: int = -1
 
 
 def ask(client: Any, name: str, deadline: float = _ANSWER, **arguments: Any) -> Any:

@@ -55,6 +55,7 @@ class DaskCluster(RunOptions, Elsewhere):
     Parameters
     ----------
     client : distributed.Client
+        Not an asynchronous one. If it has TLS in its `Security`, all connections of a fit have it too.
     server : str, default="worker"
         Where the parameter server runs: in the process of a ``"worker"``, of the ``"scheduler"``, of the ``"client"``,
         or of the worker with this address. With ``"client"`` workers need to reach one port only.
@@ -71,11 +72,26 @@ class DaskCluster(RunOptions, Elsewhere):
         this process reaches the scheduler; workers dial it too where ``bind="0.0.0.0"`` listens at all addresses.
     port : int or tuple of two int, default=0
         Port to listen at, or the first and last one of a range; 0 is any free one.
+    restart_workers : int, default=0
+        How often the rows of each worker may go to another worker of the cluster, to which Dask brings them, or
+        computes them again.
+    servers : int, default=1
+        Shards of the parameter server. Where a worker has it, they are spread over the workers.
+    checkpoint_every, checkpoint, resume, restart_servers, heartbeat_deadline, join_deadline, stall_deadline
+        As of `LocalCluster`. Files are those of the client.
+    wire_dtype, payload_checksum, trace, record_answers
+        As of `LocalCluster`. `tls` and `groups` are refused.
+
+    Raises
+    ------
+    ConfigError
+        For an impossible value.
 
     Notes
     -----
-    The options of `LocalCluster` that say how a run goes on work here too. A worker that is started again
-    (``restart_workers``) is another worker of the cluster, to which Dask brings the rows, or computes them again.
+    `dsgd.fit` raises `WorkerLostError` if a worker leaves before the run, `ClusterError` if the cluster has no workers
+    or its addresses cannot be reached, and the error of a task that computes rows, with its traceback. `privacy`,
+    `workers`, and `init` with a `FitResult` are refused.
     """
 
     ways_on: ClassVar[tuple[str, ...]] = ("auto", "continue", "fail")

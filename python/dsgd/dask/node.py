@@ -77,7 +77,7 @@ def certificates(security: Security, role: str, address: str) -> Iterator[Certif
         return
     told = security.get_tls_config_for_role(role)
     names = {"certificate": "cert", "key": "key", "authority": "ca_file"}
-    with tempfile.TemporaryDirectory(prefix="dsgd-") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         paths: dict[str, Any] = {}
         for name, of_dask in names.items():
             value = told[of_dask]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd.data.inputs import as_scipy
+from dsgd.data.totals import Total
 from dsgd.errors import DataError
 
 __all__ = ["ClassCounts", "FeatureMoments", "Moments", "TargetMoments", "entries_of_columns"]
@@ -155,6 +156,38 @@ class ClassCounts:
         return ClassCounts(classes, counts)
 
 
+class TargetMean(NamedTuple):
+    """The weighted mean of targets, which does not depend on how the rows are divided into parts.
+
+    Attributes
+    ----------
+    products, weights : Total
+        The sums of s_i y_i and of s_i.
+    """
+
+    products: Total
+    weights: Total
+
+    @classmethod
+    def of(cls, target: NDArray[Any], sample_weight: NDArray[Any] | None) -> TargetMean:
+        """Return the mean of targets."""
+        y = target.astype(np.float64)
+        if sample_weight is None:
+            return cls(Total.of(y), Total(float(len(y)), 0.0))
+        s = sample_weight.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # targets out of range are refused later
+            return cls(Total.of(s * y), Total.of(s))
+
+    @property
+    def value(self) -> float:
+        """The mean; infinite, or no number, if the sum is. 0 if all weights are 0."""
+        return self.products.high / self.weights.high if self.weights.high else 0.0
+
+    def plus(self, other: TargetMean) -> TargetMean:
+        """Return the mean of the targets of both."""
+        return TargetMean(self.products.plus(other.products), self.weights.plus(other.weights))
+
+
 @dataclass(frozen=True, eq=False)
 class TargetMoments:
     """The moments of the targets of a regression.
@@ -166,12 +199,15 @@ class TargetMoments:
         Every row counts once.
     weighted : Moments
         Every row counts with its weight.
+    mean : TargetMean
+        That of `weighted`, to the last bit.
     """
 
     low: float
     high: float
     plain: Moments
     weighted: Moments
+    mean: TargetMean
 
     @classmethod
     def of(cls, target: NDArray[Any], sample_weight: NDArray[Any] | None) -> TargetMoments:
@@ -179,9 +215,11 @@ class TargetMoments:
         with np.errstate(over="ignore", invalid="ignore"):  # targets out of range are refused later
             plain = Moments.of(target)
             weighted = plain if sample_weight is None else Moments.of(target, sample_weight)
-        return cls(float(target.min()), float(target.max()), plain, weighted)
+        mean = TargetMean.of(target, sample_weight)
+        return cls(float(target.min()), float(target.max()), plain, weighted, mean)
 
     def __add__(self, other: TargetMoments) -> TargetMoments:
         """Return the moments of the targets of both."""
         low, high = min(self.low, other.low), max(self.high, other.high)
-        return TargetMoments(low, high, self.plain + other.plain, self.weighted + other.weighted)
+        mean = self.mean.plus(other.mean)
+        return TargetMoments(low, high, self.plain + other.plain, self.weighted + other.weighted, mean)

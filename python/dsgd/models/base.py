@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dsgd import _core
 from dsgd.data.row_sample import SAMPLE_ROWS
-from dsgd.data.statistics import TargetMoments
+from dsgd.data.statistics import TargetMean, TargetMoments
 from dsgd.errors import ConfigError
 from dsgd.models.feature_major import FeatureMajor, LinearSteps
 from dsgd.models.protocols import Objective, ParameterLayout, RowSteps, Samples
@@ -23,9 +23,8 @@ def weighted_mean(problem: Samples) -> float:
     """Return the weighted mean of the targets of all rows of a regression; infinite if its sum is."""
     if problem.summary is not None:
         assert isinstance(problem.summary.targets, TargetMoments)
-        return float(problem.summary.targets.weighted.mean)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.average(problem.target.astype(np.float64), weights=problem.sample_weight))
+        return problem.summary.targets.mean.value
+    return TargetMean.of(problem.target, problem.sample_weight).value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,10 +69,13 @@ class Crew(ABC):
         By shard; None before the start.
     workers : list of (Process or None)
         By rank; None before the start.
+    one_clock : bool
+        Whether times that the processes tell are of the clock of this host (`time.monotonic`).
     through : str
         What stands between workers and servers, in words for an error.
     """
 
+    one_clock = True
     through = ""
 
     def __init__(self, options: RunOptions, assignment: RunSpec, speeds: Sequence[float]) -> None:

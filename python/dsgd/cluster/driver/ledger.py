@@ -51,6 +51,9 @@ class Ledger:
         Clocks of the slowest worker after which records are made, increasing.
     trace : Trace or None
         The events that the workers report are added to it.
+    one_clock : bool, default=True
+        Whether the times that processes tell are of the clock of this host. If not they are shifted: a clock of another
+        host is taken to be as far away as the fastest message of the process was late.
 
     Attributes
     ----------
@@ -64,7 +67,9 @@ class Ledger:
         The final tables of each shard; None until the shard has finished.
     """
 
-    def __init__(self, n_nodes: int, n_shards: int, notices: Sequence[int], trace: Trace | None) -> None:
+    def __init__(
+        self, n_nodes: int, n_shards: int, notices: Sequence[int], trace: Trace | None, *, one_clock: bool = True
+    ) -> None:
         self.members: list[tuple[str, int]] = [("expected", 0)] * n_nodes
         self.slowest = 0
         self.reports: list[tuple[int, float, bytes]] = []
@@ -72,6 +77,8 @@ class Ledger:
         self._notices = deque(notices)
         self._trace = trace
         self._began = time.monotonic()
+        self._one_clock = one_clock
+        self._late: dict[tuple[str, int, float], float] = {}
         # By rank, in the order of the clocks: a worker ahead of the slowest tells later tallies
         # before a record asks for the earlier ones.
         self._tallies = [deque([_Tally(0, _NOTHING, None)]) for _ in range(n_nodes)]
@@ -80,11 +87,13 @@ class Ledger:
 
     def hear_server(self, shard: int, message: ChannelMessage) -> None:
         """Take a message of a shard."""
+        shift = self._shift("server", shard, 0.0, message)
         if shard == 0:  # the only one that knows the members
             self.members = _members(message)
             self.slowest = message.fields["clock"]
-            self.reports += [(rank, time, text.encode()) for rank, time, text in message.fields["reports"]]
+            self.reports += [(rank, at + shift, text.encode()) for rank, at, text in message.fields["reports"]]
         if message.kind == "clock":
+            message.fields["moment"] += shift
             self._shots[shard].append(message)
             self._join_shots()
         elif message.kind == "order" and self._trace is not None:
@@ -105,11 +114,20 @@ class Ledger:
         told.append(_Tally(clock, message.fields, observed))
         if self._trace is not None:
             events = Trace.from_bytes(message.arrays["trace"].tobytes())
-            # Both times are of the clock of this machine.
-            self._trace.extend(events, message.fields["began"] - self._began)
+            began = message.fields["began"]
+            self._trace.extend(events, began + self._shift("worker", rank, began, message) - self._began)
+
+    def _shift(self, kind: str, number: int, life: float, message: ChannelMessage) -> float:
+        """Return what a time of a process is to be shifted by, to be one of this host."""
+        if self._one_clock:
+            return 0.0
+        late, key = time.monotonic() - message.fields["sent"], (kind, number, life)
+        self._late[key] = min(late, self._late.get(key, late))
+        return self._late[key]
 
     def restart(self) -> None:
         """Drop tables and snapshots of which a part is missing: the servers are started again."""
+        self._late = {key: late for key, late in self._late.items() if key[0] != "server"}
         self.tables = [None] * len(self.tables)
         self._shots = [deque() for _ in self._shots]
 

@@ -20,6 +20,8 @@ _WIRE_DTYPES = ("float16", "bfloat16")
 class RunOptions:
     """How a run on real processes goes on when something fails, and what it keeps.
 
+    `LocalCluster`, `Hosts` and `DaskCluster` have these options.
+
     Parameters
     ----------
     servers : int, default=1
@@ -64,6 +66,16 @@ class RunOptions:
     record_answers : bool, default=False
         Keep the answers of all commands in the trace, so that the programs can be replayed. Needs
         `trace`.
+
+    Attributes
+    ----------
+    ways_on : tuple of str
+        What `on_lost` may be.
+
+    Raises
+    ------
+    ConfigError
+        For an impossible value or combination.
     """
 
     ways_on: ClassVar[tuple[str, ...]] = ("continue", "fail")

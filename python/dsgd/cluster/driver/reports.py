@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,6 +45,7 @@ class TallySender:
             arrays,
             clock=tally.clock,
             began=tally.began,
+            sent=time.monotonic(),
             waited=tally.waited,
             delays=[tally.delays[delay] for delay in range(max(tally.delays, default=-1) + 1)],
             samples=tally.samples,
@@ -90,4 +92,4 @@ class StatusSender:
         self._channel.receive(None)  # the servers go on until this process is ended
 
     def _send(self, kind: str, status: ServerStatus, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self._tell(kind, arrays, **status._asdict())
+        self._tell(kind, arrays, **status._asdict(), sent=time.monotonic())

@@ -7,7 +7,7 @@ import logging
 import selectors
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -37,8 +37,8 @@ class SupervisedRun:
     ----------
     config : RunOptions
     assignment : RunSpec
-    crew : Crew
-        The processes.
+    make_crew : callable
+        Returns the processes; called once it is known that the run can begin.
     on_clock : callable, optional
         Called with the state of the cluster and the weights of the model as they were when the
         slowest worker had finished one of the clocks in `notices`. The workers go on during the
@@ -51,7 +51,7 @@ class SupervisedRun:
         self,
         config: RunOptions,
         assignment: RunSpec,
-        crew: Crew,
+        make_crew: Callable[[], Crew],
         on_clock: OnClock | None = None,
         notices: Sequence[int] = (),
     ) -> None:
@@ -62,9 +62,9 @@ class SupervisedRun:
         self._observes = assignment.algorithm.observes
         self._coordinated = assignment.algorithm.has_coordinator
         self._saves = Saves(config, About.of(assignment, config.servers, config.groups))
-        self._trace = Trace(crew.about(assignment.algorithm.clock_bound)) if config.trace else None
-        self._ledger = Ledger(n, config.servers, notices, self._trace)
-        self._crew = crew
+        self._crew = make_crew()
+        self._trace = Trace(self._crew.about(assignment.algorithm.clock_bound)) if config.trace else None
+        self._ledger = Ledger(n, config.servers, notices, self._trace, one_clock=self._crew.one_clock)
         self._selector = selectors.DefaultSelector()
         # Processes that are started elsewhere, and have no connection yet.
         self._to_come: list[tuple[str, int, Process]] = []

@@ -1,4 +1,4 @@
-"""Processes of this machine: the driver, its messages to the children, and what they run.
+"""Processes of this machine: how the driver starts them as its children, and what they run.
 
-It imports `dsgd.cluster.program`, `runtime` and `tcp`.
+It imports `dsgd.cluster.program`, `runtime`, `tcp` and `driver`.
 """

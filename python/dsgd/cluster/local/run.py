@@ -18,4 +18,4 @@ class LocalRun(SupervisedRun):
     def __init__(
         self, config: LocalCluster, assignment: RunSpec, on_clock: OnClock | None = None, notices: Sequence[int] = ()
     ) -> None:
-        super().__init__(config, assignment, LocalCrew(config, assignment, notices), on_clock, notices)
+        super().__init__(config, assignment, lambda: LocalCrew(config, assignment, notices), on_clock, notices)

@@ -59,6 +59,8 @@ class RemoteCrew(Crew):
         of this one.
     """
 
+    one_clock = False
+
     def __init__(
         self,
         options: RunOptions,

@@ -144,8 +144,10 @@ def fit_on_nodes(
     task = dataclasses.replace(task, objective=objective)
 
     def make(work: RunSpec, on_clock: OnClock, notices: Sequence[int]) -> SupervisedRun:
-        crew = RemoteCrew(options, work, notices, nodes, terms, front.again, serve_at)
-        return SupervisedRun(options, work, crew, on_clock, notices)
+        def make_crew() -> RemoteCrew:
+            return RemoteCrew(options, work, notices, nodes, terms, front.again, serve_at)
+
+        return SupervisedRun(options, work, make_crew, on_clock, notices)
 
     ended = run_on_cluster(make, work, task, recorder)
     return FitResult(

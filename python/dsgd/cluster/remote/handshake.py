@@ -32,9 +32,15 @@ class Certificates:
     Parameters
     ----------
     certificate, key, authority : str
-        Paths. The key may be in the file of the certificate.
+        Paths: the certificate of this host, its private key, which may be in the same file, and the certificate that
+        signed those of all hosts.
     check_host : bool, default=False
         Whether the certificate of whoever is dialled must name its host.
+
+    Raises
+    ------
+    ConfigError
+        If a path is no file.
     """
 
     certificate: str

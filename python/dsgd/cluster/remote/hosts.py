@@ -37,7 +37,7 @@ class Hosts(RunOptions, Elsewhere):
     Parameters
     ----------
     workers : int
-        How many workers there will be.
+        How many workers there will be, at most 1024.
     token : bytes
         The secret that this process and all workers share, at least 16 random bytes.
     bind : str, default="127.0.0.1"
@@ -46,18 +46,40 @@ class Hosts(RunOptions, Elsewhere):
         The port, or the first and last one of a range of which the first free one is taken. 0: any free port. Further
         shards (`servers`) listen at free ports of their own.
     advertise : str, optional
-        Address that workers reach, if it is another one than `bind`.
+        Address that workers are told, if it is another one than `bind`. With ``bind="0.0.0.0"`` it is by default the
+        one that each worker has dialled.
     certificates : Certificates, optional
         TLS for all connections.
     partition : "equal" or Partition, default="equal"
         How rows are dealt to workers that have all of them; see `LocalCluster`. Workers with parts keep theirs.
     on_listen : callable, optional
-        Called with host and port once workers can dial.
+        Called with the host and the port that workers dial, once they can. The host is ``""`` if it is the one that
+        each worker has dialled.
+    join_deadline : float, default=60.0
+        Seconds within which all workers must have dialled, and within which one that was lost must have come back.
+    restart_workers : int, default=0
+        How often each worker may come back: whoever started it starts it again, with the same rank.
+    servers, groups, checkpoint_every, checkpoint, resume, on_lost, restart_servers, heartbeat_deadline
+        As of `LocalCluster`.
+    stall_deadline, wire_dtype, payload_checksum, trace, record_answers
+        As of `LocalCluster`. ``tls=True`` is refused: give `certificates`.
+
+    Raises
+    ------
+    ConfigError
+        For an impossible value.
 
     Notes
     -----
-    The options of `LocalCluster` that say how a run goes on work here too. ``restart_workers`` is how often each worker
-    may come back: whoever started it starts it again, with the same rank.
+    `dsgd.fit` raises `DeadlineError` if workers have not come within `join_deadline`, `DataError` if the rows of some
+    do not fit those of the others, and `ClusterError` if no port can be listened at. `privacy`, and `init` with a
+    `FitResult`, are refused.
+
+    Examples
+    --------
+    >>> import secrets, dsgd
+    >>> cluster = dsgd.Hosts(workers=2, token=secrets.token_bytes(32), bind="0.0.0.0", port=7077)
+    >>> result = dsgd.fit(None, algo="ssp", loss="logistic", cluster=cluster)  # doctest: +SKIP
     """
 
     workers: int

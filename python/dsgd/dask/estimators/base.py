@@ -85,6 +85,13 @@ class OnDask:
         -------
         OnDask
             Itself.
+
+        Raises
+        ------
+        ConfigError
+            If there is no client, or for an X of numpy.
+        DataError, ClusterError, DivergedError
+            As of `dsgd.fit`.
         """
         estimator: Any = self
         result = fit(
@@ -161,6 +168,11 @@ class OnDask:
         """Return the fitted estimator of `dsgd.estimators`, which needs no Dask. Both share the arrays of the model.
 
         Where a parameter is "auto", the local estimator has its default.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
         """
         check_is_fitted(self)
         local = self._local()

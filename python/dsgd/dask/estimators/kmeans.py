@@ -35,7 +35,8 @@ class KMeans(OnDask, estimators.KMeans):
 
     Attributes
     ----------
-    cluster_centers_, n_iter_, n_features_in_, feature_names_in_
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+    n_iter_, n_features_in_, feature_names_in_
         As of `dsgd.KMeans`.
     labels_ : dask array of shape (n_samples,)
         Lazy; with `compute_labels`. Pickles lack it.

@@ -67,16 +67,21 @@ class SGDClassifier(_Linear, estimators.SGDClassifier):
     algo : str or Algorithm, default="ssp"
         A distributed algorithm, by name or as an object with options: ``algorithms.Ssp(staleness=0)``.
     n_threads : int or None, default=None
-        Threads of a worker in `fit`; None: as `dsgd.fit` has it. Predictions use one thread a chunk.
-    client : distributed.Client or None, default=None
+        As of `dsgd.fit`. Workers train with as many threads as Dask gives them; predictions use one thread a chunk.
+    client : distributed.Client, DaskCluster or None, default=None
         None: the client that `distributed.get_client` finds.
 
     Attributes
     ----------
-    coef_, intercept_, classes_, n_iter_, n_features_in_, feature_names_in_
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+    classes_ : ndarray of shape (n_classes,)
+    n_iter_, n_features_in_, feature_names_in_
         As of `dsgd.SGDClassifier`.
     result_ : FitResult
+        What `dsgd.fit` has returned.
     history_ : History
+        That of `result_`.
     """
 
     _local = estimators.SGDClassifier
@@ -133,7 +138,9 @@ class SGDRegressor(_Linear, estimators.SGDRegressor):
 
     Attributes
     ----------
-    coef_, intercept_, n_iter_, n_features_in_, feature_names_in_
+    coef_ : ndarray of shape (n_features,)
+    intercept_ : ndarray of shape (1,)
+    n_iter_, n_features_in_, feature_names_in_
         As of `dsgd.SGDRegressor`.
     result_ : FitResult
     history_ : History
