@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,6 +144,23 @@ def test_a_cluster_that_shrinks_and_a_worker_that_is_retired() -> None:
         retiring.join()
         assert living(client) != [retired]
         wait_until(lambda: not own_threads(client), "the threads end")
+
+
+def test_a_worker_that_stands_still_in_a_barrier_is_named() -> None:
+    """The parameter server notices it, which knows the number of the worker only."""
+    with start() as cluster, distributed.Client(cluster) as client:
+        worker = living(client)[1]
+        pid = client.run(os.getpid, workers=[worker])[worker]
+
+        def stop(record: Any, model: Any) -> None:
+            os.kill(pid, signal.SIGSTOP)
+
+        try:
+            with pytest.raises(WorkerLostError, match=f"{worker} .*is lost.*silent") as caught:
+                dask_fit(DaskCluster(client, server="client", heartbeat_deadline=2.0), callbacks=[stop], **LONG)
+            assert f"worker {caught.value.worker} at {worker}" in str(caught.value)
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import dsgd.errors
-from dsgd.errors import ClusterError, DeadlineError, DsgdError
+from dsgd.errors import ClusterError, DeadlineError, DsgdError, WorkerLostError
 
 _LOG = logging.getLogger("dsgd")
 
@@ -61,9 +61,9 @@ class Channel:
         return self._socket.fileno()
 
     def send_error(self, error: BaseException) -> None:
-        """Send the class, the text and the traceback of an error."""
-        text = "".join(traceback.format_exception(error))
-        self.send("error", error=type(error).__name__, message=str(error), traceback=text)
+        """Send the class, the text and the traceback of an error, and the number of a worker that it says is lost."""
+        text, worker = "".join(traceback.format_exception(error)), getattr(error, "worker", None)
+        self.send("error", error=type(error).__name__, message=str(error), traceback=text, worker=worker)
 
     def ended(self) -> bool:
         """Return whether the other end is closed and nothing is left to read, without reading."""
@@ -183,7 +183,9 @@ def error_of(name: str, message: ChannelMessage) -> DsgdError:
     told = message.fields
     _LOG.error("%s failed:\n%s", name, told["traceback"])
     kind = getattr(dsgd.errors, told["error"], None)
-    if isinstance(kind, type) and issubclass(kind, DsgdError):
+    if kind is WorkerLostError:
+        error: DsgdError = WorkerLostError(told["message"], worker=told["worker"])
+    elif isinstance(kind, type) and issubclass(kind, DsgdError):
         error = kind(told["message"])
     else:
         error = ClusterError(f"{name}: {told['error']}: {told['message']}")

@@ -21,7 +21,7 @@ from dsgd.cluster.runtime.checkpoint import About
 from dsgd.cluster.runtime.observed import model_of
 from dsgd.cluster.runtime.run_spec import OnClock, Outcome, RunSpec
 from dsgd.cluster.runtime.trace import Trace
-from dsgd.errors import ClusterError, DeadlineError, WorkerLostError
+from dsgd.errors import ClusterError, DeadlineError, DsgdError, WorkerLostError
 
 __all__ = ["SupervisedRun"]
 
@@ -218,7 +218,7 @@ class SupervisedRun:
             return
         for message in messages:
             if message.kind == "error":
-                raise error_of(child.name, message)
+                raise self._named(error_of(child.name, message))
             if kind == "worker":
                 child.done = message.kind == "done"
                 if message.kind != "ready":
@@ -232,6 +232,16 @@ class SupervisedRun:
             else:
                 child.done = message.kind == "finished"
                 self._ledger.hear_server(number, message)
+
+    def _named(self, error: DsgdError) -> DsgdError:
+        """Return an error with the name of the worker that it says is lost; servers know a number only."""
+        rank = error.worker if isinstance(error, WorkerLostError) else None
+        if rank is None or self._crew.name(rank) in str(error):
+            return error
+        named = WorkerLostError(f"{self._crew.name(rank)} is lost ({error})", worker=rank)
+        for note in error.__notes__:
+            named.add_note(note)
+        return named
 
     def _check_deadlines(self) -> None:
         now, config = time.monotonic(), self._config

@@ -10,7 +10,7 @@ import enum
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,9 +55,12 @@ _ERRORS: dict[str, type[DsgdError]] = {
 }
 
 
-def failure(answer: _core.Answer, where: str) -> DsgdError:
-    """Return the error for an answer of kind ``failed``; `where` names the worker."""
-    return _ERRORS.get(answer.name, ProtocolError)(f"{where}: {answer.message}")
+def failure(answer: _core.Answer, where: str, members: Sequence[int] | None = None) -> DsgdError:
+    """Return the error for an answer of kind ``failed``; `where` names the worker, `members` the nodes of its group."""
+    kind, message = _ERRORS.get(answer.name, ProtocolError), f"{where}: {answer.message}"
+    if kind is WorkerLostError and members is not None:
+        return WorkerLostError(message, worker=members[answer.worker])
+    return kind(message)
 
 
 class Status(enum.Enum):

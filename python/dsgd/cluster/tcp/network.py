@@ -218,7 +218,7 @@ class NetworkWorker:
         elif kind == "left":
             self._left.add(group)
         elif kind == "failed":
-            raise failure(answer, f"worker {self._rank}{_in(group)}")
+            raise failure(answer, f"worker {self._rank}{_in(group)}", self._groups[group])
         elif self._program is None and kind == "letter":  # from a peer that joined earlier
             self._early.append((group, answer))
         elif self._program is not None:

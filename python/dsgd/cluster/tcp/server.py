@@ -257,7 +257,9 @@ class _Teller:
         elif event.kind == "checkpoint" and event.checkpoint is not None:
             self._events.checkpoint(0, event.clock, event.checkpoint)
         elif event.kind == "failed":
-            raise WorkerLostError(event.message)
+            members = self._status(event.time).members
+            lost = next((rank for rank, (status, _) in enumerate(members) if status == "lost"), None)
+            raise WorkerLostError(event.message, worker=lost)
         elif event.kind == "finished":
             order = np.array(self._server.take_order(), np.int64)
             tables = {table.name: self._server.snapshot(table.name) for table in self._spec.tables}
