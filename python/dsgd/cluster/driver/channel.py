@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import select
 import socket
 import time
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import dsgd.errors
-from dsgd.errors import ClusterError, DeadlineError, DsgdError, WorkerLostError
+from dsgd.errors import ClusterError, DeadlineError, DsgdError, ProtocolError, WorkerLostError
 
 _LOG = logging.getLogger("dsgd")
 
@@ -166,15 +167,27 @@ class Channel:
 
 
 def _decoded(data: bytes) -> ChannelMessage:
+    """Return the message of some bytes; `ProtocolError` if they are none."""
+    try:
+        return _message_of(data)
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        raise ProtocolError(f"{len(data)} bytes that are no message came over a channel: {error}") from error
+
+
+def _message_of(data: bytes) -> ChannelMessage:
     end = _LENGTH + int.from_bytes(data[:_LENGTH], "little")
     kind, fields, about = json.loads(data[_LENGTH:end])
     arrays = {}
     for name, text, shape in about:
         dtype = np.dtype(text)
-        count = int(np.prod(shape))
+        count = math.prod(shape)
+        if dtype.hasobject or count < 0 or end + count * dtype.itemsize > len(data):
+            raise ValueError(f"an array of shape {shape} and type {text} is not in it")
         # Kernels take aligned arrays only; behind the JSON they lie anywhere.
         arrays[name] = np.require(np.frombuffer(data, dtype, count, end).reshape(shape), requirements="A")
         end += count * dtype.itemsize
+    if not isinstance(kind, str) or not isinstance(fields, dict):
+        raise TypeError("its kind or its fields are of another type")
     return ChannelMessage(kind, fields, arrays)
 
 

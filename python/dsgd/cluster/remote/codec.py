@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dsgd._common.checks import shown
 from dsgd.algorithms.base import Algorithm
-from dsgd.errors import ProtocolError
+from dsgd.errors import DsgdError, ProtocolError
 from dsgd.losses import Loss
 from dsgd.schedules import Schedule
 
@@ -38,11 +38,26 @@ def pack(value: Any) -> Packed:
 
 
 def unpack(packed: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
-    """Return the value that was packed; `ProtocolError` if it names a class that is not sent."""
+    """Return the value that was packed; `ProtocolError` if it is none, or names a class that is not sent.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If a class refuses its fields.
+    """
+    try:
+        return _unpacked(packed, arrays)
+    except (ValueError, TypeError, KeyError, IndexError, StopIteration, RecursionError) as error:
+        if isinstance(error, DsgdError):
+            raise
+        raise ProtocolError(f"a message holds something that was not packed: {error!r}") from error
+
+
+def _unpacked(packed: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
     if not isinstance(packed, dict):
         return packed
     kind, content = next(iter(packed.items()))
-    inner: Any = [unpack(each, arrays) for each in content] if isinstance(content, list) else content
+    inner: Any = [_unpacked(each, arrays) for each in content] if isinstance(content, list) else content
     match kind:
         case "list":
             return inner

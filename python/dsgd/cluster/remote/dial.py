@@ -114,5 +114,7 @@ def watch_silence(connection: socket.socket, seconds: float) -> None:
     for name, value in (("TCP_KEEPIDLE", every), ("TCP_KEEPINTVL", every), ("TCP_KEEPCNT", 5)):
         if hasattr(socket, name):
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # for what was sent and is not acknowledged
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * seconds))
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # For what was sent and is not acknowledged. It also ends a connection whose other side is there and does not
+        # read, as a driver during a long callback: that side gets more time.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * max(20 * seconds, 600.0)))

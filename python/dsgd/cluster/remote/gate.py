@@ -259,6 +259,8 @@ def _begins_with_preface(connection: socket.socket) -> bool:
         if not more:
             raise EOFError("it left at once")
         if more == begin:
+            if time.monotonic() > end:
+                raise TimeoutError("it did not say more")
             time.sleep(0.01)
         begin = more
     return begin == PREFACE
