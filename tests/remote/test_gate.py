@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from network.certificates import Authority
 
+from dsgd.cluster.remote import dial as dials
 from dsgd.cluster.remote import gate as gates
 from dsgd.cluster.remote.dial import dial
 from dsgd.cluster.remote.gate import Gate
@@ -52,7 +53,8 @@ def test_another_token_is_refused_at_once_and_the_gate_goes_on(gate: Gate) -> No
     dial(gate.address, "rows", 0, TOKEN).channel.close()
 
 
-def test_a_server_of_something_else_is_no_gate() -> None:
+def test_a_server_of_something_else_is_no_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dials, "_HANDSHAKE_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(ClusterError, match="not let in"):
         dial(other.getsockname(), "rows", 0, TOKEN, patience=0.2)
 
@@ -169,7 +171,8 @@ def test_certificates_of_the_same_authority_are_asked_for(tmp_path: Path, author
         gate.close()
 
 
-def test_a_gate_with_certificates_refuses_a_node_without(tmp_path: Path) -> None:
+def test_a_gate_with_certificates_refuses_a_node_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dials, "_HANDSHAKE_SECONDS", 1.0)
     gate = Gate(TOKEN, tls=Certificates(**Authority(tmp_path).sign("server")))  # type: ignore[arg-type]
     with pytest.raises((AuthenticationError, ClusterError)):
         dial(gate.address, "rows", 0, TOKEN, patience=0.3)
