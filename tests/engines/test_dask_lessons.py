@@ -22,9 +22,9 @@ dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 psutil = pytest.importorskip("psutil")
 
-from engines.dask_fits import LIMIT, LONG, PARTS, X, Y, chunks, dask_fit, kill, local_fit, start, wait_until
-from engines.wire import free_port, watched_wire
+from dask_fits import LIMIT, LONG, PARTS, X, Y, chunks, dask_fit, kill, local_fit, start, wait_until
 from local.programs import Failing
+from wire import free_port, watched_wire
 
 import dsgd
 import dsgd.dask.chunks

@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 
-from engines.dask_fits import (
+from dask_fits import (
     LIMIT,
     LONG,
     WORDS,
@@ -26,9 +26,9 @@ from engines.dask_fits import (
     start,
     wait_until,
 )
-from engines.wire import free_port, watched_wire
 from network.certificates import Authority
 from replayed import replayed
+from wire import free_port, watched_wire
 
 import dsgd.cluster.remote.server_host
 import dsgd.dask.node
