@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd.data.inputs import as_scipy
+from dsgd.data.totals import Average
 from dsgd.errors import DataError
 
 __all__ = ["ClassCounts", "FeatureMoments", "Moments", "TargetMoments", "entries_of_columns"]
@@ -27,11 +28,11 @@ class Moments:
     Attributes
     ----------
     weight : float
-        Sum of the weights of the values.
+        Number of the values.
     mean : float or ndarray
-        The weighted mean; an array has one for every feature.
+        An array has one for every feature.
     squares : float or ndarray
-        Weighted sum of the squared distances from the mean.
+        Sum of the squared distances from the mean.
     """
 
     weight: float
@@ -39,15 +40,10 @@ class Moments:
     squares: Any
 
     @classmethod
-    def of(cls, values: NDArray[Any], weights: NDArray[Any] | None = None) -> Moments:
-        """Return the moments of `values` along their first axis; without weights every value counts once."""
+    def of(cls, values: NDArray[Any]) -> Moments:
+        """Return the moments of `values` along their first axis."""
         y = values.astype(np.float64)
-        if weights is None:
-            return cls(float(len(y)), y.mean(axis=0), np.square(y - y.mean(axis=0)).sum(axis=0))
-        s = weights.astype(np.float64)
-        total = float(s.sum())
-        mean = np.average(y, weights=s) if total > 0 else 0.0
-        return cls(total, mean, float(s @ np.square(y - mean)))
+        return cls(float(len(y)), y.mean(axis=0), np.square(y - y.mean(axis=0)).sum(axis=0))
 
     def __add__(self, other: Moments) -> Moments:
         """Return the moments of the values of both (Chan, Golub, LeVeque 1979)."""
@@ -164,21 +160,20 @@ class TargetMoments:
     low, high : float
     plain : Moments
         Every row counts once.
-    weighted : Moments
+    weighted : Average
         Every row counts with its weight.
     """
 
     low: float
     high: float
     plain: Moments
-    weighted: Moments
+    weighted: Average
 
     @classmethod
     def of(cls, target: NDArray[Any], sample_weight: NDArray[Any] | None) -> TargetMoments:
         """Return the moments of targets."""
         with np.errstate(over="ignore", invalid="ignore"):  # targets out of range are refused later
-            plain = Moments.of(target)
-            weighted = plain if sample_weight is None else Moments.of(target, sample_weight)
+            plain, weighted = Moments.of(target), Average.of(target, sample_weight)
         return cls(float(target.min()), float(target.max()), plain, weighted)
 
     def __add__(self, other: TargetMoments) -> TargetMoments:
