@@ -13,7 +13,7 @@ from typing import Any
 from dsgd._common.files import replacing
 from dsgd._common.threads import default_threads
 
-__all__ = ["ROOT", "about", "command", "machine", "save"]
+__all__ = ["ROOT", "about", "command", "keep", "machine", "save"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _PACKAGES = (
@@ -53,6 +53,12 @@ def save(path: Path, content: Any) -> None:
     """Write JSON to a file, atomically."""
     with replacing(path) as beside:
         beside.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def keep(path: Path, key: str, script: str, arguments: Sequence[str], content: Any) -> None:
+    """Write a result beside those of other scripts that the file has."""
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    save(path, {**known, key: {**about(script, arguments), "results": content}})
 
 
 def _processor() -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dsgd import _core
 from dsgd._common.threads import worth_waking
 from dsgd.data.inputs import real_dtype, stored_entries
-from dsgd.data.totals import Total
+from dsgd.data.totals import Average, Total
 from dsgd.errors import DataError
 
 __all__ = ["RowSizes", "Scale", "mean_weight", "measure"]
@@ -150,8 +150,7 @@ def measure(matrix: _core.Matrix, sample_weight: NDArray[Any] | None, n_threads:
 
 def mean_weight(weight: NDArray[Any]) -> float:
     """Return the mean of the weights of samples, also if their sum overflows."""
-    with np.errstate(over="ignore"):
-        mean = float(weight.mean(dtype=np.float64))
+    mean = Average.of(weight).mean
     return mean if math.isfinite(mean) else float(weight.max()) * float((weight / weight.max()).mean())
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd.data.inputs import as_scipy
-from dsgd.data.totals import Total
+from dsgd.data.totals import Average
 from dsgd.errors import DataError
 
 __all__ = ["ClassCounts", "FeatureMoments", "Moments", "TargetMoments", "entries_of_columns"]
@@ -28,11 +28,11 @@ class Moments:
     Attributes
     ----------
     weight : float
-        Sum of the weights of the values.
+        Number of the values.
     mean : float or ndarray
-        The weighted mean; an array has one for every feature.
+        An array has one for every feature.
     squares : float or ndarray
-        Weighted sum of the squared distances from the mean.
+        Sum of the squared distances from the mean.
     """
 
     weight: float
@@ -40,15 +40,10 @@ class Moments:
     squares: Any
 
     @classmethod
-    def of(cls, values: NDArray[Any], weights: NDArray[Any] | None = None) -> Moments:
-        """Return the moments of `values` along their first axis; without weights every value counts once."""
+    def of(cls, values: NDArray[Any]) -> Moments:
+        """Return the moments of `values` along their first axis."""
         y = values.astype(np.float64)
-        if weights is None:
-            return cls(float(len(y)), y.mean(axis=0), np.square(y - y.mean(axis=0)).sum(axis=0))
-        s = weights.astype(np.float64)
-        total = float(s.sum())
-        mean = np.average(y, weights=s) if total > 0 else 0.0
-        return cls(total, mean, float(s @ np.square(y - mean)))
+        return cls(float(len(y)), y.mean(axis=0), np.square(y - y.mean(axis=0)).sum(axis=0))
 
     def __add__(self, other: Moments) -> Moments:
         """Return the moments of the values of both (Chan, Golub, LeVeque 1979)."""
@@ -156,38 +151,6 @@ class ClassCounts:
         return ClassCounts(classes, counts)
 
 
-class TargetMean(NamedTuple):
-    """The weighted mean of targets, which does not depend on how the rows are divided into parts.
-
-    Attributes
-    ----------
-    products, weights : Total
-        The sums of s_i y_i and of s_i.
-    """
-
-    products: Total
-    weights: Total
-
-    @classmethod
-    def of(cls, target: NDArray[Any], sample_weight: NDArray[Any] | None) -> TargetMean:
-        """Return the mean of targets."""
-        y = target.astype(np.float64)
-        if sample_weight is None:
-            return cls(Total.of(y), Total(float(len(y)), 0.0))
-        s = sample_weight.astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):  # targets out of range are refused later
-            return cls(Total.of(s * y), Total.of(s))
-
-    @property
-    def value(self) -> float:
-        """The mean; infinite, or no number, if the sum is. 0 if all weights are 0."""
-        return self.products.high / self.weights.high if self.weights.high else 0.0
-
-    def plus(self, other: TargetMean) -> TargetMean:
-        """Return the mean of the targets of both."""
-        return TargetMean(self.products.plus(other.products), self.weights.plus(other.weights))
-
-
 @dataclass(frozen=True, eq=False)
 class TargetMoments:
     """The moments of the targets of a regression.
@@ -197,29 +160,23 @@ class TargetMoments:
     low, high : float
     plain : Moments
         Every row counts once.
-    weighted : Moments
+    weighted : Average
         Every row counts with its weight.
-    mean : TargetMean
-        That of `weighted`, to the last bit.
     """
 
     low: float
     high: float
     plain: Moments
-    weighted: Moments
-    mean: TargetMean
+    weighted: Average
 
     @classmethod
     def of(cls, target: NDArray[Any], sample_weight: NDArray[Any] | None) -> TargetMoments:
         """Return the moments of targets."""
         with np.errstate(over="ignore", invalid="ignore"):  # targets out of range are refused later
-            plain = Moments.of(target)
-            weighted = plain if sample_weight is None else Moments.of(target, sample_weight)
-        mean = TargetMean.of(target, sample_weight)
-        return cls(float(target.min()), float(target.max()), plain, weighted, mean)
+            plain, weighted = Moments.of(target), Average.of(target, sample_weight)
+        return cls(float(target.min()), float(target.max()), plain, weighted)
 
     def __add__(self, other: TargetMoments) -> TargetMoments:
         """Return the moments of the targets of both."""
         low, high = min(self.low, other.low), max(self.high, other.high)
-        mean = self.mean.plus(other.mean)
-        return TargetMoments(low, high, self.plain + other.plain, self.weighted + other.weighted, mean)
+        return TargetMoments(low, high, self.plain + other.plain, self.weighted + other.weighted)

@@ -6,6 +6,7 @@ Nobody then needs all rows in one place (docs/design/data.md, "Data in parts").
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from dsgd import _core
 from dsgd.data.row_sample import SAMPLE_ROWS, RowSample
 from dsgd.data.scale import RowSizes, Scale, mean_weight
 from dsgd.data.statistics import ClassCounts, FeatureMoments, TargetMoments, entries_of_columns
+from dsgd.data.totals import Average
 from dsgd.errors import DataError
 
 __all__ = ["Summary"]
@@ -35,6 +37,8 @@ class Summary:
     n_features : int
     mean_weight : float
         The mean of the weights of the samples; 1 without any.
+    weights : Average
+        From which that mean comes, if the sum of the weights is finite.
     sizes : RowSizes
     stored : ndarray of int64, shape (n_features,), or None
         Stored entries of every feature; None for dense data.
@@ -47,6 +51,7 @@ class Summary:
 
     n_features: int
     mean_weight: float
+    weights: Average
     sizes: RowSizes
     stored: NDArray[np.int64] | None
     features: FeatureMoments | None
@@ -96,6 +101,7 @@ class Summary:
         return cls(
             n_features=matrix.n_features,
             mean_weight=1.0 if sample_weight is None else mean_weight(sample_weight),
+            weights=Average.of_ones(matrix.n_rows) if sample_weight is None else Average.of(sample_weight),
             sizes=RowSizes.of(matrix, sample_weight, n_threads).compact(),
             stored=entries_of_columns(matrix) if sparse else None,
             features=FeatureMoments.of(matrix) if moments else None,
@@ -123,11 +129,14 @@ class Summary:
         if self.sparse != other.sparse:
             raise DataError("some parts of X are sparse and some are dense; use one kind")
         n = self.n_samples + other.n_samples
-        weights = self.mean_weight * (self.n_samples / n) + other.mean_weight * (other.n_samples / n)
+        weights = self.weights + other.weights
+        mean = weights.mean
+        if not math.isfinite(mean):  # the sum overflows
+            mean = self.mean_weight * (self.n_samples / n) + other.mean_weight * (other.n_samples / n)
         return Summary(
             n_features=self.n_features,
-            # A mean of ones is 1 to the last bit.
-            mean_weight=self.mean_weight if self.mean_weight == other.mean_weight else weights,
+            mean_weight=mean,
+            weights=weights,
             sizes=self.sizes + other.sizes,
             stored=_sum(self.stored, other.stored),
             features=_sum(self.features, other.features),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Total"]
+__all__ = ["Average", "Total"]
 
 _WIDTH = 4096  # sums that are kept side by side, so that numpy adds a row of numbers at once
 
@@ -54,3 +54,41 @@ class Total(NamedTuple):
     def plus(self, other: Total) -> Total:
         """Return the sum of both."""
         return Total._of_few([*self, *other])
+
+
+class Average(NamedTuple):
+    """A weighted mean as two sums, so that it does not depend on the division either.
+
+    Attributes
+    ----------
+    values : Total
+        Sum of the products of values and weights.
+    weight : Total
+    """
+
+    values: Total
+    weight: Total
+
+    @classmethod
+    def of(cls, values: NDArray[Any], weights: NDArray[Any] | None = None) -> Average:
+        """Return the mean of some numbers; without weights every number counts once."""
+        y = values.astype(np.float64)
+        if weights is None:
+            return cls(Total.of(y), Total(float(len(y)), 0.0))
+        s = weights.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return cls(Total.of(y * s), Total.of(s))
+
+    @classmethod
+    def of_ones(cls, n: int) -> Average:
+        """Return the mean of `n` ones."""
+        return cls(Total(float(n), 0.0), Total(float(n), 0.0))
+
+    @property
+    def mean(self) -> float:
+        """The mean, infinite or no number if a sum is; 0 if nothing weighs anything."""
+        return self.values.high / self.weight.high if self.weight.high else 0.0
+
+    def __add__(self, other: Average) -> Average:  # type: ignore[override]  # a sum, as of the other parts of a summary
+        """Return the mean over the numbers of both."""
+        return Average(self.values.plus(other.values), self.weight.plus(other.weight))

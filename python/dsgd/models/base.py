@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from dsgd import _core
 from dsgd.data.row_sample import SAMPLE_ROWS
-from dsgd.data.statistics import TargetMean, TargetMoments
+from dsgd.data.statistics import TargetMoments
+from dsgd.data.totals import Average
 from dsgd.errors import ConfigError
 from dsgd.models.feature_major import FeatureMajor, LinearSteps
 from dsgd.models.protocols import Objective, ParameterLayout, RowSteps, Samples
@@ -23,8 +24,8 @@ def weighted_mean(problem: Samples) -> float:
     """Return the weighted mean of the targets of all rows of a regression; infinite if its sum is."""
     if problem.summary is not None:
         assert isinstance(problem.summary.targets, TargetMoments)
-        return problem.summary.targets.mean.value
-    return TargetMean.of(problem.target, problem.sample_weight).value
+        return float(problem.summary.targets.weighted.mean)
+    return Average.of(problem.target, problem.sample_weight).mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,8 +166,7 @@ class Loss:
         if self.classification:
             return 0.0
         if self.steep:
-            with np.errstate(over="ignore", invalid="ignore"):  # an infinite mean is refused later
-                return float(np.average(y.astype(np.float64), weights=sample_weight))
+            return Average.of(y, sample_weight).mean  # an infinite mean is refused later
         order = np.argsort(y)
         with np.errstate(over="ignore"):  # an infinite sum has its half where it overflows
             below = np.cumsum(np.ones(len(y)) if sample_weight is None else sample_weight[order], dtype=np.float64)
