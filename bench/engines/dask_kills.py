@@ -41,7 +41,7 @@ ALGORITHMS: tuple[tuple[str, dict[str, Any]], ...] = (
 RANDOM = np.random.default_rng(3)
 X = RANDOM.normal(size=(4000, 20))
 Y = (X @ np.arange(20) > 0.3).astype(int)
-DEADLINES = {"heartbeat_deadline": 5.0, "join_deadline": 30.0, "checkpoint_every": 5}
+DEADLINES: dict[str, Any] = {"heartbeat_deadline": 5.0, "join_deadline": 30.0, "checkpoint_every": 5}
 _RIGHT = 0.9  # accuracy that every undisturbed fit exceeds
 
 
@@ -51,7 +51,7 @@ class Killer:
     def __init__(self, pid: int, epoch: int) -> None:
         self._pid, self._epoch, self.done = pid, epoch, False
 
-    def __call__(self, record: Any, model: Any) -> None:
+    def __call__(self, record: Any, model: Any) -> None:  # noqa: ARG002
         """Kill the process once."""
         if record.epoch >= self._epoch and not self.done:
             self.done = True
