@@ -1,1 +1,1 @@
-"""Fits on other engines, such as Dask, beside one machine and other libraries; docs/results/dask.json has the results."""
+"""Fits on other engines, such as Dask, beside one machine and other libraries; see docs/results/engines.md."""
