@@ -114,7 +114,7 @@ class RowSample:
             weights = [np.ones(len(s.rows)) if w is None else w for s, w in zip((self, other), weights, strict=True)]
         return RowSample(
             rows=numbers[kept],
-            X=X[kept],
+            X=X if np.array_equal(kept, np.arange(len(numbers))) else X[kept],  # the rows of wide data are large
             labels=_joined([self.labels, other.labels], kept),
             sample_weight=_joined(weights, kept),
             n_counted=self.n_counted + other.n_counted,

@@ -253,8 +253,8 @@ class _Front:
         n_samples = sum(self.sizes)
         trial = self._algorithm.step_trial(n_samples, len(self._nodes))
         batch_rows = 1 if trial is None else trial.batch_rows
-        told = self._ask("summary", (spec.loss, n_samples, batch_rows, self._seed))
-        return Summary.merge(told[rank] for rank in sorted(told))
+        told = dict(self._ask("summary", (spec.loss, n_samples, batch_rows, self._seed)))
+        return Summary.merge(told.pop(rank) for rank in sorted(told))  # a sample may be large: none is kept twice
 
     def again(self, rank: int) -> None:
         """Tell a node that was started again what the one before had been told."""

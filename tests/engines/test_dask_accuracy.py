@@ -1,0 +1,46 @@
+"""Distributed algorithms on Dask beside one machine, on real data; bench/engines/dask_accuracy.py measures more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+distributed = pytest.importorskip("distributed")
+
+import dsgd
+from common.real_sets import Parts
+from dsgd.losses import KMeans
+
+WORKERS = 4
+OPTIONS: dict[str, Any] = {"max_epochs": 5, "random_state": 0, "n_threads": 1, "evaluate_every": 5}
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    options: dict[str, Any] = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with distributed.LocalCluster(processes=True, **options) as cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+def on_dask(client: Any, X: Any, y: Any, **options: Any) -> dsgd.FitResult:
+    """Fit on eight chunks, which the scheduler deals to the workers."""
+    parts = np.array_split(np.arange(X.shape[0]), 8)
+    chunks, labels = (None if each is None else [client.scatter(each[part]) for part in parts] for each in (X, y))
+    return dsgd.fit(chunks, labels, cluster=client, **OPTIONS, **options)
+
+
+@pytest.mark.parametrize("algo", ["ssp", "sync", "dissvrg", "wpsgd", "asgd", "downpour", "fedavg"])
+def test_reuters_is_learnt_as_on_one_machine(client: Any, real_set: Callable[[str], Parts], algo: str) -> None:
+    X, y, X_test, y_test, _ = real_set("reuters").binary()
+    alone = dsgd.fit(X, y, algo="sgd", loss="hinge", **OPTIONS).score(X_test, y_test)
+    assert on_dask(client, X, y, algo=algo, loss="hinge").score(X_test, y_test) >= alone - 0.003
+
+
+@pytest.mark.parametrize("algo", ["ssp", "downpour"])
+def test_clusters_are_found_as_on_one_machine(client: Any, real_set: Callable[[str], Parts], algo: str) -> None:
+    X = real_set("mnist").X[:20_000]
+    alone = dsgd.fit(X, algo="minibatch", loss=KMeans(10), **OPTIONS).history[-1].objective
+    assert on_dask(client, X, None, algo=algo, loss=KMeans(10)).history[-1].objective <= 1.01 * alone
