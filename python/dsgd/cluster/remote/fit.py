@@ -111,24 +111,15 @@ def fit_on_nodes(
     ClusterError
         If the run cannot go on: `WorkerLostError` names a worker, `DeadlineError` what took too long.
     """
-    algorithm, loss = distributed_on(spec.algorithm, len(nodes)), spec.loss
-    spec = dataclasses.replace(spec, algorithm=algorithm)
-    if isinstance(given.init, FitResult):
-        raise ConfigError("init must be an array where the rows are on other hosts, not a FitResult; give its weights")
-    if algorithm.privacy is not None:
-        raise ConfigError("privacy does not work where the rows are on other hosts: the driver sees a sample of them")
-    seed = int.from_bytes(os.urandom(8), "little") if spec.seed is None else spec.seed
-    if options.resume is not None:
-        seed = Checkpoint.load(options.resume)[1].seed
-    spec = dataclasses.replace(spec, seed=seed, n_threads=1)
     begin = time.perf_counter()
-    front = _Front(nodes, rows, algorithm, seed)
+    spec, algorithm = _settled(nodes, options, spec, given)
+    front = _Front(nodes, rows, algorithm, spec.seed or 0)
     front.place()
     if given.class_weight is not None:
         front.weigh(spec, given.class_weight)
     summary = front.summarise(spec)
     tasks, weights = tasks_of(spec, summary, given.init)
-    model = MODELS[loss.model].untrained(weights, loss, summary.classes, spec.fit_intercept)
+    model = MODELS[spec.loss.model].untrained(weights, spec.loss, summary.classes, spec.fit_intercept)
     evaluation = _evaluation(nodes, rows, given, summary, front.index_base)
     recorder = Recorder(model, evaluation, given.stopping, *given.look, begin=begin)
     task = as_one_task(algorithm, tasks, model.weights)
@@ -161,6 +152,19 @@ def fit_on_nodes(
         averaging=ended.averaging,
         privacy=ended.privacy,
     )
+
+
+def _settled(nodes: Nodes, options: RunOptions, spec: FitSpec, given: Given) -> tuple[FitSpec, DistributedAlgorithm]:
+    """Return what to fit with a seed, and its algorithm on so many nodes; `ConfigError` for what does not work there."""
+    algorithm = distributed_on(spec.algorithm, len(nodes))
+    if isinstance(given.init, FitResult):
+        raise ConfigError("init must be an array where the rows are on other hosts, not a FitResult; give its weights")
+    if algorithm.privacy is not None:
+        raise ConfigError("privacy does not work where the rows are on other hosts: the driver sees a sample of them")
+    seed = int.from_bytes(os.urandom(8), "little") if spec.seed is None else spec.seed
+    if options.resume is not None:
+        seed = Checkpoint.load(options.resume)[1].seed
+    return dataclasses.replace(spec, algorithm=algorithm, seed=seed, n_threads=1), algorithm
 
 
 @dataclass(frozen=True, kw_only=True)
