@@ -112,13 +112,13 @@ def fit_on_nodes(
         If the run cannot go on: `WorkerLostError` names a worker, `DeadlineError` what took too long.
     """
     begin = time.perf_counter()
-    spec, algorithm = _settled(nodes, options, spec, given)
+    spec, algorithm, init = _settled(nodes, options, spec, given)
     front = _Front(nodes, rows, algorithm, spec.seed or 0)
     front.place()
     if given.class_weight is not None:
         front.weigh(spec, given.class_weight)
     summary = front.summarise(spec)
-    tasks, weights = tasks_of(spec, summary, given.init)
+    tasks, weights = tasks_of(spec, summary, init)
     model = MODELS[spec.loss.model].untrained(weights, spec.loss, summary.classes, spec.fit_intercept)
     evaluation = _evaluation(nodes, rows, given, summary, front.index_base)
     recorder = Recorder(model, evaluation, given.stopping, *given.look, begin=begin)
@@ -154,8 +154,10 @@ def fit_on_nodes(
     )
 
 
-def _settled(nodes: Nodes, options: RunOptions, spec: FitSpec, given: Given) -> tuple[FitSpec, DistributedAlgorithm]:
-    """Return what to fit with a seed, and its algorithm on so many nodes; `ConfigError` for what does not work there."""
+def _settled(
+    nodes: Nodes, options: RunOptions, spec: FitSpec, given: Given
+) -> tuple[FitSpec, DistributedAlgorithm, ArrayLike | None]:
+    """Return what to fit, its algorithm on these nodes, and initial weights; `ConfigError` for what does not work there."""
     algorithm = distributed_on(spec.algorithm, len(nodes))
     if isinstance(given.init, FitResult):
         raise ConfigError("init must be an array where the rows are on other hosts, not a FitResult; give its weights")
@@ -164,7 +166,7 @@ def _settled(nodes: Nodes, options: RunOptions, spec: FitSpec, given: Given) -> 
     seed = int.from_bytes(os.urandom(8), "little") if spec.seed is None else spec.seed
     if options.resume is not None:
         seed = Checkpoint.load(options.resume)[1].seed
-    return dataclasses.replace(spec, algorithm=algorithm, seed=seed, n_threads=1), algorithm
+    return dataclasses.replace(spec, algorithm=algorithm, seed=seed, n_threads=1), algorithm, given.init
 
 
 @dataclass(frozen=True, kw_only=True)
