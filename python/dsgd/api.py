@@ -243,10 +243,7 @@ def fit(
     weights = _Weights(sample_weight=sample_weight, class_weight=class_weight, init=init)
     look = _Look(evaluate_every=evaluate_every, callbacks=tuple(callbacks), progress=check_flag("progress", progress))
     if isinstance(cluster, Elsewhere):
-        fitted: FitResult = cluster.fit(
-            X, y, spec, eval_set=eval_set, stopping=stopping, look=look, **weights._asdict()
-        )
-        return fitted
+        return cluster.fit(X, y, spec, eval_set=eval_set, stopping=stopping, look=look, **weights._asdict())
     result = _fit_data(_load(X, y, threads, resolved_loss), spec, weights, eval_set, stopping, cluster, look)
     if gap_tol is not None and result.stop_reason == "max_epochs":
         warn(

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from dsgd.errors import ConfigError
+from dsgd.results.result import FitResult
 
 __all__ = ["Elsewhere", "is_client"]
 
@@ -15,7 +16,7 @@ class Elsewhere(ABC):
     """A cluster whose workers hold the rows, so that `dsgd.fit` never has all of them."""
 
     @abstractmethod
-    def fit(self, X: Any, y: Any, spec: Any, **given: Any) -> Any:
+    def fit(self, X: Any, y: Any, spec: Any, **given: Any) -> FitResult:
         """Train a model; see `dsgd.fit`.
 
         Parameters

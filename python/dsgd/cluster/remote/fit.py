@@ -157,7 +157,7 @@ def fit_on_nodes(
 def _settled(
     nodes: Nodes, options: RunOptions, spec: FitSpec, given: Given
 ) -> tuple[FitSpec, DistributedAlgorithm, ArrayLike | None]:
-    """Return what to fit, its algorithm on these nodes, and initial weights; `ConfigError` for what does not work there."""
+    """Return what to fit, its algorithm, and initial weights; `ConfigError` for what does not work on nodes."""
     algorithm = distributed_on(spec.algorithm, len(nodes))
     if isinstance(given.init, FitResult):
         raise ConfigError("init must be an array where the rows are on other hosts, not a FitResult; give its weights")
