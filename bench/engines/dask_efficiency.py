@@ -47,7 +47,6 @@ LEAST, TIMES = 0.8, 3.0
 OURS: dict[str, Any] = {"loss": "hinge", "random_state": 0, "evaluate_every": 0}
 ALGORITHMS: dict[str, dict[str, Any]] = {
     "ssp": {},
-    "ssp, batches of 1,000": {"algo": "ssp", "batch_size": 1000},
     "simuparallel": {},
     "fedavg": {},
 }
