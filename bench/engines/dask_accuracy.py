@@ -40,7 +40,7 @@ DISTRIBUTED: dict[str, dict[str, Any]] = {
     "ssp": {},
     "sync": {},
     "dissvrg": {},
-    "wpsgd": {"deadline": 60.0},  # by default it leaves out workers that a busy machine slows
+    "wpsgd": {},
     "asgd": {},
     "downpour": {},
     "fedavg": {},
@@ -137,9 +137,10 @@ def outcomes(client: Any, case: Case, algorithms: Sequence[str], seed: int = 0) 
         if not case.trained_by(algo):
             continue
         begin = time.perf_counter()
-        where, more = (on_workers, {"cluster": client, **DISTRIBUTED[algo]}) if apart else ((X, y), {})
+        more = {"cluster": client, **DISTRIBUTED[algo]} if apart else {}
+        rows, labels = on_workers if apart else (X, y)
         try:
-            result = dsgd.fit(*where, algo=algo, evaluate_every=case.passes, **options, **more)
+            result = dsgd.fit(rows, labels, algo=algo, evaluate_every=case.passes, **options, **more)
         except DsgdError as error:
             yield Outcome(algo, None, None, time.perf_counter() - begin, str(error))
             continue

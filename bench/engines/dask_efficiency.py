@@ -33,7 +33,7 @@ import distributed
 import numpy as np
 import scipy.sparse
 from dask.delayed import Delayed
-from dask_ml.wrappers import Incremental
+from dask_ml.wrappers import Incremental  # type: ignore[import-untyped, unused-ignore]
 from rich.console import Console
 from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import accuracy_score
