@@ -28,6 +28,8 @@ __all__ = ["SupervisedRun"]
 _LOG = logging.getLogger("dsgd")
 # Longest wait for messages between two checks of the deadlines, in seconds.
 _TICK = 0.25
+# Likewise while processes are about to connect, which no selector hears.
+_SOON = 0.005
 
 
 class SupervisedRun:
@@ -103,7 +105,7 @@ class SupervisedRun:
                 self._listen_to("worker", rank)
             while not self._ended():
                 self._look()
-                for key, _ in self._selector.select(_TICK):
+                for key, _ in self._selector.select(_SOON if self._to_come else _TICK):
                     self._hear(*key.data)
                 self._check_deadlines()
                 self._show_records()
