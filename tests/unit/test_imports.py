@@ -65,7 +65,8 @@ def imports_of(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.removeprefix("dsgd.") for alias in node.names}
+            ours = [alias.name for alias in node.names if alias.name.split(".")[0] == "dsgd"]  # not dask of others
+            found |= {name.removeprefix("dsgd.") for name in ours}
         elif isinstance(node, ast.ImportFrom) and node.module is not None and node.module.split(".")[0] == "dsgd":
             package = node.module.removeprefix("dsgd").removeprefix(".")
             names = [f"{package}.{alias.name}".removeprefix(".") for alias in node.names]
