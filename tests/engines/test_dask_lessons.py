@@ -172,9 +172,12 @@ def test_lesson_08_workers_only_dial_out_and_one_port_is_enough(client: Any) -> 
         pairs = {(each.laddr.port, each.raddr.port) for each in found if each.raddr}
         return {each.laddr.port for each in found if each.status == "LISTEN"}, pairs
 
-    before, during = client.run(connections), []
-    cluster = DaskCluster(client, port=port, server="client")
-    dask_fit(cluster, callbacks=[lambda *_: during.append(client.run(connections))])
+    def look(record: Any, model: Any) -> bool:
+        during.append(client.run(connections))
+        return True  # the fit would last much longer, so that all workers are in the middle of it
+
+    before, during = client.run(connections), list[Any]()
+    dask_fit(DaskCluster(client, port=port, server="client"), callbacks=[look], **LONG)
     for worker, (listening, pairs) in during[0].items():
         new = pairs - before[worker][1]
         assert len([theirs for _, theirs in new if theirs == port]) >= 2  # of the node and the parameters
