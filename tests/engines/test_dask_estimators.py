@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.sparse
 from sklearn.base import clone, is_classifier, is_clusterer, is_regressor
 from sklearn.utils import check_random_state
 
@@ -20,62 +19,37 @@ da = pytest.importorskip("dask.array")
 dd = pytest.importorskip("dask.dataframe")
 pd = pytest.importorskip("pandas")
 
+from dask_chunks import (
+    BINARY,
+    CHUNKS,
+    LABELS,
+    N_FEATURES,
+    NAMES,
+    RANDOM,
+    REAL,
+    WEIGHT,
+    N,
+    X,
+    delayed,
+    rows,
+    series,
+)
+from dask_fits import start
+
 import dsgd
 from dsgd import losses
 from dsgd.algorithms import Ssp
 from dsgd.dask import KMeans, MLPClassifier, SGDClassifier, SGDRegressor
 from dsgd.errors import ConfigError, DataError
 
-N, N_FEATURES = 90, 4
-RANDOM = np.random.default_rng(3)
-X = RANDOM.normal(size=(N, N_FEATURES)) * (RANDOM.random((N, N_FEATURES)) < 0.7)
-LABELS = np.array(["egg", "ham", "spam"])[(X[:, 0] > 0).astype(int) + (X[:, 1] > 0.5)]
-BINARY = LABELS == "egg"
-REAL = X @ [1.0, -2.0, 0.5, 0.0] + 3 + 0.1 * RANDOM.normal(size=N)
-WEIGHT = RANDOM.exponential(size=N)
-NAMES = [f"x{number}" for number in range(N_FEATURES)]
-PARTS = [slice(0, 40), slice(40, 40), slice(40, 90)]
 PAGE = Path(__file__).parents[2] / "docs" / "dask.md"
 BSP = Ssp(staleness=0)
 SEED = int(check_random_state(5).randint(2**31 - 1))  # of random_state=5
 
 
-def delayed(values: Any) -> list[Any]:
-    return [dask.delayed(values[part]) for part in PARTS]
-
-
-def unknown(values: Any) -> Any:
-    """Return an array of which no chunk size is known, with an empty chunk among them."""
-    shape = (np.nan, *values.shape[1:])
-    return da.concatenate([da.from_delayed(each, shape, values.dtype) for each in delayed(values)])
-
-
-def rows(values: Any) -> Any:
-    return da.from_array(values, chunks=(45, *values.shape[1:]))
-
-
-def series(values: Any) -> Any:
-    return dd.from_pandas(pd.Series(values), npartitions=2)
-
-
-CHUNKS = {
-    "numpy": rows,
-    "float32": lambda X: rows(X.astype(np.float32)),
-    "columns": lambda X: da.from_array(X, chunks=(45, 2)),
-    "unknown": unknown,
-    "csr_matrix": lambda X: rows(X).map_blocks(scipy.sparse.csr_matrix),
-    "csr_array": lambda X: rows(X).map_blocks(scipy.sparse.csr_array),
-    "frame": lambda X: dd.from_pandas(pd.DataFrame(X, columns=NAMES), npartitions=2),
-    "list": delayed,
-}
-
-
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
+    with start() as cluster, distributed.Client(cluster, set_as_default=False) as client:
         yield client
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dsgd.cluster.driver.options import RunOptions
 from dsgd.cluster.local.config import LocalCluster
 from dsgd.cluster.program.partition import ByLabel, Dirichlet, Given, Partition, Shares
 from dsgd.cluster.runtime.trace import Kind, Trace
@@ -27,6 +28,7 @@ __all__ = [
     "NetworkSplit",
     "Partition",
     "Pause",
+    "RunOptions",
     "Shares",
     "Simulation",
     "Trace",

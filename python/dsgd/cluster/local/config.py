@@ -38,8 +38,6 @@ class LocalCluster(RunOptions):
     ----------
     workers : int, default=4
         Number of workers that train. A coordinator, if the algorithm has one, is a further process.
-    servers : int, default=1
-        Shards of the parameter server.
     speeds : float or sequence of float or mapping of int to float, default=1.0
         Speed of all workers, of each, or of some by their numbers (the others have 1); at most 1. A
         worker of speed s sleeps after each kernel, so that kernel and sleep together take 1 / s
@@ -48,52 +46,15 @@ class LocalCluster(RunOptions):
         How the rows are dealt to the workers, by the `random_state` of the fit. ``"equal"``: at random,
         the same number to each. `Shares`, `ByLabel`, `Dirichlet` and `Given` of `dsgd.cluster` deal
         otherwise. The clients of ``algo="fedavg"`` take the place of the workers.
-    groups : mapping of str to sequence of sequences of int
-        Further groups of nodes, as of `Simulation`: a coordinator, if the algorithm has one, is node 0,
-        and the workers follow it. The process of the first shard also serves the further groups.
-    checkpoint_every : int, optional
-        Clocks of the slowest worker between checkpoints of the server. None: there are no
-        checkpoints, and a server that is started again begins at clock 0.
-    checkpoint : path-like, optional
-        A safetensors file that always holds the last checkpoint; without it the last one is kept in
-        memory. If the file cannot be written in the middle of a run there is a RuntimeWarning, and
-        the run goes on.
-    resume : path-like, optional
-        A checkpoint from which the run goes on. Algorithm, data, workers, partition and servers must
-        be those of the run that saved it. The random state is taken from that run, and so is the step size
-        if none is given now.
-    on_lost : {"continue", "fail"}, default="continue"
-        ``"continue"``: after `heartbeat_deadline` the other workers go on without a lost worker and
-        without its rows. ``"fail"``: the run fails.
-    restart_workers, restart_servers : int, default=0, 1
-        How often each worker, and the server, is started again after it was killed or does not
-        answer. A worker goes on after the last clock that it finished, the server from its last
-        checkpoint. With further groups all workers go on from the last checkpoint in both cases. An
-        error of a program is raised, and then nothing is started again.
-    heartbeat_deadline : float, default=30.0
-        Seconds of silence after which a worker or a server counts as lost.
-    join_deadline : float, default=60.0
-        Seconds within which each process must have started, and within which a first worker must
-        have reached the servers.
-    stall_deadline : float, default=3600.0
-        The run is given up if no worker finishes a clock for this many seconds.
-    tls : bool, default=False
-        Encrypt the TCP traffic (TLS 1.3, with a key from the token of the run).
-    wire_dtype : {"float16", "bfloat16"}, optional
-        Type in which values are sent, shorter than the type of the model.
-    payload_checksum : bool, default=False
-        Add a checksum of every payload; every header has one anyway.
-    trace : bool, default=False
-        Keep a trace of the run (`FitResult.trace`).
-    record_answers : bool, default=False
-        Keep the answers of all commands in the trace, so that the programs can be replayed. Needs
-        `trace`.
     log_dir : path-like, optional
         A folder for the log of every process, ``worker-0.log`` and so on.
     proxy : dsgd.testing.Proxy, optional
         A proxy between the workers and the servers, to test a run on a bad network; or any object
         whose method ``front(host, port)`` returns the host and port to connect to in place of the
         server's. Messages from worker to worker do not pass through it.
+    servers, groups, checkpoint_every, checkpoint, resume, on_lost, restart_workers, restart_servers
+    heartbeat_deadline, join_deadline, stall_deadline, tls, wire_dtype, payload_checksum, trace, record_answers
+        How a run goes on when something fails, and what it keeps; see `dsgd.cluster.RunOptions`.
 
     Notes
     -----

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd.cluster.remote.nodes import Nodes
-from dsgd.errors import WorkerLostError
+from dsgd.errors import ConfigError, WorkerLostError
 from dsgd.fitting.worker_rows import ProblemTerms
 from dsgd.models.trained import Model
 from dsgd.problems.parts import PartLoss
@@ -50,9 +50,14 @@ class NodesObjective:
         """Return the mean loss of all rows."""
         return self._part(weights).mean
 
-    def loss_gradient(self, weights: NDArray[Any], out: NDArray[np.float64], n_threads: int) -> None:
-        """Refuse: only algorithms of one machine ask for it."""
-        raise NotImplementedError
+    def loss_gradient(  # of the protocol
+        self,
+        weights: NDArray[Any],  # noqa: ARG002
+        out: NDArray[np.float64],  # noqa: ARG002
+        n_threads: int,  # noqa: ARG002
+    ) -> None:
+        """Refuse: only algorithms of one machine take steps along it."""
+        raise ConfigError("no gradient over all rows is computed where the rows are on other hosts; use 'map-reduce'")
 
     def _part(self, weights: NDArray[Any]) -> PartLoss:
         terms, inverse = self._told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -46,7 +47,7 @@ def _by_chunks(name: str) -> Any:
     return available_if(lambda self: getattr(super(OnDask, self), name) is not None)(method)
 
 
-class OnDask:
+class OnDask(ABC):
     """The methods of a local estimator, on collections of Dask; a class derives from this one, then from the local one.
 
     All else, such as an array of numpy or a sparse matrix, goes to the methods of the local estimator.
@@ -66,9 +67,9 @@ class OnDask:
 
     partial_fit: Any = property()  # rows on a cluster are trained on by `fit`; hasattr is False
 
+    @abstractmethod
     def _options(self) -> dict[str, Any]:
         """Return the options of `dsgd.fit` that the parameters of this class stand for."""
-        raise NotImplementedError
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
