@@ -10,6 +10,8 @@ import pytest
 
 distributed = pytest.importorskip("distributed")
 
+from dask_fits import start
+
 import dsgd
 from common.real_sets import Parts
 from dsgd.losses import KMeans
@@ -20,8 +22,7 @@ OPTIONS: dict[str, Any] = {"max_epochs": 5, "random_state": 0, "n_threads": 1, "
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    options: dict[str, Any] = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": ":0"}
-    with distributed.LocalCluster(processes=True, **options) as cluster, distributed.Client(cluster) as client:
+    with start(WORKERS) as cluster, distributed.Client(cluster) as client:
         yield client
 
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 distributed = pytest.importorskip("distributed")
 
+from dask_fits import start
+
 import dsgd
 from dsgd.cluster import Given
 from dsgd.cluster.remote.dealing import run_bounds
@@ -45,8 +47,7 @@ LOSSES: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    options: dict[str, Any] = {"n_workers": WORKERS, "threads_per_worker": 1, "dashboard_address": ":0"}
-    with distributed.LocalCluster(processes=True, **options) as cluster, distributed.Client(cluster) as client:
+    with start(WORKERS) as cluster, distributed.Client(cluster) as client:
         yield client
 
 

@@ -16,17 +16,14 @@ dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 da = pytest.importorskip("dask.array")
 
+from dask_fits import PARTS, start
+
 import dsgd
 import dsgd.dask
 from dsgd.cluster import Given
 from dsgd.errors import DataError, WorkerLostError
 
-PARTS = [np.arange(35), np.arange(35, 60)]
 OPTIONS: dict[str, Any] = {"max_epochs": 3, "random_state": 4, "n_threads": 1, "step_size": 0.1, "schedule": "constant"}
-
-
-def start() -> Any:
-    return distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0")
 
 
 @pytest.fixture(scope="module")

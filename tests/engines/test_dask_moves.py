@@ -12,6 +12,8 @@ import pytest
 da = pytest.importorskip("dask.array")
 distributed = pytest.importorskip("distributed")
 
+from dask_fits import start
+
 import dsgd
 import dsgd.dask
 from dsgd.cluster import Given
@@ -28,7 +30,7 @@ def test_the_rows_of_a_killed_worker_go_to_another_one_with_the_same_bits(server
     chunks = (30, 30, 30)
     data = da.from_array(X, chunks=(chunks, (5,))), da.from_array(Y, chunks=(chunks,))
     with (
-        distributed.LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=":0") as cluster,
+        start(3) as cluster,
         distributed.Client(cluster) as client,
     ):
         data = tuple(each.persist() for each in data)
@@ -53,7 +55,7 @@ def test_a_worker_that_stands_still_is_named_and_the_others_go_on() -> None:
     data = da.from_array(X, chunks=(30, 5)), da.from_array(Y, chunks=30)
     options: dict[str, Any] = {**OPTIONS, "staleness": 3, "max_epochs": 2000, "evaluate_every": 20}
     with (
-        distributed.LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=":0") as cluster,
+        start(3) as cluster,
         distributed.Client(cluster) as client,
     ):
         pids = client.run(os.getpid)

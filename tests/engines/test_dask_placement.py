@@ -24,6 +24,8 @@ dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 da = pytest.importorskip("dask.array")
 
+from dask_fits import start
+
 import dsgd.dask.chunks
 from dsgd.cluster.remote.dealing import PlacedChunk, deal_chunks, run_bounds
 from dsgd.dask.chunks import compute_chunks, living, results
@@ -151,8 +153,7 @@ def test_chunks_that_do_not_fit_are_refused(parts: list[Any], message: str) -> N
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    options = {"n_workers": 3, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
-    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+    with start(3) as cluster, distributed.Client(cluster) as client:
         yield client
 
 
