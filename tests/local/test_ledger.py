@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dsgd.cluster import Trace
 from dsgd.cluster.driver.channel import ChannelMessage
 from dsgd.cluster.driver.ledger import Ledger
 
@@ -99,3 +100,22 @@ def test_times_of_a_host_with_another_clock_are_those_of_this_one(monkeypatch: p
         ledger.hear_worker(0, tally(clock, 0.0))
     assert [record.moment for record, _ in ledger.due([])] == [5_097.0, 5_148.0]
     assert [at for _, at, _ in ledger.reports] == [5_096.0, 5_147.0]
+
+
+def test_what_a_worker_elsewhere_did_does_not_overlap_when_a_later_message_was_faster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now: float = 5_000.0
+    monkeypatch.setattr("dsgd.cluster.driver.ledger.time", SimpleNamespace(monotonic=lambda: now))
+    trace = Trace({"nodes": 1, "staleness": 0})
+    ledger = Ledger(1, 1, [1, 2], trace, one_clock=False)
+    for clock, begin, late in ((1, 0.0, 2.0), (2, 1.0, 0.1)):  # kernels of a second, one after the other
+        now = 5_010.0 + begin + late
+        own = Trace({})
+        own.compute(0, begin, begin + 1.0, 1, 0)
+        message = tally(clock, 0.0)
+        message.fields.update(began=4_000.0, sent=4_011.0 + begin)
+        message.arrays["trace"] = np.frombuffer(own.to_bytes(), np.uint8)
+        ledger.hear_worker(0, message)
+    trace.sort()
+    trace.check()
