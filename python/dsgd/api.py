@@ -142,8 +142,8 @@ def fit(
     max_seconds : float, optional
         Stop after the first epoch that ends later than this, in wall seconds, evaluations included.
     n_threads : int, optional
-        By default all processors that the process may use if the algorithm can use several threads, else 1. Workers of
-        Dask and `Hosts` have numbers of threads of their own.
+        By default all processors that the process may use if the algorithm can use several threads, else 1. On Dask the
+        threads of each worker, by default as many as Dask gives it; workers of `Hosts` have numbers of their own.
     workers : int, optional
         Number of workers of a distributed algorithm; without `cluster` they are processes of this machine.
     cluster : LocalCluster, Simulation, Hosts, DaskCluster or distributed.Client, optional
@@ -243,7 +243,8 @@ def fit(
     weights = _Weights(sample_weight=sample_weight, class_weight=class_weight, init=init)
     look = _Look(evaluate_every=evaluate_every, callbacks=tuple(callbacks), progress=check_flag("progress", progress))
     if isinstance(cluster, Elsewhere):
-        return cluster.fit(X, y, spec, eval_set=eval_set, stopping=stopping, look=look, **weights._asdict())
+        given = {"eval_set": eval_set, "n_threads": n_threads, "stopping": stopping, "look": look}
+        return cluster.fit(X, y, spec, **given, **weights._asdict())
     result = _fit_data(_load(X, y, threads, resolved_loss), spec, weights, eval_set, stopping, cluster, look)
     if gap_tol is not None and result.stop_reason == "max_epochs":
         warn(

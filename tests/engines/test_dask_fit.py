@@ -21,6 +21,7 @@ from dask_fits import PARTS, start
 import dsgd
 import dsgd.dask
 from dsgd.cluster import Given
+from dsgd.cluster.remote.node import serve_node
 from dsgd.errors import DataError, WorkerLostError
 
 OPTIONS: dict[str, Any] = {"max_epochs": 3, "random_state": 4, "n_threads": 1, "step_size": 0.1, "schedule": "constant"}
@@ -136,3 +137,26 @@ def test_workers_read_shards_of_files_themselves(client: Any, tmp_path: Path) ->
     assert mine is not None
     assert all_rows is not None
     assert abs(mine - all_rows) < 0.05
+
+
+@pytest.mark.parametrize(("asked", "used"), [(None, 1), (3, 3)])
+def test_workers_train_on_the_threads_that_are_asked_for(
+    asked: int | None, used: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers are threads of this process, so that what they are told can be seen."""
+    told: list[int] = []
+
+    def serve(*args: Any, n_threads: int, **options: Any) -> None:
+        told.append(n_threads)
+        serve_node(*args, n_threads=n_threads, **options)
+
+    monkeypatch.setattr("dsgd.dask.node.serve_node", serve)
+    X, y = rows()
+    options: dict[str, Any] = {**OPTIONS, "n_threads": asked, "algo": "ssp", "staleness": 0}
+    data = [dask.delayed(X[each]) for each in PARTS], [dask.delayed(y[each]) for each in PARTS]
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
+        distributed.Client(cluster, set_as_default=False) as own,
+    ):
+        dsgd.fit(*data, cluster=own, **options)
+    assert told == [used, used]

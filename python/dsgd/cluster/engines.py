@@ -25,8 +25,8 @@ class Elsewhere(ABC):
             Where the rows are, as this cluster takes it.
         spec : FitSpec
         **given
-            ``sample_weight``, ``class_weight``, ``init``, ``eval_set``, ``stopping`` and ``look``, as `dsgd.fit` has
-            checked them.
+            ``sample_weight``, ``class_weight``, ``init``, ``eval_set``, ``n_threads``, ``stopping`` and ``look``, as
+            `dsgd.fit` has checked them.
         """
 
     def check_workers(self, workers: Any) -> None:

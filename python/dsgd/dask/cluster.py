@@ -124,7 +124,7 @@ class DaskCluster(RunOptions, Elsewhere):
     def fit(self, X: Any, y: Any, spec: FitSpec, **given: Any) -> FitResult:
         """Train on the rows where they lie; see `dsgd.fit`."""
         self.check_writable()
-        sample_weight, eval_set = given.pop("sample_weight"), given.pop("eval_set")
+        sample_weight, eval_set, n_threads = (given.pop(name) for name in ("sample_weight", "eval_set", "n_threads"))
         waits = distributed_on(spec.algorithm, 1).clock_bound == 0
         order = waits if self.order is None else self.order
         on_lost = ("fail" if waits else "continue") if self.on_lost == "auto" else self.on_lost
@@ -141,7 +141,7 @@ class DaskCluster(RunOptions, Elsewhere):
                 bind = self.bind or host
                 advertise = self.advertise or (host if bind in ALL_ADDRESSES else None)
                 gate = Gate(secrets.token_bytes(32), bind, self.port, advertise, tls, self.heartbeat_deadline)
-                tasks = _Tasks(self, gate, data, shares, (*eval_set, None) if on_nodes else (), evals)
+                tasks = _Tasks(self, gate, data, shares, (*eval_set, None) if on_nodes else (), evals, n_threads)
                 names = [f"worker {rank} at {address}" for rank, address in enumerate(addresses)]
                 nodes = Nodes(gate, names, tasks.check, tasks.revive)
                 with tasks.ended(), nodes.served():
@@ -193,10 +193,11 @@ class _Tasks:
         shares: Sequence[Share],
         eval_data: tuple[Any, ...],
         evals: dict[int, Share],
+        n_threads: int | None,
     ) -> None:
         self._cluster, self._client, self._gate = cluster, cluster.client, gate
         self._data, self._shares = data, list(shares)
-        self._eval_data, self._evals = eval_data, evals
+        self._eval_data, self._evals, self._threads = eval_data, evals, n_threads
         parts = data[0] if isinstance(data[0], list) else []
         self._index_base = next((each.index_base for each in parts if isinstance(each, Shard)), None)
         self._rows: list[Any] = []
@@ -316,6 +317,7 @@ class _Tasks:
             rank,
             gate.token,
             self._index_base,
+            self._threads,
             patience,
             workers=[address],
             allow_other_workers=False,

@@ -30,11 +30,13 @@ def serve_rows(
     rank: int,
     token: bytes,
     index_base: str | None,
+    n_threads: int | None,
     patience: float,
 ) -> None:
     """Serve the rows of one worker: a task that leaves its place among the worker's threads.
 
-    Two fits could otherwise wait for each other's places for ever.
+    Two fits could otherwise wait for each other's places for ever. Without `n_threads` it trains on as many threads as
+    Dask gives the worker.
     """
     worker = distributed.get_worker()
     if worker.address != worker_address:
@@ -49,7 +51,7 @@ def serve_rows(
             eval_rows=eval_rows,
             index_base=index_base,
             tls=tls,
-            n_threads=max(1, worker.state.nthreads),
+            n_threads=n_threads or max(1, worker.state.nthreads),
             patience=patience,
         )
 

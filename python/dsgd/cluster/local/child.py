@@ -50,12 +50,8 @@ class Child:
     Attributes
     ----------
     channel : Channel
-    heard : float
-        When the process last sent a message, or was started, in seconds of `time.monotonic`.
-    spoke : bool
-        Whether the process has sent a message.
-    done : bool
-        Whether the process has reported that its work is done. Set by the caller.
+    heard, spoke, done
+        See `dsgd.cluster.driver.crew.Process`.
 
     Raises
     ------

@@ -111,6 +111,8 @@ class Hosts(RunOptions, Elsewhere):
         """Wait for the workers, and train a model on their rows; X and y must be None."""
         if X is not None or y is not None or given.pop("sample_weight") is not None:
             raise ConfigError("the workers of Hosts bring their own rows: X must be None, and y and sample_weight too")
+        if given.pop("n_threads") is not None:
+            raise ConfigError("n_threads must be left out with Hosts: every worker has its own (dsgd worker --threads)")
         self.check_writable()
         gate = Gate(
             self.token,

@@ -67,7 +67,7 @@ class SGDClassifier(_Linear, estimators.SGDClassifier):
     algo : str or Algorithm, default="ssp"
         A distributed algorithm, by name or as an object with options: ``algorithms.Ssp(staleness=0)``.
     n_threads : int or None, default=None
-        As of `dsgd.fit`. Workers train with as many threads as Dask gives them; predictions use one thread a chunk.
+        Threads of each worker; None: as many as Dask gives it. Predictions use one thread a chunk.
     client : distributed.Client, DaskCluster or None, default=None
         None: the client that `distributed.get_client` finds.
 

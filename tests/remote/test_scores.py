@@ -1,49 +1,29 @@
-"""`dsgd.Hosts` with workers that are threads of this process."""
+"""Scores on rows that the driver of `dsgd.Hosts` has."""
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from node_threads import fit_on_threads
 from problems import make_problem
 
 import dsgd
-from dsgd.cluster.remote.node import serve_node
 from dsgd.data import Dataset, save_libsvm
 from dsgd.errors import DataError
 from dsgd.fitting.worker_rows import WorkerRows
 
-TOKEN = b"0123456789abcdef"
 X, Y = make_problem(60, 8, seed=4)
 OPTIONS: dict[str, Any] = {"algo": "ssp", "staleness": 0, "loss": "logistic", "step_size": 0.1, "max_epochs": 2}
 
 
 def fit(**options: Any) -> dsgd.FitResult:
     """Train on the rows, half of them each on two workers."""
-    workers: list[threading.Thread] = []
-
-    def start(host: str, port: int) -> None:
-        for rank, rows in enumerate((slice(0, 30), slice(30, 60))):
-            told = {"rank": rank, "token": TOKEN, "index_base": "one"}
-            node = threading.Thread(target=serve, args=((host, port), WorkerRows(X[rows], Y[rows], None)), kwargs=told)
-            node.start()
-            workers.append(node)
-
-    def serve(*given: Any, **told: Any) -> None:
-        try:
-            serve_node(*given, **told)
-        except dsgd.errors.ClusterError as error:  # the driver's error, which the test looks at
-            assert "the run failed" in str(error)  # noqa: PT017
-
-    try:
-        cluster = dsgd.Hosts(workers=2, token=TOKEN, on_listen=start)
-        return dsgd.fit(None, cluster=cluster, random_state=0, **OPTIONS, **options)
-    finally:
-        for worker in workers:
-            worker.join(60.0)
+    rows = [WorkerRows(X[part], Y[part], None) for part in (slice(0, 30), slice(30, 60))]
+    result: dsgd.FitResult = fit_on_threads(rows, [{"index_base": "one"}] * 2, random_state=0, **OPTIONS, **options)[0]
+    return result
 
 
 def test_a_data_set_is_scored_as_its_arrays_are() -> None:
