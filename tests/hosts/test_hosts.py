@@ -151,3 +151,17 @@ def test_a_worker_of_another_world_is_refused_at_once(hosts: MakeHosts, tmp_path
     assert "1 workers" in stranger.said
     by_hand.start_worker(0).succeeds()
     server.succeeds()
+
+
+def test_a_killed_worker_that_is_started_again_ends_with_the_same_bits(hosts: MakeHosts, tmp_path: Path) -> None:
+    by_hand = ByHand(hosts(3), tmp_path, max_epochs=ENDLESS)
+    by_hand.worker_hosts[0].slow_link(delay=FAR)
+    server = by_hand.start_server("--restart-workers", 1)
+    survivor, killed = by_hand.start_workers()
+    server.wait_for("epoch +3/")
+    killed.process.kill()
+    again = by_hand.start_worker(1)
+    by_hand.worker_hosts[0].slow_link()
+    for each in (server, survivor, again):
+        each.succeeds()
+    by_hand.check_bits()
