@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from dask_fits import start
 import dsgd
 import dsgd.dask
 from dsgd.cluster import Given
+from dsgd.dask.cluster import _Tasks
 
 X = np.random.default_rng(3).normal(size=(90, 5))
 Y = (X @ np.arange(5) > 0.3).astype(int)
@@ -49,6 +51,29 @@ def test_the_rows_of_a_killed_worker_go_to_another_one_with_the_same_bits(server
     same = dsgd.fit(X, Y, cluster=dsgd.LocalCluster(workers=3, partition=Given(parts)), eval_set=(X, Y), **OPTIONS)
     np.testing.assert_array_equal(moved.model.weights, same.model.weights)
     assert [record.score for record in moved.history][-1] == [record.score for record in same.history][-1]
+
+
+def test_a_try_at_a_worker_that_the_scheduler_still_counts_leaves_time_for_another_worker() -> None:
+    """The first worker has died unnoticed: Dask dials it for longer than a server may take to start."""
+    addresses, left = iter(["tcp://dead", "tcp://alive"]), 30.0
+    tried: list[str] = []
+
+    def sync(*told: Any, workers: list[str], callback_timeout: float) -> None:
+        nonlocal left
+        tried.append(*workers)
+        left -= callback_timeout
+        if workers == ["tcp://dead"]:
+            raise TimeoutError(f"timed out after {callback_timeout} s.")
+
+    tasks: Any = SimpleNamespace(
+        _client=SimpleNamespace(sync=sync, _run=None),
+        _cluster=SimpleNamespace(server="worker"),
+        _gate=SimpleNamespace(address=("127.0.0.1", 1), token=b""),
+        _server_address=lambda _shard: next(addresses),
+    )
+    _Tasks.start_server(tasks, 0, "server, order 1")
+    assert tried == ["tcp://dead", "tcp://alive"]
+    assert left > 0.0
 
 
 def test_a_worker_that_stands_still_is_named_and_the_others_go_on() -> None:

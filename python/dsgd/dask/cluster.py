@@ -42,6 +42,7 @@ _DATA_DEADLINE = 3600.0  # seconds that the chunks may take to be computed
 _LOOK = 1.0  # seconds between two looks at the list of workers
 _ENDING = 2.0  # seconds that tasks may take to end by themselves
 _ANSWER = 30.0  # seconds within which Dask must start a thread
+_TRY = 5.0  # seconds that one try at it may take: the scheduler may be dialling a worker that has died
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,8 +274,8 @@ class _Tasks:
         end = time.monotonic() + _ANSWER
         while True:  # the scheduler may not know yet that a worker has died
             address = self._server_address(shard)
-            try:
-                self._client.sync(self._client._run, start_server, *told, workers=[address], callback_timeout=_ANSWER)
+            try:  # a second thread for the same role ends by itself: the gate refuses it
+                self._client.sync(self._client._run, start_server, *told, workers=[address], callback_timeout=_TRY)
             except (OSError, TimeoutError) as error:
                 if time.monotonic() > end:
                     raise ClusterError(f"no parameter server could be started at {address}: {error}") from error
