@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import numpy as np
 import pytest
-from node_threads import fit_on_threads
+from node_threads import TOKEN, fit_on_threads
 from problems import make_problem
 
 import dsgd
 from dsgd.cluster import Given
-from dsgd.errors import ConfigError, DataError
+from dsgd.cluster.driver.channel import Channel
+from dsgd.cluster.remote.dial import Dialled
+from dsgd.cluster.remote.messages import send
+from dsgd.cluster.remote.node import GateAddress, _Node
+from dsgd.errors import ClusterError, ConfigError, DataError
 from dsgd.fitting.worker_rows import WorkerRows
 
 X, Y = make_problem(60, 8, seed=4)
@@ -115,3 +120,23 @@ def test_the_error_of_a_node_reaches_the_caller_with_its_traceback() -> None:
     with pytest.raises(DataError, match="nan") as caught:
         fit(rows, **BSP)
     assert any("worker 1" in note and "Traceback" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("kind", ["facts", "no such question"])
+@pytest.mark.parametrize(
+    ("why", "told"), [("the rows are bad", "the run failed: the rows are bad"), (None, "without a word")]
+)
+def test_a_driver_that_has_gone_before_the_answer_ends_the_node_with_its_last_word(
+    kind: str, why: str | None, told: str
+) -> None:
+    ours, theirs = socket.socketpair()
+    driver = Channel(theirs)
+    send(driver, kind, (), answers=True)
+    if why is not None:
+        driver.send("end", why=why)
+    driver.close()
+    entered = Dialled(Channel(ours), "127.0.0.1", 1.0)
+    node = _Node(entered, GateAddress(("127.0.0.1", 1), TOKEN, None, 1.0), ALL, None, (True, None), 1)
+    with pytest.raises(ClusterError, match=told):
+        node.serve()
+    ours.close()

@@ -174,7 +174,8 @@ class RemoteCrew(Crew):
             peer = self._gate.peer(server.role, shard)
             if peer is not None and not peer.channel.ended():
                 server.take(peer)
-                send(peer.channel, "begin", server.orders)
+                with contextlib.suppress(OSError):  # it has gone meanwhile: its end is heard
+                    send(peer.channel, "begin", server.orders)
         for rank in range(self._coordinators, len(self.workers)):
             seat, node = self.workers[rank], rank - self._coordinators
             self._nodes.hear(node)

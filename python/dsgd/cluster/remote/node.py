@@ -200,15 +200,16 @@ class _Node:
             self._running.join()
 
     def _answer(self, message: ChannelMessage) -> None:
+        """Answer a question. If the driver has gone meanwhile, its last word is what `serve` receives next."""
         try:
             found = self._answers[message.kind](*content_of(message))
         except Exception as error:
             _LOG.exception("%s failed", message.kind)
-            with self._sending:
+            with contextlib.suppress(OSError), self._sending:
                 self._channel.send_error(error)
             return
         if message.fields["answers"]:
-            with self._sending:
+            with contextlib.suppress(OSError), self._sending:
                 send(self._channel, "answer", found)
 
     def _facts(self) -> NodeFacts:
