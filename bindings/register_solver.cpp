@@ -265,16 +265,17 @@ void register_solver(py::module_& m) {
 
   py::class_<SdcaEpoch>(m, "SdcaEpoch", "The result of an epoch of dual coordinate ascent; see sdca.hpp.")
       .def_readonly("visits", &SdcaEpoch::visits)
-      .def_readonly("gap", &SdcaEpoch::gap);
+      .def_readonly("gap", &SdcaEpoch::gap)
+      .def_readonly("loss", &SdcaEpoch::loss);
 
   py::class_<SdcaSolver>(m, "Sdca", "Stochastic dual coordinate ascent on an objective; see sdca.hpp.")
       .def(py::init([](const Linear& objective, std::size_t n_threads, std::size_t merge_visits, double damping,
-                       std::size_t max_rest, bool sgd_first) {
-             return std::make_unique<SdcaSolver>(objective,
-                                                 SdcaConfig{n_threads, merge_visits, damping, max_rest, sgd_first});
+                       std::size_t max_rest, bool sgd_first, bool sum_loss) {
+             return std::make_unique<SdcaSolver>(
+                 objective, SdcaConfig{n_threads, merge_visits, damping, max_rest, sgd_first, sum_loss});
            }),
            py::arg("objective"), py::kw_only(), py::arg("n_threads"), py::arg("merge_visits"), py::arg("damping"),
-           py::arg("max_rest"), py::arg("sgd_first"), py::keep_alive<1, 2>())
+           py::arg("max_rest"), py::arg("sgd_first"), py::arg("sum_loss") = false, py::keep_alive<1, 2>())
       .def(
           "begin",
           [](SdcaSolver& self, const py::array& weights) {
@@ -323,10 +324,10 @@ void register_solver(py::module_& m) {
           py::arg("epoch"))
       .def(
           "take_anchor",
-          [](SvrgSolver& self, const py::array& weights) {
-            self.with_weights(weights, [](auto& solver, auto w) { solver.take_anchor(w); });
+          [](SvrgSolver& self, const py::array& weights, bool with_loss) {
+            return self.with_weights(weights, [&](auto& solver, auto w) { return solver.take_anchor(w, with_loss); });
           },
-          py::arg("weights"))
+          py::arg("weights"), py::arg("with_loss") = false)
       .def(
           "descend",
           [](SvrgSolver& self, const py::array& weights, double step, std::size_t count,

@@ -73,7 +73,7 @@ def fit(
     sample_weight: ArrayLike | None = None,
     class_weight: Mapping[Any, float] | str | None = None,
     eval_set: tuple[Any, ArrayLike] | Dataset | None = None,
-    evaluate_every: int = 1,
+    evaluate_every: int | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool = False,
     random_state: Seed | None = None,
@@ -129,7 +129,7 @@ def fit(
     max_epochs : int, optional
         Passes over the data; by default 20, or 1000 with `gap_tol`.
     tol : float, optional
-        Stop when the objective improved by less than ``tol * |objective|`` over `patience` evaluations.
+        Stop when the objective of the history improved by less than ``tol * |objective|`` over `patience` evaluations.
     gap_tol : float, optional
         Stop when the duality gap proves that the objective is at most 1 + `gap_tol` times the optimum: 1e-2 is one per
         cent. Needs an algorithm with a duality gap, such as ``"sdca"``. A warning says if `max_epochs` ended the fit
@@ -159,8 +159,11 @@ def fit(
     eval_set : tuple (X, y) or Dataset, optional
         Samples to score (accuracy, or R2) for the history and the progress. A label that y lacks counts as an error.
         On Dask X and y may be collections, which are scored where they lie.
-    evaluate_every : int, default=1
-        Epochs from one evaluation of objective and score to the next; evaluations take extra time. 0: no evaluation.
+    evaluate_every : int, optional
+        Epochs from one exact evaluation of the objective to the next, which takes extra time, and of the score. By
+        default the objective of an epoch is made of the losses that it saw, each at the weights before the step on its
+        sample, and only the last one is exact; see `Record.exact`. Algorithms that cannot sum losses, and clusters,
+        evaluate after every epoch. 0: no evaluation.
     callbacks : sequence of callables, optional
         Each is called after every epoch with the `Record` of the epoch and the current model. A callback that returns
         True ends the fit. See `dsgd.callbacks`.
@@ -212,7 +215,7 @@ def fit(
     fit_intercept = check_flag("fit_intercept", fit_intercept) and resolved_loss.penalised
     first_step = _first_step(step_size)
     max_epochs = check_integer("max_epochs", (20 if gap_tol is None else 1000) if max_epochs is None else max_epochs, 1)
-    evaluate_every = check_integer("evaluate_every", evaluate_every, 0)
+    evaluate_every = None if evaluate_every is None else check_integer("evaluate_every", evaluate_every, 0)
     stopping = Stopping(
         tol=tol, patience=patience, early_stopping=early_stopping, max_seconds=max_seconds, gap_tol=gap_tol
     )
@@ -238,9 +241,12 @@ def fit(
         max_epochs=max_epochs,
         gap_tol=gap_tol,
         named_schedule=named_schedule,
+        sum_loss=evaluate_every is None,
     )
 
     weights = _Weights(sample_weight=sample_weight, class_weight=class_weight, init=init)
+    if cluster is not None and evaluate_every is None:
+        evaluate_every = 1
     look = _Look(evaluate_every=evaluate_every, callbacks=tuple(callbacks), progress=check_flag("progress", progress))
     if isinstance(cluster, Elsewhere):
         given = {"eval_set": eval_set, "n_threads": n_threads, "stopping": stopping, "look": look}
@@ -265,7 +271,7 @@ class _Weights(NamedTuple):
 class _Look(NamedTuple):
     """How a fit is observed while it runs."""
 
-    evaluate_every: int
+    evaluate_every: int | None
     callbacks: tuple[Callback, ...]
     progress: bool
 

@@ -190,23 +190,37 @@ double LinearObjective<Data>::value(std::span<const Real> weights, std::size_t n
 }
 
 template <typename Data>
-void LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::span<double> out, std::size_t n_threads,
-                                          std::span<Real> derivatives) const {
+double LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::span<double> out, std::size_t n_threads,
+                                            std::span<Real> derivatives, bool with_loss) const {
   check_weights(weights);
   check_size("out", out.size(), n_parameters());
   const std::size_t m = residual_size();
   if (!derivatives.empty()) check_size("derivatives", derivatives.size(), X_.rows() * m);
+  struct alignas(64) ThreadSum {  // on a cache line of its own, since its thread writes it for every row
+    double losses = 0;
+  };
+  std::vector<ThreadSum> sums(n_threads);
   Exclusive policy;
   visit_evaluation([&](const auto& kernel) {
     const auto access = kernel.access(weights, policy);
-    add_rows(X_, n_threads, 1 / static_cast<double>(X_.rows()), out, [&] {
-      return [&, residual = kernel.residual()](std::size_t i, const auto& x, std::span<double> sum) mutable {
-        access.evaluate(i, residual, false);
+    add_rows(X_, n_threads, 1 / static_cast<double>(X_.rows()), out, [&](std::size_t thread) {
+      return [&, thread, residual = kernel.residual(), wide = std::vector<double>(m)](std::size_t i, const auto& x,
+                                                                                      std::span<double> sum) mutable {
+        access.weights().decisions(x, std::span<Real>(residual));
+        if (with_loss) {
+          std::ranges::copy(residual, wide.begin());
+          sums[thread].losses +=
+              static_cast<double>(sample_weight(i)) * loss_at(kernel.loss, std::span(wide), static_cast<double>(y_[i]));
+        }
+        access.finish(i, residual, false);
         if (!derivatives.empty()) std::ranges::copy(residual, derivatives.subspan(i * m, m).begin());
         if (m > 1 || residual[0] != 0) add_row(x, std::span<const Real>(residual), X_.features(), sum);
       };
     });
   });
+  double total = 0;
+  for (const ThreadSum& part : sums) total += part.losses;
+  return total / static_cast<double>(X_.rows());
 }
 
 template <typename Data>

@@ -106,7 +106,7 @@ void QuantisationObjective<Data>::loss_gradient(std::span<const Real> weights, s
   assign(weights, nearest, n_threads);
   const std::size_t m = n_clusters_;
   const double share = 1 / static_cast<double>(X_.rows());
-  add_rows(X_, n_threads, -share, out, [&] {
+  add_rows(X_, n_threads, -share, out, [&](std::size_t /*thread*/) {
     return [&](std::size_t i, const auto& x, std::span<double> sum) mutable {
       const auto c = static_cast<std::size_t>(nearest[i]);
       const auto factor = static_cast<double>(sample_weight(i));

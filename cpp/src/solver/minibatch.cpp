@@ -49,12 +49,14 @@ class BatchDescent {
  public:
   using Real = typename Objective::Real;
 
-  BatchDescent(const Objective& objective, std::span<Real> weights, std::size_t batch_size, std::size_t n_threads)
+  BatchDescent(const Objective& objective, std::span<Real> weights, std::size_t batch_size, std::size_t n_threads,
+               bool sum_loss = false)
       : objective_(objective),
         weights_(weights),
         size_(objective.residual_size()),
         threads_(useful_threads(objective, batch_size, n_threads)),
-        edges_(objective.feature_ranges(threads_)) {
+        edges_(objective.feature_ranges(threads_)),
+        sum_loss_(sum_loss) {
     objective.check_weights(weights);
     if (!objective.X().canonical()) throw Error(ErrorCode::data, "mini-batches need sorted, distinct columns");
   }
@@ -76,16 +78,26 @@ class BatchDescent {
     });
   }
 
+  /// The sum of the losses of all rows so far, each before its step, times its sample weight.
+  [[nodiscard]] double losses() const { return losses_; }
+
  private:
   void evaluate(std::span<const std::int64_t> batch) {
     residuals_.resize(batch.size() * size_);
+    if (sum_loss_) block_losses_.assign((batch.size() + kBlockRows - 1) / kBlockRows, 0.0);
     objective_.visit_evaluation([&](const SampleKernel auto& kernel) {
-      parallel_blocks(batch.size(), kBlockRows, threads_, [&](std::size_t, std::size_t begin, std::size_t end) {
+      parallel_blocks(batch.size(), kBlockRows, threads_, [&](std::size_t block, std::size_t begin, std::size_t end) {
         Exclusive policy;
         const auto w = kernel.access(std::span<const Real>(weights_), policy);
-        for (std::size_t k = begin; k < end; ++k) w.evaluate(static_cast<std::size_t>(batch[k]), of_sample(k), false);
+        for (std::size_t k = begin; k < end; ++k) {
+          const auto i = static_cast<std::size_t>(batch[k]);
+          const Real loss = w.evaluate(i, of_sample(k), sum_loss_);
+          if (sum_loss_) block_losses_[block] += static_cast<double>(objective_.sample_weight(i) * loss);
+        }
       });
     });
+    // Summed in the order of the blocks, so that the sum does not depend on the number of threads.
+    for (const double losses : block_losses_) losses_ += losses;
   }
   [[nodiscard]] std::span<Real> of_sample(std::size_t k) { return std::span(residuals_).subspan(k * size_, size_); }
 
@@ -95,6 +107,9 @@ class BatchDescent {
   std::size_t threads_;
   std::vector<std::size_t> edges_;
   std::vector<Real> residuals_;
+  bool sum_loss_;
+  std::vector<double> block_losses_;  // of the batch
+  double losses_ = 0;                 // of all batches so far
 };
 
 }  // namespace
@@ -103,13 +118,12 @@ template <SampleObjective Objective>
 double minibatch_epoch(const Objective& objective, std::span<typename Objective::Real> weights, const Epoch& epoch,
                        std::size_t batch_size, std::size_t n_threads, std::span<std::int64_t> visited,
                        const Average& average, bool sum_loss) {
-  if (sum_loss) throw Error(ErrorCode::config, "mini-batches sum losses of k-means only");
   using Real = typename Objective::Real;
   const auto& X = objective.X();
   check_visited(visited, X.rows());
   average.check(weights.size());
   batch_size = std::clamp<std::size_t>(batch_size, 1, X.rows());
-  BatchDescent<Objective> batches(objective, weights, batch_size, n_threads);
+  BatchDescent<Objective> batches(objective, weights, batch_size, n_threads, sum_loss);
   const StepSizes<Real> step_sizes(epoch.schedule, epoch.index);
   std::size_t done = 0;
   const auto run = [&](auto policy) {
@@ -133,7 +147,7 @@ double minibatch_epoch(const Objective& objective, std::span<typename Objective:
   } else {
     run(Averaged<Real>(weights, average, done));
   }
-  return 0;
+  return batches.losses() / static_cast<double>(X.rows());
 }
 
 template <SampleObjective Objective>

@@ -54,7 +54,8 @@ Sdca<Data>::Sdca(const LinearObjective<Data>& objective, SdcaConfig config)
       intercept_(objective.config()),
       rest_(objective.X().rows(), config.max_rest),
       curvature_(objective.X().rows()),
-      beta_(objective.X().rows()) {
+      beta_(objective.X().rows()),
+      losses_(config.sum_loss ? objective.X().rows() : 0) {
   if (!(objective.config().alpha_l2 > 0) || objective.config().alpha_l1 != 0) {
     throw Error(ErrorCode::config, "dual coordinate ascent needs the penalty l2 and alpha above 0");
   }
@@ -106,7 +107,7 @@ SdcaEpoch Sdca<Data>::pass(const Loss& loss, std::span<Real> weights, const Epoc
   const DualStart<Real> start(X.rows(), config_.n_threads, intercept_.centre());
   Exclusive policy;
   const LinearWeights<Real, Exclusive> w(weights, objective_.config().fit_intercept, policy);
-  SdcaEpoch done{0, 0};
+  SdcaEpoch done{0, 0, 0};
   epoch.sampler(X.rows(), thread, config_.n_threads).for_each(X, [&](std::size_t i) {
     if (rest_.skips(i)) return;
     if (!visited.empty()) visited[done.visits] = static_cast<std::int64_t>(i);
@@ -116,6 +117,7 @@ SdcaEpoch Sdca<Data>::pass(const Loss& loss, std::span<Real> weights, const Epoc
     const Real y = objective_.y()[i];
     const Real s = objective_.sample_weight(i);
     const Real old = beta_[i];
+    if (config_.sum_loss) losses_[i] = s * loss.value(z, y);
     if (measure_gap) done.gap += static_cast<double>(s) * sample_gap(loss, z, old, y);
     const Real q = curvature(i, x);
     const Real beta = first_ ? start.step(loss, done.visits, z, old, q, y) : dual_step(loss, z, old, q, y);
@@ -149,11 +151,14 @@ SdcaEpoch Sdca<Data>::epoch(std::span<Real> weights, const Epoch& epoch, bool me
   });
   first_ = false;
   intercept_.move_centre(weights);
-  SdcaEpoch total{0, 0};
+  SdcaEpoch total{0, 0, 0};
   for (const SdcaEpoch& part : done) {
     total.visits += part.visits;
     total.gap += part.gap;
   }
+  // A sample at rest keeps the loss of its last visit: the step there changed nothing.
+  for (const Real each : losses_) total.loss += static_cast<double>(each);
+  total.loss /= static_cast<double>(objective_.X().rows());
   return total;
 }
 

@@ -57,10 +57,11 @@ void Svrg<Data>::begin(const Epoch& epoch) {
 }
 
 template <typename Data>
-void Svrg<Data>::take_anchor(std::span<const Real> weights) {
-  objective_.loss_gradient(weights, mean_, config_.n_threads, residuals_);
+double Svrg<Data>::take_anchor(std::span<const Real> weights, bool with_loss) {
+  const double loss = objective_.loss_gradient(weights, mean_, config_.n_threads, residuals_, with_loss);
   std::ranges::transform(mean_, pull_.begin(), [](double mean) { return static_cast<Real>(mean); });
   spread(pull_, objective_.inverse_frequency());
+  return loss;
 }
 
 template <typename Data>

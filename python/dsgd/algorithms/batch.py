@@ -64,7 +64,7 @@ class Batch(Algorithm):
                         break
                     step /= 2
             loss = candidate
-            yield EpochEnd(index + 1, step)
+            yield EpochEnd(index + 1, step, loss, exact=True)
             step *= 2
 
 
@@ -76,5 +76,7 @@ def _lloyd(task: LocalTask) -> Iterator[EpochEnd]:
     to_the_mean = _core.Schedule(step_size=math.inf)
     for index in range(task.start_epoch, task.max_epochs):
         epoch = _core.Epoch(index=0, schedule=to_the_mean, block_size=task.n_samples, seed=0)
-        _core.minibatch_epoch(task.core, task.weights, epoch, task.n_samples, task.n_threads)
-        yield EpochEnd(index + 1, task.step_size)
+        loss = _core.minibatch_epoch(
+            task.core, task.weights, epoch, task.n_samples, task.n_threads, sum_loss=task.sum_loss
+        )
+        yield EpochEnd(index + 1, task.step_size, loss if task.sum_loss else None)

@@ -89,7 +89,6 @@ class Minibatch(Algorithm):
             yield from momentum_epochs(task, task.objective, self.batch_size, block_size, momentum)
             return
         average = task.averaging(self.average)
-        sum_loss = task.sum_loss and task.problem.loss.model == "kmeans"
         for index in range(task.start_epoch, task.max_epochs):
             epoch = task.epoch(index, self.block_size)
             loss = _core.minibatch_epoch(
@@ -100,10 +99,10 @@ class Minibatch(Algorithm):
                 task.n_threads,
                 drift=average.drift,
                 averaged=average.steps,
-                sum_loss=sum_loss,
+                sum_loss=task.sum_loss,
             )
             average.advance(task.n_samples)
-            yield EpochEnd(index + 1, task.step_size_at(index), loss if sum_loss else None)
+            yield EpochEnd(index + 1, task.step_size_at(index), loss if task.sum_loss else None)
 
     def first_step(self, loss: Loss) -> float | None:
         """Return the step that a run with this loss and momentum starts from; None: it is searched for."""

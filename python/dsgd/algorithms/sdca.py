@@ -102,6 +102,7 @@ class Sdca(Algorithm):
             damping=damping,
             max_rest=self.max_rest,
             sgd_first=self._sgd_first(task.problem) and task.start_epoch == 0,
+            sum_loss=task.sum_loss,
         )
         if task.weights[: task.problem.matrix.n_features].any():
             solver.begin(task.weights)
@@ -113,7 +114,8 @@ class Sdca(Algorithm):
         for index in range(task.start_epoch, task.max_epochs):
             done = solver.epoch(task.weights, task.epoch(index, self.block_size), task.gap_tol is not None)
             passes += done.visits / task.n_samples
-            yield EpochEnd(passes, step, gap=gap.after_epoch(done.gap, last=index + 1 == task.max_epochs))
+            proven = gap.after_epoch(done.gap, last=index + 1 == task.max_epochs)
+            yield EpochEnd(passes, step, done.loss if task.sum_loss else None, gap=proven)
 
     def _sgd_first(self, problem: Problem) -> bool:
         if self.sgd_first is not None:

@@ -127,6 +127,7 @@ class Svrg(Algorithm):
             longest_step=longest,
         )
         factor = AcceleratedFactor(self.max_sigma) if self.accelerated == "anchor" else None
+        anchored = False  # whether the anchor of the next epoch is taken
         for index in range(task.start_epoch, task.max_epochs):
             step = task.step_size_at(index)
             solver.begin(task.epoch(index, self.block_size))
@@ -134,7 +135,8 @@ class Svrg(Algorithm):
                 taken = task.n_samples
                 solver.descend(task.weights, step, taken)
             else:
-                solver.take_anchor(task.weights)
+                if not anchored:
+                    solver.take_anchor(task.weights)
                 task.passes += 1
                 if factor is not None:
                     norm = gradient_norm(task.problem, task.weights, solver.mean_gradient, step)
@@ -143,7 +145,10 @@ class Svrg(Algorithm):
             if self.mean_gradient == "reweighted":
                 task.shrink_unseen_by(taken * step)
             task.passes += taken / task.n_samples
-            yield EpochEnd(task.passes, step)
+            # The full gradient of the next epoch, taken here, gives the loss at the end of this one.
+            anchored = task.sum_loss and index + 1 < task.max_epochs
+            loss = solver.take_anchor(task.weights, with_loss=True) if anchored else None
+            yield EpochEnd(task.passes, step, loss, exact=True)
 
     def _inner_loop(self, task: LocalTask, descend: Callable[[int], None]) -> int:
         """Run an inner loop, and return its number of steps, m."""

@@ -230,7 +230,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         spec, makers = self._tasks(spec, rows, weights, fresh=fresh)
         average = getattr(spec.algorithm, "average", False)
         after: list[tuple[int, PolyakAverage | None]] = [(0, None)] * len(makers)
-        evaluate_every = int(calls is not None and (self.tol is not None or self.verbose > 0))
+        evaluate_every = None if calls is not None and (self.tol is not None or self.verbose > 0) else 0
 
         def train_problem(k: int, ended: Sequence[Callback]) -> int:
             task = makers[k]()  # made here, so that its targets are in memory only while it is trained
@@ -247,7 +247,7 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
             with contextlib.nullcontext(()) if calls is None else calls.problem() as callbacks:
                 watchers, shown = [*callbacks, *ended], bool(self.verbose)
                 recorder = Recorder(model, evaluation, stopping, evaluate_every, watchers, shown, begin)
-                history, _ = train(spec.algorithm, [task], recorder, keep_interrupted=False)
+                history, _ = train(spec.algorithm, [task], recorder, keep_interrupted=False, exact_end=False)
             after[k] = task.cuts, task.average
             return len(history)
 

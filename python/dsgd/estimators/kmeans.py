@@ -337,7 +337,7 @@ class KMeans(MiniBatchKMeans):
             n_threads=threads_of(algorithm, threads_of_jobs(self.n_jobs)),
             seed=int(random.randint(2**31 - 1)),
             max_epochs=max_epochs,
-            sum_loss=self._looks_at_losses,
+            sum_loss=self._looks_at_losses and algorithm.capabilities.stochastic,
             **options,
         )
 
@@ -365,9 +365,9 @@ class KMeans(MiniBatchKMeans):
             on_score=False,
         )
         moved = Moved(getattr(self, "_tol", 0.0) * steps, weights.copy())
-        every, shown = int(self._looks_at_losses), bool(self.verbose)
+        every, shown = None if self._looks_at_losses else 0, bool(self.verbose)
         recorder = Recorder(model, None, stopping, every, [moved], shown, begin)
-        history, reason = train(spec.algorithm, [task], recorder, keep_interrupted=False)
+        history, reason = train(spec.algorithm, [task], recorder, keep_interrupted=False, exact_end=False)
         self.cluster_centers_ = np.ascontiguousarray(model.centres)
         self._n_features_out = self.n_clusters
         self.n_iter_ = len(history)

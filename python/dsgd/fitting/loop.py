@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,7 +31,12 @@ _MAX_CUTS = 10
 
 
 def train(
-    algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorder, *, keep_interrupted: bool = True
+    algorithm: Algorithm,
+    tasks: Sequence[LocalTask],
+    recorder: Recorder,
+    *,
+    keep_interrupted: bool = True,
+    exact_end: bool = True,
 ) -> tuple[History, str]:
     """Train all problems of a model together, epoch by epoch.
 
@@ -42,6 +49,9 @@ def train(
     recorder : Recorder
     keep_interrupted : bool
         Whether Ctrl-C ends the fit with the finished epochs, instead of ending the program.
+    exact_end : bool
+        Whether the last record, and that of the model that is kept, have the objective at the weights of their end,
+        although the epochs before have the losses that they summed. After Ctrl-C the last record stays as it is.
 
     Returns
     -------
@@ -60,7 +70,7 @@ def train(
     history = recorder.history
     with recorder.showing(tasks[0].max_epochs):
         try:
-            for record in _records(algorithm, tasks, recorder):
+            for record in _records(algorithm, tasks, recorder, exact_end):
                 if recorder.add(record, lambda: _go_on_smaller(tasks)):
                     break
         except KeyboardInterrupt:
@@ -70,19 +80,22 @@ def train(
             warn(
                 f"interrupted after {len(history)} of {tasks[0].max_epochs} epochs; the model so far is returned",
             )
+    if exact_end and recorder.reason != "interrupted":
+        _make_ends_exact(tasks, recorder)
     recorder.finish()
     if not recorder.kept_best and history and _unwatched(algorithm, tasks):
         warn_if_useless(tasks, history[-1].objective)
     return history, recorder.reason or "max_epochs"
 
 
-def _records(algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorder) -> Iterator[Record]:
+def _records(algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorder, exact_end: bool) -> Iterator[Record]:
     """Train, and yield a record of every epoch. Evaluations of objective and score are not timed.
 
     If an epoch diverges, the weights go back to those of the last record, and the epoch is repeated
     with a smaller step.
     """
-    weights, every, max_epochs = recorder.model.weights, recorder.evaluate_every, tasks[0].max_epochs
+    weights, max_epochs = recorder.model.weights, tasks[0].max_epochs
+    every = 1 if recorder.evaluate_every is None else recorder.evaluate_every
     epoch, seconds = tasks[0].start_epoch, time.perf_counter() - recorder.begin
     watch = Watch(tasks)
     if _unwatched(algorithm, tasks):
@@ -99,12 +112,11 @@ def _records(algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorde
                 if not algorithm.regularises_unseen(task.problem):
                     task.shrink_unseen(epoch, algorithm.batch_rows)
             seconds += time.perf_counter() - start
-            evaluate = every > 0 and ((epoch + 1) % every == 0 or epoch + 1 == max_epochs)
-            summed = all(end.loss is not None for end in ends)  # the algorithm knows the losses anyway
-            loss, objective = _losses(tasks, ends) if evaluate or summed else (None, None)
-            # A mean over the epoch may be infinite although its end is fine. Then only `watch` decides.
-            lost = not summed and objective is not None and not math.isfinite(objective)
-            diverged = not np.isfinite(weights).all() or watch.exploded(objective, recorder.weights) or lost
+            last = epoch + 1 == max_epochs
+            evaluate = every > 0 and ((epoch + 1) % every == 0 or last)
+            seen = _seen(tasks, ends, evaluate=evaluate, exactly=exact_end and last)
+            lost = seen.objective is not None and not math.isfinite(seen.objective)
+            diverged = not np.isfinite(weights).all() or watch.exploded(seen.objective, recorder.weights) or lost
             if diverged:
                 np.copyto(weights, recorder.weights)
                 _cut_step(algorithm, tasks, epoch, ends[0].step_size, watch)
@@ -115,8 +127,9 @@ def _records(algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorde
                 effective_passes=ends[0].effective_passes,
                 seconds=seconds,
                 step_size=ends[0].step_size,
-                objective=objective if evaluate else None,
-                loss=loss if evaluate else None,
+                objective=seen.objective if evaluate else None,
+                loss=seen.loss if evaluate else None,
+                exact=seen.exact or not evaluate,
                 score=recorder.score() if evaluate else None,
                 gap=_gap(ends),
                 delay=ends[0].delay,
@@ -143,14 +156,41 @@ def _gap(ends: Sequence[EpochEnd]) -> float | None:
     return max(gaps) if len(gaps) == len(ends) else None
 
 
-def _losses(tasks: Sequence[LocalTask], ends: Sequence[EpochEnd]) -> tuple[float, float]:
+class _Seen(NamedTuple):
+    """Mean loss and objective of the problems after an epoch; see `dsgd.Record`."""
+
+    loss: float | None
+    objective: float | None
+    exact: bool
+
+
+def _seen(tasks: Sequence[LocalTask], ends: Sequence[EpochEnd], *, evaluate: bool, exactly: bool) -> _Seen:
     """Return the mean loss and the mean objective of the problems.
 
-    The losses are those that the algorithm summed in the epoch, or else those at the current weights.
+    The losses are those that the algorithm knows from the epoch, or else those at the current weights. If `evaluate`
+    is False, only what the algorithm knows is returned. If `exactly` is True, sums of the epoch do not count.
     """
-    losses = [task.mean_loss() if end.loss is None else end.loss for task, end in zip(tasks, ends, strict=True)]
+    known = [end.loss if end.exact or not exactly else None for end in ends]
+    if not evaluate and None in known:
+        return _Seen(None, None, exact=True)
+    losses = [task.mean_loss() if loss is None else loss for task, loss in zip(tasks, known, strict=True)]
+    exact = all(end.exact or loss is None for end, loss in zip(ends, known, strict=True))
     loss = sum(losses) / len(tasks)
-    return loss, loss + sum(task.penalty() for task in tasks) / len(tasks)
+    objective = loss + sum(task.penalty() for task in tasks) / len(tasks)
+    if not exact and not math.isfinite(objective):  # a mean over the epoch, whose end may be fine
+        return _seen(tasks, ends, evaluate=True, exactly=True)
+    return _Seen(loss, objective, exact)
+
+
+def _make_ends_exact(tasks: Sequence[LocalTask], recorder: Recorder) -> None:
+    """Evaluate the objective of the last and of the best record, where they have what an epoch summed."""
+    for index, weights in recorder.ends().items():
+        record = recorder.history[index]
+        if record.objective is not None and not record.exact:
+            np.copyto(recorder.model.weights, weights)
+            loss = sum(task.mean_loss() for task in tasks) / len(tasks)
+            objective = loss + sum(task.penalty() for task in tasks) / len(tasks)
+            recorder.history.replace(index, dataclasses.replace(record, loss=loss, objective=objective, exact=True))
 
 
 def _go_on_smaller(tasks: Sequence[LocalTask]) -> bool:

@@ -32,8 +32,9 @@ class Recorder:
     evaluation : Evaluation or None
         The samples to score the model on; or anything else that scores one.
     stopping : StoppingRule
-    evaluate_every : int
-        Epochs between evaluations; 0: none.
+    evaluate_every : int or None
+        Epochs between evaluations; 0: none. None: every epoch by the losses that it sums, if the algorithm can sum
+        them.
     callbacks : sequence of Callback
     progress : bool
         Whether each record is shown on standard error.
@@ -54,7 +55,7 @@ class Recorder:
         model: Model,
         evaluation: Evaluation | None,
         stopping: StoppingRule,
-        evaluate_every: int,
+        evaluate_every: int | None,
         callbacks: Sequence[Callback],
         progress: bool,
         begin: float,
@@ -71,6 +72,7 @@ class Recorder:
         self._progress = progress
         self._report: ProgressReport | None = None
         self._best: NDArray[Any] | None = None
+        self._best_index = 0  # of its record
         self._since = 0  # number of records when a smaller step last answered a standstill
 
     @contextlib.contextmanager
@@ -105,7 +107,7 @@ class Recorder:
         self.history.append(record)
         np.copyto(self.weights, self.model.weights)
         if self._stopping.is_best(self.history):
-            self._best = self.weights.copy()
+            self._best, self._best_index = self.weights.copy(), len(self.history) - 1
         if self._report is not None:
             self._report.show(record)
         self.reason = self._stopping.reason(self.history, time.perf_counter() - self.begin, self._since)
@@ -120,6 +122,11 @@ class Recorder:
     def kept_best(self) -> bool:
         """Whether `finish` returns to an earlier, better model."""
         return self._best is not None
+
+    def ends(self) -> dict[int, NDArray[Any]]:
+        """Return the weights of the last record and of the best one, by the indices of the records."""
+        best = {} if self._best is None else {self._best_index: self._best}
+        return {len(self.history) - 1: self.weights} | best if self.history else {}
 
     def finish(self) -> None:
         """Set the model to the weights of its best record, or of its last one if no rule asks for the best."""

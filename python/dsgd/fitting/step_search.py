@@ -112,6 +112,7 @@ def _trial_tasks(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> Iterator[L
             start_epoch=0,
             offset=0,
             average=None,
+            sum_loss=False,
             turn=lambda: None,  # a trial has a copy of its targets
             unseen=np.empty(0, np.intp),  # the sample keeps only features that occur
         )

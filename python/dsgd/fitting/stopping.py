@@ -93,7 +93,7 @@ class Stopping:
     Parameters
     ----------
     tol : float or None
-        Stop when the objective improved by less than ``tol * |objective|`` over `patience` evaluations.
+        Stop when the objective of the history improved by less than ``tol * |objective|`` over `patience` evaluations.
     patience : int
         Evaluations without (enough) improvement after which the fit stops.
     early_stopping : bool
@@ -126,7 +126,7 @@ class Stopping:
         """Whether any rule is on."""
         return self.early_stopping or any(limit is not None for limit in (self.tol, self.max_seconds, self.gap_tol))
 
-    def check(self, evaluate_every: int, eval_set: Any) -> None:
+    def check(self, evaluate_every: int | None, eval_set: Any) -> None:
         """Raise `ConfigError` for a rule that needs evaluations which never take place."""
         if self.tol is not None and evaluate_every == 0:
             raise ConfigError("tol needs the objective; evaluate_every=0 never evaluates it")

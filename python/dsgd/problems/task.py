@@ -29,8 +29,10 @@ class EpochEnd(NamedTuple):
     step_size : float
         At the first sample of the epoch.
     loss : float or None
-        Mean loss of the samples, each at the weights when it was drawn; only if `LocalTask.sum_loss`
-        asks for it and the algorithm can.
+        Mean loss of the samples, each at the weights when it was drawn (unless `exact`); only if
+        `LocalTask.sum_loss` asks for it and the algorithm can.
+    exact : bool
+        Whether `loss` is the mean loss at the weights at the end of the epoch.
     delay : tuple of int or None
         As in `dsgd.Record`.
     gap : float or None
@@ -42,6 +44,7 @@ class EpochEnd(NamedTuple):
     loss: float | None = None
     delay: tuple[int, ...] | None = None
     gap: float | None = None
+    exact: bool = False
 
 
 @dataclass(kw_only=True)

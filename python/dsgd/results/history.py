@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, overload
 
-from dsgd._common.checks import check_integer, check_real, shown
+from dsgd._common.checks import check_flag, check_integer, check_real, shown
 from dsgd._common.files import replacing
 from dsgd.errors import DataError, DivergedError
 
@@ -37,6 +37,9 @@ class Record:
         The regularised training objective; None where it was not evaluated.
     loss : float or None
         The mean loss of the objective, without the penalty.
+    exact : bool
+        Whether `objective` and `loss` belong to the weights at the end of the epoch. If False, the loss is the mean of
+        what the epoch saw: the loss of each sample at the weights before its step. The last record is exact.
     score : float or None
         Accuracy (R2 for regression) on the evaluation set; None without one, or where it was not evaluated.
     gap : float or None
@@ -65,6 +68,7 @@ class Record:
     step_size: float
     objective: float | None = None
     loss: float | None = None
+    exact: bool = True
     score: float | None = None
     gap: float | None = None
     delay: tuple[int, ...] | None = None
@@ -95,14 +99,13 @@ class History(Sequence[Record]):
 
     def append(self, record: Record) -> None:
         """Add the next record; `DivergedError` if it has a number that is not finite."""
-        for name in _NUMBERS:
-            value = getattr(record, name)
-            if value is not None and not math.isfinite(value):
-                raise DivergedError(
-                    f"{name} is {value} after epoch {record.epoch}, as numbers leave the range of their type: scale "
-                    "the data, or take another alpha"
-                )
+        _check_finite(record)
         self._records.append(record)
+
+    def replace(self, index: int, record: Record) -> None:
+        """Put a record in the place of another; `DivergedError` as for `append`."""
+        _check_finite(record)
+        self._records[index] = record
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
@@ -205,8 +208,20 @@ class History(Sequence[Record]):
             raise DataError(f"not a history of dsgd: {error}", file=file) from error
 
 
+def _check_finite(record: Record) -> None:
+    """Raise `DivergedError` if a number of the record is not finite."""
+    for name in _NUMBERS:
+        value = getattr(record, name)
+        if value is not None and not math.isfinite(value):
+            raise DivergedError(
+                f"{name} is {value} after epoch {record.epoch}, as numbers leave the range of their type: scale "
+                "the data, or take another alpha"
+            )
+
+
 def _checked(record: Record) -> Record:
     """Return the record; `DataError` for a field that `to_json` would not have written."""
+    check_flag("exact", record.exact)
     lists: dict[str, Any] = {}
     for name in _COUNTS:
         if (counts := getattr(record, name)) is not None:
@@ -221,7 +236,7 @@ def _checked(record: Record) -> Record:
             for name, values in record.counts.items()
         }
     for name, value in asdict(record).items():
-        if name in (*_COUNTS, "waiting", "counts"):
+        if name in (*_COUNTS, "waiting", "counts", "exact"):
             continue
         absent = value is None and name in _OPTIONAL
         number = isinstance(value, int | float) and not isinstance(value, bool)

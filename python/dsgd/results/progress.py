@@ -24,7 +24,8 @@ def decimals(value: float, digits: int) -> str:
 
 
 def _describe(record: Record) -> str:
-    parts = [] if record.objective is None else [f"objective {decimals(record.objective, 5)}"]
+    about = "" if record.exact else "~"
+    parts = [] if record.objective is None else [f"objective {about}{decimals(record.objective, 5)}"]
     if record.score is not None:
         parts.append(f"score {decimals(record.score, 4)}")
     if record.clocks is not None:

@@ -92,10 +92,11 @@ class LinearObjective {
 
   /// The gradient of the mean loss of all rows, without the penalty. It is the same, bit for bit,
   /// for the same number of threads. `derivatives`, if it is not empty, receives the residual of
-  /// every row, s_i loss'(w.x_i + b, y_i). Throws Error(config) unless `out` has one element for
-  /// every parameter, and `derivatives` has no element or one for every row and decision value.
-  void loss_gradient(std::span<const Real> weights, std::span<double> out, std::size_t n_threads,
-                     std::span<Real> derivatives = {}) const;
+  /// every row, s_i loss'(w.x_i + b, y_i). Returns the mean loss if `with_loss`, otherwise 0. Throws
+  /// Error(config) unless `out` has one element for every parameter, and `derivatives` has no element
+  /// or one for every row and decision value.
+  double loss_gradient(std::span<const Real> weights, std::span<double> out, std::size_t n_threads,
+                       std::span<Real> derivatives = {}, bool with_loss = false) const;
 
   /// Calls `f(kernel)`. The kernel has the loss and the penalty as static types.
   template <typename F>

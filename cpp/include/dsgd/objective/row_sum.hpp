@@ -14,7 +14,7 @@ namespace dsgd {
 
 /// Calls `add(i, x_i, sum)` for every row, which adds the contribution of row i to `sum`, and sets
 /// out <- scale * sum. Every thread sums its own rows in double precision, with an `add` of its own
-/// from `make()`. The result is the same, bit for bit, for the same number of threads.
+/// from `make(thread)`. The result is the same, bit for bit, for the same number of threads.
 template <typename Data, typename Make>
 void add_rows(const Data& X, std::size_t n_threads, double scale, std::span<double> out, const Make& make) {
   constexpr std::size_t kThreadRows = 256;  // rows that are worth a thread
@@ -22,7 +22,7 @@ void add_rows(const Data& X, std::size_t n_threads, double scale, std::span<doub
   const std::size_t threads = std::clamp<std::size_t>(X.rows() / kThreadRows, 1, n_threads);
   std::vector<std::vector<double>> partial(threads);
   parallel_region(threads, [&](std::size_t thread) {
-    auto add = make();  // NOLINT(misc-const-correctness): some keep a state
+    auto add = make(thread);  // NOLINT(misc-const-correctness): some keep a state
     std::vector<double>& sum = partial[thread];
     sum.resize(out.size());
     const std::size_t end = X.rows() * (thread + 1) / threads;
@@ -57,7 +57,7 @@ void add_row(const Row& x, std::span<const Real> coefficients, std::size_t n_fea
 template <typename Data, typename Coefficient>
 void row_sum(const Data& X, std::size_t n_threads, double scale, std::span<double> out,
              const Coefficient& coefficient) {
-  add_rows(X, n_threads, scale, out, [&] {
+  add_rows(X, n_threads, scale, out, [&](std::size_t /*thread*/) {
     return [&](std::size_t i, const auto& x, std::span<double> sum) {
       const std::array factor{static_cast<double>(coefficient(i, x))};
       if (factor[0] != 0) add_row(x, std::span<const double>(factor), X.features(), sum);

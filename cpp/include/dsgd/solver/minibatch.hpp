@@ -13,9 +13,9 @@ namespace dsgd {
 
 /// One pass over the data in steps of `batch_size` rows. The rows that remain at the end make a
 /// smaller step. `visited` is as in `sgd_epoch`. The same epoch of the same seed changes the
-/// weights in the same way, bit for bit, on any number of threads. Throws Error(data) for columns
-/// that are not sorted and distinct, and Error(config) for `sum_loss`: only k-means sums the losses
-/// of mini-batches (kmeans.hpp). Returns 0.
+/// weights in the same way, bit for bit, on any number of threads. If `sum_loss`, returns the mean
+/// loss of the samples, each at the weights before its step; otherwise 0. Throws Error(data) for
+/// columns that are not sorted and distinct.
 template <SampleObjective Objective>
 double minibatch_epoch(const Objective& objective, std::span<typename Objective::Real> weights, const Epoch& epoch,
                        std::size_t batch_size, std::size_t n_threads, std::span<std::int64_t> visited,

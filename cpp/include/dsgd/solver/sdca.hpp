@@ -28,12 +28,15 @@ struct SdcaConfig {
   std::size_t max_rest = 16;
   /// Whether the first epoch is that of Modified-SGD. `begin`, with given weights, turns it off.
   bool sgd_first = true;
+  /// Whether epochs return the mean loss of the samples.
+  bool sum_loss = false;
 };
 
 /// The work and the result of an epoch.
 struct SdcaEpoch {
   std::size_t visits;  // visited samples: those not at rest
   double gap;          // their part of the duality gap, before their steps; 0 if not measured
+  double loss;         // mean of all samples' losses, each before its last step; 0 if not summed
 };
 
 /// The solver, with the dual variables.
@@ -80,6 +83,7 @@ class Sdca {
   Rest rest_;
   std::vector<Real> curvature_;  // s_i (||x_i||^2 + rate of the intercept) / (alpha n); 0: unknown
   std::vector<Real> beta_;       // dual variables
+  std::vector<Real> losses_;     // s_i times the loss of sample i at its last visit; empty if not summed
   std::vector<Replica<Real>> replicas_;
   MergePlan plan_;  // for the replicas
   std::mutex merging_;

@@ -43,7 +43,8 @@ class Svrg {
   void begin(const Epoch& epoch);
 
   /// Makes `weights` the anchor: computes the mean gradient and the residuals of all rows there.
-  void take_anchor(std::span<const Real> weights);
+  /// Returns the mean loss there if `with_loss`, otherwise 0.
+  double take_anchor(std::span<const Real> weights, bool with_loss = false);
 
   /// Replaces the mean gradient of the anchor by `mean`, for instance the mean over many workers. A
   /// sparse step multiplies it by `inverse_frequency`, one element per feature, or by the inverse
