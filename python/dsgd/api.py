@@ -142,7 +142,7 @@ def fit(
     max_seconds : float, optional
         Stop after the first epoch that ends later than this, in wall seconds, evaluations included.
     n_threads : int, optional
-        By default all processors that the process may use if the algorithm can use several threads, else 1. On Dask the
+        By default all processors of the process, or fewer for little data; 1 if the algorithm runs on one. On Dask the
         threads of each worker, by default as many as Dask gives it; workers of `Hosts` have numbers of their own.
     workers : int, optional
         Number of workers of a distributed algorithm; without `cluster` they are processes of this machine.
@@ -160,10 +160,8 @@ def fit(
         Samples to score (accuracy, or R2) for the history and the progress. A label that y lacks counts as an error.
         On Dask X and y may be collections, which are scored where they lie.
     evaluate_every : int, optional
-        Epochs from one exact evaluation of the objective to the next, which takes extra time, and of the score. By
-        default the objective of an epoch is made of the losses that it saw, each at the weights before the step on its
-        sample, and only the last one is exact; see `Record.exact`. Algorithms that cannot sum losses, and clusters,
-        evaluate after every epoch. 0: no evaluation.
+        Epochs between exact evaluations, which take extra time; 0: none. By default the objective of an epoch is that
+        of the losses that it saw, and exact at the end; see `Record.exact`.
     callbacks : sequence of callables, optional
         Each is called after every epoch with the `Record` of the epoch and the current model. A callback that returns
         True ends the fit. See `dsgd.callbacks`.
@@ -192,11 +190,9 @@ def fit(
     DataError
         For data that cannot be trained on.
     ClusterError
-        If a distributed run cannot continue. `WorkerLostError` names a worker that was lost, for example with
-        ``on_lost="fail"``; `DeadlineError` says what took too long, such as workers that did not come.
+        If a distributed run cannot continue, such as `WorkerLostError` with ``on_lost="fail"``, or `DeadlineError`.
     DivergedError
-        If weights or objective overflow or explode even with shorter steps. An epoch that diverges is repeated from its
-        beginning with a quarter of the step, with a warning, up to ten times.
+        If weights or objective overflow or explode even if the epoch is repeated with ever shorter steps, ten times.
 
     Examples
     --------
@@ -242,11 +238,9 @@ def fit(
         gap_tol=gap_tol,
         named_schedule=named_schedule,
         sum_loss=evaluate_every is None,
+        threads_by_size=n_threads is None and cluster is None,
     )
-
     weights = _Weights(sample_weight=sample_weight, class_weight=class_weight, init=init)
-    if cluster is not None and evaluate_every is None:
-        evaluate_every = 1
     look = _Look(evaluate_every=evaluate_every, callbacks=tuple(callbacks), progress=check_flag("progress", progress))
     if isinstance(cluster, Elsewhere):
         given = {"eval_set": eval_set, "n_threads": n_threads, "stopping": stopping, "look": look}

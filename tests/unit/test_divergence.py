@@ -66,10 +66,10 @@ def test_cuts_of_all_calls_count() -> None:
 
 
 @pytest.mark.parametrize("rows", [100, 500])  # all of them, or some, are looked at
-@pytest.mark.parametrize("evaluate_every", [0, 7])
+@pytest.mark.parametrize("evaluate_every", [None, 0, 7])
 @pytest.mark.parametrize("loss", ["squared", "squared_hinge", "softmax"])
 @pytest.mark.parametrize("algo", ["sgd", "minibatch", "svrg", "hogwild"])
-def test_epochs_that_nobody_evaluates_are_watched(algo: str, loss: str, evaluate_every: int, rows: int) -> None:
+def test_epochs_that_nobody_evaluates_are_watched(algo: str, loss: str, evaluate_every: int | None, rows: int) -> None:
     target = T if loss == "squared" else Y
     options: dict[str, Any] = {"algo": algo, "loss": loss, "step_size": 10.0, "random_state": 0, "n_threads": 1}
     with pytest.warns(RuntimeWarning, match="diverged"):
@@ -92,7 +92,7 @@ def test_rows_that_are_not_like_the_others_raise_no_alarm() -> None:
     weight[:10] = 1e3
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for evaluate_every in (0, 1):
+        for evaluate_every in (None, 0, 1):
             dsgd.fit(
                 many,
                 many @ TRUE,

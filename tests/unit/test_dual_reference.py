@@ -32,7 +32,7 @@ def test_sdca_equals_the_reference(
         objective = make_objective(data, alpha_l1=0, alpha_l2=0.03, **config)
         weights = np.zeros(N_FEATURES + fit_intercept)
         options: dict[str, Any] = {"n_threads": 1, "merge_visits": 2, "damping": damping, "sgd_first": sgd_first}
-        solver = _core.Sdca(objective, max_rest=max_rest, **options)
+        solver = _core.Sdca(objective, max_rest=max_rest, sum_loss=True, **options)
         order = np.empty((N_EPOCHS, N_ROWS), np.int64)
         for epoch, rows in zip(epochs, order, strict=True):  # nobody rests: the order is that of every solver
             _core.Sdca(objective, max_rest=0, **options).epoch(weights.copy(), epoch, visited=rows)
@@ -41,12 +41,13 @@ def test_sdca_equals_the_reference(
                 DENSE, Y, order.tolist(), alpha=0.03, max_rest=max_rest, damping=damping, sgd_first=sgd_first, **config
             )
         )
-        for epoch, (w, b, beta, rows) in zip(epochs, path, strict=True):
+        for epoch, (w, b, beta, rows, loss_seen) in zip(epochs, path, strict=True):
             visited = np.empty(N_ROWS, np.int64)
             done = solver.epoch(weights, epoch, visited=visited)
             assert visited[: done.visits].tolist() == rows
+            assert done.loss == pytest.approx(loss_seen, rel=1e-12)
             np.testing.assert_allclose(weights, np.append(w, b)[: len(weights)], rtol=0, atol=1e-12)
             np.testing.assert_allclose(solver.duals, beta, rtol=0, atol=1e-12)
     assert np.abs(weights).max() > 0.01
     may_rest = max_rest > 0 and loss not in ("logistic", "squared")  # whose steps always change something
-    assert (sum(len(rows) for *_, rows in path) < N_EPOCHS * N_ROWS) == may_rest
+    assert (sum(len(rows) for *_, rows, _ in path) < N_EPOCHS * N_ROWS) == may_rest

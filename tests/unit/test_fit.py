@@ -293,9 +293,9 @@ class Stumbling(Sgd):
 
 def test_a_divergence_on_the_way_goes_back_to_the_last_good_epoch() -> None:
     with pytest.warns(RuntimeWarning, match="epoch 3 diverged with step size 0.2; taken back"):
-        result = fit(algo=Stumbling(), schedule="constant")
+        result = fit(algo=Stumbling(), schedule="constant", evaluate_every=1)
     assert [record.step_size for record in result.history] == [0.2, 0.2, 0.05, 0.05, 0.05]
-    first = fit(max_epochs=2, schedule="constant")
+    first = fit(max_epochs=2, schedule="constant", evaluate_every=1)
     assert result.history[1].objective == first.history[1].objective
 
 

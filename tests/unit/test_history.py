@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,17 @@ def test_json_round_trip(tmp_path: Path) -> None:
     assert History.from_json(History().to_json()) == History()
 
 
+def test_a_history_without_the_mark_of_exact_objectives_is_read_as_exact() -> None:
+    summed = replace(RECORDS[1], exact=False)
+    text = History([summed]).to_json()
+    assert History.from_json(text)[0] == summed
+    old = json.loads(text)
+    del old[0]["exact"]  # as it was before there were others
+    assert History.from_json(json.dumps(old))[0] == RECORDS[1]
+    with pytest.raises(DataError, match="exact must be True or False"):
+        History.from_json(text.replace("false", "3"))
+
+
 def test_the_first_epoch_does_not_count_for_the_speed() -> None:
     assert History(RECORDS).passes_per_second() == pytest.approx(1 / 0.15)
     assert History(RECORDS[:1]).passes_per_second() == pytest.approx(1 / 0.1)
@@ -50,6 +62,7 @@ def test_to_frame() -> None:
         "step_size",
         "objective",
         "loss",
+        "exact",
         "score",
         "gap",
         "delay",

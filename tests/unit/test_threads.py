@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+import dsgd
 from dsgd._common.threads import cgroup_limit, default_threads, resolve_threads
+from dsgd.algorithms import Hogwild
+from dsgd.problems.task import EpochEnd, LocalTask
 
 CORES = len(os.sched_getaffinity(0))
 # What this process gets without OMP_NUM_THREADS: the machine that runs the tests may itself have a quota.
@@ -94,3 +100,19 @@ def test_the_default_heeds_the_quota(monkeypatch: pytest.MonkeyPatch, quota: flo
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("dsgd._common.threads.cgroup_limit", lambda: quota)
     assert default_threads() == expected
+
+
+def test_little_data_gets_few_threads_unless_they_are_asked_for() -> None:
+    random = np.random.default_rng(0)
+    seen: list[int] = []
+
+    class Watched(Hogwild):
+        def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:
+            seen.append(task.n_threads)
+            yield from super().epochs(task)
+
+    few, many = random.normal(size=(50, 4)), random.normal(size=(50_000, 20))  # 20 passes over a million entries
+    for X, n_threads in ((few, None), (few, 3), (many, None)):
+        options: dict[str, Any] = {"loss": "squared", "step_size": 1e-3, "random_state": 0}
+        dsgd.fit(X, X[:, 0], algo=Watched(), n_threads=n_threads, **options)
+    assert seen == [1, 3, min(10, default_threads())]

@@ -56,13 +56,15 @@ std::vector<typename Data::Real> inverse_frequencies(const Data& X, std::size_t 
   return inverse;
 }
 
-/// The loss at the decision values `z`, which it may overwrite.
-template <typename Loss>
-double loss_at(const Loss& loss, std::span<double> z, double y) {
+/// The loss at the decision values `z`, in double precision. A loss of several decision values writes
+/// into `wide`, which has as many elements.
+template <typename Loss, typename Real>
+double loss_at(const Loss& loss, std::span<const Real> z, Real y, std::span<double> wide) {
   if constexpr (VectorLoss<Loss>) {
-    return loss.descend(z, y, true);
+    std::ranges::copy(z, wide.begin());
+    return loss.descend(wide, static_cast<double>(y), true);
   } else {
-    return loss.value(z[0], y);
+    return loss.value(static_cast<double>(z[0]), static_cast<double>(y));
   }
 }
 
@@ -167,8 +169,8 @@ double LinearObjective<Data>::mean_loss(std::span<const Real> weights, std::size
       double sum = 0;
       for (std::size_t i = begin; i < end; ++i) {
         w.decisions(X_.row(i), std::span(z));
-        std::ranges::copy(z, wide.begin());
-        sum += static_cast<double>(sample_weight(i)) * loss_at(loss, std::span(wide), static_cast<double>(y_[i]));
+        const double value = loss_at(loss, std::span<const Real>(z), y_[i], std::span(wide));
+        sum += static_cast<double>(sample_weight(i)) * value;
       }
       partial[block] = sum;
     });
@@ -208,9 +210,8 @@ double LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::
                                                                                       std::span<double> sum) mutable {
         access.weights().decisions(x, std::span<Real>(residual));
         if (with_loss) {
-          std::ranges::copy(residual, wide.begin());
-          sums[thread].losses +=
-              static_cast<double>(sample_weight(i)) * loss_at(kernel.loss, std::span(wide), static_cast<double>(y_[i]));
+          const double loss = loss_at(kernel.loss, std::span<const Real>(residual), y_[i], std::span(wide));
+          sums[thread].losses += static_cast<double>(sample_weight(i)) * loss;
         }
         access.finish(i, residual, false);
         if (!derivatives.empty()) std::ranges::copy(residual, derivatives.subspan(i * m, m).begin());

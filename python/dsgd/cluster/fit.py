@@ -209,7 +209,7 @@ class _Observer:
         np.copyto(task.weights, weights)
         if task.problem.n_together:
             np.copyto(recorder.model.weights, task.problem.layout.unpack(weights))
-        evaluates = bool(recorder.evaluate_every)
+        evaluates = recorder.every > 0
         objective = task.value() if evaluates and self._tells_objective else None
         finite = objective is None or math.isfinite(objective)
         if not finite or self._watch.exploded(objective, self._before[None]):
@@ -286,7 +286,7 @@ def train_on_cluster(
     tasks : sequence of LocalTask
         One a row of the model's weights, which are trained in place. Several are trained together.
     recorder : Recorder
-        Its `evaluate_every` is the number of epochs between records; 0: one at the end, not evaluated.
+        Its `every` is the number of epochs between records; 0: one at the end, not evaluated.
 
     Returns
     -------
@@ -375,7 +375,7 @@ def _run(
 ) -> Outcome:
     """Let the workers work; the last record is that of the weights that are left."""
     clocks = work.max_clocks
-    every = (recorder.evaluate_every or 0) / work.passes_per_clock  # clocks between two records
+    every = recorder.every / work.passes_per_clock  # clocks between two records
     notices = [math.ceil(k * every - 1e-9) for k in range(1, math.ceil(clocks / every - 1e-9))] if every else []
     observer = _Observer(work, task, recorder)
     run = make(work, observer, [*notices, clocks])

@@ -94,8 +94,7 @@ def _records(algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorde
     If an epoch diverges, the weights go back to those of the last record, and the epoch is repeated
     with a smaller step.
     """
-    weights, max_epochs = recorder.model.weights, tasks[0].max_epochs
-    every = 1 if recorder.evaluate_every is None else recorder.evaluate_every
+    weights, every, max_epochs = recorder.model.weights, recorder.every, tasks[0].max_epochs
     epoch, seconds = tasks[0].start_epoch, time.perf_counter() - recorder.begin
     watch = Watch(tasks)
     if _unwatched(algorithm, tasks):
@@ -174,9 +173,9 @@ def _seen(tasks: Sequence[LocalTask], ends: Sequence[EpochEnd], *, evaluate: boo
     if not evaluate and None in known:
         return _Seen(None, None, exact=True)
     losses = [task.mean_loss() if loss is None else loss for task, loss in zip(tasks, known, strict=True)]
-    exact = all(end.exact or loss is None for end, loss in zip(ends, known, strict=True))
+    exact = all([end.exact or loss is None for end, loss in zip(ends, known, strict=True)])
     loss = sum(losses) / len(tasks)
-    objective = loss + sum(task.penalty() for task in tasks) / len(tasks)
+    objective = loss + sum([task.penalty() for task in tasks]) / len(tasks)
     if not exact and not math.isfinite(objective):  # a mean over the epoch, whose end may be fine
         return _seen(tasks, ends, evaluate=True, exactly=True)
     return _Seen(loss, objective, exact)

@@ -84,6 +84,11 @@ class Recorder:
         with ProgressReport(max_epochs) as self._report:
             yield
 
+    @property
+    def every(self) -> int:
+        """Epochs between evaluations, by sums or exact; 0: none."""
+        return 1 if self.evaluate_every is None else self.evaluate_every
+
     def score(self) -> float | None:
         """Return the current score of the model; None without samples to score on."""
         return None if self._evaluation is None else self._evaluation.score(self.model)

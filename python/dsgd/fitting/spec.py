@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dsgd import _core
 from dsgd._common.checks import check_choice, check_real
-from dsgd._common.threads import resolve_threads
+from dsgd._common.threads import resolve_threads, worth_waking
 from dsgd.algorithms import Algorithm, DistributedAlgorithm, Facts, on_clusters, on_one_machine
 from dsgd.data.inputs import real_dtype
 from dsgd.data.scale import Scale
@@ -36,6 +36,9 @@ from dsgd.schedules import Schedule
 __all__ = ["FitSpec", "penalty_strengths", "threads_of"]
 
 _LOG = logging.getLogger("dsgd")
+
+# Passes of a usual fit. `max_epochs` is only the most that a fit with a stopping rule makes.
+_PASSES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,8 @@ class FitSpec:
     sum_loss : bool
         Whether the losses that an epoch's steps compute may stand for the losses at its end, whose
         evaluation costs more.
+    threads_by_size : bool
+        Whether nobody asked for `n_threads` threads, so that little data may have fewer; see `settle`.
     gap_tol : float or None
         The relative duality gap at which to stop.
     named_schedule : bool
@@ -85,6 +90,7 @@ class FitSpec:
     start_epoch: int = 0
     offset: int = 0
     sum_loss: bool = False
+    threads_by_size: bool = False
     gap_tol: float | None = None
     named_schedule: bool = False
 
@@ -118,7 +124,14 @@ class FitSpec:
         return self.step_size is not None or self.named_schedule
 
     def settle(self, matrix: _core.Matrix, scale: Scale) -> FitSpec:
-        """Return the spec with the algorithm that trains on this matrix: `Auto` is replaced by its choice."""
+        """Return the spec with the algorithm that trains on this matrix: `Auto` is replaced by its choice.
+
+        If `threads_by_size`, threads that would hardly be awake before the end of the fit are left out.
+        """
+        if self.threads_by_size:
+            entries = round(scale.row_entries * matrix.n_rows) * min(self.max_epochs, _PASSES)
+            most = worth_waking(self.n_threads, entries)
+            return dataclasses.replace(self, n_threads=most, threads_by_size=False).settle(matrix, scale)
         facts = Facts(
             n_samples=matrix.n_rows,
             n_features=matrix.n_features,

@@ -111,9 +111,11 @@ class Problem:
         """
         if not self.loss.supervised:  # the rows may be sorted: short blocks, so that a batch has many of them
             return int(np.clip(self.matrix.n_rows // _BLOCKS, 1, _SHORT_BLOCK))
+        if len(self.target) < 2 * _BLOCKS:
+            return 1
         y = self.target.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
-            alike = not float(np.mean(np.diff(y) ** 2)) > float(np.var(y)) if len(y) > 1 else True
+            alike = not float(np.mean(np.diff(y) ** 2)) > float(np.var(y))
         return 1 if alike else int(np.clip(len(y) // _BLOCKS, 1, _LARGEST_BLOCK))
 
     def penalty(self, coef: NDArray[Any]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -110,16 +111,25 @@ class LocalTask:
     passes: float = 0.0
     cuts: int = 0
     turn: Callable[[], object] = lambda: None
+    # The schedule for the core, and the first step that it belongs to: two are needed in every epoch.
+    _started: tuple[float, _core.Schedule] | None = dataclasses.field(default=None, init=False, repr=False)
 
     @property
     def n_samples(self) -> int:
         """Rows of the data."""
         return self.problem.n_samples
 
-    @property
+    @functools.cached_property
     def run(self) -> Run:
         """The facts that the schedule may depend on."""
         return Run(n_samples=self.n_samples, max_epochs=self.max_epochs, alpha=sum(self.problem.alphas))
+
+    @property
+    def core_schedule(self) -> _core.Schedule:
+        """The schedule that starts at `step_size`, for the core."""
+        if self._started is None or self._started[0] != self.step_size:
+            self._started = self.step_size, self.schedule.to_core(self.step_size, self.run)
+        return self._started[1]
 
     @property
     def core(self) -> _core.Objective:
@@ -171,7 +181,7 @@ class LocalTask:
         """Regularise the weights `unseen` after epoch `index`, by all steps of the epoch at once."""
         if len(self.unseen) == 0:
             return
-        schedule, n = self.schedule.to_core(self.step_size, self.run), self.n_samples
+        schedule, n = self.core_schedule, self.n_samples
         first = self.offset + index * n + 1
         some = np.linspace(first, first + n - 1, min(n, 64)).astype(int).tolist()  # schedules are smooth
         with np.errstate(over="ignore"):
@@ -198,10 +208,11 @@ class LocalTask:
 
     def step_size_at(self, index: int) -> float:
         """Return the step size at the first sample of epoch `index`, counted from 0."""
-        return self.schedule.to_core(self.step_size, self.run).at(self.offset + index * self.n_samples + 1, index)
+        return self.core_schedule.at(self.offset + index * self.n_samples + 1, index)
 
     def epoch(self, index: int, block_size: int | None) -> _core.Epoch:
         """Return the parameters of epoch `index`, counted from 0, for the core."""
-        schedule = self.schedule.to_core(self.step_size, self.run)
         block = self.problem.block_size if block_size is None else block_size
-        return _core.Epoch(index=index, schedule=schedule, block_size=block, seed=self.seed, offset=self.offset)
+        return _core.Epoch(
+            index=index, schedule=self.core_schedule, block_size=block, seed=self.seed, offset=self.offset
+        )

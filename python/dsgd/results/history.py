@@ -39,7 +39,8 @@ class Record:
         The mean loss of the objective, without the penalty.
     exact : bool
         Whether `objective` and `loss` belong to the weights at the end of the epoch. If False, the loss is the mean of
-        what the epoch saw: the loss of each sample at the weights before its step. The last record is exact.
+        what the epoch saw: the loss of each sample at the weights before its last step. The last record is exact, and
+        that of the model that `early_stopping` keeps; after Ctrl-C the last may be such a mean.
     score : float or None
         Accuracy (R2 for regression) on the evaluation set; None without one, or where it was not evaluated.
     gap : float or None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from dsgd.testing.loss_reference import DERIVATIVES, Array
+from dsgd.testing.loss_reference import DERIVATIVES, VALUES, Array
 
 __all__ = ["dual_step", "sdca"]
 
@@ -60,8 +60,8 @@ def sdca(
     damping: float = 1.0,
     max_rest: int = 0,
     sgd_first: bool = False,
-) -> Iterator[tuple[Array, float, Array, list[int]]]:
-    """Yield w, b, the dual variables and the rows visited after every epoch of dual coordinate ascent.
+) -> Iterator[tuple[Array, float, Array, list[int], float]]:
+    """Yield the state of dual coordinate ascent after every epoch.
 
     Parameters
     ----------
@@ -90,12 +90,14 @@ def sdca(
     b : float
     beta : ndarray of shape (n_samples,)
     visited : list of int
+    loss : float
+        The mean over all rows of the loss before the row's last step.
     """
     importance = np.ones(len(X)) if sample_weight is None else sample_weight
     constant = intercept_rate if fit_intercept else 0.0
     scale = importance / (alpha * len(X))
     curvature = scale * ((X**2).sum(axis=1) + constant)
-    beta, centre = np.zeros(len(X)), 0.0
+    beta, centre, seen = np.zeros(len(X)), 0.0, np.zeros(len(X))
     # rest: epochs for which a row is still left out; idle: its last visits that changed nothing.
     rest, idle = np.zeros(len(X), int), np.zeros(len(X), int)
     for epoch, order in enumerate(orders):
@@ -106,6 +108,7 @@ def sdca(
             # over.
             w, b = X.T @ (scale * beta), centre + constant * float(scale @ beta)
             before = beta[i]
+            seen[i] = importance[i] * VALUES[loss](X[i] @ w + b, y[i])
             share = len(X) / t if sgd_first and epoch == 0 else 1.0  # weight in a mean over t rows, by that over n
             z = centre + share * float(X[i] @ w + b - centre)
             beta[i] = dual_step(loss, z, before, share * damping * curvature[i], y[i])
@@ -113,4 +116,4 @@ def sdca(
             rest[i] = min(2 ** idle[i] // 2, max_rest)
         moved = constant * float(scale @ beta)
         centre += moved
-        yield X.T @ (scale * beta), centre + moved, beta.copy(), visited
+        yield X.T @ (scale * beta), centre + moved, beta.copy(), visited, float(seen.mean())
