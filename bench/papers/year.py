@@ -100,6 +100,7 @@ def svrg(data: YearData, algorithm: Svrg, step_size: float, epochs: int) -> Curv
                 fit_intercept=False,
                 n_threads=1,
                 random_state=0,
+                evaluate_every=1,
             ).history
         except dsgd.errors.DivergedError:
             return Curve([0.0], [float(0.5 / data.minimum - 1)], 0.0, diverged=True)

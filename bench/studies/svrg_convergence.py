@@ -39,7 +39,7 @@ def curves(X: Any, y: Any, alpha: float) -> dict[str, dict[str, list[float]]]:
     minimum = dsgd.fit(X, y, algo="svrg", n_threads=1, max_epochs=200, **settings).history[-1].objective or np.nan
     found = {}
     for name, run in RUNS.items():
-        history = dsgd.fit(X, y, **settings, **run).history
+        history = dsgd.fit(X, y, evaluate_every=1, **settings, **run).history
         found[name] = {
             "passes": [record.effective_passes for record in history],
             "gaps": [float(record.objective or np.nan) / minimum - 1 for record in history],

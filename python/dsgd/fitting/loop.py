@@ -173,7 +173,7 @@ def _seen(tasks: Sequence[LocalTask], ends: Sequence[EpochEnd], *, evaluate: boo
     if not evaluate and None in known:
         return _Seen(None, None, exact=True)
     losses = [task.mean_loss() if loss is None else loss for task, loss in zip(tasks, known, strict=True)]
-    exact = all([end.exact or loss is None for end, loss in zip(ends, known, strict=True)])
+    exact = all(end.exact or loss is None for end, loss in zip(ends, known, strict=True))
     loss = sum(losses) / len(tasks)
     objective = loss + sum([task.penalty() for task in tasks]) / len(tasks)
     if not exact and not math.isfinite(objective):  # a mean over the epoch, whose end may be fine
