@@ -22,7 +22,7 @@ _PACKAGES = (
     "scipy",
     "scikit-learn",
     "snapml",
-    "liblinear-official",
+    "liblinear-multicore",
     "cyanure",
     "xgboost-cpu",
     "matplotlib",

@@ -14,7 +14,7 @@ from rich.table import Table
 from dsgd._common.files import replacing
 from peers.measure import fastest
 
-__all__ = ["Cell", "cells", "draw", "show"]
+__all__ = ["Cell", "Mode", "cells", "draw", "modes", "show"]
 
 SHORT = 0.020  # seconds of the best peer; below, the cost of calls matters as much as that of passes
 Results = Mapping[str, Any]
@@ -64,26 +64,54 @@ def _milliseconds(time: Time) -> str:
     return f"{1000 * time.seconds:.3g}" if math.isfinite(time.seconds) else "-"
 
 
-def _mean_ratio(found: list[Cell]) -> str:
-    ratios = [cell.ratio for cell in found if math.isfinite(cell.ratio)]
-    mean = math.exp(math.fsum(map(math.log, ratios)) / len(ratios)) if ratios else math.nan
-    missed = sum(cell.ratio == math.inf for cell in found)
-    return f"{mean:.3f} over {len(ratios)} cells" + (f", {missed} more not reached" if missed else "")
+class Mode(NamedTuple):
+    """Some of our solvers beside the best peer, over all cells in which one of them was timed."""
+
+    name: str
+    mean: float
+    """Geometric mean of the seconds of the best peer divided by those of our fastest, where both reach the target."""
+    cells: int
+    slower: int
+    missed: int
+    """Cells whose target a peer reaches and none of ours; they count as slower too."""
+
+
+def modes(results: Results) -> list[Mode]:
+    """Return each of our solvers alone, and the fastest of those that one parameter ends: two ways to ask for accuracy.
+
+    ``max_epochs`` is a number of passes that is known in advance. ``gap_tol`` is the accuracy itself.
+    """
+    ours = {name: s["stopping"] for result in results.values() for name, s in result["ours"].items()}
+    groups = {name: {name} for name in ours}
+    for stopping in dict.fromkeys(ours.values()):
+        groups[f"best by {stopping}"] = {name for name in ours if ours[name] == stopping}
+    return [_mode(name, group, results) for name, group in groups.items()]
+
+
+def _mode(name: str, group: set[str], results: Results) -> Mode:
+    chosen = {
+        title: {**result, "ours": found}
+        for title, result in results.items()
+        if (found := {each: s for each, s in result["ours"].items() if each in group})
+    }
+    ratios = [1 / cell.ratio if cell.ratio else math.inf for cell in cells(chosen) if not math.isnan(cell.ratio)]
+    reached = [ratio for ratio in ratios if ratio > 0]
+    mean = math.exp(math.fsum(map(math.log, reached)) / len(reached)) if reached else math.nan
+    return Mode(name, mean, len(ratios), sum(ratio < 1 for ratio in ratios), sum(ratio == 0 for ratio in ratios))
+
+
+def _modes(results: Results) -> Table:
+    table = Table("dsgd", "best peer's seconds / dsgd's, geometric mean", "cells", "slower in", "of these not reached")
+    for mode in modes(results):
+        table.add_row(mode.name, f"{mode.mean:.2f}", str(mode.cells), str(mode.slower), str(mode.missed))
+    return table
 
 
 def show(console: Console, results: Results) -> None:
     """Print all tables and ratios."""
-    for printed in (_problems, _solvers, _table):
+    for printed in (_problems, _solvers, _table, _modes):
         console.print(printed(results))
     found = list(cells(results))
-    for name in sorted({name for result in results.values() for name in result["ours"]}):
-        alone = {
-            title: {**result, "ours": {name: result["ours"][name]}}
-            for title, result in results.items()
-            if name in result["ours"]
-        }
-        console.print(f"{name} / best peer, geometric mean: {_mean_ratio(list(cells(alone)))}")
-    console.print(f"best of ours / best peer, geometric mean: {_mean_ratio(found)}")
     for what, chosen in (
         (f"of {1000 * SHORT:g} ms and more", [cell for cell in found if cell.peer.seconds >= SHORT]),
         (f"below {1000 * SHORT:g} ms", [cell for cell in found if cell.peer.seconds < SHORT]),

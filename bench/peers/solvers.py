@@ -2,11 +2,14 @@
 
 The penalty of each library is scaled to dsgd's objective, and no solver fits an intercept.
 LIBLINEAR takes rows as structs of its own. A user of its C interface has these, so the time to make
-them (`prepare`) is told apart and is not part of LIBLINEAR's seconds.
+them (`prepare`) is told apart and is not part of LIBLINEAR's seconds. Its multi-core edition is what
+runs on one thread too: its algorithms, times and objectives are then those of the plain edition, and
+two packages that both install a module `liblinear` cannot lie side by side.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,10 +23,22 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 import dsgd
 from common.problems import LOSSES, Problem
 
-__all__ = ["OURS", "PEERS", "Candidate", "Fit"]
+__all__ = ["LIBLINEAR", "OURS", "PEERS", "Candidate", "Fit", "absent"]
 
 Fit = Callable[[float, int], Callable[[], NDArray[Any]]]
 """Function of a setting and a seed; it returns a function that reads out the weights, untimed."""
+
+
+LIBLINEAR = "liblinear-multicore"  # the plain edition has a module of the same name
+
+
+def absent(package: str) -> str | None:
+    """Return the reason why a package cannot be used, or None."""
+    if package == LIBLINEAR:
+        found = any(dist.name == LIBLINEAR for dist in importlib.metadata.distributions())
+    else:
+        found = importlib.util.find_spec(package) is not None
+    return None if found else f"{package} is not installed: pip install '.[bench]'"
 
 
 @dataclass(frozen=True)
@@ -42,8 +57,7 @@ class Candidate:
         """The reason why the solver cannot run, or None."""
         if self.algo and self.algo not in dsgd.algorithms.REGISTRY:
             return f"dsgd has no algorithm {self.algo!r}"
-        found = importlib.util.find_spec(self.package) is not None
-        return None if found else f"{self.package} is not installed: pip install '.[bench]'"
+        return absent(self.package)
 
 
 EPOCHS = (*range(1, 21), *range(22, 50, 2), *range(50, 100, 5), *range(100, 200, 10), 200, 300, 500, 750, 1000)
@@ -72,7 +86,9 @@ def ours(algo: str, stopping: str = "max_epochs", ladder: Sequence[float] = EPOC
     return Candidate(prepare, stopping, ladder, algo=algo)
 
 
-def _liblinear(solver: int, loss: str) -> Candidate:
+def _liblinear(solver: int, loss: str, threads: int = 1) -> Candidate:
+    several = f" -m {threads}" if threads > 1 else ""  # not every solver knows -m
+
     def prepare(problem: Problem) -> Fit:
         from liblinear.liblinearutil import parameter, train
         from liblinear.liblinearutil import problem as structs
@@ -82,14 +98,14 @@ def _liblinear(solver: int, loss: str) -> Candidate:
         # LIBLINEAR takes no seed but uses the random numbers of the C library, so every run
         # differs.
         def fit(setting: float, seed: int) -> Callable[[], NDArray[Any]]:  # noqa: ARG001
-            model = train(rows, parameter(f"-s {solver} -c {1 / problem.strength!r} -e {setting!r} -B -1 -q"))
+            model = train(rows, parameter(f"-s {solver} -c {1 / problem.strength!r} -e {setting!r} -B -1 -q{several}"))
             sign = 1 if model.label[0] > 0 else -1  # the weights are those of the label that came first
             return lambda: sign * np.array(model.w[: problem.data.X.shape[1]])
 
         return fit
 
     # The first setting is 100, with which a solver ends after its first pass.
-    return Candidate(prepare, "eps", _falling(100, 1e-6), (loss,), "liblinear")
+    return Candidate(prepare, "eps", _falling(100, 1e-6), (loss,), LIBLINEAR)
 
 
 def _snap_ml(threads: int, loss: str, **options: Any) -> Candidate:
@@ -171,8 +187,10 @@ PEERS: dict[str, Candidate] = {
     "LIBLINEAR -s 3": _liblinear(3, "hinge"),
     "Snap ML SVM, 2 threads": _snap_ml(2, "hinge"),
     "Snap ML SVM, 1 thread": _snap_ml(1, "hinge"),
+    "LIBLINEAR -s 3, 2 threads": _liblinear(3, "hinge", 2),
     "LIBLINEAR -s 7": _liblinear(7, "logistic"),
     "LIBLINEAR -s 0": _liblinear(0, "logistic"),
+    "LIBLINEAR -s 0, 2 threads": _liblinear(0, "logistic", 2),
     "Snap ML logistic, 2 threads": _snap_ml(2, "logistic"),
     "Snap ML logistic, 1 thread": _snap_ml(1, "logistic"),
     "Snap ML logistic, primal, 2 threads": _snap_ml(2, "logistic", dual=False),

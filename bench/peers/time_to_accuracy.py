@@ -12,6 +12,10 @@ the setting is not timed. Then the whole `fit` of all solvers is timed in turn, 
 rounds are reported. A solver that is four times as slow as the best keeps its single time of the
 search. LIBLINEAR's structs are made before, and their time is told apart.
 
+The last table has two modes: passes that are known in advance (max_epochs), and the accuracy itself
+(gap_tol), in each of which the time of the best peer is divided by that of dsgd. Peers end by their
+own parameter in both.
+
 `--no-peers` is for tuning: it takes the best peer and its setting from a former run, and times this
 peer alone beside dsgd. Draws a figure beside --output. Results of other problems in that file stay,
 so that the sets may be measured one after the other. Needs the extra "bench" and the real data;

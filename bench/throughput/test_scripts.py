@@ -19,7 +19,7 @@ from common.problems import SETS
 from common.real_sets import present
 from common.workloads import Workload
 from papers import hogwild, sdca
-from peers import kmeans, time_to_accuracy
+from peers import kmeans, report, time_to_accuracy
 from peers.solvers import PEERS
 from studies import auto, hogwild_checks, softmax
 
@@ -103,6 +103,20 @@ def test_the_times_to_accuracy_are_told_of_every_solver_and_drawn(tmp_path: Path
         assert 1 <= len(result["peers"]) <= 2  # the best to either target
         assert set(result["peers"]) <= set(results[title]["peers"])
         assert set(result["ours"]) == {"sgd"}
+
+
+def test_modes_tell_passes_known_in_advance_from_a_proven_accuracy() -> None:
+    def solver(stopping: str, seconds: float | None) -> dict[str, Any]:
+        return {"stopping": stopping, "targets": {} if seconds is None else {"0.1": {"median": seconds, "setting": 1}}}
+
+    def problem(sgd: float, auto: float, gap: float | None) -> dict[str, Any]:
+        ours = {"sgd": solver("max_epochs", sgd), "auto": solver("max_epochs", auto), "gap": solver("gap_tol", gap)}
+        return {"targets": ["0.1"], "peers": {"peer": solver("eps", 1.0)}, "ours": ours}
+
+    found = {mode.name: mode[1:] for mode in report.modes({"a": problem(2.0, 0.25, 0.5), "b": problem(0.5, 1.0, None)})}
+    assert found["sgd"] == (pytest.approx(1.0), 2, 1, 0)
+    assert found["best by max_epochs"] == (pytest.approx(8**0.5), 2, 0, 0)
+    assert found["best by gap_tol"] == found["gap"] == (pytest.approx(2.0), 2, 1, 1)
 
 
 @pytest.mark.parametrize("name", PEERS)
