@@ -63,6 +63,21 @@ py::array_t<std::int32_t> nearest_centres(const Quantisation& self, const py::ar
   return out;
 }
 
+/// The numbers of the nearest centres, and the value of the objective, from one reading of the rows.
+py::tuple labels_and_value(const Quantisation& self, const py::array& weights, std::size_t n_threads) {
+  py::array_t<std::int32_t> out;
+  double value = 0;
+  visit_quantisation(self, [&](const auto& objective) {
+    using Real = typename std::remove_cvref_t<decltype(objective)>::Real;
+    const auto w = array_span<const Real>(weights, "weights");
+    out = py::array_t<std::int32_t>(static_cast<py::ssize_t>(objective.X().rows()));
+    const std::span<std::int32_t> labels(out.mutable_data(), objective.X().rows());
+    const py::gil_scoped_release release;
+    value = objective.value(w, n_threads, labels);
+  });
+  return py::make_tuple(out, value);
+}
+
 py::array_t<double> distances(const Quantisation& self, const py::array& weights, std::size_t n_threads) {
   py::array_t<double> out;
   visit_quantisation(self, [&](const auto& objective) {
@@ -190,6 +205,7 @@ void register_objective(py::module_& m) {
       .def(py::init(&quantisation_objective), py::arg("X"), py::arg("sample_weight"), py::kw_only(),
            py::arg("n_clusters"))
       .def("assign", &nearest_centres, py::arg("weights"), py::arg("n_threads"))
+      .def("labels_and_value", &labels_and_value, py::arg("weights"), py::arg("n_threads"))
       .def("distances", &distances, py::arg("weights"), py::arg("n_threads"));
 }
 

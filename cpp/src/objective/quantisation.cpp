@@ -30,7 +30,7 @@ struct ByCentre {
 
   template <typename Row>
   [[nodiscard]] double squared_distance(const Row& x, std::size_t c) const {
-    return dsgd::squared_distance(x, std::span(values).subspan(c * n_features, n_features), norms[c]);
+    return dsgd::squared_distance(x, std::span<const double>(values).subspan(c * n_features, n_features), norms[c]);
   }
 
   std::size_t n_features;
@@ -56,15 +56,19 @@ void QuantisationObjective<Data>::check_weights(std::span<const Real> weights) c
 }
 
 template <typename Data>
-double QuantisationObjective<Data>::value(std::span<const Real> weights, std::size_t n_threads) const {
+double QuantisationObjective<Data>::value(std::span<const Real> weights, std::size_t n_threads,
+                                          std::span<std::int32_t> labels) const {
   check_weights(weights);
+  if (!labels.empty()) check_size("labels", labels.size(), X_.rows());
   const ByCentre<Real> exact(weights, n_clusters_);
   std::vector<double> partial((X_.rows() + kBlockRows - 1) / kBlockRows);
   parallel_blocks(X_.rows(), kBlockRows, n_threads, [&](std::size_t block, std::size_t begin, std::size_t end) {
     Centres<Real> centres(weights, n_clusters_);
     for (std::size_t i = begin; i < end; ++i) {
       const auto x = X_.row(i);
-      partial[block] += static_cast<double>(sample_weight(i)) * exact.squared_distance(x, centres.nearest(x));
+      const std::size_t c = centres.nearest(x);
+      partial[block] += static_cast<double>(sample_weight(i)) * exact.squared_distance(x, c);
+      if (!labels.empty()) labels[i] = static_cast<std::int32_t>(c);
     }
   });
   double total = 0;

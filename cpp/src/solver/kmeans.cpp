@@ -13,7 +13,7 @@
 
 #include <algorithm>  // for clamp, fill, max, min
 #include <numeric>    // for accumulate
-#include <utility>    // for move
+#include <utility>    // for declval, move
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/check_size.hpp"
@@ -36,6 +36,7 @@ template <typename Data>
 class Batch {
  public:
   using Real = typename Data::Real;
+  static constexpr bool kContiguous = decltype(std::declval<const Data&>().row(0))::kContiguous;
 
   Batch(const QuantisationObjective<Data>& objective, std::size_t n_threads, bool sum_loss)
       : objective_(objective),
@@ -59,7 +60,7 @@ class Batch {
     if (threads_ > 1) return;
     const std::size_t c = nearest(look_, row, losses_);
     held_[c] += static_cast<double>(objective_.sample_weight(row));
-    add_seen(objective_.X().row(row), c, static_cast<double>(objective_.sample_weight(row)));
+    add(objective_.X().row(row), look_.groups(), c, static_cast<double>(objective_.sample_weight(row)));
   }
 
   /// Moves the centres by `share` times the sum of the rows' gradients. Every thread moves the
@@ -71,9 +72,11 @@ class Batch {
       const std::size_t n_features = objective_.X().features();
       const std::size_t low = n_features * thread / threads_;
       const std::size_t high = n_features * (thread + 1) / threads_;
+      NonzeroGroups<Real> groups;
       for (std::size_t k = 0; threads_ > 1 && k < rows_.size(); ++k) {
-        add(objective_.X().row(rows_[k]).between(low, high), nearest_[k],
-            static_cast<double>(objective_.sample_weight(rows_[k])));
+        const auto x = objective_.X().row(rows_[k]).between(low, high);
+        if constexpr (kContiguous) groups.find(x);
+        add(x, groups.found(), nearest_[k], static_cast<double>(objective_.sample_weight(rows_[k])));
       }
       for (std::size_t c = 0; c < m_; ++c) {
         const double held = held_[c];
@@ -123,31 +126,20 @@ class Batch {
     }
   }
 
-  /// Like `add`, for the row of the last call of `nearest`. It skips the groups of zeros that
-  /// `nearest` has found.
+  /// Adds a row, or the part of a row in a range of features, to the sum of the centre c. Of a dense row only the
+  /// `groups` of four that are not all zero are read.
   template <typename Row>
-  void add_seen(const Row& x, std::size_t c, double factor) {
-    if constexpr (Row::kContiguous) {
-      double* const sum = sums_.data() + c * objective_.X().features();
-      for (const std::size_t k : look_.groups()) {
-#pragma omp simd
-        for (std::size_t l = k; l < k + 4; ++l) sum[l] += factor * static_cast<double>(x.value(l));
-      }
-      for (std::size_t k = x.size() / 4 * 4; k < x.size(); ++k) sum[k] += factor * static_cast<double>(x.value(k));
-    } else {
-      add(x, c, factor);
-    }
-  }
-
-  template <typename Row>
-  void add(const Row& x, std::size_t c, double factor) {
+  void add(const Row& x, std::span<const std::size_t> groups, std::size_t c, double factor) {
     double* const sum = sums_.data() + c * objective_.X().features();
     const std::size_t size = x.size();
     if constexpr (Row::kContiguous) {
       if (size == 0) return;
       double* const from = sum + x.index(0);
+      for (const std::size_t k : groups) {
 #pragma omp simd
-      for (std::size_t k = 0; k < size; ++k) from[k] += factor * static_cast<double>(x.value(k));
+        for (std::size_t l = k; l < k + 4; ++l) from[l] += factor * static_cast<double>(x.value(l));
+      }
+      for (std::size_t k = size / 4 * 4; k < size; ++k) from[k] += factor * static_cast<double>(x.value(k));
     } else {
       for (std::size_t k = 0; k < size; ++k) sum[x.index(k)] += factor * static_cast<double>(x.value(k));
     }

@@ -1,4 +1,4 @@
-"""Centres of k-means: a check of initial centres, and the end of a fit when they hardly move."""
+"""Centres of k-means: checks and the choice of initial centres, and the end of a fit when they hardly move."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsgd import losses
+from dsgd.data.inputs import as_matrix
 from dsgd.errors import DataError
+from dsgd.models import KMeansModel
 from dsgd.models.trained import Model
 from dsgd.results.history import Record
 
-__all__ = ["Moved", "check_centres"]
+__all__ = ["Moved", "best_of", "check_centres"]
 
 
 def check_centres(centres: NDArray[Any]) -> None:
@@ -19,6 +22,18 @@ def check_centres(centres: NDArray[Any]) -> None:
     with np.errstate(over="ignore"):
         if not np.isfinite(np.square(centres).sum()):
             raise DataError(f"the squares of init leave the range of {centres.dtype}: scale the features")
+
+
+def best_of(
+    starts: list[NDArray[Any]], X: Any, weight: NDArray[Any], n_rows: int, random: np.random.RandomState
+) -> NDArray[Any]:
+    """Return the centres with the least inertia on `n_rows` random rows."""
+    rows = np.sort(random.permutation(X.shape[0])[:n_rows])
+    matrix = as_matrix(X[rows], 1)
+    loss = losses.KMeans(len(starts[0]))
+    models = [KMeansModel(weights=start.T.reshape(1, -1), loss=loss, classes=None) for start in starts]
+    scores = [model.score_of(model.decide(matrix, 1), None, weight[rows]) for model in models]
+    return starts[int(np.argmax(scores))]
 
 
 class Moved:

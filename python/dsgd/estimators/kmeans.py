@@ -23,11 +23,12 @@ from sklearn.utils.validation import (
 
 from dsgd import _core, losses
 from dsgd._common.memory import memory_for_rows
+from dsgd._common.threads import blas_threads, default_threads
 from dsgd.algorithms import REGISTRY, Algorithm, Minibatch, resolve_algorithm
 from dsgd.data.inputs import as_matrix, real_dtype
 from dsgd.data.scale import Scale, mean_weight, measure
 from dsgd.errors import DataError
-from dsgd.estimators.centres import Moved, check_centres
+from dsgd.estimators.centres import Moved, best_of, check_centres
 from dsgd.estimators.translate import threads_of_jobs
 from dsgd.fitting.loop import train
 from dsgd.fitting.recorder import Recorder
@@ -71,7 +72,8 @@ class KMeans(MiniBatchKMeans):
     n_init : "auto" or int, default="auto"
         Number of random starts. The start with the least inertia on `init_size` rows is trained.
     n_jobs : int or None, default=None
-        Threads, as for `dsgd.SGDClassifier`.
+        Threads, as for `dsgd.SGDClassifier`, but None is all processors with ``"minibatch"`` and ``"batch"``: their
+        result is the same on any number of threads.
     algo : {"minibatch", "hogwild", "sgd", "batch"} or Algorithm, default="minibatch"
         ``"batch"`` is Lloyd's algorithm; see `dsgd.losses.KMeans`.
 
@@ -259,7 +261,9 @@ class KMeans(MiniBatchKMeans):
 
     @property
     def _threads(self) -> int:
-        return threads_of_jobs(self.n_jobs)
+        can = resolve_algorithm(self.algo, {}).capabilities
+        everywhere = self.n_jobs is None and can.threads and can.deterministic
+        return default_threads() if everywhere else threads_of_jobs(self.n_jobs)
 
     def _objective(self, X: Any, sample_weight: ArrayLike | None) -> tuple[_core.QuantisationObjective, NDArray[Any]]:
         """Return the quantisation objective on these rows, and the centres as its weights."""
@@ -306,23 +310,20 @@ class KMeans(MiniBatchKMeans):
             if X.shape[0] < self.n_clusters:
                 raise DataError(f"{X.shape[0]} rows with a weight are fewer than n_clusters={self.n_clusters}")
         counted = np.ones(X.shape[0], X.dtype) if weight is None else weight
-        with np.errstate(over="ignore", invalid="ignore"):  # if squares overflow, any rows may be centres
-            norms = row_norms(X, squared=True)
-            starts = [
-                np.ascontiguousarray(
-                    self._init_centroids(X, norms, init, random, init_size=self._init_size, sample_weight=counted),
-                    dtype=X.dtype,
-                )
-                for _ in range(self._n_init)
-            ]
-        if len(starts) == 1:
-            return starts[0]
-        rows = np.sort(random.permutation(X.shape[0])[: self._init_size])
-        matrix = as_matrix(X[rows], 1)
-        loss = losses.KMeans(self.n_clusters)
-        models = [KMeansModel(weights=start.T.reshape(1, -1), loss=loss, classes=None) for start in starts]
-        scores = [model.score_of(model.decide(matrix, 1), None, counted[rows]) for model in models]
-        return starts[int(np.argmax(scores))]
+        # To wake the threads of BLAS takes longer than to multiply a few rows.
+        with np.errstate(over="ignore", invalid="ignore"), blas_threads(1):  # if squares overflow, any rows may do
+            starts = [self._start(X, counted, init, random) for _ in range(self._n_init)]
+        return starts[0] if len(starts) == 1 else best_of(starts, X, counted, self._init_size, random)
+
+    def _start(self, X: Any, weight: NDArray[Any], init: Any, random: np.random.RandomState) -> NDArray[Any]:
+        """Return centres drawn from `init_size` rows, as scikit-learn draws them."""
+        if self._init_size < X.shape[0]:
+            rows = random.randint(0, X.shape[0], self._init_size)
+            X, weight = X[rows], weight[rows]
+        # k-means++ would convert float32 to float64 again for every centre. The centres are rows, so they are exact.
+        seen = X if callable(init) else X.astype(np.float64)
+        start = self._init_centroids(seen, row_norms(seen, squared=True), init, random, sample_weight=weight)
+        return np.ascontiguousarray(start, dtype=X.dtype)
 
     def _spec(self, random: np.random.RandomState, max_epochs: int, **options: Any) -> FitSpec:
         algorithm = resolve_algorithm(self.algo, {})
@@ -334,7 +335,7 @@ class KMeans(MiniBatchKMeans):
             alphas=(0.0, 0.0),
             fit_intercept=False,
             step_size=None,
-            n_threads=threads_of(algorithm, threads_of_jobs(self.n_jobs)),
+            n_threads=threads_of(algorithm, self._threads),
             seed=int(random.randint(2**31 - 1)),
             max_epochs=max_epochs,
             sum_loss=self._looks_at_losses and algorithm.capabilities.stochastic,
@@ -372,15 +373,15 @@ class KMeans(MiniBatchKMeans):
         self._n_features_out = self.n_clusters
         self.n_iter_ = len(history)
         if self.verbose and reason in _REASONS:
-            # On standard output, as scikit-learn has it.
-            print(f"Converged ({_REASONS[reason]}) at pass {self.n_iter_}/{self.max_iter}")  # noqa: T201
+            print(f"Converged ({_REASONS[reason]}) at pass {self.n_iter_}/{self.max_iter}")  # noqa: T201, as scikit-learn
         self._set_labels(task, history[-1].loss)
 
     def _set_labels(self, task: LocalTask, loss: float | None) -> None:
         """Set `labels_` and `inertia_`; without `compute_labels` the inertia from the loss of the last pass."""
         if self.compute_labels:
-            self.labels_ = task.quantisation.assign(task.weights, task.n_threads)
-        error = task.value() if self.compute_labels or loss is None else loss
+            self.labels_, error = task.quantisation.labels_and_value(task.weights, task.n_threads)
+        else:
+            error = task.value() if loss is None else loss
         self.inertia_ = 2 * task.n_samples * error
 
 

@@ -6,10 +6,11 @@
 // nearest centre is w_c.
 #pragma once
 
-#include <algorithm>  // for fill, max
+#include <algorithm>  // for fill, max, min
 #include <bit>        // for bit_cast
 #include <cstddef>    // for size_t
 #include <cstdint>    // for int32_t
+#include <numeric>    // for accumulate
 #include <span>       // for span
 #include <vector>     // for vector
 
@@ -19,19 +20,19 @@
 namespace dsgd {
 
 /// The sum of `term(x_j, w_j)` over the entries of x.
-template <typename Row, typename Term>
-[[nodiscard]] double sum_over(const Row& x, const double* w, const Term& term) {
+template <typename Row, RealType Centre, typename Term>
+[[nodiscard]] double sum_over(const Row& x, const Centre* w, const Term& term) {
   double sum[4] = {0, 0, 0, 0};
   for_lanes<4>(x.size(), [&](std::size_t lane, std::size_t k) {
-    sum[lane] += term(static_cast<double>(x.value(k)), w[x.index(k)]);
+    sum[lane] += term(static_cast<double>(x.value(k)), static_cast<double>(w[x.index(k)]));
   });
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
 /// ||x - w||^2 in double precision, where `norm` is ||w||^2. An entry that a sparse row does not
 /// store is 0.
-template <typename Row>
-[[nodiscard]] double squared_distance(const Row& x, std::span<const double> w, double norm) {
+template <typename Row, RealType Centre>
+[[nodiscard]] double squared_distance(const Row& x, std::span<const Centre> w, double norm) {
   if (Row::kContiguous || x.size() == w.size()) {
     return sum_over(x, w.data(), [](double x_j, double w_j) { return (x_j - w_j) * (x_j - w_j); });
   }
@@ -39,9 +40,36 @@ template <typename Row>
   return std::max(0.0, norm + sum_over(x, w.data(), [](double x_j, double w_j) { return x_j * (x_j - 2 * w_j); }));
 }
 
+/// The groups of four entries of a dense row that are not all zero. Most pixels of an image are 0.
+template <RealType Real>
+class NonzeroGroups {
+ public:
+  /// Looks at every group of a row. Entries behind the last whole group are left out. There is no branch: processors
+  /// cannot predict whether four pixels of an image are all 0.
+  template <typename Row>
+  void find(const Row& x) {
+    first_.resize(x.size() / 4);
+    n_ = 0;
+    for (std::size_t k = 0; k + 4 <= x.size(); k += 4) {
+      first_[n_] = k;
+      const auto any = bits(x.value(k)) | bits(x.value(k + 1)) | bits(x.value(k + 2)) | bits(x.value(k + 3));
+      n_ += any != 0 ? 1 : 0;
+    }
+  }
+
+  /// The first entry of every group that is not all zero.
+  [[nodiscard]] std::span<const std::size_t> found() const { return std::span(first_).first(n_); }
+
+ private:
+  [[nodiscard]] static BitsOf<Real> bits(Real value) { return std::bit_cast<BitsOf<Real>>(value); }
+
+  std::vector<std::size_t> first_;
+  std::size_t n_ = 0;
+};
+
 /// A copy of the centres, in which one thread looks for the nearest centre of a row. The parameters
 /// lie feature by feature, like the weights of a linear model of n_clusters decision values. With
-/// d_c = w_c - o, where o is the mean of the centres,
+/// d_c = w_c - o, where o is the mean of the centres, rounded to `Real`,
 ///
 ///   ||x - w_c||^2 / 2 = ||x - o||^2 / 2 + h_c - d_c.x,   h_c = ||d_c||^2 / 2 + d_c.o,
 ///
@@ -68,7 +96,8 @@ class Centres {
       Real* const to = copy_.data() + j * stride_;
       double sum = 0;
       for (std::size_t c = 0; c < n_; ++c) sum += static_cast<double>(w[c]);
-      const double middle = middle_[j] = sum * share;
+      middle_[j] = static_cast<Real>(sum * share);
+      const auto middle = static_cast<double>(middle_[j]);
 #pragma omp simd
       for (std::size_t c = 0; c < n_; ++c) {
         to[c] = static_cast<Real>(static_cast<double>(w[c]) - middle);
@@ -77,7 +106,10 @@ class Centres {
       }
     }
     norm_ = 0;
-    for (const double middle : middle_) norm_ += middle * middle;
+    for (const Real value : middle_) {
+      const auto middle = static_cast<double>(value);
+      norm_ += middle * middle;
+    }
   }
 
   /// The nearest centre, or the first of several at equal distance. Sets `least` to its h_c -
@@ -102,15 +134,29 @@ class Centres {
     return nearest(x, least);
   }
 
-  /// ||x - o||^2
+  /// ||x - o||^2. For a dense row the differences have the precision of its entries, and their squares are added up in
+  /// it for a few hundred entries at a time.
   template <typename Row>
   [[nodiscard]] double from_middle(const Row& x) const {
-    return squared_distance(x, std::span<const double>(middle_), norm_);
+    if constexpr (Row::kContiguous) {
+      constexpr std::size_t kPart = 512;
+      double total = 0;
+      for (std::size_t begin = 0; begin < x.size(); begin += kPart) {
+        Lanes<Real> sum{};
+        for_lanes<sum.size()>(std::min(kPart, x.size() - begin), [&](std::size_t lane, std::size_t k) {
+          const Real away = x.value(begin + k) - middle_[begin + k];
+          sum[lane] += away * away;
+        });
+        total += std::accumulate(sum.begin(), sum.end(), 0.0);
+      }
+      return total;
+    } else {
+      return squared_distance(x, std::span<const Real>(middle_), norm_);
+    }
   }
 
-  /// The dense row of the last call of `nearest` consists of groups of four entries. Returns the
-  /// first entry of every group that is not all zero.
-  [[nodiscard]] std::span<const std::size_t> groups() const { return std::span(groups_).first(n_groups_); }
+  /// The groups of the dense row of the last call of `nearest`.
+  [[nodiscard]] std::span<const std::size_t> groups() const { return groups_.found(); }
 
  private:
   /// z_c <- d_c.x, four features at a time. Skips groups of four zeros of a dense row.
@@ -119,7 +165,7 @@ class Centres {
     std::ranges::fill(z_, Real{0});
     const std::size_t whole = x.size() / 4 * 4;
     if constexpr (Row::kContiguous) {
-      find_groups(x);
+      groups_.find(x);
       for (const std::size_t k : groups()) add_group(x, k);
     } else {
       for (std::size_t k = 0; k < whole; k += 4) add_group(x, k);
@@ -147,30 +193,16 @@ class Centres {
     }
   }
 
-  /// Without a branch: processors cannot predict whether four pixels of an image are all 0.
-  template <typename Row>
-  void find_groups(const Row& x) {
-    groups_.resize(x.size() / 4);
-    n_groups_ = 0;
-    for (std::size_t k = 0; k + 4 <= x.size(); k += 4) {
-      groups_[n_groups_] = k;
-      const auto any = bits(x.value(k)) | bits(x.value(k + 1)) | bits(x.value(k + 2)) | bits(x.value(k + 3));
-      n_groups_ += any != 0 ? 1 : 0;
-    }
-  }
-
   [[nodiscard]] const Real* of(std::size_t j) const { return copy_.data() + j * stride_; }
-  [[nodiscard]] static BitsOf<Real> bits(Real value) { return std::bit_cast<BitsOf<Real>>(value); }
 
   std::size_t n_;
   std::size_t stride_;
   std::vector<Real> copy_;
-  std::vector<double> middle_;  // o
+  std::vector<Real> middle_;  // o
   std::vector<double> halves_;
   double norm_ = 0;  // ||o||^2
   std::vector<Real> z_;
-  std::vector<std::size_t> groups_;
-  std::size_t n_groups_ = 0;
+  NonzeroGroups<Real> groups_;
 };
 
 template <typename DataT>
@@ -188,8 +220,10 @@ class QuantisationObjective {
   [[nodiscard]] std::size_t n_clusters() const { return n_clusters_; }
   [[nodiscard]] std::size_t n_parameters() const { return X_.features() * n_clusters_; }
 
-  /// E(w), in double precision. The value does not depend on the number of threads.
-  [[nodiscard]] double value(std::span<const Real> weights, std::size_t n_threads) const;
+  /// E(w), in double precision. The value does not depend on the number of threads. Writes the number of the nearest
+  /// centre of every row into `labels`, unless that is empty.
+  [[nodiscard]] double value(std::span<const Real> weights, std::size_t n_threads,
+                             std::span<std::int32_t> labels = {}) const;
   /// E(w): there is no penalty.
   [[nodiscard]] double mean_loss(std::span<const Real> weights, std::size_t n_threads) const {
     return value(weights, n_threads);
