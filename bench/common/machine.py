@@ -25,6 +25,9 @@ _PACKAGES = (
     "liblinear-multicore",
     "cyanure",
     "xgboost-cpu",
+    "xgboost",
+    "skglm",
+    "vowpalwabbit",
     "matplotlib",
 )
 

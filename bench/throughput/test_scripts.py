@@ -19,7 +19,8 @@ from common.problems import SETS
 from common.real_sets import present
 from common.workloads import Workload
 from papers import hogwild, sdca
-from peers import kmeans, report, time_to_accuracy
+from peers import kmeans, out_of_the_box, report, time_to_accuracy
+from peers.defaults import ENTRIES
 from peers.solvers import PEERS
 from studies import auto, hogwild_checks, softmax
 
@@ -167,3 +168,19 @@ def test_kmeans_is_measured(tmp_path: Path) -> None:
     written = tmp_path / "kmeans.json"
     assert kmeans.main(["--rounds", "1", "--rows", "4000", "--passes", "1", "--output", str(written)]) in (0, 1)
     assert set(json.loads(written.read_text())["sets"]) == set(kmeans.NAMES)
+
+
+@pytest.mark.parametrize("task", ["a9a", "casp", "mnist, 10 clusters"])
+def test_every_library_is_measured_out_of_the_box(task: str, tmp_path: Path) -> None:
+    if not present():
+        pytest.skip("the real data sets are not there")
+    output = tmp_path / "box.json"
+    few = ["--rounds", "1", "--rows", "400", "--reference", "0.2", "--cap", "1000"]
+    out_of_the_box.main(["--tasks", task, *few, "--output", str(output)])
+    found = json.loads(output.read_text())["tasks"][task]
+    assert set(found["entries"]) == {name for name, entry in ENTRIES[found["kind"]]().items() if not entry.missing}
+    assert all(entry["median"] > 0 and np.isfinite(entry["score"]) for entry in found["entries"].values())
+    excess = {n: entry["suboptimality"] for n, entry in found["entries"].items() if "suboptimality" in entry}
+    assert min(excess.values()) >= 0
+    assert excess["dsgd.KMeans" if "clusters" in task else "dsgd.fit auto"] < 0.3
+    assert output.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
