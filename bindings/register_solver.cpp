@@ -3,6 +3,7 @@
 
 #include "dsgd/solver/clipped_gradient.hpp"
 #include "dsgd/solver/delayed_sgd.hpp"
+#include "dsgd/solver/dual_point.hpp"
 #include "dsgd/solver/hogwild.hpp"
 #include "dsgd/solver/kmeans.hpp"
 #include "dsgd/solver/minibatch.hpp"
@@ -66,6 +67,8 @@ using HogwildOf = Hogwild<F>;
 template <typename F>
 using DelayedSgdOf = DelayedSgd<typename F::Data>;
 template <typename F>
+using DualPointOf = DualPoint<typename F::Data>;
+template <typename F>
 using RowSgdOf = RowSgd<typename F::Data>;
 template <typename F>
 using SdcaOf = Sdca<typename F::Data>;
@@ -73,6 +76,7 @@ template <typename F>
 using SvrgOf = Svrg<typename F::Data>;
 
 using DelayedSgdSolver = AnySolver<DelayedSgdOf, LinearObjectives>;
+using DualPointOfAny = AnySolver<DualPointOf, LinearObjectives>;
 using HogwildSolver = AnySolver<HogwildOf, AnyObjective>;
 using RowSgdSolver = AnySolver<RowSgdOf, LinearObjectives>;
 using SdcaSolver = AnySolver<SdcaOf, LinearObjectives>;
@@ -283,6 +287,13 @@ void register_solver(py::module_& m) {
           },
           py::arg("weights"))
       .def(
+          "begin_at",
+          [](SdcaSolver& self, const py::array& duals, const py::array& weights) {
+            const auto beta = array_span<const double>(duals, "duals");
+            return self.with_weights(weights, [&](auto& solver, auto w) { return solver.begin(beta, w); });
+          },
+          py::arg("duals"), py::arg("weights"))
+      .def(
           "epoch",
           [](SdcaSolver& self, const py::array& weights, const Epoch& epoch, bool measure_gap,
              const std::optional<py::array>& visited) {
@@ -305,6 +316,32 @@ void register_solver(py::module_& m) {
               return py::array_t(static_cast<py::ssize_t>(duals.size()), duals.data());
             },
             self.solver);
+      });
+
+  py::class_<DualPointOfAny>(m, "DualPoint", "A lower bound of the optimum; see dual_point.hpp.")
+      .def(py::init([](const Linear& objective, std::size_t n_threads) {
+             return std::make_unique<DualPointOfAny>(objective, n_threads);
+           }),
+           py::arg("objective"), py::kw_only(), py::arg("n_threads"), py::keep_alive<1, 2>())
+      .def(
+          "look",
+          [](DualPointOfAny& self, const py::array& weights) {
+            return self.with_weights(weights, [](auto& point, auto w) { return point.look(w); });
+          },
+          py::arg("weights"))
+      .def(
+          "look_at",
+          [](DualPointOfAny& self, const py::array& duals) {
+            self.with_weights(duals, [](auto& point, auto beta) { point.look_at(beta); });
+          },
+          py::arg("duals"))
+      .def_property_readonly("value",
+                             [](const DualPointOfAny& self) {
+                               return std::visit([](const auto& point) { return point->value(); }, self.solver);
+                             })
+      .def_property_readonly("duals", [](const DualPointOfAny& self) {
+        const auto duals = std::visit([](const auto& point) { return point->duals(); }, self.solver);
+        return py::array_t<double>(static_cast<py::ssize_t>(duals.size()), duals.data());
       });
 
   py::class_<SvrgSolver>(m, "Svrg", "DisSVRG on one machine; see svrg.hpp.")

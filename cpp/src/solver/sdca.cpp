@@ -15,11 +15,12 @@
 // than replicas, and its racy additions lose changes.
 #include "dsgd/solver/sdca.hpp"
 
-#include <algorithm>  // for max
+#include <algorithm>  // for max, transform
 #include <array>      // for array
 #include <limits>     // for numeric_limits
 
 #include "dsgd/core/atomic.hpp"
+#include "dsgd/core/check_size.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
 #include "dsgd/data/squared_norms.hpp"
@@ -29,22 +30,6 @@
 #include "dsgd/solver/dual_start.hpp"
 
 namespace dsgd {
-namespace {
-
-/// Calls `f` with the loss, which must have a dual.
-template <typename F>
-void visit_dual(const LossConfig& config, F&& f) {
-  visit_loss(config, [&](auto loss) {
-    if constexpr (DualLoss<decltype(loss)>) {
-      f(loss);
-    } else {
-      throw Error(ErrorCode::config, "loss '" + config.name + "' has no dual to ascend");
-    }
-  });
-}
-
-}  // namespace
-
 template <typename Data>
 Sdca<Data>::Sdca(const LinearObjective<Data>& objective, SdcaConfig config)
     : objective_(objective),
@@ -79,6 +64,15 @@ void Sdca<Data>::begin(std::span<Real> weights) {
   });
   rebuild(weights);
   first_ = false;
+}
+
+template <typename Data>
+double Sdca<Data>::begin(std::span<const double> duals, std::span<Real> weights) {
+  check_size("duals", duals.size(), beta_.size());
+  std::ranges::transform(duals, beta_.begin(), [](double each) { return static_cast<Real>(each); });
+  wake();
+  first_ = false;
+  return rebuild(weights);
 }
 
 /// The curvature of sample i. The first visit computes it, when the row is in the cache: a separate
@@ -166,7 +160,7 @@ template <typename Data>
 double Sdca<Data>::rebuild(std::span<Real> weights) {
   objective_.check_weights(weights);
   const Data& X = objective_.X();
-  intercept_.balance(objective_, beta_);
+  intercept_.balance(objective_, std::span(beta_));
   std::vector<double> sum(X.features());
   row_sum(X, config_.n_threads, scale_, std::span(sum), [&](std::size_t i, const auto& /*x*/) {
     return static_cast<double>(objective_.sample_weight(i)) * static_cast<double>(beta_[i]);

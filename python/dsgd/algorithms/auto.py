@@ -30,9 +30,9 @@ class Auto(Algorithm):
 
     The first rule that applies decides:
 
-    1. `gap_tol` is given: dual coordinate ascent (`Sdca`), which has a duality gap.
-    2. The loss is the perceptron or the softmax, the penalty is not l2 alone, or the user gave a
+    1. The loss is the perceptron or the softmax, the penalty is not l2 alone, or the user gave a
        step size or a schedule: stochastic gradient descent (`Sgd`, on several threads `Hogwild`).
+    2. `gap_tol` is given: dual coordinate ascent (`Sdca`), whose dual variables prove the gap.
     3. The average condition number, mean ||x||^2 / (alpha d), is above 400: stochastic gradient
        descent. Many rows share few features there. One dual variable then carries little
        information, and thousands of them have to agree.
@@ -62,14 +62,14 @@ class Auto(Algorithm):
     def _against_the_dual(self, facts: Facts) -> str | None:
         """Return the reason not to use dual coordinate ascent, or None if there is none."""
         alpha_l1, alpha_l2 = facts.alphas
-        if facts.gap_tol is not None:
-            return None
         if facts.loss.scale_free or facts.loss.model not in Sdca.capabilities.models:
             return f"loss {facts.loss.name!r} has no dual"
         if alpha_l1 > 0 or alpha_l2 == 0:
             return "only l2 alone has a dual to ascend"
         if facts.stepped:
             return "a step size or a schedule was given"
+        if facts.gap_tol is not None:
+            return None
         # The eigenvalues of X'X/n have the mean (mean ||x||^2) / d. L2 adds alpha to each of them, so alpha bounds
         # the least eigenvalue from below.
         condition = facts.mean_square / (alpha_l2 * facts.n_features)

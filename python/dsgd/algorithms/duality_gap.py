@@ -7,7 +7,21 @@ import math
 from dsgd import _core
 from dsgd.problems.task import LocalTask
 
-__all__ = ["DualityGap"]
+__all__ = ["DualityGap", "relative_gap"]
+
+
+def relative_gap(value: float, bound: float) -> float:
+    """Return (F - D) / D, an upper bound of (F - F*) / F* for the optimum F*.
+
+    Parameters
+    ----------
+    value : float
+        The objective F at some weights.
+    bound : float
+        The dual objective D at some dual variables, a lower bound of the optimum.
+    """
+    unit = max(bound, 1e-12 * value)  # D may be 0, as the optimum may be
+    return max(value - bound, 0.0) / unit if unit > 0 else 0.0
 
 
 class DualityGap:
@@ -46,14 +60,12 @@ class DualityGap:
         return self._measure(tolerance) if estimate <= tolerance * self._value or last else None
 
     def _measure(self, tolerance: float) -> float:
-        """Return the relative duality gap (F - D) / D, an upper bound of (F - F*) / F* for the optimum F*.
+        """Return the relative duality gap.
 
         The weights are first rebuilt from the dual variables, which removes accumulated rounding errors.
         """
         dual = self._solver.rebuild(self._task.weights)
-        value = self._task.value()
-        unit = max(dual, 1e-12 * value)  # D may be 0, as the optimum may be
-        gap = max(value - dual, 0.0) / unit if unit > 0 else 0.0
+        gap = relative_gap(self._task.value(), dual)
         if gap > tolerance:
             self._solver.wake()  # the gap may come from samples that are left out
         return gap

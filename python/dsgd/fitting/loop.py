@@ -15,6 +15,7 @@ import numpy as np
 from dsgd._common.warn import warn
 from dsgd.algorithms import Algorithm
 from dsgd.errors import DivergedError
+from dsgd.fitting.certificate import Certificates
 from dsgd.fitting.divergence import Watch, warn_if_useless
 from dsgd.fitting.recorder import Recorder
 from dsgd.problems.task import EpochEnd, LocalTask
@@ -96,7 +97,7 @@ def _records(algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorde
     """
     weights, every, max_epochs = recorder.model.weights, recorder.every, tasks[0].max_epochs
     epoch, seconds = tasks[0].start_epoch, time.perf_counter() - recorder.begin
-    watch = Watch(tasks)
+    watch, certificates = Watch(tasks), Certificates(algorithm, tasks)
     if _unwatched(algorithm, tasks):
         watch.give_up()
     diverged = True
@@ -130,7 +131,7 @@ def _records(algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorde
                 loss=seen.loss if evaluate else None,
                 exact=seen.exact or not evaluate,
                 score=recorder.score() if evaluate else None,
-                gap=_gap(ends),
+                gap=certificates.gap(ends, seen.objective, last=epoch == max_epochs),
                 delay=ends[0].delay,
             )
             start = time.perf_counter()
@@ -147,12 +148,6 @@ def _in_turn(runs: Sequence[Iterator[EpochEnd]], tasks: Sequence[LocalTask]) -> 
             task.turn()
             ends.extend(itertools.islice(run, 1))
     return ends
-
-
-def _gap(ends: Sequence[EpochEnd]) -> float | None:
-    """Return the largest relative duality gap of the problems; None unless all of them are known."""
-    gaps = [end.gap for end in ends if end.gap is not None]
-    return max(gaps) if len(gaps) == len(ends) else None
 
 
 class _Seen(NamedTuple):

@@ -102,10 +102,6 @@ class FitSpec:
             )
         self._check_penalty(self.alphas)
         name, dual = self.algorithm.name, self.algorithm.capabilities.dual
-        if self.gap_tol is not None and not dual:
-            raise ConfigError(
-                f"gap_tol needs an algorithm with a duality gap, such as 'sdca'{_alone(self.algorithm)}, not {name!r}"
-            )
         if dual and not self.algorithm.capabilities.stochastic and self._stepped:
             raise ConfigError(f"algo {name!r} has no step size; leave step_size and schedule out")
         if self.schedule.share != "whole" and not self.algorithm.capabilities.shares:
@@ -118,6 +114,25 @@ class FitSpec:
         """Raise `ConfigError` if the algorithm or the schedule cannot work with these penalty strengths."""
         self.algorithm.check(self.loss, alphas)
         self.schedule.check(sum(alphas), self.loss)
+        if self.gap_tol is not None:
+            self._check_gap(alphas)
+
+    def _check_gap(self, alphas: tuple[float, float]) -> None:
+        """Raise `ConfigError` if no duality gap can be measured."""
+        if isinstance(self.algorithm, DistributedAlgorithm):
+            raise ConfigError(
+                f"gap_tol needs an algorithm with a duality gap, such as 'sdca'{_alone(self.algorithm)}, not "
+                f"{self.algorithm.name!r}"
+            )
+        if self.loss.model != "linear" or self.loss.scale_free:
+            raise ConfigError(
+                f"gap_tol needs a loss with a duality gap, such as 'hinge', and loss {self.loss.name!r} has none; use "
+                "tol, or max_epochs alone"
+            )
+        if not sum(alphas) > 0:
+            raise ConfigError(
+                "gap_tol needs a penalty: without one no bound of the optimum is known; take alpha above 0, or use tol"
+            )
 
     @property
     def _stepped(self) -> bool:

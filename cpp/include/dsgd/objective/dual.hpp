@@ -14,10 +14,12 @@
 // The perceptron's loss has no such functions: with L2 its optimum is w = 0.
 #pragma once
 
-#include <algorithm>  // for clamp, max, min
-#include <cmath>      // for abs, copysign, exp, log, log1p
-#include <limits>     // for numeric_limits
+#include <algorithm>    // for clamp, max, min
+#include <cmath>        // for abs, copysign, exp, log, log1p
+#include <limits>       // for numeric_limits
+#include <type_traits>  // for remove_cvref_t
 
+#include "dsgd/core/error.hpp"
 #include "dsgd/core/types.hpp"
 #include "dsgd/objective/loss.hpp"
 
@@ -123,6 +125,18 @@ inline double dual_value(SquaredEpsilonInsensitive loss, double beta, double y) 
 /// Losses that have a dual.
 template <typename Loss>
 concept DualLoss = requires(Loss loss) { dual_step(loss, 0.0, 0.0, 1.0, 1.0); };
+
+/// Calls `f` with the loss called config.name as a static type. Throws Error(config) unless it has a dual.
+template <typename F>
+void visit_dual(const LossConfig& config, F&& f) {
+  visit_loss(config, [&](const auto& loss) {
+    if constexpr (DualLoss<std::remove_cvref_t<decltype(loss)>>) {
+      f(loss);
+    } else {
+      throw Error(ErrorCode::config, "loss '" + config.name + "' has no dual to ascend");
+    }
+  });
+}
 
 /// The part of a sample in the duality gap: F - D = (1/n) sum_i s_i sample_gap(z_i, beta_i, y_i). With
 /// an intercept this holds if sum_i s_i beta_i = 0. The part is 0 for beta = -loss'(z, y) and never

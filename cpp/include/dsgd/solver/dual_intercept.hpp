@@ -43,9 +43,8 @@ class DualIntercept {
 
   /// Scales the dual variables of one sign down so that sum_i s_i beta_i = 0. They stay feasible for
   /// every loss.
-  template <typename Data>
-  void balance(const LinearObjective<Data>& objective, std::span<typename Data::Real> beta) const {
-    using Real = typename Data::Real;
+  template <typename Data, RealType Real>
+  void balance(const LinearObjective<Data>& objective, std::span<Real> beta) const {
     if (!fitted_) return;
     double positive = 0;
     double negative = 0;

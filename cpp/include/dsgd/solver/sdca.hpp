@@ -53,6 +53,9 @@ class Sdca {
   /// are optimal if the weights are, and then the weights to those of the dual variables.
   void begin(std::span<Real> weights);
 
+  /// Begins from given dual variables. Sets the weights to theirs, and returns D, as `rebuild` does.
+  double begin(std::span<const double> duals, std::span<Real> weights);
+
   /// One pass over the data, without the samples at rest. `visited`, on one thread, is empty or has
   /// room for every row: its first SdcaEpoch::visits elements receive the rows in the order of
   /// their visits.
