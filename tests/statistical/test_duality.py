@@ -9,58 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from least import LABELS, NUMBERS, least
 from problems import make_problem
-from scipy.optimize import minimize
 
 import dsgd
-from dsgd.testing import reference
-
-Array = NDArray[np.float64]
-LABELS = ["hinge", "squared_hinge", "modified_huber", "logistic"]
-NUMBERS = ["squared", "huber", "epsilon_insensitive", "squared_epsilon_insensitive"]
-KINKED = ["hinge", "epsilon_insensitive"]
-
-
-def least(X: Array, y: Array, loss: str, alpha: float, fit_intercept: bool, importance: Array) -> float:
-    """Return the least objective that scipy finds: of a smooth loss by L-BFGS, of kinked ones by SLSQP.
-
-    The latter is given a bound of each sample's loss beside the weights, and as constraints that it is one.
-    """
-    n, d = X.shape
-
-    def parts(v: Array) -> tuple[Array, float]:
-        return v[:d], float(v[d]) if fit_intercept else 0.0
-
-    def value(v: Array) -> float:
-        return reference.objective(X, y, *parts(v), loss=loss, alpha=alpha, sample_weight=importance)
-
-    def gradient(v: Array) -> Array:
-        in_w, in_b = reference.loss_gradient(X, y, *parts(v), loss=loss, sample_weight=importance)
-        return np.append(in_w + alpha * v[:d], in_b)[: len(v)]
-
-    start = np.zeros(d + fit_intercept)
-    if loss not in KINKED:
-        options = {"ftol": 1e-15, "gtol": 1e-10, "maxiter": 10_000, "maxfun": 100_000}
-        return value(minimize(value, start, jac=gradient, method="L-BFGS-B", options=options).x)
-    rows = np.column_stack([X, np.ones(n)])[:, : len(start)]
-    if loss == "hinge":  # t >= 1 - y z
-        lower, offset = np.hstack([y[:, None] * rows, np.eye(n)]), -np.ones(n)
-    else:  # t >= y - z - epsilon and t >= z - y - epsilon
-        lower = np.block([[rows, np.eye(n)], [-rows, np.eye(n)]])
-        offset = np.append(-y, y) + reference.EPSILON
-    slopes = np.append(np.zeros(len(start)), importance / n)
-    quadratic = np.append(np.full(d, alpha), np.zeros(len(slopes) - d))
-    found = minimize(
-        lambda v: float(slopes @ v + quadratic @ v**2 / 2),
-        np.append(start, np.full(n, 1 + np.abs(y).max())),
-        jac=lambda v: slopes + quadratic * v,
-        bounds=[(None, None)] * len(start) + [(0, None)] * n,
-        constraints={"type": "ineq", "fun": lambda v: lower @ v + offset, "jac": lambda _: lower},
-        method="SLSQP",
-        options={"ftol": 1e-14, "maxiter": 500},
-    )
-    return value(found.x[: len(start)])
 
 
 @settings(max_examples=200, derandomize=True)
@@ -92,7 +44,7 @@ def test_the_gap_is_not_negative_and_bounds_how_far_the_objective_is_from_the_le
     assert last.gap is not None
     assert last.objective is not None
     assert last.gap >= 0
-    best = least(X, y, importance=importance, **common)
+    best = least(X, y, importance=importance, loss=loss, alphas=(0.0, alpha), fit_intercept=fit_intercept)
     assert last.objective >= best - 1e-6 * (1 + best)  # or scipy has not found it
     assert last.objective - best <= last.gap * best + 1e-10
 

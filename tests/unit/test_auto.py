@@ -10,9 +10,9 @@ import pytest
 from problems import make_problem
 
 import dsgd
-from dsgd.algorithms import Algorithm, Auto, Facts, Hogwild, Sdca, Sgd
+from dsgd.algorithms import Algorithm, Auto, Facts, Hogwild, Sdca, Sgd, Svrg
 from dsgd.errors import ConfigError
-from dsgd.losses import Hinge, Perceptron, Squared
+from dsgd.losses import Hinge, Logistic, Perceptron, Squared
 
 X, Y = make_problem(300, 20, seed=2)
 
@@ -45,6 +45,9 @@ def facts(**changes: Any) -> Facts:
         ({"mean_square": 2_001.0}, Sgd, 1, "the average condition number"),
         ({"alphas": (0.0, 4e-8)}, Sgd, 1, "the average condition number, 500"),
         ({"n_features": 24, "gap_tol": 0.01}, Sdca, 1, "gap_tol needs a duality gap"),
+        ({"n_features": 24, "gap_tol": 0.01, "loss": Logistic()}, Svrg, 1, "gap_tol of a smooth loss"),
+        ({"n_features": 24, "gap_tol": 0.01, "loss": Logistic(), "alphas": (1e-4, 1e-4)}, Svrg, 1, "a smooth loss"),
+        ({"gap_tol": 0.01, "alphas": (1e-4, 1e-4)}, Sgd, 1, "only l2 alone has a dual to ascend"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )

@@ -265,7 +265,7 @@ def test_algorithms_lists_the_registry(tmp_path: Path) -> None:
     [
         ("fit none.svm", "No such file or directory"),
         ("fit train.svm --algo hogwilt", "did you mean 'hogwild'"),
-        ("fit train.svm --gap-tol 0.1", "gap_tol needs an algorithm with a duality gap, such as 'sdca', not 'hogwild'"),
+        ("fit train.svm --gap-tol 0.1 --alpha 0", "gap_tol needs a penalty: without one no bound"),
         ("fit train.svm --resume x", "--checkpoint and --resume need --workers"),
         ("fit train.svm --partition by_label", "--partition needs --workers"),
         ("fit train.svm --workers 2 --partition by-label", "did you mean 'by_label'"),

@@ -125,21 +125,25 @@ PARAMETERS = [
         "shares of a curve", "works with the losses .*, not 'logistic'", algo="sgd", schedule="pa2", loss="logistic"
     ),
     config(
-        "gap without a dual",
-        "gap_tol needs an algorithm with a duality gap, such as 'sdca', not 'sgd'",
+        "gap of a loss without a dual",
+        "gap_tol needs a loss with a duality gap, such as 'hinge', and loss 'perceptron' has none; use tol",
         algo="sgd",
         gap_tol=0.1,
+        loss="perceptron",
     ),
-    config("gap of threads without a dual", "gap_tol needs .*, not 'hogwild'", gap_tol=0.1),
+    config(
+        "gap of several decision values", "gap_tol needs .*, and loss 'softmax' has none", loss="softmax", gap_tol=1
+    ),
+    config("gap without a penalty", "gap_tol needs a penalty: .*; take alpha above 0", gap_tol=0.1, penalty="none"),
+    config("gap of alpha 0", "gap_tol needs a penalty: .*; take alpha above 0", gap_tol=0.1, alpha=0),
     config("gap of zero", "gap_tol must be a finite number above 0, not 0", algo="sdca", gap_tol=0),
     config(
         "gap of auto without a dual",
-        "'sdca' has no dual of loss 'perceptron'",
+        "gap_tol needs a loss with a duality gap, .*, and loss 'perceptron' has none",
         algo="auto",
         gap_tol=0.1,
         loss="perceptron",
     ),
-    config("gap of auto under l1", "'sdca' needs penalty='l2'", algo="auto", gap_tol=0.1, penalty="l1"),
     config("dual under l1", "algo 'sdca' needs penalty='l2' and alpha above 0; use", algo="sdca", penalty="l1"),
     config("dual of both penalties", "algo 'sdca' needs penalty='l2'", algo="sdca", penalty="elasticnet"),
     config("dual without a penalty", "algo 'sdca' needs penalty='l2'", algo="sdca", penalty="none"),

@@ -192,7 +192,7 @@ def test_an_algorithm_that_does_not_train_it_is_refused_by_both_names() -> None:
 
 
 def test_a_gap_is_refused() -> None:
-    with pytest.raises(ConfigError, match="does not train loss 'softmax'"):
+    with pytest.raises(ConfigError, match="gap_tol needs a loss with a duality gap, such as 'hinge'"):
         fit(algo="auto", gap_tol=0.01)
 
 

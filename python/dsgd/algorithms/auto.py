@@ -9,6 +9,7 @@ from dsgd.algorithms.base import Algorithm, Capabilities, Choice, Facts
 from dsgd.algorithms.hogwild import Hogwild
 from dsgd.algorithms.sdca import Sdca
 from dsgd.algorithms.sgd import Sgd
+from dsgd.algorithms.svrg import Svrg
 from dsgd.errors import ConfigError
 from dsgd.problems.task import EpochEnd, LocalTask
 
@@ -32,18 +33,21 @@ class Auto(Algorithm):
 
     1. The loss is the perceptron or the softmax, the penalty is not l2 alone, or the user gave a
        step size or a schedule: stochastic gradient descent (`Sgd`, on several threads `Hogwild`).
-    2. `gap_tol` is given: dual coordinate ascent (`Sdca`), whose dual variables prove the gap.
+    2. `gap_tol` is given and the loss has kinks: dual coordinate ascent (`Sdca`).
     3. The average condition number, mean ||x||^2 / (alpha d), is above 400: stochastic gradient
        descent. Many rows share few features there. One dual variable then carries little
        information, and thousands of them have to agree.
     4. Otherwise: dual coordinate ascent.
+
+    With `gap_tol` and a smooth loss, variance reduction (`Svrg`) takes the place of stochastic gradient
+    descent, which gets near the optimum too slowly, unless the user gave a step size or a schedule.
 
     Several threads are used only if X has enough entries. The logger ``dsgd`` reports the choice and
     its reason. `FitResult.algorithm` is the algorithm that trained.
     """
 
     name = "auto"
-    summary = "sdca, sgd or hogwild, whichever is expected to be fastest"
+    summary = "sdca, sgd, hogwild or svrg, whichever is expected to be fastest"
     capabilities = Capabilities(
         threads=True, deterministic=False, dual=True, models=Sgd.capabilities.models & Hogwild.capabilities.models
     )
@@ -55,6 +59,9 @@ class Auto(Algorithm):
             threads = facts.n_threads if facts.n_entries >= _SDCA_ENTRIES else 1
             reason = "gap_tol needs a duality gap" if facts.gap_tol is not None else "its steps are exact"
             return Choice(Sdca(), threads, f"{reason}; {_size(facts, threads)}")
+        if facts.gap_tol is not None and facts.loss.smooth and not facts.stepped:
+            threads = facts.n_threads if facts.n_entries >= _SGD_ENTRIES else 1
+            return Choice(Svrg(), threads, f"gap_tol of a smooth loss: {why}; {_size(facts, threads)}")
         if facts.n_threads > 1 and facts.n_entries >= _SGD_ENTRIES:
             return Choice(Hogwild(), facts.n_threads, f"{why}; {_size(facts, facts.n_threads)}")
         return Choice(Sgd(), 1, f"{why}; {_size(facts, 1)}")
@@ -68,12 +75,10 @@ class Auto(Algorithm):
             return "only l2 alone has a dual to ascend"
         if facts.stepped:
             return "a step size or a schedule was given"
-        if facts.gap_tol is not None:
-            return None
         # The eigenvalues of X'X/n have the mean (mean ||x||^2) / d. L2 adds alpha to each of them, so alpha bounds
         # the least eigenvalue from below.
         condition = facts.mean_square / (alpha_l2 * facts.n_features)
-        if condition > _CONDITION:
+        if condition > _CONDITION and (facts.gap_tol is None or facts.loss.smooth):
             return f"the average condition number, {condition:.3g}, is above {_CONDITION:g}"
         return None
 

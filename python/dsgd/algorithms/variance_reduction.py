@@ -22,9 +22,17 @@ _LEAST_FALL = 1e-3
 _SAFETY = 0.9
 
 
-def longest_safe_step(problem: Problem) -> float:
-    """Return 0.9 / (4 L), where L is the largest curvature of one sample's loss and L2."""
-    return _SAFETY / (4 * (problem.loss.curvature * problem.scale.largest + problem.alphas[1]))
+def longest_safe_step(problem: Problem, square: float | None = None) -> float:
+    """Return 0.9 / (4 L), where L is the curvature of one sample's loss and L2.
+
+    Parameters
+    ----------
+    problem : Problem
+    square : float, optional
+        s_i ||x_i||^2 of the sample; by default that of the largest one, for which alone the step is safe.
+    """
+    largest = problem.scale.largest if square is None else square
+    return _SAFETY / (4 * (problem.loss.curvature * largest + problem.alphas[1]))
 
 
 class AcceleratedFactor:

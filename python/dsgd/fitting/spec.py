@@ -31,7 +31,7 @@ from dsgd.fitting.targets import OneVsAll
 from dsgd.losses import Loss
 from dsgd.problems.problem import Problem, on_target
 from dsgd.problems.task import LocalTask
-from dsgd.schedules import Schedule
+from dsgd.schedules import Schedule, resolve_schedule
 
 __all__ = ["FitSpec", "penalty_strengths", "threads_of"]
 
@@ -162,7 +162,9 @@ class FitSpec:
         if algorithm is self.algorithm:
             return self
         _LOG.info("%s: picked %s: %s", self.algorithm.name, algorithm.name, why)
-        return dataclasses.replace(self, algorithm=algorithm, n_threads=n_threads)
+        own = None if self.named_schedule else algorithm.capabilities.schedule
+        schedule = self.schedule if own is None else resolve_schedule(own)
+        return dataclasses.replace(self, algorithm=algorithm, n_threads=n_threads, schedule=schedule)
 
     def tasks(
         self,
