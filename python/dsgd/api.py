@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dsgd._common.checks import Seed, check_flag, check_integer, check_real, check_seed, shown
 from dsgd._common.memory import memory_for, memory_for_model
+from dsgd._common.threads import resolve_threads
 from dsgd._common.warn import warn
 from dsgd.algorithms import Algorithm, DistributedAlgorithm, resolve_algorithm
 from dsgd.callbacks import Callback
@@ -224,7 +225,10 @@ def fit(
     # A sequence: an iterator would be used up by the check.
     if not isinstance(callbacks, Sequence) or not all(callable(callback) for callback in callbacks):
         raise ConfigError(f"callbacks must be a sequence of callables, such as a list, not {shown(callbacks)}")
-    threads = threads_of(algorithm, n_threads)
+    # Problems of one-vs-all, if there are more than two classes, are spread over threads whatever the algorithm.
+    one_vs_all = resolved_loss.classification and not resolved_loss.joint and cluster is None
+    spread = one_vs_all and not algorithm.capabilities.threads
+    threads = threads_of(algorithm, None if spread else n_threads)
     spec = FitSpec(
         algorithm=algorithm,
         loss=resolved_loss,
@@ -237,6 +241,7 @@ def fit(
         max_epochs=max_epochs,
         gap_tol=gap_tol,
         named_schedule=named_schedule,
+        problems_at_once=resolve_threads(n_threads) if one_vs_all else 1,
         sum_loss=evaluate_every is None,
         threads_by_size=n_threads is None and cluster is None,
     )
@@ -285,6 +290,8 @@ def _fit_data(
         matrix = as_matrix(data.X, threads)
         dtype = real_dtype(matrix)
         targets, classes = as_targets(data.y, loss, matrix.n_rows, dtype)
+    if len(targets) == 1 and not spec.threads_by_size:
+        threads_of(spec.algorithm, spec.problems_at_once)  # there is nothing to spread over the threads asked for
     importance = as_sample_weight(given.sample_weight, given.class_weight, data.y, classes, matrix.n_rows, dtype)
     evaluation = None
     if eval_set is not None:

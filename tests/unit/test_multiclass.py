@@ -94,11 +94,13 @@ def test_classes_that_share_the_memory_of_their_targets_are_trained_as_each_alon
 
 def test_targets_of_one_class_against_all_others() -> None:
     members = np.array([2, 0, 1, 2])
-    for shared in (False, True):
-        targets = OneVsAll(members, 3, np.dtype(np.float32), shared=shared)
+    for n_arrays in (0, 1, 2):
+        targets = OneVsAll(members, 3, np.dtype(np.float32), n_arrays=n_arrays)
         assert [targets[k].tolist() for k in (0, 2, 1)] == [[-1, 1, -1, -1], [1, -1, -1, 1], [-1, -1, 1, -1]]
         assert targets[0].dtype == np.float32
-        assert (targets[0] is targets[1]) is shared
+        assert (targets[0] is targets[1]) is (n_arrays == 1)
+        assert (targets[0] is targets[2]) is (n_arrays > 0)
+        assert targets.shared is (n_arrays > 0)
     pair = OneVsAll(np.array([0, 1]), 2, np.dtype(np.float64))
     assert len(pair) == 1
     assert pair[0].tolist() == [-1, 1]

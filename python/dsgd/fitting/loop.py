@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
 import math
 import time
@@ -17,6 +16,7 @@ from dsgd.algorithms import Algorithm
 from dsgd.errors import DivergedError
 from dsgd.fitting.certificate import Certificates
 from dsgd.fitting.divergence import Watch, warn_if_useless
+from dsgd.fitting.lanes import Lanes, lanes_of
 from dsgd.fitting.recorder import Recorder
 from dsgd.problems.task import EpochEnd, LocalTask
 from dsgd.results.history import History, Record
@@ -69,9 +69,9 @@ def train(
         On Ctrl-C, if no epoch is finished or `keep_interrupted` is False.
     """
     history = recorder.history
-    with recorder.showing(tasks[0].max_epochs):
+    with lanes_of(tasks) as lanes, recorder.showing(tasks[0].max_epochs):
         try:
-            for record in _records(algorithm, tasks, recorder, exact_end):
+            for record in _records(algorithm, tasks, recorder, lanes, exact_end):
                 if recorder.add(record, lambda: _go_on_smaller(tasks)):
                     break
         except KeyboardInterrupt:
@@ -81,15 +81,17 @@ def train(
             warn(
                 f"interrupted after {len(history)} of {tasks[0].max_epochs} epochs; the model so far is returned",
             )
-    if exact_end and recorder.reason != "interrupted":
-        _make_ends_exact(tasks, recorder)
+        if exact_end and recorder.reason != "interrupted":
+            _make_ends_exact(tasks, recorder, lanes)
     recorder.finish()
     if not recorder.kept_best and history and _unwatched(algorithm, tasks):
         warn_if_useless(tasks, history[-1].objective)
     return history, recorder.reason or "max_epochs"
 
 
-def _records(algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorder, exact_end: bool) -> Iterator[Record]:
+def _records(
+    algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorder, lanes: Lanes, exact_end: bool
+) -> Iterator[Record]:
     """Train, and yield a record of every epoch. Evaluations of objective and score are not timed.
 
     If an epoch diverges, the weights go back to those of the last record, and the epoch is repeated
@@ -107,14 +109,14 @@ def _records(algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorde
             task.start_epoch = epoch
         start = time.perf_counter()
         runs = [algorithm.epochs(task) for task in tasks]
-        while ends := _in_turn(runs, tasks):
+        while ends := _an_epoch(runs, tasks, lanes):
             for task in tasks:
                 if not algorithm.regularises_unseen(task.problem):
                     task.shrink_unseen(epoch, algorithm.batch_rows)
             seconds += time.perf_counter() - start
             last = epoch + 1 == max_epochs
             evaluate = every > 0 and ((epoch + 1) % every == 0 or last)
-            seen = _seen(tasks, ends, evaluate=evaluate, exactly=exact_end and last)
+            seen = _seen(tasks, ends, lanes, evaluate=evaluate, exactly=exact_end and last)
             lost = seen.objective is not None and not math.isfinite(seen.objective)
             diverged = not np.isfinite(weights).all() or watch.exploded(seen.objective, recorder.weights) or lost
             if diverged:
@@ -137,17 +139,18 @@ def _records(algorithm: Algorithm, tasks: Sequence[LocalTask], recorder: Recorde
             start = time.perf_counter()
 
 
-def _in_turn(runs: Sequence[Iterator[EpochEnd]], tasks: Sequence[LocalTask]) -> list[EpochEnd]:
-    """Train all problems for one epoch, one after the other, and return their ends; none after the last epoch.
+def _an_epoch(runs: Sequence[Iterator[EpochEnd]], tasks: Sequence[LocalTask], lanes: Lanes) -> list[EpochEnd]:
+    """Train all problems for one epoch, and return their ends; none after the last epoch.
 
     Numbers may overflow without a warning: the result of the epoch is checked afterwards.
     """
-    ends: list[EpochEnd] = []
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        for task, run in zip(tasks, runs, strict=True):
-            task.turn()
-            ends.extend(itertools.islice(run, 1))
-    return ends
+
+    def train_problem(number: int) -> EpochEnd | None:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            tasks[number].turn()
+            return next(runs[number], None)
+
+    return [end for end in lanes.each(train_problem) if end is not None]
 
 
 class _Seen(NamedTuple):
@@ -158,7 +161,9 @@ class _Seen(NamedTuple):
     exact: bool
 
 
-def _seen(tasks: Sequence[LocalTask], ends: Sequence[EpochEnd], *, evaluate: bool, exactly: bool) -> _Seen:
+def _seen(
+    tasks: Sequence[LocalTask], ends: Sequence[EpochEnd], lanes: Lanes, *, evaluate: bool, exactly: bool
+) -> _Seen:
     """Return the mean loss and the mean objective of the problems.
 
     The losses are those that the algorithm knows from the epoch, or else those at the current weights. If `evaluate`
@@ -167,22 +172,22 @@ def _seen(tasks: Sequence[LocalTask], ends: Sequence[EpochEnd], *, evaluate: boo
     known = [end.loss if end.exact or not exactly else None for end in ends]
     if not evaluate and None in known:
         return _Seen(None, None, exact=True)
-    losses = [task.mean_loss() if loss is None else loss for task, loss in zip(tasks, known, strict=True)]
+    losses = lanes.each(lambda k: tasks[k].mean_loss() if (loss := known[k]) is None else loss)
     exact = all(end.exact or loss is None for end, loss in zip(ends, known, strict=True))
     loss = sum(losses) / len(tasks)
     objective = loss + sum([task.penalty() for task in tasks]) / len(tasks)
     if not exact and not math.isfinite(objective):  # a mean over the epoch, whose end may be fine
-        return _seen(tasks, ends, evaluate=True, exactly=True)
+        return _seen(tasks, ends, lanes, evaluate=True, exactly=True)
     return _Seen(loss, objective, exact)
 
 
-def _make_ends_exact(tasks: Sequence[LocalTask], recorder: Recorder) -> None:
+def _make_ends_exact(tasks: Sequence[LocalTask], recorder: Recorder, lanes: Lanes) -> None:
     """Evaluate the objective of the last and of the best record, where they have what an epoch summed."""
     for index, weights in recorder.ends().items():
         record = recorder.history[index]
         if record.objective is not None and not record.exact:
             np.copyto(recorder.model.weights, weights)
-            loss = sum(task.mean_loss() for task in tasks) / len(tasks)
+            loss = sum(lanes.each(lambda k: tasks[k].mean_loss())) / len(tasks)
             objective = loss + sum(task.penalty() for task in tasks) / len(tasks)
             recorder.history.replace(index, dataclasses.replace(record, loss=loss, objective=objective, exact=True))
 

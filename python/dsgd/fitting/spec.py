@@ -56,6 +56,9 @@ class FitSpec:
     step_size : float or None
         The first step. None: the schedule's own, or one found by trials.
     n_threads : int
+        Of all problems together: where there are fewer problems than threads, several work on one.
+    problems_at_once : int
+        Problems of one-vs-all that may be trained at the same time.
     seed : int or None
         None: drawn from the system's source of random numbers.
     max_epochs : int
@@ -89,6 +92,7 @@ class FitSpec:
     max_epochs: int
     start_epoch: int = 0
     offset: int = 0
+    problems_at_once: int = 1
     sum_loss: bool = False
     threads_by_size: bool = False
     gap_tol: float | None = None
@@ -146,7 +150,9 @@ class FitSpec:
         if self.threads_by_size:
             entries = round(scale.row_entries * matrix.n_rows) * min(self.max_epochs, _PASSES)
             most = worth_waking(self.n_threads, entries)
-            return dataclasses.replace(self, n_threads=most, threads_by_size=False).settle(matrix, scale)
+            at_once = worth_waking(self.problems_at_once, entries)
+            fewer = dataclasses.replace(self, n_threads=most, problems_at_once=at_once, threads_by_size=False)
+            return fewer.settle(matrix, scale)
         facts = Facts(
             n_samples=matrix.n_rows,
             n_features=matrix.n_features,
@@ -209,6 +215,10 @@ class FitSpec:
         alpha_l1, alpha_l2 = (alpha if alpha >= least else 0.0 for alpha in self.alphas)
         self._check_penalty((alpha_l1, alpha_l2))
         blind = self.algorithm.privacy is not None
+        at_once = max(1, min(self.problems_at_once, len(targets)))
+        shared = isinstance(targets, OneVsAll) and targets.shared
+        if isinstance(targets, OneVsAll) and targets.shared:
+            targets = targets.in_arrays(at_once)
         problem = Problem(
             matrix=matrix,
             target=targets[0],
@@ -227,7 +237,7 @@ class FitSpec:
             schedule=self.schedule,
             step_size=self.step_size or math.nan,
             seed=int.from_bytes(os.urandom(8), "little") if self.seed is None else self.seed,
-            n_threads=self.n_threads,
+            n_threads=max(1, self.n_threads // at_once),
             max_epochs=self.max_epochs,
             start_epoch=self.start_epoch,
             offset=self.offset,
@@ -238,12 +248,12 @@ class FitSpec:
         size = (problem.n_samples, matrix.n_features, len(targets), dtype, self.n_threads)
         _LOG.info("%s: %d rows, %d features, %d problem(s), %s, %d threads", self.algorithm.name, *size)
 
-        shared = isinstance(targets, OneVsAll) and targets.shared
-
         def make(k: int) -> LocalTask:
             target = problem.target if k == 0 and not shared else targets[k]
             own = dataclasses.replace(problem, target=target)
-            task = task_of(problem=own, objective=on_target(objective, own.target), weights=weights[k])
+            task = task_of(
+                problem=own, objective=on_target(objective, own.target), weights=weights[k], lane=k % at_once
+            )
             if shared:
                 task.turn = functools.partial(targets.__getitem__, k)
             if fresh:

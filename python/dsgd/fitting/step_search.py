@@ -11,7 +11,7 @@ import dataclasses
 import logging
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dsgd import _core
 from dsgd._common.warn import warn
 from dsgd.algorithms import Algorithm
+from dsgd.fitting.lanes import lanes_of
 from dsgd.problems.problem import Sample, on_target
 from dsgd.problems.task import LocalTask
 
@@ -58,8 +59,8 @@ def choose_steps(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> None:
     ----------
     algorithm : Algorithm
     tasks : sequence of LocalTask
-        Problems that differ in targets and initial weights only. Each search starts from the result of
-        the search before it.
+        Problems that differ in targets and initial weights only. Searches start from the result of the
+        first one.
     """
     first = tasks[0]
     natural = 1 / (first.problem.loss.curvature * first.problem.scale.mean)
@@ -78,10 +79,8 @@ def choose_steps(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> None:
             task.step_size = min(given, _longest_stable(algorithm, task))
             task.rule_of_thumb = True
     else:
-        guess = natural
-        for task, trial_task in zip(tasks, _trial_tasks(algorithm, tasks), strict=True):
-            guess = _search(algorithm.on_share(trial_task.n_samples / task.n_samples), trial_task, guess or natural)
-            task.step_size = min(guess * _MARGIN, _longest_stable(algorithm, task))
+        for task, step in zip(tasks, _searched(algorithm, tasks, natural), strict=True):
+            task.step_size = min(step * _MARGIN, _longest_stable(algorithm, task))
             _LOG.info("step_size: %.3g", task.step_size)
         _warn_of_units(first, first.n_samples * first.max_epochs / algorithm.batch_rows)
 
@@ -92,17 +91,33 @@ def trial_rows(n_samples: int, batch_rows: int) -> int:
     return max(_MIN_ROWS, n_samples // _SHARE, batches)
 
 
-def _trial_tasks(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> Iterator[LocalTask]:
-    """Yield each task on a sample of the rows. All tasks share the sample and its feature counts."""
+def _searched(algorithm: Algorithm, tasks: Sequence[LocalTask], natural: float) -> list[float]:
+    """Return the step of each task that trials on a sample of the rows find best."""
+    trial_task = _trial_tasks(algorithm, tasks)
+
+    def search(number: int, guess: float) -> float:
+        trial = trial_task(number)
+        return _search(algorithm.on_share(trial.n_samples / tasks[number].n_samples), trial, guess)
+
+    with lanes_of(tasks) as lanes, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about a step that is only a trial
+        first = search(0, natural)
+        return lanes.each(lambda number: search(number, first or natural) if number else first)
+
+
+def _trial_tasks(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> Callable[[int], LocalTask]:
+    """Return a function that makes each task on a sample of the rows. All share the sample and its feature counts."""
     first = tasks[0]
     wanted = trial_rows(first.n_samples, algorithm.batch_rows)
     rows = np.random.default_rng(first.seed).permutation(first.problem.matrix.n_rows)[:wanted]
     sample = Sample.cut(first.problem.matrix, np.sort(rows))
     objective = sample.problem(first.problem).objective(1)
-    for task in tasks:
+
+    def trial_task(number: int) -> LocalTask:
+        task = tasks[number]
         task.turn()
         problem = sample.problem(task.problem)
-        yield dataclasses.replace(
+        return dataclasses.replace(
             task,
             problem=problem,
             objective=on_target(objective, problem.target),
@@ -117,6 +132,8 @@ def _trial_tasks(algorithm: Algorithm, tasks: Sequence[LocalTask]) -> Iterator[L
             unseen=np.empty(0, np.intp),  # the sample keeps only features that occur
         )
 
+    return trial_task
+
 
 def _search(algorithm: Algorithm, trial_task: LocalTask, guess: float) -> float:
     """Return the step size with the lowest objective after a trial."""
@@ -126,8 +143,7 @@ def _search(algorithm: Algorithm, trial_task: LocalTask, guess: float) -> float:
     def trial(step: float) -> float:
         trial_task.step_size, trial_task.average = step, None
         np.copyto(trial_task.weights, start)
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about a step that is only a trial
+        with np.errstate(all="ignore"):
             for _ in algorithm.epochs(trial_task):
                 pass
         value = trial_task.value() if np.isfinite(trial_task.weights).all() else math.inf

@@ -104,7 +104,7 @@ def targets_of(
     """Return the targets of every problem for labels that are among the classes."""
     if loss.joint:
         return np.searchsorted(classes, labels).astype(dtype)[None]
-    return OneVsAll(numbers_of(labels, classes), len(classes), dtype, shared=True)
+    return OneVsAll(numbers_of(labels, classes), len(classes), dtype, n_arrays=1)
 
 
 def numbers_of(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
@@ -147,24 +147,27 @@ class OneVsAll:
         Two classes make one problem, in which the second class is the positive one.
     dtype : numpy dtype
         Of the targets.
-    shared : bool, default=False
-        Whether all problems share one array, which is overwritten when another problem is indexed. A
-        caller that trains several problems in turn must index before every turn.
+    n_arrays : int, default=0
+        Problem k shares an array with problems k + n_arrays, k + 2 n_arrays, ..., which is overwritten
+        when another one of them is indexed: a caller that trains them in turn must index before every
+        turn. 0: every call makes a new array.
     """
 
-    def __init__(
-        self, members: NDArray[np.intp], n_classes: int, dtype: np.dtype[Any], *, shared: bool = False
-    ) -> None:
+    def __init__(self, members: NDArray[np.intp], n_classes: int, dtype: np.dtype[Any], *, n_arrays: int = 0) -> None:
         self._members = members
         self._n_classes = n_classes
         self._dtype = dtype
-        self._buffer = np.empty(len(members), dtype) if shared else None
-        self._shown: int | None = None
+        self._arrays = [np.empty(len(members), dtype) for _ in range(n_arrays)]
+        self._shown: list[int | None] = [None] * n_arrays
 
     @property
     def shared(self) -> bool:
-        """Whether all problems share one array."""
-        return self._buffer is not None
+        """Whether problems share arrays."""
+        return bool(self._arrays)
+
+    def in_arrays(self, n_arrays: int) -> OneVsAll:
+        """Return the same targets in so many arrays."""
+        return OneVsAll(self._members, self._n_classes, self._dtype, n_arrays=n_arrays)
 
     def __len__(self) -> int:
         """Return the number of problems."""
@@ -172,15 +175,16 @@ class OneVsAll:
 
     def __getitem__(self, index: int) -> NDArray[Any]:
         """Return the targets of a problem, shape (n_samples,)."""
-        if self._buffer is not None and self._shown == index:
-            return self._buffer
-        self._shown = index
         positive = 1 if self._n_classes == 2 else index
-        target: NDArray[Any] = np.where(self._members == positive, self._dtype.type(1), self._dtype.type(-1))
-        if self._buffer is None:
+        if not self._arrays:
+            target: NDArray[Any] = np.where(self._members == positive, self._dtype.type(1), self._dtype.type(-1))
             return target
-        np.copyto(self._buffer, target)
-        return self._buffer
+        place = index % len(self._arrays)
+        if self._shown[place] != index:
+            self._shown[place] = index
+            self._arrays[place][:] = -1
+            self._arrays[place][self._members == positive] = 1
+        return self._arrays[place]
 
     def where(self, mask: NDArray[np.bool_]) -> OneVsAll:
         """Return the targets of the samples where the mask is True."""

@@ -88,9 +88,11 @@ class LocalTask:
         Effective passes so far, for an algorithm whose epochs have different numbers of passes.
     cuts : int
         Number of times that the step was cut because an epoch diverged.
+    lane : int
+        Problems of one lane are trained one after the other, those of different lanes at the same time.
     turn : callable
-        Must be called before the targets are read: one-vs-all problems may share the memory of their
-        targets.
+        Must be called before the targets are read: one-vs-all problems of a lane may share the memory of
+        their targets.
     """
 
     problem: Problem
@@ -110,6 +112,7 @@ class LocalTask:
     gap_tol: float | None = None
     passes: float = 0.0
     cuts: int = 0
+    lane: int = 0
     turn: Callable[[], object] = lambda: None
     # The schedule for the core, and the first step that it belongs to: two are needed in every epoch.
     _started: tuple[float, _core.Schedule] | None = dataclasses.field(default=None, init=False, repr=False)
