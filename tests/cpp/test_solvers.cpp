@@ -9,6 +9,8 @@
 #include "dsgd/data/renumber.hpp"
 #include "dsgd/solver/hogwild.hpp"
 #include "dsgd/solver/minibatch.hpp"
+#include "dsgd/solver/replica.hpp"
+#include "dsgd/solver/scaled_weights.hpp"
 #include "dsgd/solver/sgd.hpp"
 #include "dsgd/solver/svrg.hpp"
 #include "problems.hpp"
@@ -37,13 +39,15 @@ void hogwild_epoch(const LinearObjective<Data>& objective, std::span<typename Da
 
 TEST_CASE("Hogwild! on one thread is stochastic gradient descent, bit for bit, under every write policy") {
   const auto problem = testing::random_problem(500, 40, 0.2, 4);
-  const LinearObjective objective(problem.view(), problem.y, {}, kElastic, 1);
-  std::vector<double> expected(objective.n_parameters(), 0);
-  for (std::size_t e = 0; e < 3; ++e) sgd_epoch(objective, std::span(expected), epoch(e, 0.5), {});
-  for (const char* write : {"racy", "atomic", "locked", "in-turn"}) {
-    std::vector<double> weights(objective.n_parameters(), 0);
-    for (std::size_t e = 0; e < 3; ++e) hogwild_epoch(objective, std::span(weights), epoch(e, 0.5), 1, write);
-    CHECK(weights == expected);
+  for (const auto& config : {kLogistic, kElastic}) {
+    const LinearObjective objective(problem.view(), problem.y, {}, config, 1);
+    std::vector<double> expected(objective.n_parameters(), 0);
+    for (std::size_t e = 0; e < 3; ++e) sgd_epoch(objective, std::span(expected), epoch(e, 0.5), {});
+    for (const char* write : {"racy", "atomic", "locked", "in-turn"}) {
+      std::vector<double> weights(objective.n_parameters(), 0);
+      for (std::size_t e = 0; e < 3; ++e) hogwild_epoch(objective, std::span(weights), epoch(e, 0.5), 1, write, 2);
+      CHECK(weights == expected);
+    }
   }
 }
 
@@ -184,6 +188,66 @@ TEST_CASE("frequent weights are merged often, rare ones seldom") {
   CHECK(stretched.always == 3);
 }
 
+TEST_CASE_TEMPLATE("replicas that are merged after every sample are one thread, however strong L2 is", Real, float,
+                   double) {
+  // Two replicas take samples in turn, and merge all weights and the scale after each. Then no step is late.
+  const auto problem = testing::random_problem(300, 20, 0.3, 25);
+  const std::vector<Real> values(problem.values.begin(), problem.values.end());
+  const std::vector<Real> y(problem.y.begin(), problem.y.end());
+  const CsrView<Real> X(problem.indptr, problem.indices, values, 20, 1);
+  for (const double alpha : {0.0, 1e-3, 0.5, 1e6}) {  // from 0.5 on, 300 samples shrink weights below 2^-40
+    LinearConfig config = kLogistic;
+    config.alpha_l2 = alpha;
+    const LinearObjective objective(X, y, {}, config, 1);
+    const Real step = Real{0.5};
+    std::vector<Real> expected(21, 1);
+    std::vector<Real> weights(21, 1);
+    SharedWeights<Real> shared;
+    shared.begin(weights, 20);
+    Replica<Real> replicas[2];
+    for (auto& replica : replicas) replica.begin(shared);
+    const MergePlan plan{1, {20}, 1, 1};
+    objective.visit([&](const auto& kernel) {
+      using Kernel = std::remove_cvref_t<decltype(kernel)>;
+      if constexpr (kScales<Kernel>) {
+        std::size_t done = 0;
+        ScaledAccess<Kernel, false> alone(kernel, std::span(expected), Average{}, done);
+        auto seen = kernel.residual();
+        for (; done < 300; ++done) {
+          auto& replica = replicas[done / 7 % 2];
+          replica.advance(plan, true);  // takes what the other has done
+          ReplicaAccess<Kernel> w(kernel, replica.weights(), replica);
+          w.evaluate(done, seen, false);
+          const bool changed = w.descend(done, seen, step, 0);
+          CHECK(changed == (seen[0] != 0));
+          CHECK(replica.advance(plan, changed));
+          alone.evaluate(done, seen, false);
+          alone.descend(done, seen, step, 0);
+        }
+      }
+    });
+    for (auto& replica : replicas) replica.finish();
+    CHECK((shared.folds > 0) == (alpha >= 0.5));
+    fold_scale(std::span(weights), true, shared.inverse);
+    const double rounding = sizeof(Real) == sizeof(float) ? 1e-4 : 1e-12;
+    for (std::size_t j = 0; j < 21; ++j) CHECK(std::abs(weights[j] - expected[j]) <= rounding);
+  }
+}
+
+TEST_CASE("a replica merges after samples that change weights, or after so many that change none") {
+  std::vector<double> weights(3, 0);
+  SharedWeights<double> shared;
+  shared.begin(weights, 0);
+  Replica<double> replica;
+  replica.begin(shared);
+  const MergePlan plan{2, {2}, 1, 5};
+  std::vector<bool> merged;
+  for (const bool changed : {true, true, true, false, true, false, false, false, false, false, true, false}) {
+    merged.push_back(replica.advance(plan, changed));
+  }
+  CHECK(merged == std::vector<bool>{false, true, false, false, true, false, false, false, false, true, false, false});
+}
+
 TEST_CASE("delays: none on one thread, one record an update on several, more of it between merges") {
   const auto problem = testing::random_problem(3000, 20, 0.3, 23);
   const LinearObjective objective(problem.view(), problem.y, {}, kLogistic, 1);
@@ -239,19 +303,16 @@ TEST_CASE("mini-batches give the same bits on any number of threads, sparse or d
   check(dense);
 }
 
-TEST_CASE("mini-batches of one row are stochastic gradient descent, and Hogwild! on one thread, bit for bit") {
+TEST_CASE("mini-batches of one row are stochastic gradient descent, bit for bit where both split the penalty") {
   const auto problem = testing::random_problem(500, 40, 0.2, 4);
   for (const auto& config : {kElastic, kLogistic}) {
     const LinearObjective objective(problem.view(), problem.y, {}, config, 1);
     std::vector<double> sgd(41, 0);
-    std::vector<double> hogwild(41, 0);
     std::vector<double> weights(41, 0);
     for (std::size_t e = 0; e < 3; ++e) {
       sgd_epoch(objective, std::span(sgd), epoch(e, 0.5), {});
-      hogwild_epoch(objective, std::span(hogwild), epoch(e, 0.5), 1, "racy");
       minibatch_epoch(objective, std::span(weights), epoch(e, 0.5), 1, 2, {});
     }
-    CHECK(weights == hogwild);
     CHECK((weights == sgd) == (config.alpha_l1 > 0));
   }
 }

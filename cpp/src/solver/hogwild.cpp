@@ -11,20 +11,36 @@
 
 #include <algorithm>    // for max
 #include <numeric>      // for accumulate
-#include <type_traits>  // for remove_cvref_t
+#include <type_traits>  // for is_void_v, remove_cvref_t
 #include <utility>      // for move
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
 #include "dsgd/objective/linear.hpp"
+#include "dsgd/solver/scaled_weights.hpp"
+#include "dsgd/solver/sgd.hpp"
 
 namespace dsgd {
+namespace {
 
-/// One thread's share of an epoch.
+/// Makes a step, and returns whether it has changed weights. An access without a scale does not say
+/// so; its steps count as changes.
+template <typename Access, typename Residual, typename Real>
+bool step(Access& w, std::size_t i, const Residual& residual, Real size, std::size_t phase) {
+  if constexpr (std::is_void_v<decltype(w.descend(i, residual, size, phase))>) {
+    w.descend(i, residual, size, phase);
+    return true;
+  } else {
+    return w.descend(i, residual, size, phase);
+  }
+}
+
+}  // namespace
+
 template <GradientObjective Objective>
 template <typename Policy>
-double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Side side) {
+double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, const Gate& gate) {
   const auto& X = objective_.X();
   std::optional<Delays::Thread> delays;
   if (delays_) delays.emplace(*delays_, thread);
@@ -38,8 +54,8 @@ double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std
     std::size_t t = epoch.t(X.rows(), thread);
     epoch.sampler(X.rows(), thread, config_.n_threads).for_each(X, [&](std::size_t e) {
       {
-        const auto held = side.gate.hold(X.row(e));
-        if (delays && side.replica == nullptr) delays->read();
+        const auto held = gate.hold(X.row(e));
+        if (delays) delays->read();
         const Real loss = w.evaluate(e, seen, config_.sum_loss);
         if (config_.sum_loss) losses += static_cast<double>(objective_.sample_weight(e) * loss);
         held.await_turn();
@@ -47,9 +63,42 @@ double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std
         if (delays) delays->finish();
       }
       t += config_.n_threads;
-      if (side.replica != nullptr && side.replica->advance(*plan_) && delays) delays->read();
     });
   });
+  return losses;
+}
+
+template <GradientObjective Objective>
+double Hogwild<Objective>::replicate(const Epoch& epoch, std::size_t thread) {
+  const auto& X = objective_.X();
+  Replica<Real>& replica = replicas_[thread];
+  replica.begin(shared_);
+  std::optional<Delays::Thread> delays;
+  if (delays_) delays.emplace(*delays_, thread);
+  double losses = 0;
+  objective_.visit([&](const SampleKernel auto& kernel) {
+    const auto run = [&](auto&& w) {
+      auto seen = kernel.residual();
+      const StepSizes<Real> step_sizes(epoch.schedule, epoch.index);
+      std::size_t t = epoch.t(X.rows(), thread);
+      epoch.sampler(X.rows(), thread, config_.n_threads).for_each(X, [&](std::size_t e) {
+        const Real loss = w.evaluate(e, seen, config_.sum_loss);
+        if (config_.sum_loss) losses += static_cast<double>(objective_.sample_weight(e) * loss);
+        const bool changed = step(w, e, seen, step_sizes(t), penalty_phase(e, epoch.index));
+        if (delays) delays->finish();
+        t += config_.n_threads;
+        if (replica.advance(*plan_, changed) && delays) delays->read();
+      });
+    };
+    using Kernel = std::remove_cvref_t<decltype(kernel)>;
+    if constexpr (kScales<Kernel>) {
+      run(ReplicaAccess<Kernel>(kernel, replica.weights(), replica));
+    } else {
+      Exclusive policy;
+      run(kernel.access(replica.weights(), policy));
+    }
+  });
+  replica.finish();
   return losses;
 }
 
@@ -77,42 +126,46 @@ std::vector<std::uint64_t> Hogwild<Objective>::delays() const {
 }
 
 template <GradientObjective Objective>
+double Hogwild<Objective>::alone(std::span<Real> weights, const Epoch& epoch) {
+  if (delays_) delays_->count_undelayed(objective_.X().rows());
+  return sgd_epoch(objective_, weights, epoch, {}, {}, config_.sum_loss);
+}
+
+template <GradientObjective Objective>
+void Hogwild<Objective>::merged_epoch(std::span<Real> weights, const Epoch& epoch, std::span<double> losses) {
+  const bool intercept = objective_.has_intercept();
+  shared_.begin(weights, weights.size() - (intercept ? objective_.parameters_per_feature() : 0));
+  parallel_region(losses.size(), [&](std::size_t thread) { losses[thread] = replicate(epoch, thread); });
+  // Only linear models of one decision value have a scale other than 1.
+  if (shared_.inverse != 1) fold_scale(weights, intercept, shared_.inverse);
+}
+
+template <GradientObjective Objective>
 double Hogwild<Objective>::epoch(std::span<Real> weights, const Epoch& epoch) {
   objective_.check_weights(weights);
   const std::size_t n_threads = config_.n_threads;
+  if (n_threads == 1) return alone(weights, epoch);
   std::vector<double> losses(n_threads);  // one per thread, written once
   if (plan_) {
-    parallel_region(n_threads, [&](std::size_t thread) { losses[thread] = replicate(weights, epoch, thread); });
+    merged_epoch(weights, epoch, losses);
   } else if (config_.write == "in-turn") {
     Cycle cycle(n_threads);
     concurrent_region(n_threads, [&](std::size_t thread) {
       const Gate gate(cycle, thread);
-      losses[thread] = pass<Racy>(weights, epoch, thread, {gate});
+      losses[thread] = pass<Racy>(weights, epoch, thread, gate);
     });
   } else {
     const Gate gate(locks_, objective_.has_intercept());  // an open gate if there are no locks
     parallel_region(n_threads, [&](std::size_t thread) {
       if (config_.write == "atomic") {
-        losses[thread] = pass<Atomic>(weights, epoch, thread, {gate});
-      } else if (n_threads == 1) {
-        losses[thread] = pass<Exclusive>(weights, epoch, thread, {gate});
+        losses[thread] = pass<Atomic>(weights, epoch, thread, gate);
       } else {
-        losses[thread] = pass<Racy>(weights, epoch, thread, {gate});
+        losses[thread] = pass<Racy>(weights, epoch, thread, gate);
       }
     });
   }
   const double sum = std::accumulate(losses.begin(), losses.end(), 0.0);
   return sum / static_cast<double>(std::max<std::size_t>(objective_.X().rows(), 1));
-}
-
-/// One thread's share of an epoch, on a replica.
-template <GradientObjective Objective>
-double Hogwild<Objective>::replicate(std::span<Real> weights, const Epoch& epoch, std::size_t thread) {
-  Replica<Real>& replica = replicas_[thread];
-  replica.begin(weights, merging_);
-  const double losses = pass<Exclusive>(replica.weights(), epoch, thread, {Gate(), &replica});
-  replica.finish();
-  return losses;
 }
 
 #define DSGD_INSTANTIATE(Data) template class Hogwild<LinearObjective<Data>>;  // NOLINT(bugprone-macro-parentheses)

@@ -65,7 +65,7 @@ void RowSgd<Data>::run(std::span<Real> weights, std::span<const std::int64_t> ro
     };
     using Kernel = std::remove_cvref_t<decltype(kernel)>;
     if constexpr (kScales<Kernel>) {
-      visit(ScaledAccess<Kernel, false>(kernel, weights, {}, done, &inverse_scale_));
+      visit(ScaledAccess<Kernel, false>(kernel, weights, Average{}, done, &inverse_scale_));
     } else {
       Exclusive policy;
       visit(kernel.access(weights, policy));

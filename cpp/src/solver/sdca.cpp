@@ -119,7 +119,7 @@ SdcaEpoch Sdca<Data>::pass(const Loss& loss, std::span<Real> weights, const Epoc
     beta_[i] = beta;
     if (changed) w.descend(x, std::array{s * (old - beta)}, step, rate, NoPenalty{}, 0);
     rest_.record(i, changed);
-    if (replica != nullptr) replica->advance(plan_);
+    if (replica != nullptr) replica->advance(plan_, changed);
   });
   done.gap /= static_cast<double>(X.rows());
   return done;
@@ -136,9 +136,10 @@ SdcaEpoch Sdca<Data>::epoch(std::span<Real> weights, const Epoch& epoch, bool me
       done[0] = pass(loss, weights, epoch, 0, measure_gap, visited, nullptr);
       return;
     }
+    shared_.begin(weights, 0);
     parallel_region(config_.n_threads, [&](std::size_t thread) {
       Replica<Real>& replica = replicas_[thread];
-      replica.begin(weights, merging_);
+      replica.begin(shared_);
       done[thread] = pass(loss, replica.weights(), epoch, thread, measure_gap, {}, &replica);
       replica.finish();
     });

@@ -47,6 +47,12 @@ class Delays {
     std::uint64_t own_ = 0;  // updates of this thread since `read`, which are no delay
   };
 
+  /// Counts updates of a thread that is alone.
+  void count_undelayed(std::size_t n_updates) {
+    if (counts_[0].empty()) counts_[0].resize(1);
+    counts_[0][0] += n_updates;
+  }
+
   /// Element d is the number of updates with delay d, of all threads. The last element is that of
   /// the largest delay that occurred.
   [[nodiscard]] std::vector<std::uint64_t> histogram() const {

@@ -4,7 +4,6 @@
 #include <atomic>    // for atomic_flag
 #include <cstddef>   // for size_t
 #include <cstdint>   // for uint64_t
-#include <mutex>     // for mutex
 #include <optional>  // for optional
 #include <span>      // for span
 #include <string>    // for string
@@ -52,24 +51,25 @@ class Hogwild {
   [[nodiscard]] std::vector<std::uint64_t> delays() const;
 
  private:
-  /// One thread's gate and replica.
-  struct Side {
-    const Gate& gate;
-    Replica<Real>* replica = nullptr;  // null: the thread writes the shared weights
-  };
-
-  /// `pass` is one thread's share of an epoch; `replicate` makes it on the thread's replica. Both
-  /// return the sum of the losses of the thread's samples if `sum_loss`, otherwise 0.
+  /// One thread's share of an epoch: `pass` on the shared weights, behind a gate; `replicate` on the
+  /// thread's replica. Both return the sum of the losses of the thread's samples if `sum_loss`,
+  /// otherwise 0.
   template <typename Policy>
-  double pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Side side);
-  double replicate(std::span<Real> weights, const Epoch& epoch, std::size_t thread);
+  double pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, const Gate& gate);
+  double replicate(const Epoch& epoch, std::size_t thread);
+
+  /// One thread is `sgd` (sgd.hpp) under every write policy. Returns the mean loss.
+  double alone(std::span<Real> weights, const Epoch& epoch);
+
+  /// An epoch of several threads with replicas. Adds their losses to `losses`.
+  void merged_epoch(std::span<Real> weights, const Epoch& epoch, std::span<double> losses);
 
   const Objective& objective_;
   HogwildConfig config_;
   std::vector<std::atomic_flag> locks_;  // "locked": one per feature, the last for the intercept
   std::optional<MergePlan> plan_;        // with replicas
   std::vector<Replica<Real>> replicas_;  // one per thread
-  std::mutex merging_;
+  SharedWeights<Real> shared_;           // of the replicas
   std::optional<Delays> delays_;
 };
 

@@ -5,6 +5,7 @@
 #include <bit>          // for countr_zero
 #include <cmath>        // for ldexp
 #include <cstddef>      // for size_t
+#include <limits>       // for numeric_limits
 #include <type_traits>  // for remove_cvref_t
 #include <vector>       // for vector
 
@@ -12,14 +13,17 @@
 
 namespace dsgd {
 
-/// A weight is merged after a given number of its visits, so that frequent weights are merged often
-/// and rare ones seldom. Merges then take the same share of the work on any data. If features are
+/// A weight is merged after a given number of visits that change it, so that frequent weights are
+/// merged often and rare ones seldom. Merges then take the same share of the work on any data. If features are
 /// numbered by falling frequency, the weights below edges[k] are merged every samples * 2^k
-/// samples.
+/// samples that change weights.
 struct MergePlan {
-  std::size_t samples = 1;         // samples of a thread from one merge to the next
+  std::size_t samples = 1;         // samples of a thread that change weights, from one merge to the next
   std::vector<std::size_t> edges;  // numbers of weights, not decreasing; at least one
   std::size_t always;              // number of last weights in every merge: intercepts
+  // Samples of a thread from one merge to the next, at most: a thread whose own samples change
+  // nothing still needs the changes of the others.
+  std::size_t most = std::numeric_limits<std::size_t>::max();
 
   /// The number of weights that merge `m` includes; m counts from 1.
   [[nodiscard]] std::size_t extent(std::size_t m) const {
@@ -53,9 +57,14 @@ MergePlan plan_merges(const Objective& objective, std::size_t visits, std::size_
   const auto wanted = static_cast<double>(visits);
   if (!objective.ordered()) {
     const double average = wanted * static_cast<double>(X.features()) / std::max(entries, 1.0);
-    return {static_cast<std::size_t>(std::max(least, average)), {X.features() * stride}, stride};
+    const double samples = std::max(least, average);
+    return {static_cast<std::size_t>(samples),
+            {X.features() * stride},
+            stride,
+            static_cast<std::size_t>(std::max(samples, share / kMerges))};
   }
-  MergePlan plan{static_cast<std::size_t>(least), {}, stride};
+  MergePlan plan{
+      static_cast<std::size_t>(least), {}, stride, static_cast<std::size_t>(std::max(least, share / kMerges))};
   std::size_t edge = 0;
   for (int k = 0; std::ldexp(least, k) < 2 * share; ++k) {
     const double interval = std::ldexp(least, k);

@@ -1,17 +1,18 @@
-// The weights of a linear model with L2, kept as w = scale v, for one thread. The proximal step
+// The weights of a linear model with L2, kept as w = scale v, for one thread or for a replica. The
+// proximal step
 //
 //   w <- (w - step g x) / (1 + step alpha)
 //
 // on all weights divides the scale by 1 + step alpha, and changes v only on the support of x. The
 // result is exactly that of the step, also for sparse data ("Pegasos", Shalev-Shwartz, Singer,
-// Srebro 2007, section 2.3; Bottou 2010). Several threads cannot share a scale: they use the degree
-// split (penalty.hpp).
+// Srebro 2007, section 2.3; Bottou 2010). Threads that write shared weights have no common scale: they
+// use the degree split (penalty.hpp).
 #pragma once
 
 #include <cstddef>      // for size_t
 #include <span>         // for span
 #include <type_traits>  // for conditional_t
-#include <utility>      // for declval
+#include <utility>      // for declval, forward
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/types.hpp"
@@ -20,6 +21,7 @@
 #include "dsgd/objective/loss.hpp"
 #include "dsgd/objective/penalty.hpp"
 #include "dsgd/solver/averaging.hpp"
+#include "dsgd/solver/replica.hpp"
 
 namespace dsgd {
 
@@ -82,8 +84,9 @@ class ScaledWeights {
   }
 
   /// One proximal gradient step, as in LinearWeights, but with the L2 of every step on all weights.
+  /// Returns whether v or the intercept has changed.
   template <typename Row>
-  void descend(const Row& x, Real gradient, Real step, Real intercept_rate) {
+  bool descend(const Row& x, Real gradient, Real step, Real intercept_rate) {
     const Real change = step * gradient;
     if (change != 0) {
       const auto scaled = static_cast<Real>(change * inverse_);
@@ -94,6 +97,7 @@ class ScaledWeights {
     scale_ = 1 / inverse_;
     if constexpr (averages) sum_ += average_.counts(done_) ? scale_ : 0;
     if (inverse_ > kMost) fold(done_ + 1);
+    return change != 0;
   }
 
  private:
@@ -154,19 +158,56 @@ class ScaledWeights {
   LinearWeights<Real, InterceptPolicy> b_;
 };
 
+/// The weights of a replica (replica.hpp), whose scale the replica keeps and merges.
+template <RealType Real>
+class ReplicaWeights {
+ public:
+  ReplicaWeights(std::span<Real> weights, bool fit_intercept, double alpha, Replica<Real>& replica)
+      : replica_(replica), fit_intercept_(fit_intercept), alpha_(alpha), v_(weights, fit_intercept, policy_) {}
+  ReplicaWeights(const ReplicaWeights&) = delete;
+  ReplicaWeights& operator=(const ReplicaWeights&) = delete;
+
+  template <typename Row>
+  [[nodiscard]] Real decision(const Row& x) const {
+    const Real product = static_cast<Real>(replica_.scale()) * v_.product(x);
+    return fit_intercept_ ? product + replica_.weights().back() : product;
+  }
+
+  /// As in ScaledWeights.
+  template <typename Row>
+  bool descend(const Row& x, Real gradient, Real step, Real intercept_rate) {
+    const Real change = step * gradient;
+    if (change != 0) {
+      const auto scaled = static_cast<Real>(change * replica_.inverse());
+      v_.update(x, [&](Real v, Real value, std::size_t /*j*/) { return v - scaled * value; });
+      v_.update_intercept([&](Real b) { return b - intercept_rate * change; });
+    }
+    replica_.shrink(1 + static_cast<double>(step) * alpha_);
+    return change != 0;
+  }
+
+ private:
+  Replica<Real>& replica_;
+  bool fit_intercept_;
+  double alpha_;
+  Exclusive policy_;
+  LinearWeights<Real, Exclusive> v_;
+};
+
 /// The access of a linear kernel (linear_kernel.hpp) of one decision value to such weights.
-template <typename Kernel, bool averages>
-class ScaledAccess {
+template <typename Kernel, typename Weights>
+class ScaledAccessTo {
  public:
   using Real = typename Kernel::Real;
 
-  ScaledAccess(const Kernel& kernel, std::span<Real> weights, const Average& average, const std::size_t& done,
-               double* carried = nullptr)
+  /// `more` are the arguments of Weights after its weights, intercept and alpha.
+  template <typename... More>
+  ScaledAccessTo(const Kernel& kernel, std::span<Real> weights, More&&... more)
       : X_(kernel.objective.X()),
         rate_(static_cast<Real>(kernel.objective.config().intercept_rate)),
         unscaled_(kernel.access(weights, policy_)),
-        w_(weights, kernel.objective.config().fit_intercept, kernel.objective.config().alpha_l2, average, done,
-           carried) {}
+        w_(weights, kernel.objective.config().fit_intercept, kernel.objective.config().alpha_l2,
+           std::forward<More>(more)...) {}
 
   // NOLINTNEXTLINE(modernize-use-nodiscard): as in LinearAccess
   Real evaluate(std::size_t i, std::span<Real> residual, bool with_loss) const {
@@ -174,9 +215,10 @@ class ScaledAccess {
     return unscaled_.finish(i, residual, with_loss);
   }
 
-  /// Every step applies L2, whatever the phase of the row.
-  void descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t /*phase*/) {
-    w_.descend(X_.row(i), residual[0], step, rate_);
+  /// Every step applies L2, whatever the phase of the row. Returns whether weights have changed
+  /// otherwise.
+  bool descend(std::size_t i, std::span<const Real> residual, Real step, std::size_t /*phase*/) {
+    return w_.descend(X_.row(i), residual[0], step, rate_);
   }
 
  private:
@@ -186,7 +228,12 @@ class ScaledAccess {
   Real rate_;
   Exclusive policy_;
   Unscaled unscaled_;  // gives the loss and its derivative
-  ScaledWeights<Real, averages> w_;
+  Weights w_;
 };
+
+template <typename Kernel, bool averages>
+using ScaledAccess = ScaledAccessTo<Kernel, ScaledWeights<typename Kernel::Real, averages>>;
+template <typename Kernel>
+using ReplicaAccess = ScaledAccessTo<Kernel, ReplicaWeights<typename Kernel::Real>>;
 
 }  // namespace dsgd

@@ -3,7 +3,6 @@
 
 #include <cstddef>  // for size_t
 #include <cstdint>  // for int64_t
-#include <mutex>    // for mutex
 #include <span>     // for span
 #include <vector>   // for vector
 
@@ -88,8 +87,8 @@ class Sdca {
   std::vector<Real> beta_;       // dual variables
   std::vector<Real> losses_;     // s_i times the loss of sample i at its last visit; empty if not summed
   std::vector<Replica<Real>> replicas_;
-  MergePlan plan_;  // for the replicas
-  std::mutex merging_;
+  MergePlan plan_;              // for the replicas
+  SharedWeights<Real> shared_;  // of the replicas
 };
 
 }  // namespace dsgd
