@@ -43,7 +43,7 @@ def train(
     hogwild = _core.Hogwild(objective, n_threads=1, write="racy")
     for index in range(N_EPOCHS):
         epoch = _core.Epoch(index=index, schedule=schedule, block_size=1, seed=seed)
-        # On one thread hogwild visits the rows in the order of sgd.
+        # One thread of hogwild is sgd, in the order of its rows too.
         _core.sgd_epoch(objective, weights if algo == "sgd" else weights.copy(), epoch, visited[index])
         if algo == "hogwild":
             hogwild.epoch(weights, epoch)
@@ -79,8 +79,7 @@ def test_sgd_and_hogwild_equal_the_reference(
     weights = zeros(loss, fit_intercept)
     order = train(objective, weights, schedule, algo=algo)
     steps = [0.02 * 0.8 ** (t // N_ROWS) / (t + 1) ** 0.1 for t in range(len(order))]
-    run = reference.sgd_iterates if algo == "sgd" else reference.hogwild_iterates
-    *_, (w, b) = run(
+    *_, (w, b) = reference.sgd_iterates(
         DENSE,
         target_of(loss),
         order,

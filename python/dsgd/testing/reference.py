@@ -21,7 +21,6 @@ __all__ = [
     "EPSILON",
     "VALUES",
     "clipped_gradient",
-    "hogwild_iterates",
     "iterates",
     "loss_gradient",
     "objective",
@@ -189,19 +188,12 @@ def sgd(X: Array, y: Array, order: Iterable[int], steps: Iterable[float], **prob
 def sgd_iterates(
     X: Array, y: Array, order: Iterable[int], steps: Iterable[float], **problem: Any
 ) -> Iterator[tuple[Array, float]]:
-    """Yield w and b after every step of `sgd`.
+    """Yield w and b after every step of `sgd`, and of `hogwild` on one thread.
 
     Without L1, and with a single decision value, the L2 penalty of a step shrinks all weights.
     """
     whole = problem.get("alpha_l1", 0.0) == 0 and problem["loss"] != "softmax"
     return iterates(X, y, ([i] for i in order), steps, spread=not whole, **problem)
-
-
-def hogwild_iterates(
-    X: Array, y: Array, order: Iterable[int], steps: Iterable[float], **problem: Any
-) -> Iterator[tuple[Array, float]]:
-    """Yield w and b after every step of `hogwild` on one thread."""
-    return iterates(X, y, ([i] for i in order), steps, **problem)
 
 
 def _share(rule: str, loss: float, x: Array, step: float) -> float:
