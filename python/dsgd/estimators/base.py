@@ -186,6 +186,8 @@ class SgdEstimator(CallbackSupportMixin, BaseEstimator):
         """Return initial parameters, a row per problem; `DataError` if they do not fit the data."""
         n_features, dtype = rows.X.shape[1], rows.X.dtype
         layout = self._layout(n_features)
+        if coef is None and intercept is None:
+            return as_initial_weights(None, len(rows.targets), layout, dtype)
         n_rows = len(rows.targets) * layout.per_feature
         start = np.zeros((n_rows, n_features + 1))
         if coef is not None:
