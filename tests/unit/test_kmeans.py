@@ -60,6 +60,9 @@ def test_value_gradient_and_nearest_centres_equal_the_reference(layout: str, wei
         )
         assert objective.mean_loss(w, n_threads) == objective.value(w, n_threads)
         assert (objective.assign(w, n_threads) == reference.nearest(DENSE, START + 0.1)).all()
+        labels, value = objective.labels_and_value(w, n_threads)
+        assert (labels == objective.assign(w, n_threads)).all()
+        assert value == objective.value(w, n_threads)
         objective.loss_gradient(w, gradient, n_threads)
         expected = flat(reference.gradient(DENSE, START + 0.1, weight))
         np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-13)
@@ -148,6 +151,25 @@ def test_minibatch_is_the_same_on_any_number_of_threads_and_sparse_or_dense() ->
     results = [fit(X=X, n_threads=n, batch_size=50) for X in (DENSE, SPARSE) for n in (1, 2, 3)]
     for other in results[1:]:
         np.testing.assert_allclose(centres_of(other), centres_of(results[0]), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_threads_that_share_a_large_batch_have_the_bits_of_one(dtype: Any, sparse: bool) -> None:
+    """A batch has more rows than threads take in together; some groups of four features are zero."""
+    random = np.random.default_rng(1)
+    X = random.standard_normal((2000, 51, 4)).astype(dtype) * (random.random((2000, 51, 1)) < 0.5)
+    X = np.ascontiguousarray(X.reshape(2000, -1)[:, :203])
+    weight = random.exponential(size=2000).astype(dtype)
+    matrix = as_matrix(scipy.sparse.csr_array(X) if sparse else X, 1)
+    objective = _core.QuantisationObjective(matrix, weight, n_clusters=20)
+    epoch = _core.Epoch(index=0, schedule=_core.Schedule(step_size=5.0), block_size=1, seed=5)
+    found = []
+    for n_threads in (1, 2, 5):
+        w = np.ascontiguousarray(X[:20].T).ravel()
+        loss = _core.minibatch_epoch(objective, w, epoch, 1500, n_threads, sum_loss=True)
+        found.append((loss, w.tobytes()))
+    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.datasets import make_blobs
 
 import dsgd
+from dsgd._common.threads import default_threads
 from dsgd.algorithms import Minibatch
 
 N_ROWS, N_FEATURES, K = 1500, 8, 4
@@ -45,6 +46,17 @@ def test_every_parameter_of_the_estimator_changes_the_result(change: dict[str, A
     one = dsgd.KMeans(**settings).fit(DENSE).cluster_centers_
     other = dsgd.KMeans(**{**settings, **change}).fit(DENSE).cluster_centers_
     assert one.shape != other.shape or not np.allclose(one, other)
+
+
+@pytest.mark.parametrize("algo", ["minibatch", "batch"])
+def test_all_processors_have_the_bits_of_one(algo: str) -> None:
+    X = np.random.default_rng(0).standard_normal((4000, 60)).astype(np.float32)
+    one, other = (dsgd.KMeans(10, algo=algo, random_state=0, max_iter=5, n_jobs=n).fit(X) for n in (1, None))
+    assert one._n_threads == 1
+    assert other._n_threads == default_threads()
+    np.testing.assert_array_equal(one.cluster_centers_, other.cluster_centers_)
+    np.testing.assert_array_equal(one.labels_, other.labels_)
+    assert (one.inertia_, one.n_iter_) == (other.inertia_, other.n_iter_)
 
 
 def test_arrays_that_are_not_aligned_score_the_same() -> None:  # those that another process sent may not be

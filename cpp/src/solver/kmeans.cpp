@@ -11,7 +11,8 @@
 // the step of Lloyd (1982).
 #include "dsgd/solver/kmeans.hpp"
 
-#include <algorithm>  // for clamp, fill, max, min
+#include <algorithm>  // for clamp, copy, fill, lower_bound, max, min
+#include <cstddef>    // for ptrdiff_t, size_t
 #include <numeric>    // for accumulate
 #include <utility>    // for declval, move
 
@@ -27,11 +28,18 @@ namespace {
 
 /// The number of products of an entry and a centre that is worth one thread more for a batch.
 constexpr std::size_t kThreadProducts = 400'000;
-/// Rows of a block, for which a thread finds the nearest centres before it takes the next block.
-constexpr std::size_t kBlockRows = 64;
+/// Entries of the rows that several threads take in together: few enough to lie in caches when they are added.
+constexpr std::size_t kChunkEntries = std::size_t{1} << 18U;
+constexpr std::size_t kLeastChunkRows = 16;
+
+/// The entries of a row that the matrix stores, in the mean.
+template <typename Data>
+std::size_t row_entries(const Data& X) {
+  return X.nonzeros() / std::max<std::size_t>(X.rows(), 1);
+}
 
 /// The sums of the rows of a batch, by nearest centre. One thread adds every row when it is taken
-/// in. Several threads add all rows when the batch is complete. The sums are the same, bit for bit.
+/// in. Several threads add a chunk of rows when it is complete. The sums are the same, bit for bit.
 template <typename Data>
 class Batch {
  public:
@@ -43,11 +51,12 @@ class Batch {
         m_(objective.n_clusters()),
         threads_(n_threads),
         sum_loss_(sum_loss),
+        chunk_rows_(std::max(kChunkEntries / std::max<std::size_t>(row_entries(objective.X()), 1), kLeastChunkRows)),
         look_(m_),
         held_(m_),
         sums_(objective.n_parameters()) {}
 
-  [[nodiscard]] std::size_t size() const { return rows_.size(); }
+  [[nodiscard]] std::size_t size() const { return size_; }
   /// The sum of the losses of all rows so far, each at the centres at the beginning of its batch.
   [[nodiscard]] double losses() const { return losses_; }
 
@@ -55,29 +64,27 @@ class Batch {
   /// evaluated at these centres.
   template <typename See>
   void take(std::size_t row, const See& centres) {
-    if (rows_.empty()) begin(centres());
-    rows_.push_back(row);
-    if (threads_ > 1) return;
-    const std::size_t c = nearest(look_, row, losses_);
-    held_[c] += static_cast<double>(objective_.sample_weight(row));
-    add(objective_.X().row(row), look_.groups(), c, static_cast<double>(objective_.sample_weight(row)));
+    if (size_ == 0) begin(centres());
+    ++size_;
+    if (threads_ > 1) {
+      chunk_.push_back({.row = row});
+      if (chunk_.size() == chunk_rows_) add_chunk();
+      return;
+    }
+    const Taken taken = nearest(look_, row);
+    count(taken);
+    add(objective_.X().row(row), look_.groups(), taken.centre, weight(row));
   }
 
   /// Moves the centres by `share` times the sum of the rows' gradients. Every thread moves the
   /// coordinates of its range of features.
   template <typename Policy>
   void step(std::span<Real> centres, double share, Policy& policy) {
-    if (threads_ > 1) assign();
+    add_chunk();
     parallel_region(threads_, [&](std::size_t thread) {
       const std::size_t n_features = objective_.X().features();
       const std::size_t low = n_features * thread / threads_;
       const std::size_t high = n_features * (thread + 1) / threads_;
-      NonzeroGroups<Real> groups;
-      for (std::size_t k = 0; threads_ > 1 && k < rows_.size(); ++k) {
-        const auto x = objective_.X().row(rows_[k]).between(low, high);
-        if constexpr (kContiguous) groups.find(x);
-        add(x, groups.found(), nearest_[k], static_cast<double>(objective_.sample_weight(rows_[k])));
-      }
       for (std::size_t c = 0; c < m_; ++c) {
         const double held = held_[c];
         if (held == 0) continue;
@@ -91,55 +98,84 @@ class Batch {
         }
       }
     });
-    rows_.clear();
+    size_ = 0;
   }
 
  private:
+  struct Taken {
+    std::size_t row = 0;
+    std::size_t centre = 0;  // the nearest
+    double loss = 0;         // if `sum_loss`
+    std::size_t n_groups = 0;
+  };
+
   void begin(std::span<const Real> centres) {
     look_.read(centres);
     std::ranges::fill(held_, 0);
     std::ranges::fill(sums_, 0);
   }
 
-  /// Returns the nearest centre of a row. Adds the loss of the row to `losses` if `sum_loss`.
-  std::size_t nearest(Centres<Real>& look, std::size_t row, double& losses) const {
+  [[nodiscard]] double weight(std::size_t row) const { return static_cast<double>(objective_.sample_weight(row)); }
+
+  /// Finds the nearest centre of a row, and its loss if `sum_loss`.
+  Taken nearest(Centres<Real>& look, std::size_t row) const {
     const auto x = objective_.X().row(row);
     double least;
-    const std::size_t c = look.nearest(x, least);
-    if (sum_loss_) {
-      losses += static_cast<double>(objective_.sample_weight(row)) * std::max(look.from_middle(x) / 2 + least, 0.0);
-    }
-    return c;
+    Taken taken{.row = row, .centre = look.nearest(x, least), .n_groups = look.groups().size()};
+    if (sum_loss_) taken.loss = weight(row) * std::max(look.from_middle(x) / 2 + least, 0.0);
+    return taken;
   }
 
-  /// Finds the nearest centres of all rows of the batch, on several threads.
-  void assign() {
-    nearest_.resize(rows_.size());
-    partial_.assign((rows_.size() + kBlockRows - 1) / kBlockRows, 0);
-    parallel_blocks(rows_.size(), kBlockRows, threads_, [&](std::size_t block, std::size_t begin, std::size_t end) {
+  void count(const Taken& taken) {
+    losses_ += taken.loss;
+    held_[taken.centre] += weight(taken.row);
+  }
+
+  /// Adds the rows of a chunk on several threads. Each finds the nearest centres of some rows; then each adds a range
+  /// of the features of all rows, and reads only the groups that were not zero.
+  void add_chunk() {
+    if (chunk_.empty()) return;
+    const std::size_t n_features = objective_.X().features();
+    const std::size_t most = kContiguous ? n_features / 4 : 0;  // groups of a row
+    groups_.resize(chunk_.size() * most);
+    parallel_region(threads_, [&](std::size_t thread) {
       Centres<Real> look = look_;
-      for (std::size_t k = begin; k < end; ++k) nearest_[k] = nearest(look, rows_[k], partial_[block]);
+      const std::size_t end = chunk_.size() * (thread + 1) / threads_;
+      for (std::size_t k = chunk_.size() * thread / threads_; k < end; ++k) {
+        if (k + 1 < end) objective_.X().prefetch(chunk_[k + 1].row);
+        chunk_[k] = nearest(look, chunk_[k].row);
+        std::ranges::copy(look.groups(), groups_.begin() + static_cast<std::ptrdiff_t>(k * most));
+      }
     });
-    losses_ += std::accumulate(partial_.begin(), partial_.end(), 0.0);
-    for (std::size_t k = 0; k < rows_.size(); ++k) {
-      held_[nearest_[k]] += static_cast<double>(objective_.sample_weight(rows_[k]));
-    }
+    for (const Taken& taken : chunk_) count(taken);
+    parallel_region(threads_, [&](std::size_t thread) {
+      // A range begins with a group, and the last one has the features behind the last group.
+      const std::size_t low = n_features / 4 * thread / threads_ * 4;
+      const std::size_t high = thread + 1 < threads_ ? n_features / 4 * (thread + 1) / threads_ * 4 : n_features;
+      for (std::size_t k = 0; k < chunk_.size(); ++k) {
+        if (k + 1 < chunk_.size()) objective_.X().prefetch(chunk_[k + 1].row);
+        const auto groups = std::span<const std::size_t>(groups_).subspan(k * most, chunk_[k].n_groups);
+        const auto first = std::ranges::lower_bound(groups, low);
+        const auto x = objective_.X().row(chunk_[k].row);
+        add(kContiguous ? x : x.between(low, high), std::span(first, std::ranges::lower_bound(groups, high)),
+            chunk_[k].centre, weight(chunk_[k].row), high == n_features);
+      }
+    });
+    chunk_.clear();
   }
 
-  /// Adds a row, or the part of a row in a range of features, to the sum of the centre c. Of a dense row only the
-  /// `groups` of four that are not all zero are read.
+  /// Adds a row to the sum of the centre c: of a dense row the `groups` of four entries and, with `tail`, those behind
+  /// the last group.
   template <typename Row>
-  void add(const Row& x, std::span<const std::size_t> groups, std::size_t c, double factor) {
-    double* const sum = sums_.data() + c * objective_.X().features();
+  void add(const Row& x, std::span<const std::size_t> groups, std::size_t c, double factor, bool tail = true) {
     const std::size_t size = x.size();
+    double* const sum = sums_.data() + c * objective_.X().features();
     if constexpr (Row::kContiguous) {
-      if (size == 0) return;
-      double* const from = sum + x.index(0);
       for (const std::size_t k : groups) {
 #pragma omp simd
-        for (std::size_t l = k; l < k + 4; ++l) from[l] += factor * static_cast<double>(x.value(l));
+        for (std::size_t l = k; l < k + 4; ++l) sum[l] += factor * static_cast<double>(x.value(l));
       }
-      for (std::size_t k = size / 4 * 4; k < size; ++k) from[k] += factor * static_cast<double>(x.value(k));
+      for (std::size_t k = size / 4 * 4; tail && k < size; ++k) sum[k] += factor * static_cast<double>(x.value(k));
     } else {
       for (std::size_t k = 0; k < size; ++k) sum[x.index(k)] += factor * static_cast<double>(x.value(k));
     }
@@ -149,10 +185,11 @@ class Batch {
   std::size_t m_;
   std::size_t threads_;
   bool sum_loss_;
+  std::size_t chunk_rows_;
   Centres<Real> look_;  // the centres at the beginning of the batch
-  std::vector<std::size_t> rows_;
-  std::vector<std::size_t> nearest_;
-  std::vector<double> partial_;  // losses of blocks of rows
+  std::size_t size_ = 0;
+  std::vector<Taken> chunk_;         // rows that several threads are still to add
+  std::vector<std::size_t> groups_;  // of the rows of the chunk, from `NonzeroGroups`
   double losses_ = 0;
   std::vector<double> held_;  // by centre: the sum of the weights of its rows
   /// The sums of the rows of each centre. A centre lies in one piece, so that a dense row is added
@@ -163,8 +200,7 @@ class Batch {
 template <typename Data>
 std::size_t useful_threads(const QuantisationObjective<Data>& objective, std::size_t batch_size,
                            std::size_t n_threads) {
-  const Data& X = objective.X();
-  const std::size_t row = X.nonzeros() / std::max<std::size_t>(X.rows(), 1) * objective.n_clusters();
+  const std::size_t row = row_entries(objective.X()) * objective.n_clusters();
   return std::clamp<std::size_t>(batch_size * row / kThreadProducts, 1, n_threads);
 }
 
