@@ -24,7 +24,7 @@ import dsgd
 from common.real_sets import Parts
 from peers.solvers import LIBLINEAR, absent
 
-__all__ = ["ENTRIES", "Entry", "Fitted", "classes_of"]
+__all__ = ["ENTRIES", "Entry", "Fitted", "classes_of", "linear"]
 
 CLUSTERS = 10
 SGD = "alpha 1e-4"  # the objective of SGDClassifier and SGDRegressor, which is that of `dsgd.fit` too
@@ -58,8 +58,9 @@ def classes_of(y: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(np.unique(y))
 
 
-def _linear(model: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    return np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
+def linear(model: Any) -> Fitted:
+    """Return a linear model with its weights."""
+    return Fitted(model.predict, lambda: (np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)))
 
 
 def _estimator(make: Callable[[], Any], package: str = "sklearn", objective: str | None = None) -> Entry:
@@ -67,7 +68,7 @@ def _estimator(make: Callable[[], Any], package: str = "sklearn", objective: str
 
     def fit(parts: Parts) -> Fitted:
         model = make().fit(parts.X, parts.y)
-        return Fitted(model.predict, partial(_linear, model) if objective == SGD else None)
+        return linear(model) if objective == SGD else Fitted(model.predict)
 
     return Entry(fit, package, objective)
 
@@ -75,9 +76,9 @@ def _estimator(make: Callable[[], Any], package: str = "sklearn", objective: str
 def _ours(algo: str, objective: str | None = SGD, **settings: Any) -> Entry:
     def fit(parts: Parts) -> Fitted:
         if objective == "inertia":
-            return Fitted(partial(_nearest, dsgd.fit(parts.X, algo=algo, **settings).model.centres))
-        result = dsgd.fit(parts.X, parts.y, algo=algo, **settings)
-        return Fitted(result.predict, partial(_linear, result))
+            model: Any = dsgd.fit(parts.X, algo=algo, **settings).model
+            return Fitted(partial(_nearest, model.centres))
+        return linear(dsgd.fit(parts.X, parts.y, algo=algo, **settings))
 
     return Entry(fit, objective=objective)
 

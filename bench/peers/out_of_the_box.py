@@ -43,7 +43,7 @@ from common.machine import ROOT, about, save
 from common.real_sets import SETS, Parts
 from common.rounds import interleaved, positive
 from dsgd._common.files import check_replaceable
-from peers.defaults import ENTRIES, Entry, Fitted, classes_of
+from peers.defaults import ENTRIES, Entry, Fitted, classes_of, linear
 from peers.measure import silent
 from peers.out_of_the_box_figure import draw
 
@@ -163,16 +163,10 @@ def measure(parts: Parts, kind: str, options: argparse.Namespace) -> dict[str, A
 
 def _reference(parts: Parts, kind: str, seconds: float) -> float:
     """Return the objective of long fits."""
-    ends = {"max_seconds": seconds / 2, "max_epochs": 10_000, "loss": "hinge" if kind == "classes" else "squared"}
-    fits = [
-        dsgd.fit(parts.X, parts.y, algo=algo, random_state=0, evaluate_every=0, **ends, **more)
-        for algo, more in (("auto", {}), ("sgd", {"average": True}))
-    ]
-    return min(objective(parts, Fitted(fit.predict, lambda fit=fit: _weights(fit)), kind) for fit in fits)  # type: ignore[misc]
-
-
-def _weights(fit: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    return np.atleast_2d(fit.coef_), np.atleast_1d(fit.intercept_)
+    ends: dict[str, Any] = {"max_seconds": seconds / 2, "max_epochs": 10_000, "random_state": 0, "evaluate_every": 0}
+    ends["loss"] = "hinge" if kind == "classes" else "squared"
+    runs: tuple[dict[str, Any], ...] = ({"algo": "auto"}, {"algo": "sgd", "average": True})
+    return min(objective(parts, linear(dsgd.fit(parts.X, parts.y, **ends, **run)), kind) for run in runs)
 
 
 def table(task: str, found: Mapping[str, Any], kind: str) -> Table:
