@@ -1,17 +1,54 @@
-"""Dual coordinate ascent (Shalev-Shwartz and Zhang 2013) in plain numpy.
+"""Dual coordinate ascent (Shalev-Shwartz and Zhang 2013), and the dual objective, in plain numpy.
 
 It is slow and clear. The core must give the same on one thread in double precision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from dsgd.testing.loss_reference import DERIVATIVES, VALUES, Array
 
-__all__ = ["dual_step", "sdca"]
+__all__ = ["dual_objective", "dual_step", "sdca"]
+
+
+def dual_objective(
+    X: Array, y: Array, beta: Array, *, loss: str, alphas: tuple[float, float], sample_weight: Array | float = 1.0
+) -> float:
+    """Return D(beta) = (1/n) sum_i s_i min_z (l(z, y_i) + beta_i z) - max_w (u.w - alpha R(w)), u = X' s beta / n.
+
+    Both extrema are found by bisection, of all samples and of all weights together. -inf where the second one is.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    y, beta : ndarray of shape (n_samples,)
+    loss : str
+    alphas : tuple of two floats
+        Strengths of ||w||_1 and of ||w||^2 / 2.
+    sample_weight : ndarray of shape (n_samples,), optional
+    """
+    z = _rising_zero(lambda z: DERIVATIVES[loss](z, y) + beta, len(y))
+    u = X.T @ (sample_weight * beta) / len(y)
+    if alphas[1] == 0:
+        return (
+            float(np.mean(sample_weight * (VALUES[loss](z, y) + beta * z))) if np.abs(u).max() <= alphas[0] else -np.inf
+        )
+    w = _rising_zero(lambda w: alphas[1] * w + alphas[0] * np.sign(w) - u, len(u))
+    conjugate = u @ w - alphas[0] * np.abs(w).sum() - alphas[1] / 2 * w @ w
+    return float(np.mean(sample_weight * (VALUES[loss](z, y) + beta * z)) - conjugate)
+
+
+def _rising_zero(f: Callable[[Array], Array], size: int) -> Array:
+    """Return where every element of a function that rises with its own argument changes its sign, by bisection."""
+    low, high = np.full(size, -1e4), np.full(size, 1e4)
+    for _ in range(100):
+        middle = (low + high) / 2
+        below = f(middle) < 0
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return high
 
 
 def dual_step(loss: str, z: float, beta: float, q: float, y: float) -> float:
