@@ -34,7 +34,8 @@ class Capabilities:
         Whether a sample may take a part of the scheduled step, as the passive-aggressive schedules
         need it.
     dual : bool
-        Whether it has a duality gap, which `gap_tol` needs. Such an algorithm has no step size.
+        Whether it has dual variables, and the duality gap from them: `gap_tol` needs no others beside the run. Such an
+        algorithm has no step size.
     schedule : str or None
         The schedule that ``schedule="auto"`` stands for. None: that of stochastic gradient descent.
     distributed : bool
