@@ -9,6 +9,9 @@ from dsgd.problems.task import LocalTask
 
 __all__ = ["DualityGap", "relative_gap"]
 
+# Share of the factor on the estimate that an epoch keeps.
+_KEPT = 0.75
+
 
 def relative_gap(value: float, bound: float) -> float:
     """Return (F - D) / D, an upper bound of (F - F*) / F* for the optimum F*.
@@ -29,7 +32,8 @@ class DualityGap:
 
     The exact gap costs two passes over the data. An epoch measures a part of it almost for free: the
     part of the samples that it visits, each before its step. The exact gap is only worth its cost
-    when this estimate is small, or after the last epoch.
+    when this estimate is small, or after the last epoch. Where the gap was greater than the estimate,
+    the next estimates must be smaller by that factor; every epoch forgets a part of it.
 
     Parameters
     ----------
@@ -41,6 +45,7 @@ class DualityGap:
         self._task = task
         self._solver = solver
         self._value = math.inf  # the last known value of the objective, an upper bound of the optimum
+        self._factor = 1.0  # of the estimate
 
     def after_epoch(self, estimate: float, last: bool) -> float | None:
         """Return the relative duality gap, or None if it is not measured after this epoch.
@@ -55,17 +60,23 @@ class DualityGap:
         tolerance = self._task.gap_tol
         if tolerance is None:
             return None
-        if estimate <= tolerance * self._value:
+        self._factor = max(_KEPT * self._factor, 1.0)
+        if self._factor * estimate > tolerance * self._value and not last:
+            return None
+        if math.isinf(self._value) and not last:
             self._value = self._task.value()
-        return self._measure(tolerance) if estimate <= tolerance * self._value or last else None
+            return self.after_epoch(estimate, last)
+        return self._measure(tolerance, estimate)
 
-    def _measure(self, tolerance: float) -> float:
+    def _measure(self, tolerance: float, estimate: float) -> float:
         """Return the relative duality gap.
 
         The weights are first rebuilt from the dual variables, which removes accumulated rounding errors.
         """
         dual = self._solver.rebuild(self._task.weights)
-        gap = relative_gap(self._task.value(), dual)
+        self._value = self._task.value()
+        gap = relative_gap(self._value, dual)
         if gap > tolerance:
             self._solver.wake()  # the gap may come from samples that are left out
+            self._factor = max((self._value - dual) / estimate, 1.0) if estimate > 0 else 1.0
         return gap
