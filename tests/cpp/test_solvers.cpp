@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "dsgd/core/parallel.hpp"
 #include "dsgd/data/renumber.hpp"
 #include "dsgd/solver/hogwild.hpp"
 #include "dsgd/solver/minibatch.hpp"
@@ -231,6 +232,39 @@ TEST_CASE_TEMPLATE("replicas that are merged after every sample are one thread, 
     fold_scale(std::span(weights), true, shared.inverse);
     const double rounding = sizeof(Real) == sizeof(float) ? 1e-4 : 1e-12;
     for (std::size_t j = 0; j < 21; ++j) CHECK(std::abs(weights[j] - expected[j]) <= rounding);
+  }
+}
+
+TEST_CASE("replicas of threads that run one after the other make the steps of plain stochastic gradient descent") {
+  if (backend() != Backend::openmp) return;  // all threads of other backends run at once
+  const auto problem = testing::random_problem(400, 30, 0.3, 26);
+  const std::vector<double> x = problem.dense();
+  for (const double alpha : {1e-3, 0.5}) {  // the second shrinks weights below 2^-40 in an epoch
+    LinearConfig config = kLogistic;
+    config.alpha_l2 = alpha;
+    const LinearObjective objective(problem.view(), problem.y, {}, config, 1);
+    std::vector<double> weights(31, 0);
+    parallel_region(2, [&](std::size_t outer) {
+      if (outer > 0) return;
+      Hogwild solver(objective, {2, "racy", 3});  // in an inner region, which OpenMP grants one thread
+      for (std::size_t e = 0; e < 3; ++e) solver.epoch(weights, epoch(e, 0.5));
+    });
+    std::vector<double> expected(31, 0);
+    for (std::size_t e = 0; e < 3; ++e) {
+      for (std::size_t thread = 0; thread < 2; ++thread) {
+        std::size_t t = 400 * e + thread + 1;
+        epoch(e, 0.5).sampler(400, thread, 2).for_each([&](std::size_t i) {
+          const double step = epoch(e, 0.5).schedule.at(t, e);
+          const double* row = x.data() + 30 * i;
+          const double z = std::inner_product(row, row + 30, expected.begin(), expected[30]);
+          const double change = -step * problem.y[i] / (1 + std::exp(problem.y[i] * z));
+          for (std::size_t j = 0; j < 30; ++j) expected[j] = (expected[j] - change * row[j]) / (1 + step * alpha);
+          expected[30] -= change;
+          t += 2;
+        });
+      }
+    }
+    for (std::size_t j = 0; j < 31; ++j) CHECK(std::abs(weights[j] - expected[j]) <= 1e-12);
   }
 }
 

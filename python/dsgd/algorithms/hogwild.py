@@ -42,9 +42,10 @@ class Hogwild(Algorithm):
         When a thread updates. ``"free"``: as soon as it can. ``"round-robin"``: in its turn, one
         thread after the other, the baseline RR of the paper; needs ``write="racy"``.
     merge_every : int, optional
-        Visits of a weight after which a thread merges it. Every thread then works on a copy of the
+        Visits after which a thread merges a weight; only visits that change weights count. Every thread then works on a copy of the
         weights. A merge adds the thread's changes to the shared weight and takes over the changes of
-        the other threads. Needs ``write="racy"`` and ``order="free"``. 0: no copies; threads write
+        the other threads. On copies of one decision value, L2 alone shrinks all weights in every step, by a
+        factor that every thread has and merges too. Needs ``write="racy"`` and ``order="free"``. 0: no copies; threads write
         the shared weights themselves, as in the paper. By default 2 if copies save more time than
         they cost, else 0.
     layout : {"auto", "inplace", "renumbered"}, default="auto"
@@ -64,9 +65,9 @@ class Hogwild(Algorithm):
     Notes
     -----
     The loop is ``cpp/src/solver/hogwild.cpp``. Every epoch visits every row once; thread k of T owns
-    every T-th block from block k on. On several threads the result differs from run to run. On one
-    thread it repeats; without L2 and without renumbering it equals `Sgd` bit for bit. L2 is applied
-    to the support of each sample only (degree split, docs/design/penalties.md). With
+    every T-th block from block k on. On several threads the result differs from run to run. One
+    thread is `Sgd`, bit for bit. Without copies, with L1 and with several decision values, several
+    threads apply L2 to the support of each sample only (degree split, docs/design/penalties.md). With
     `dsgd.losses.KMeans` a thread makes steps on 1,024 of its rows, with the gradient at the centres
     before the step.
 
