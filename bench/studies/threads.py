@@ -10,10 +10,11 @@ of the difference between fits of 20 passes and of 10)
 - on two threads.
 
 The quotient is the gain of two threads divided by what the machine allows. The fits are float32, l2
-with alpha 1e-5, and take turns; figures are medians. The objective is that of one thread after
-10 passes; it and its rise on two threads are medians over seeds. With --processor-time the seconds are those that the threads were running, and
-not those of a clock: for a machine that does other work too. Set OMP_WAIT_POLICY=passive then,
-because libgomp's threads otherwise wait for one another by running.
+with alpha 1e-5, and take turns; figures are medians. The objective is that of one thread after 10
+passes; it and its rise on two threads are medians over seeds. With --processor-time the seconds are
+those in which threads were running, and not those of a clock: for a machine that does other work
+too. Set OMP_WAIT_POLICY=passive then, because libgomp's threads otherwise wait for one another by
+running.
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@
 //
 // The paper's theory draws samples with replacement and updates one component v of e. Its
 // experiments, and this code, update all components of e.
+//
+// With replicas (replica.hpp) a thread runs the loop on its copy of the weights. L2 alone is then in
+// the scale of the copy (scaled_weights.hpp), and v changes only where the loss has a slope.
 #include "dsgd/solver/hogwild.hpp"
 
 #include <algorithm>    // for max

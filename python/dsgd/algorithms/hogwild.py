@@ -42,12 +42,12 @@ class Hogwild(Algorithm):
         When a thread updates. ``"free"``: as soon as it can. ``"round-robin"``: in its turn, one
         thread after the other, the baseline RR of the paper; needs ``write="racy"``.
     merge_every : int, optional
-        Visits after which a thread merges a weight; only visits that change weights count. Every thread then works on a copy of the
-        weights. A merge adds the thread's changes to the shared weight and takes over the changes of
-        the other threads. On copies of one decision value, L2 alone shrinks all weights in every step, by a
-        factor that every thread has and merges too. Needs ``write="racy"`` and ``order="free"``. 0: no copies; threads write
-        the shared weights themselves, as in the paper. By default 2 if copies save more time than
-        they cost, else 0.
+        Visits of a weight after which a thread merges it. Only visits that change weights count. Every
+        thread then works on a copy of the weights. A merge adds the thread's changes to the shared
+        weight and takes over the changes of the other threads. L2 alone shrinks all weights of a copy
+        in every step, by a factor that is merged as well. Needs ``write="racy"`` and ``order="free"``.
+        0: no copies; threads write the shared weights themselves, as in the paper. By default 2 if
+        copies save more time than they cost, else 0.
     layout : {"auto", "inplace", "renumbered"}, default="auto"
         ``"inplace"``: copies no data. ``"renumbered"``: numbers the features of sparse data by falling
         frequency, in one copy of the indices. Merges can then take in frequent features more often
