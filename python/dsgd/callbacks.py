@@ -19,7 +19,8 @@ class Callback(Protocol):
         Parameters
         ----------
         record : Record
-            The record of the epoch in the history.
+            The record of the epoch in the history. If it turns out to be the last one, its objective is evaluated
+            exactly afterwards.
         model : Model
             The current model. Training continues in its arrays, so copy the weights to keep them.
 
