@@ -55,7 +55,7 @@ def beside_sklearn(X: NDArray[Any], passes: int, rounds: int) -> dict[str, float
         start = kmeans_plusplus(X[rows], CLUSTERS, random_state=seed)[0]
         shared: dict[str, Any] = {"init": start, "n_init": 1, "max_iter": passes, "max_no_improvement": None}
         shared |= {"random_state": seed, "compute_labels": False}
-        ours, theirs = dsgd.KMeans(CLUSTERS, **shared), MiniBatchKMeans(CLUSTERS, **shared)
+        ours, theirs = dsgd.KMeans(CLUSTERS, n_jobs=1, **shared), MiniBatchKMeans(CLUSTERS, **shared)
         with threadpool_limits(1):
             seconds = [processor_seconds(lambda model=model: model.fit(X)) for model in (ours, theirs)]  # type: ignore[misc]
             found["inertia"].append(float(ours.score(X) / theirs.score(X)))

@@ -29,7 +29,7 @@ namespace {
 /// The number of products of an entry and a centre that is worth one thread more for a batch.
 constexpr std::size_t kThreadProducts = 400'000;
 /// Entries of the rows that several threads take in together: few enough to lie in caches when they are added.
-constexpr std::size_t kChunkEntries = std::size_t{1} << 18U;
+constexpr std::size_t kChunkEntries = std::size_t{1} << 20U;
 constexpr std::size_t kLeastChunkRows = 16;
 
 /// The entries of a row that the matrix stores, in the mean.
@@ -68,7 +68,7 @@ class Batch {
     ++size_;
     if (threads_ > 1) {
       chunk_.push_back({.row = row});
-      if (chunk_.size() == chunk_rows_) add_chunk();
+      if (chunk_.size() == chunk_rows_) add_chunk([](std::size_t /*low*/, std::size_t /*high*/) {});
       return;
     }
     const Taken taken = nearest(look_, row);
@@ -80,11 +80,8 @@ class Batch {
   /// coordinates of its range of features.
   template <typename Policy>
   void step(std::span<Real> centres, double share, Policy& policy) {
-    add_chunk();
-    parallel_region(threads_, [&](std::size_t thread) {
+    add_chunk([&](std::size_t low, std::size_t high) {
       const std::size_t n_features = objective_.X().features();
-      const std::size_t low = n_features * thread / threads_;
-      const std::size_t high = n_features * (thread + 1) / threads_;
       for (std::size_t c = 0; c < m_; ++c) {
         const double held = held_[c];
         if (held == 0) continue;
@@ -131,11 +128,13 @@ class Batch {
     held_[taken.centre] += weight(taken.row);
   }
 
-  /// Adds the rows of a chunk on several threads. Each finds the nearest centres of some rows; then each adds a range
-  /// of the features of all rows, and reads only the groups that were not zero.
-  void add_chunk() {
-    if (chunk_.empty()) return;
+  /// Adds the rows of a chunk. Every thread finds the nearest centres of some rows. Then every thread adds a range of
+  /// the features of all rows, of which it reads only the groups that were not zero, and calls `then(low, high)` with
+  /// its range.
+  template <typename Then>
+  void add_chunk(const Then& then) {
     const std::size_t n_features = objective_.X().features();
+    if (threads_ == 1) return then(0, n_features);
     const std::size_t most = kContiguous ? n_features / 4 : 0;  // groups of a row
     groups_.resize(chunk_.size() * most);
     parallel_region(threads_, [&](std::size_t thread) {
@@ -160,6 +159,7 @@ class Batch {
         add(kContiguous ? x : x.between(low, high), std::span(first, std::ranges::lower_bound(groups, high)),
             chunk_[k].centre, weight(chunk_[k].row), high == n_features);
       }
+      then(low, high);
     });
     chunk_.clear();
   }
