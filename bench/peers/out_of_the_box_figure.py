@@ -26,8 +26,8 @@ def draw(path: Path, tasks: Mapping[str, Any]) -> None:
     for panel in axes[len(tasks) :]:
         panel.axis("off")
     figure.suptitle(
-        "Fits with the defaults of every library (dsgd's are blue): median seconds; beside a bar the held-out score and,\n"
-        "where the objective is the same as dsgd's, its excess over the least value found"
+        "Fits with the defaults of every library (dsgd's are blue): median seconds; beside a bar the held-out score,\n"
+        "and where the objective is the same as dsgd's, its excess over the least value found"
     )
     with replacing(path) as beside:
         figure.savefig(beside, format="png", dpi=90)
