@@ -225,7 +225,7 @@ def _fit_case(number: int, random: np.random.Generator) -> Case:
         settings["class_weight"] = _draw_class_weight(random, y)
     if maybe(random, 0.15):
         settings["init"] = _draw_start(random, loss, y, features.shape[1], settings.get("fit_intercept", True))
-    if settings["algo"] in ("sdca", "auto") and maybe(random, 0.2):
+    if settings["algo"] not in _ON_CLUSTERS and maybe(random, 0.2):
         settings["gap_tol"] = one_of(random, (1e-300, 1e-3, 1e300))
     X = draw_layout(random, features)
     if supervised and maybe(random, 0.15):

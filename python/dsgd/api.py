@@ -239,7 +239,7 @@ def fit(
         n_threads=threads,
         seed=check_seed(random_state),
         max_epochs=max_epochs,
-        gap_tol=gap_tol,
+        gap_tol=stopping.gap_tol,
         named_schedule=named_schedule,
         problems_at_once=resolve_threads(n_threads) if one_vs_all else 1,
         sum_loss=evaluate_every is None,
@@ -251,10 +251,10 @@ def fit(
         given = {"eval_set": eval_set, "n_threads": n_threads, "stopping": stopping, "look": look}
         return cluster.fit(X, y, spec, **given, **weights._asdict())
     result = _fit_data(_load(X, y, threads, resolved_loss), spec, weights, eval_set, stopping, cluster, look)
-    if gap_tol is not None and result.stop_reason == "max_epochs":
+    if stopping.gap_tol is not None and result.stop_reason == "max_epochs":
         warn(
             f"the duality gap is {result.history[-1].gap:.3g} after max_epochs={max_epochs}, above "
-            f"gap_tol={gap_tol:g}; more epochs close it",
+            f"gap_tol={stopping.gap_tol:g}; more epochs close it",
         )
     return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from least import LABELS, NUMBERS, least
 
 import dsgd
+from common.real_sets import Parts
 from dsgd.testing import reference
 
 ALGORITHMS = ["sgd", "hogwild", "svrg", "minibatch", "batch", "auto", "sdca"]
@@ -140,3 +142,21 @@ def test_looks_are_few_where_the_gap_stays_open() -> None:
     epochs = [record.epoch for record in result.history if record.gap is not None]
     assert epochs[-1] == 100
     assert len(epochs) <= 13  # every 1.5 times as many epochs
+
+
+@pytest.mark.parametrize("name", ["20news", "reuters"])
+@pytest.mark.parametrize(("algo", "gap_tol"), [("sgd", 1e-2), ("sgd", 1e-3), ("hogwild", 1e-2), ("svrg", 1e-3)])
+def test_it_is_proven_on_real_text(name: str, algo: str, gap_tol: float, real_set: Callable[[str], Parts]) -> None:
+    """The hinge by stochastic gradient descent, the logistic loss by variance reduction; and dual ascent agrees."""
+    X, y, *_ = real_set(name).binary()
+    loss = "logistic" if algo == "svrg" else "hinge"
+    common: dict[str, Any] = {"loss": loss, "alpha": 1e-4, "random_state": 0}
+    threads = 1 if algo == "sgd" else 2
+    result = dsgd.fit(X, y, algo=algo, gap_tol=gap_tol, n_threads=threads, **common)
+    assert result.stop_reason == "gap_tol"
+    best = dsgd.fit(X, y, algo="sdca", gap_tol=1e-5, n_threads=1, evaluate_every=1, **common).history[-1].objective
+    last = result.history[-1]
+    assert last.objective is not None
+    assert last.gap is not None
+    assert best is not None
+    assert last.objective <= (1 + last.gap) * best * (1 + 1e-6)

@@ -60,7 +60,9 @@ def fit_or_be_refused(path: Path, **changes: Any) -> None:
     if isinstance(settings["X"], str):
         settings["y"] = Y  # a path and labels: refused, whatever the path
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "epoch . diverged|the columns of X are so different", RuntimeWarning)
+        warnings.filterwarnings(
+            "ignore", "epoch . diverged|the duality gap is|the columns of X are so different", RuntimeWarning
+        )
         try:
             result = dsgd.fit(settings.pop("X"), settings.pop("y"), **settings)
         except (ConfigError, DataError, DivergedError):

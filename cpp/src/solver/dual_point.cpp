@@ -58,7 +58,8 @@ double DualPoint<Data>::mean(const F& f) const {
 template <typename Data>
 template <typename Loss>
 double DualPoint<Data>::balancing_shift(const Loss& loss) const {
-  constexpr int kMost = 60;
+  constexpr int kDoublings = 60;
+  constexpr int kRefinements = 20;
   constexpr double kBalanced = 1e-10;
   const auto at = [&](double d) {
     return mean([&](std::size_t i, double y) { return -loss.derivative(other_[i] + d, y); });
@@ -69,12 +70,12 @@ double DualPoint<Data>::balancing_shift(const Loss& loss) const {
   if (!(std::abs(low.second) > kBalanced * unit)) return 0;
   std::pair<double, double> high = low;
   double step = low.second / importance;
-  for (int k = 0; k < kMost && (high.second > 0) == (low.second > 0); ++k, step *= 2) {
+  for (int k = 0; k < kDoublings && (high.second > 0) == (low.second > 0); ++k, step *= 2) {
     if (k > 0) low = high;
     high = {high.first + step, at(high.first + step)};
   }
   double weight = low.second;  // halved while its end stays, so that both ends move
-  for (int k = 0; k < kMost && std::abs(high.second) > kBalanced * unit; ++k) {
+  for (int k = 0; k < kRefinements && std::abs(high.second) > kBalanced * unit; ++k) {
     const double next = high.first - high.second * (high.first - low.first) / (high.second - weight);
     const double rest = at(next);
     if ((rest > 0) == (high.second > 0)) {

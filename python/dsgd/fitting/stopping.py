@@ -119,7 +119,7 @@ class Stopping:
         if self.max_seconds is not None:
             check_real("max_seconds", self.max_seconds, 0, low_open=True)
         if self.gap_tol is not None:
-            check_real("gap_tol", self.gap_tol, 0, low_open=True)
+            object.__setattr__(self, "gap_tol", check_real("gap_tol", self.gap_tol, 0, low_open=True))
 
     @property
     def may_end_early(self) -> bool:
