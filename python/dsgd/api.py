@@ -133,7 +133,7 @@ def fit(
         Stop when the objective of the history improved by less than ``tol * |objective|`` over `patience` evaluations.
     gap_tol : float, optional
         Stop when the duality gap proves that the objective is at most 1 + `gap_tol` times the optimum: 1e-2 is one per
-        cent. Needs a linear loss other than the perceptron's, a penalty, and an algorithm of one machine. The gap is
+        cent. Needs a linear loss other than the perceptron's, a penalty, and rows that this process has. The gap is
         measured only once the objective hardly falls. A warning says if `max_epochs` ended the fit before that.
     patience : int, default=5
         Evaluations to wait for an improvement, with `tol` and `early_stopping`.

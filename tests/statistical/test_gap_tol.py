@@ -120,11 +120,22 @@ def test_a_fit_ends_once_the_gap_is_closed(algo: str, loss: str, settings: dict[
     assert result.history[-1].gap == gaps[-1]
 
 
-def test_the_gap_of_several_classes_is_the_greatest() -> None:
-    classes = np.arange(3)[np.argmax(DENSE[:, :3] + 0.3 * DENSE[:, 3:6], axis=1)]
-    common: dict[str, Any] = {"algo": "sgd", "loss": "logistic", "alpha": 1e-3, "random_state": 0}
-    result = dsgd.fit(DENSE, classes, gap_tol=1e-3, **common)
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"algo": "sgd"},
+        {"algo": "ssp", "cluster": dsgd.Simulation(workers=4)},
+        {"algo": "sync", "cluster": dsgd.Simulation(workers=3)},
+        {"algo": "dissvrg", "workers": 2},
+    ],
+    ids=str,
+)
+def test_the_gap_of_several_classes_is_the_greatest_also_on_clusters(where: dict[str, Any]) -> None:
+    classes = np.argmax(DENSE[:, :3] + 0.3 * DENSE[:, 3:6], axis=1)
+    common: dict[str, Any] = {"loss": "logistic", "alpha": 1e-3, "random_state": 0}
+    result = dsgd.fit(DENSE, classes, gap_tol=1e-2, max_epochs=200, **where, **common)
     assert result.stop_reason == "gap_tol"
+    assert len(result.history) < 200
     for label in range(3):
         best = dsgd.fit(DENSE, classes == label, algo="sdca", loss="logistic", alpha=1e-3, gap_tol=1e-7).history[-1]
         y = np.where(classes == label, 1.0, -1.0)

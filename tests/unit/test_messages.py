@@ -61,8 +61,6 @@ def test_what_to_use_on_one_machine_runs_there() -> None:
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
 def test_other_refusals_on_a_cluster_say_what_runs_without(cluster: dict[str, Any]) -> None:
-    message = refused(X[:, 0] > 0, algo="ssp", loss="logistic", gap_tol=0.1, **cluster)
-    assert "such as 'sdca' (without cluster and workers), not 'ssp'" in message
     message = refused(X[:, 0] > 0, algo="ssp", schedule="pa1", **cluster)
     assert "needs algo 'sgd', on one thread (without cluster and workers); algo is 'ssp'" in message
 

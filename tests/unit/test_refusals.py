@@ -135,6 +135,14 @@ PARAMETERS = [
         "gap of several decision values", "gap_tol needs .*, and loss 'softmax' has none", loss="softmax", gap_tol=1
     ),
     config("gap without a penalty", "gap_tol needs a penalty: .*; take alpha above 0", gap_tol=0.1, penalty="none"),
+    config(
+        "gap of private rows",
+        "gap_tol needs the rows as they are, which privacy hides",
+        algo="fedavg",
+        gap_tol=0.1,
+        workers=2,
+        privacy=dsgd.Privacy(clip_norm=1.0, noise_multiplier=1.0),
+    ),
     config("gap of alpha 0", "gap_tol needs a penalty: .*; take alpha above 0", gap_tol=0.1, alpha=0),
     config("gap of zero", "gap_tol must be a finite number above 0, not 0", algo="sdca", gap_tol=0),
     config(

@@ -32,6 +32,7 @@ from dsgd.cluster.simulation.config import Simulation
 from dsgd.cluster.simulation.run import SimulatedRun
 from dsgd.cluster.together import as_one_task
 from dsgd.errors import ConfigError, DivergedError
+from dsgd.fitting.certificate import Certificates
 from dsgd.fitting.divergence import Watch
 from dsgd.fitting.recorder import Recorder
 from dsgd.fitting.step_search import choose_steps
@@ -215,15 +216,18 @@ class _Observer:
         if not finite or self._watch.exploded(objective, self._before[None]):
             raise DivergedError(self._diverged(state, f"the objective is {task.value():g}"))
         np.copyto(self._before, weights)
-        epochs = state.clock * self._work.passes_per_clock
+        epochs, passes = state.clock * self._work.passes_per_clock, state.samples / self._work.n_total
+        objective = None if objective is None else objective / max(task.problem.n_together, 1)
+        certificates, last = recorder.certificates, round(epochs) >= task.max_epochs
         ends = recorder.add(
             Record(
                 epoch=max(1, round(epochs)),
-                effective_passes=state.samples / self._work.n_total,
+                effective_passes=passes,
                 seconds=(now - self._evaluating if state.moment is None else state.moment) - recorder.begin,
                 step_size=task.step_size_at(max(round(epochs) - 1, 0)),
-                objective=None if objective is None else objective / max(task.problem.n_together, 1),
+                objective=objective,
                 score=recorder.score() if evaluates else None,
+                gap=None if certificates is None else certificates.gap(passes, objective, last=last),
                 virtual_seconds=state.virtual_seconds,
                 clocks=state.clocks,
                 waiting=state.waiting,
@@ -312,6 +316,7 @@ def train_on_cluster(
     choose_step(algorithm, task, n_workers)
     algorithm = algorithm.prepared(task, n_workers)
     work = assignment(algorithm, task, nodes, cluster.partition)
+    recorder.certificates = None if task.gap_tol is None else Certificates(algorithm, tasks)
     kind: Any = SimulatedRun if isinstance(cluster, Simulation) else LocalRun
     return run_on_cluster(functools.partial(kind, cluster), work, task, recorder)
 

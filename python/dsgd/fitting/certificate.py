@@ -9,7 +9,7 @@ from dsgd import _core
 from dsgd.algorithms import Algorithm
 from dsgd.algorithms.duality_gap import relative_gap
 from dsgd.algorithms.variance_reduction import longest_safe_step
-from dsgd.problems.task import EpochEnd, LocalTask
+from dsgd.problems.task import LocalTask
 
 __all__ = ["Certificates"]
 
@@ -38,31 +38,25 @@ class Certificates:
     """
 
     def __init__(self, algorithm: Algorithm, tasks: Sequence[LocalTask]) -> None:
-        self._each: list[_Certificate] = []
         self._tolerance = tasks[0].gap_tol or 0.0
-        if tasks[0].gap_tol is not None and not algorithm.capabilities.dual:
-            # Threads of dual coordinate ascent do not give the same bits twice.
-            threads = 1 if algorithm.capabilities.deterministic else tasks[0].n_threads
-            self._each = [_Certificate(task, self._tolerance, threads) for task in tasks]
+        # Threads of dual coordinate ascent do not give the same bits twice.
+        threads = 1 if algorithm.capabilities.deterministic else tasks[0].n_threads
+        self._each = [_Certificate(task, self._tolerance, threads) for task in tasks]
         self._before: float | None = None
         self._looked = 2.0  # passes at the last look; the first is put off as if there had been one
 
-    def gap(self, ends: Sequence[EpochEnd], objective: float | None, *, last: bool) -> float | None:
+    def gap(self, passes: float, objective: float | None, *, last: bool) -> float | None:
         """Return the largest relative duality gap of the problems; None if it is not measured after this epoch.
 
         Parameters
         ----------
-        ends : sequence of EpochEnd
-            The reports of the epoch, which have the gaps of an algorithm that has its own.
+        passes : float
+            Effective passes of the training so far.
         objective : float or None
             The mean objective of the problems, as far as it is known.
         last : bool
             Whether this is the last epoch of the run.
         """
-        if not self._each:
-            own = [end.gap for end in ends if end.gap is not None]
-            return max(own) if len(own) == len(ends) else None
-        passes = ends[0].effective_passes
         flat = objective is not None and self._flat(objective)
         if not (last or self._due(objective, passes, flat)):
             return None

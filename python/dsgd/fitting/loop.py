@@ -99,7 +99,9 @@ def _records(
     """
     weights, every, max_epochs = recorder.model.weights, recorder.every, tasks[0].max_epochs
     epoch, seconds = tasks[0].start_epoch, time.perf_counter() - recorder.begin
-    watch, certificates = Watch(tasks), Certificates(algorithm, tasks)
+    watch = Watch(tasks)
+    dual = algorithm.capabilities.dual or tasks[0].gap_tol is None  # who measures its own gap, or needs none
+    certificates = None if dual else Certificates(algorithm, tasks)
     if _unwatched(algorithm, tasks):
         watch.give_up()
     diverged = True
@@ -124,16 +126,22 @@ def _records(
                 _cut_step(algorithm, tasks, epoch, ends[0].step_size, watch)
                 break
             epoch += 1
+            passes = ends[0].effective_passes
+            gap = (
+                _gap(ends)
+                if certificates is None
+                else certificates.gap(passes, seen.objective, last=epoch == max_epochs)
+            )
             yield Record(
                 epoch=epoch,
-                effective_passes=ends[0].effective_passes,
+                effective_passes=passes,
                 seconds=seconds,
                 step_size=ends[0].step_size,
                 objective=seen.objective if evaluate else None,
                 loss=seen.loss if evaluate else None,
                 exact=seen.exact or not evaluate,
                 score=recorder.score() if evaluate else None,
-                gap=certificates.gap(ends, seen.objective, last=epoch == max_epochs),
+                gap=gap,
                 delay=ends[0].delay,
             )
             start = time.perf_counter()
@@ -151,6 +159,12 @@ def _an_epoch(runs: Sequence[Iterator[EpochEnd]], tasks: Sequence[LocalTask], la
             return next(runs[number], None)
 
     return [end for end in lanes.each(train_problem) if end is not None]
+
+
+def _gap(ends: Sequence[EpochEnd]) -> float | None:
+    """Return the largest relative duality gap of the problems; None unless all of them are known."""
+    gaps = [end.gap for end in ends if end.gap is not None]
+    return max(gaps) if len(gaps) == len(ends) else None
 
 
 class _Seen(NamedTuple):

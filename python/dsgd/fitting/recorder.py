@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsgd.callbacks import Callback
+from dsgd.fitting.certificate import Certificates
 from dsgd.fitting.held_out import HeldOut
 from dsgd.fitting.stopping import STANDSTILLS, StoppingRule
 from dsgd.models.trained import Model
@@ -46,6 +47,8 @@ class Recorder:
     history : History
     reason : str or None
         Why the fit ends; None while it goes on.
+    certificates : Certificates or None
+        What measures the duality gap on a cluster whose driver has the rows, if a tolerance of it is given.
     weights : ndarray of shape (n_problems, n_parameters)
         The model's weights at the last record; before the first record, the initial weights.
     """
@@ -65,6 +68,7 @@ class Recorder:
         self.begin = begin
         self.history = History()
         self.reason: str | None = None
+        self.certificates: Certificates | None = None
         self.weights = model.weights.copy()
         self._evaluation = evaluation
         self._stopping = stopping

@@ -123,11 +123,8 @@ class FitSpec:
 
     def _check_gap(self, alphas: tuple[float, float]) -> None:
         """Raise `ConfigError` if no duality gap can be measured."""
-        if isinstance(self.algorithm, DistributedAlgorithm):
-            raise ConfigError(
-                f"gap_tol needs an algorithm with a duality gap, such as 'sdca'{_alone(self.algorithm)}, not "
-                f"{self.algorithm.name!r}"
-            )
+        if self.algorithm.privacy is not None:
+            raise ConfigError("gap_tol needs the rows as they are, which privacy hides; leave gap_tol or privacy out")
         if self.loss.model != "linear" or self.loss.scale_free:
             raise ConfigError(
                 f"gap_tol needs a loss with a duality gap, such as 'hinge', and loss {self.loss.name!r} has none; use "
