@@ -248,6 +248,7 @@ def fit(
     weights = _Weights(sample_weight=sample_weight, class_weight=class_weight, init=init)
     look = _Look(evaluate_every=evaluate_every, callbacks=tuple(callbacks), progress=check_flag("progress", progress))
     if isinstance(cluster, Elsewhere):
+        cluster.check_gap(stopping.gap_tol)
         given = {"eval_set": eval_set, "n_threads": n_threads, "stopping": stopping, "look": look}
         return cluster.fit(X, y, spec, **given, **weights._asdict())
     result = _fit_data(_load(X, y, threads, resolved_loss), spec, weights, eval_set, stopping, cluster, look)

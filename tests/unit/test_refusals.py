@@ -143,6 +143,12 @@ PARAMETERS = [
         workers=2,
         privacy=dsgd.Privacy(clip_norm=1.0, noise_multiplier=1.0),
     ),
+    config(
+        "gap of rows elsewhere",
+        "gap_tol needs the rows in this process",
+        cluster=dsgd.Hosts(workers=1, token=bytes(32)),
+        gap_tol=0.1,
+    ),
     config("gap of alpha 0", "gap_tol needs a penalty: .*; take alpha above 0", gap_tol=0.1, alpha=0),
     config("gap of zero", "gap_tol must be a finite number above 0, not 0", algo="sdca", gap_tol=0),
     config(

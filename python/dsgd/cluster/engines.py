@@ -34,6 +34,11 @@ class Elsewhere(ABC):
         if workers is not None:
             raise ConfigError(f"workers={workers!r} must be left out with this cluster: its own workers are used")
 
+    def check_gap(self, gap_tol: float | None) -> None:
+        """Raise `ConfigError` if a duality gap is asked for, which needs all rows in one place."""
+        if gap_tol is not None:
+            raise ConfigError("gap_tol needs the rows in this process; leave it out with this cluster, and use tol")
+
 
 def is_client(cluster: Any) -> bool:
     """Return whether a cluster is a client of Dask; who has made one has imported `distributed`."""

@@ -163,8 +163,6 @@ def _settled(
         raise ConfigError("init must be an array where the rows are on other hosts, not a FitResult; give its weights")
     if algorithm.privacy is not None:
         raise ConfigError("privacy does not work where the rows are on other hosts: the driver sees a sample of them")
-    if spec.gap_tol is not None:
-        raise ConfigError("gap_tol does not work where the rows are on other hosts; use tol, or max_epochs alone")
     seed = int.from_bytes(os.urandom(8), "little") if spec.seed is None else spec.seed
     if options.resume is not None:
         seed = Checkpoint.load(options.resume)[1].seed
