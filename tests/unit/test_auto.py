@@ -63,6 +63,7 @@ def test_it_picks(changes: dict[str, Any], algorithm: type[Algorithm], threads: 
     [
         ({}, Sdca()),
         ({"gap_tol": 0.01}, Sdca()),
+        ({"gap_tol": 0.01, "loss": "logistic", "alpha": 1e-5}, Svrg()),
         ({"loss": "perceptron"}, Sgd()),
         ({"penalty": "l1"}, Sgd()),
         ({"step_size": 0.1}, Sgd()),

@@ -146,6 +146,7 @@ PARAMETERS = [
     config(
         "gap of rows elsewhere",
         "gap_tol needs the rows in this process",
+        algo="ssp",
         cluster=dsgd.Hosts(workers=1, token=bytes(32)),
         gap_tol=0.1,
     ),
