@@ -29,7 +29,8 @@ class Record:
     effective_passes : float
         Gradients of single samples evaluated, divided by the number of samples.
     seconds : float
-        Wall time of the algorithm so far, with the search for a step size and without evaluations.
+        Wall time of the algorithm so far, with the search for a step size, without evaluations and without
+        duality gaps that are measured beside the algorithm.
         On a `LocalCluster` it includes evaluations, because the processes go on during these.
     step_size : float
         The step size at the start of the epoch; with several classes that of the first class.
