@@ -41,7 +41,8 @@ def least(
     def gradient(v: Array) -> Array:
         w, b = parts(v)
         in_w, in_b = reference.loss_gradient(X, y, w, b, loss=loss, sample_weight=importance)
-        return np.append(signs.T @ (in_w + alphas[1] * w), in_b)[: len(v)] + l1
+        found: Array = np.append(signs.T @ (in_w + alphas[1] * w), in_b)[: len(v)] + l1
+        return found
 
     if loss not in KINKED:
         options = {"ftol": 1e-15, "gtol": 1e-10, "maxiter": 10_000, "maxfun": 100_000}

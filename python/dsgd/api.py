@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from dsgd._common.checks import Seed, check_flag, check_integer, check_real, check_seed, shown
 from dsgd._common.memory import memory_for, memory_for_model
-from dsgd._common.threads import resolve_threads
 from dsgd._common.warn import warn
 from dsgd.algorithms import Algorithm, DistributedAlgorithm, resolve_algorithm
 from dsgd.callbacks import Callback
@@ -32,7 +31,7 @@ from dsgd.data.scale import measure
 from dsgd.errors import ConfigError, DataError, DivergedError
 from dsgd.fitting.loop import train
 from dsgd.fitting.recorder import Recorder
-from dsgd.fitting.spec import FitSpec, penalty_strengths, threads_of
+from dsgd.fitting.spec import FitSpec, penalty_strengths, threads_of, threads_over_problems
 from dsgd.fitting.start import start_from
 from dsgd.fitting.stopping import Stopping
 from dsgd.fitting.targets import OneVsAll, as_initial_weights, as_sample_weight, as_targets
@@ -143,8 +142,9 @@ def fit(
     max_seconds : float, optional
         Stop after the first epoch that ends later than this, in wall seconds, evaluations included.
     n_threads : int, optional
-        By default all processors of the process, or fewer for little data; 1 if the algorithm runs on one. On Dask the
-        threads of each worker, by default as many as Dask gives it; workers of `Hosts` have numbers of their own.
+        By default all processors of the process, or fewer for little data. Classes of one-vs-all are spread over them;
+        a model of one problem has one with an algorithm that runs on one. On Dask the threads of each worker, by
+        default as many as Dask gives it; workers of `Hosts` have numbers of their own.
     workers : int, optional
         Number of workers of a distributed algorithm; without `cluster` they are processes of this machine.
     cluster : LocalCluster, Simulation, Hosts, DaskCluster or distributed.Client, optional
@@ -191,7 +191,7 @@ def fit(
     DataError
         For data that cannot be trained on.
     ClusterError
-        If a distributed run cannot continue, such as `WorkerLostError` with ``on_lost="fail"``, or `DeadlineError`.
+        If a distributed run cannot continue, such as `WorkerLostError`, or `DeadlineError`.
     DivergedError
         If weights or objective overflow or explode even if the epoch is repeated with ever shorter steps, ten times.
 
@@ -225,10 +225,7 @@ def fit(
     # A sequence: an iterator would be used up by the check.
     if not isinstance(callbacks, Sequence) or not all(callable(callback) for callback in callbacks):
         raise ConfigError(f"callbacks must be a sequence of callables, such as a list, not {shown(callbacks)}")
-    # Problems of one-vs-all, if there are more than two classes, are spread over threads whatever the algorithm.
-    one_vs_all = resolved_loss.classification and not resolved_loss.joint and cluster is None
-    spread = one_vs_all and not algorithm.capabilities.threads
-    threads = threads_of(algorithm, None if spread else n_threads)
+    threads, at_once = threads_over_problems(algorithm, resolved_loss, n_threads, elsewhere=cluster is not None)
     spec = FitSpec(
         algorithm=algorithm,
         loss=resolved_loss,
@@ -241,7 +238,7 @@ def fit(
         max_epochs=max_epochs,
         gap_tol=stopping.gap_tol,
         named_schedule=named_schedule,
-        problems_at_once=resolve_threads(n_threads) if one_vs_all else 1,
+        problems_at_once=at_once,
         sum_loss=evaluate_every is None,
         threads_by_size=n_threads is None and cluster is None,
     )

@@ -33,7 +33,7 @@ from dsgd.problems.problem import Problem, on_target
 from dsgd.problems.task import LocalTask
 from dsgd.schedules import Schedule, resolve_schedule
 
-__all__ = ["FitSpec", "penalty_strengths", "threads_of"]
+__all__ = ["FitSpec", "penalty_strengths", "threads_of", "threads_over_problems"]
 
 _LOG = logging.getLogger("dsgd")
 
@@ -306,3 +306,15 @@ def threads_of(algorithm: Algorithm, n_threads: int | None) -> int:
             f"algo {algorithm.name!r} runs on one thread; n_threads={threads} needs another, such as 'hogwild'"
         )
     return threads
+
+
+def threads_over_problems(
+    algorithm: Algorithm, loss: Loss, n_threads: int | None, *, elsewhere: bool
+) -> tuple[int, int]:
+    """Return the threads of the problems of a fit, and the number of problems that may be trained at once.
+
+    Problems of one-vs-all are spread over threads whatever the algorithm, if the fit runs in this process.
+    """
+    if elsewhere or loss.joint or not loss.classification:
+        return threads_of(algorithm, n_threads), 1
+    return threads_of(algorithm, n_threads if algorithm.capabilities.threads else None), resolve_threads(n_threads)
