@@ -30,6 +30,8 @@ from common.passes import Solver, ours, scikit_learn, snap_ml
 from common.rounds import interleaved, positive
 from common.workloads import WORKLOADS, Workload
 from dsgd._common.files import check_replaceable
+from studies.threads import LOSSES
+from studies.threads import measure as measure_threads
 
 PASSES = 10
 MARGINAL, WHOLE, CONTENDED = (PASSES, 2 * PASSES), (PASSES,), (1, PASSES, 5 * PASSES)
@@ -164,6 +166,15 @@ def of_contention(times: Times) -> Iterator[Finding]:
         yield Finding(6, f"two threads / one, defaults, {passes} passes", two / one, Bound(1.05, most=True))
 
 
+def beside_the_machine(data: Workload, rounds: int) -> Iterator[Finding]:
+    """Check 7: the gain of two threads beside that of two processes (threads.py)."""
+    for loss in LOSSES:
+        row = measure_threads(data, "hogwild", loss, rounds, rounds, processor_time=False)
+        yield Finding(7, f"gain of two threads / what the machine allows, {loss}", row["quotient"], Bound(0.9))
+        rise = row["two threads / one - 1"]
+        yield Finding(7, f"objective, two threads / one - 1, {loss}", rise, Bound(0.005, most=True))
+
+
 # For each data set: the solvers with their numbers of passes, and the function of the findings.
 PLANS: dict[str, tuple[dict[str, Sequence[int]], Callable[[Times], Iterator[Finding]]]] = {
     "documents": (
@@ -202,7 +213,8 @@ def measure(rows: int, rounds: int, console: Console) -> tuple[list[Finding], di
             console.print(f"{name}: skipped, {error.filename} is not there; set DSGD_DATA to the folder of real data")
             continue
         times = Times(data, passes, rounds)
-        found += [finding._replace(what=f"{name}: {finding.what}") for finding in findings(times)]
+        for finding in (*findings(times), *beside_the_machine(data, rounds)):
+            found.append(finding._replace(what=f"{name}: {finding.what}"))
         seconds[name] = times.seconds
         console.print(f"{name}: {len(data.y)} rows, {data.entries} entries measured")
     return sorted(found, key=lambda finding: finding.check), seconds

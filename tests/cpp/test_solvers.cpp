@@ -196,7 +196,7 @@ TEST_CASE_TEMPLATE("replicas that are merged after every sample are one thread, 
   const std::vector<Real> values(problem.values.begin(), problem.values.end());
   const std::vector<Real> y(problem.y.begin(), problem.y.end());
   const CsrView<Real> X(problem.indptr, problem.indices, values, 20, 1);
-  for (const double alpha : {0.0, 1e-3, 0.5, 1e6}) {  // from 0.5 on, 300 samples shrink weights below 2^-40
+  for (const double alpha : {0.0, 1e-3, 0.5, 1e6, 1e300}) {  // from 0.5 on, 300 samples shrink weights below 2^-40
     LinearConfig config = kLogistic;
     config.alpha_l2 = alpha;
     const LinearObjective objective(X, y, {}, config, 1);

@@ -62,9 +62,9 @@ class alignas(64) Replica {  // no two replicas share a cache line
   [[nodiscard]] double scale() const { return scale_; }
   [[nodiscard]] double inverse() const { return inverse_; }
 
-  /// Divides the scale by `divisor`.
+  /// Divides the scale by `divisor`, at most by 2^400, so that no scale becomes 0.
   void shrink(double divisor) {
-    inverse_ *= divisor;
+    inverse_ *= std::min(divisor, 0x1p400);
     scale_ = 1 / inverse_;
     if (inverse_ > kMost) finish();
   }
