@@ -13,8 +13,8 @@ from dsgd.problems.task import LocalTask
 
 __all__ = ["Certificates"]
 
-# Passes of training by which the next look is put off, as a share of those before it.
-_WAIT = 0.5
+# Passes of training by which the next look is put off, as a share of those before it; and where the bound is near.
+_WAIT, _SHORT_WAIT = 0.5, 0.1
 # Passes that the first look may spend at least to raise the bound.
 _LEAST_PASSES = 8
 # What a pass must leave of the gap at most, so that passes go on beyond those that were allowed.
@@ -77,7 +77,8 @@ class Certificates:
         if objective is None:
             return waited
         bound = sum(each.bound for each in self._each) / len(self._each)
-        return objective <= (1 + self._tolerance) * bound or (flat and waited)
+        near = objective <= (1 + self._tolerance) * bound
+        return (near and passes >= self._looked * (1 + _SHORT_WAIT)) or (flat and waited)
 
     def _flat(self, objective: float) -> bool:
         """Return whether the objective has fallen by no more than the tolerance since the last call."""
