@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dsgd._common.checks import Seed, check_flag, check_integer, check_real, check_seed, shown
+from dsgd._common.checks import Seed, check_flag, check_integer, check_seed, shown
 from dsgd._common.memory import memory_for, memory_for_model
 from dsgd._common.warn import warn
 from dsgd.algorithms import Algorithm, DistributedAlgorithm, resolve_algorithm
@@ -31,7 +31,7 @@ from dsgd.data.scale import measure
 from dsgd.errors import ConfigError, DataError, DivergedError
 from dsgd.fitting.loop import train
 from dsgd.fitting.recorder import Recorder
-from dsgd.fitting.spec import FitSpec, penalty_strengths, threads_of, threads_over_problems
+from dsgd.fitting.spec import FitSpec, first_step_of, penalty_strengths, threads_of, threads_over_problems
 from dsgd.fitting.start import start_from
 from dsgd.fitting.stopping import Stopping
 from dsgd.fitting.targets import OneVsAll, as_initial_weights, as_sample_weight, as_targets
@@ -210,7 +210,7 @@ def fit(
     resolved_loss = resolve_loss(loss)
     alphas = penalty_strengths(_penalty_of(resolved_loss, penalty), alpha, l1_ratio)
     fit_intercept = check_flag("fit_intercept", fit_intercept) and resolved_loss.penalised
-    first_step = _first_step(step_size)
+    first_step = first_step_of(step_size)
     max_epochs = check_integer("max_epochs", (20 if gap_tol is None else 1000) if max_epochs is None else max_epochs, 1)
     evaluate_every = None if evaluate_every is None else check_integer("evaluate_every", evaluate_every, 0)
     stopping = Stopping(
@@ -394,12 +394,3 @@ def _load(X: Any, y: ArrayLike | None, n_threads: int, loss: Loss) -> _Data:
         raise DataError("y is missing; it can be left out only when X is a Dataset or the path of a file")
     columns = column_names(X)
     return _Data(X, y, None, FeatureNames(columns, of_columns=columns is not None), None)
-
-
-def _first_step(step_size: Any) -> float | None:
-    """Return the step size; None if it is to be searched for."""
-    if isinstance(step_size, str):
-        if step_size != "auto":
-            raise ConfigError(f"step_size must be 'auto' or a number above 0, not {step_size!r}")
-        return None
-    return check_real("step_size", step_size, 0, low_open=True)

@@ -33,7 +33,7 @@ from dsgd.problems.problem import Problem, on_target
 from dsgd.problems.task import LocalTask
 from dsgd.schedules import Schedule, resolve_schedule
 
-__all__ = ["FitSpec", "penalty_strengths", "threads_of", "threads_over_problems"]
+__all__ = ["FitSpec", "first_step_of", "penalty_strengths", "threads_of", "threads_over_problems"]
 
 _LOG = logging.getLogger("dsgd")
 
@@ -285,6 +285,15 @@ def _unseen(matrix: _core.Matrix, summary: Summary | None) -> NDArray[np.intp]:
     seen = np.zeros(matrix.n_features, bool)
     seen[matrix.arrays[1]] = True
     return np.flatnonzero(~seen)
+
+
+def first_step_of(step_size: Any) -> float | None:
+    """Return the step size; None if it is to be searched for."""
+    if isinstance(step_size, str):
+        if step_size != "auto":
+            raise ConfigError(f"step_size must be 'auto' or a number above 0, not {step_size!r}")
+        return None
+    return check_real("step_size", step_size, 0, low_open=True)
 
 
 def penalty_strengths(penalty: str, alpha: float, l1_ratio: float) -> tuple[float, float]:
