@@ -14,7 +14,7 @@ import dsgd
 from common.real_sets import Parts
 from dsgd.testing import reference
 
-ALGORITHMS = ["sgd", "hogwild", "svrg", "minibatch", "batch", "auto", "sdca"]
+ALGORITHMS = ["sgd", "hogwild", "svrg", "minibatch", "batch", "auto", "sdca", "ssp", "sync"]
 
 
 def draw(number: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -32,6 +32,8 @@ def draw(number: int) -> tuple[dict[str, Any], dict[str, Any]]:
     settings = {"algo": algo, "penalty": penalty, "alpha": float(random.choice([1e-3, 1e-2, 0.1, 1.0]))}
     settings |= {"fit_intercept": bool(random.random() < 0.5), "max_epochs": int(random.integers(1, 30))}
     settings["n_threads"] = 1 if algo == "sgd" else int(random.integers(1, 3))
+    if algo in ("ssp", "sync"):
+        settings["cluster"] = dsgd.Simulation(workers=2)
     return problem, settings | {"gap_tol": float(random.choice([0.1, 1e-3, 1e-9]))}
 
 
