@@ -189,8 +189,8 @@ TEST_CASE("frequent weights are merged often, rare ones seldom") {
   CHECK(stretched.always == 3);
 }
 
-TEST_CASE_TEMPLATE("replicas that are merged after every sample are one thread, however strong L2 is", Real, float,
-                   double) {
+TEST_CASE_TEMPLATE("replicas that are merged after every sample are one thread, however strong L2 is", Real,
+                   DSGD_REALS) {
   // Two replicas take samples in turn, and merge all weights and the scale after each. Then no step is late.
   const auto problem = testing::random_problem(300, 20, 0.3, 25);
   const std::vector<Real> values(problem.values.begin(), problem.values.end());
