@@ -82,11 +82,10 @@ def test_ctrl_c_waits_for_what_is_under_way() -> None:
         time.sleep(0.2)
         ran.append(number)
 
-    with Lanes([list(range(100)), [100]]) as lanes:
-        with pytest.raises(KeyboardInterrupt):
-            lanes.each(run)
-        assert {0, 100} <= set(ran)
-        assert len(ran) < 100
+    with Lanes([list(range(100)), [100]]) as lanes, pytest.raises(KeyboardInterrupt):
+        lanes.each(run)
+    assert {0, 100} <= set(ran)
+    assert len(ran) < 100
 
 
 def test_a_problem_that_diverges_on_a_thread_ends_the_fit() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from threading import Event
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ class Lanes(contextlib.ExitStack):
     never changes (`LocalTask.lane`), so that its problems can share memory, such as that of their targets. Nothing
     depends on the number of lanes: every problem is trained as if it were the only one.
 
-    The lanes end with the ``with`` block.
+    The lanes end with the ``with`` block, which waits for calls that are under way.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Lanes(contextlib.ExitStack):
         Raises
         ------
         BaseException
-            The first error of a lane, or Ctrl-C. Calls that are under way end first: they write weights.
+            The first error of a lane, or Ctrl-C. No further calls begin.
         """
         if self._pool is None:
             return [run(number) for number in range(self._n_problems)]
@@ -55,14 +55,16 @@ class Lanes(contextlib.ExitStack):
                     return
                 found[number] = run(number)
 
-        running = [self._pool.submit(go, lane) for lane in self._lanes]
+        running: list[Future[None]] = []
         try:
+            for lane in self._lanes:
+                running.append(self._pool.submit(go, lane))  # one by one: Ctrl-C may come between two
             wait(running, return_when=FIRST_EXCEPTION)
         finally:
             given_up.set()
             wait(running)
-        for lane in running:
-            lane.result()
+        for each in running:
+            each.result()
         return [found[number] for number in range(self._n_problems)]
 
 
