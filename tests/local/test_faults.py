@@ -277,6 +277,47 @@ def test_a_run_goes_on_resumes_or_raises(name: str, fault: Fault, monkeypatch: p
     pytest.fail("no strike came in time")
 
 
+@pytest.mark.parametrize("late", ["coordinator", "worker 0"])
+def test_a_node_whose_servers_are_lost_after_it_has_left_them_begins_again(
+    late: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its report that it is done comes when the new servers run, which have never heard of it."""
+    children: dict[str, list[Child]] = {}
+    held: list[Any] = []
+
+    class Late(Child):
+        def __init__(self, module: str, name: str, *more: Any) -> None:
+            super().__init__(module, name, *more)
+            children.setdefault(name, []).append(self)
+
+        def arrived(self) -> list[Any]:
+            ended = False
+            try:
+                messages = super().arrived()
+            except EOFError:
+                messages, ended = [], True
+            if self is children["server 0"][0]:  # killed before it has told of the end
+                messages = [message for message in messages if message.kind != "finished"]
+            first = self.name == late and self is children[late][0]
+            if first and any(message.kind == "done" for message in messages):
+                held.extend(messages)
+                os.kill(children["server 0"][0].pid, signal.SIGKILL)
+                return []
+            if first and held:
+                if len(children["server 0"]) == 1:
+                    return []
+                messages, held[:] = list(held), []
+            elif ended:
+                raise EOFError
+            return messages
+
+    monkeypatch.setattr(crew, "Child", Late)
+    result = fit("sync", {"heartbeat_deadline": 3.0})
+    assert len(children["server 0"]) == 2
+    assert len(children[late]) == 2
+    assert result.model.weights.tobytes() == undisturbed("sync")
+
+
 @pytest.mark.parametrize(("name", "victim"), list(zip(BARRIERS, ("worker", "server", "coordinator"), strict=True)))
 def test_what_a_killed_run_saved_is_gone_on_with(
     name: str, victim: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -75,6 +75,10 @@ class SupervisedRun:
         self._stopped = False
         self._private = assignment.algorithm.privacy is not None
         self._taken_back: list[int] = []
+        # Readings of the first server's messages; and their number when a worker ended, of those that did so since
+        # servers were started again: such a worker may have left the servers before.
+        self._readings = 0
+        self._doubtful: dict[int, int] = {}
         self._finished: float | None = None
         self._looked = time.monotonic()
         self._progress = (self._looked, self._ledger.members)
@@ -218,11 +222,14 @@ class SupervisedRun:
                     self._crew.end_life(number)
                     self._lose_worker(number, how)
             return
+        self._readings += kind == "server" and number == 0
         for message in messages:
             if message.kind == "error":
                 raise self._named(error_of(child.name, message))
             if kind == "worker":
                 child.done = message.kind == "done"
+                if child.done and self._taken_back:
+                    self._doubtful[number] = self._readings
                 if message.kind != "ready":
                     self._ledger.hear_worker(number, message)
             elif message.kind == "listening":
@@ -261,6 +268,7 @@ class SupervisedRun:
                 if now > server.heard + limit:
                     self._lose_server(f"{server.name} said nothing for {limit:g} s")
                     break
+        self._check_doubtful()
         self._check_joined(now)
         lost = {rank for rank, (status, _) in enumerate(self._ledger.members) if status == "lost"}
         for rank in sorted(lost - self._gone):
@@ -276,6 +284,17 @@ class SupervisedRun:
             raise DeadlineError(
                 f"no worker finished a clock for {config.stall_deadline:g} s; they are {self._ledger.members}"
             )
+
+    def _check_doubtful(self) -> None:
+        """Start workers again that have left the servers before these, of which they knew no more than their end.
+
+        The second reading after a worker's last message has what the server told later than the worker.
+        """
+        for rank, reading in list(self._doubtful.items()):
+            if self._readings >= reading + 2:
+                del self._doubtful[rank]
+                if self._ledger.members[rank][0] in ("expected", "lost"):
+                    self._start_worker(rank)
 
     def _check_joined(self, now: float) -> None:
         """Raise `ClusterError` if no worker at all has reached the servers in time.
@@ -342,6 +361,7 @@ class SupervisedRun:
 
     def _start_worker(self, rank: int, *, silent: bool = False) -> None:
         """Start the process of a node again."""
+        self._doubtful.pop(rank, None)
         self._forget(self._crew.workers[rank])
         self._crew.start_worker(rank, silent=silent)
         self._listen_to("worker", rank)
