@@ -95,6 +95,7 @@ class LinearObjective {
   /// every row, s_i loss'(w.x_i + b, y_i). Returns the mean loss if `with_loss`, otherwise 0. Throws
   /// Error(config) unless `out` has one element for every parameter, and `derivatives` has no element
   /// or one for every row and decision value.
+  // NOLINTNEXTLINE(modernize-use-nodiscard): most callers need only the gradient
   double loss_gradient(std::span<const Real> weights, std::span<double> out, std::size_t n_threads,
                        std::span<Real> derivatives = {}, bool with_loss = false) const;
 
