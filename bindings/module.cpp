@@ -13,6 +13,7 @@ PYBIND11_MODULE(_core, m) {
   dsgd::python::register_data(m);
   dsgd::python::register_objective(m);
   dsgd::python::register_solver(m);
+  dsgd::python::register_dual(m);
   dsgd::python::register_server(m);
   dsgd::python::register_net(m);
   dsgd::python::register_window(m);

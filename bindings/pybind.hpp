@@ -23,6 +23,7 @@ void register_errors(py::module_& m);
 void register_data(py::module_& m);
 void register_objective(py::module_& m);
 void register_solver(py::module_& m);
+void register_dual(py::module_& m);
 void register_server(py::module_& m);
 void register_net(py::module_& m);
 void register_window(py::module_& m);

@@ -1,4 +1,5 @@
 #include <concepts>  // for same_as
+#include <utility>   // for move
 
 #include "dsgd/data/renumber.hpp"
 #include "pybind.hpp"
@@ -50,7 +51,9 @@ void visit_quantisation(const Quantisation& self, F&& f) {
       self.objective);
 }
 
-py::array_t<std::int32_t> nearest_centres(const Quantisation& self, const py::array& weights, std::size_t n_threads) {
+/// Calls `run(objective, weights, labels)` with the GIL released, and returns the labels: one for every row.
+template <typename Run>
+py::array_t<std::int32_t> labels_by(const Quantisation& self, const py::array& weights, Run&& run) {
   py::array_t<std::int32_t> out;
   visit_quantisation(self, [&](const auto& objective) {
     using Real = typename std::remove_cvref_t<decltype(objective)>::Real;
@@ -58,24 +61,22 @@ py::array_t<std::int32_t> nearest_centres(const Quantisation& self, const py::ar
     out = py::array_t<std::int32_t>(static_cast<py::ssize_t>(objective.X().rows()));
     const std::span<std::int32_t> labels(out.mutable_data(), objective.X().rows());
     const py::gil_scoped_release release;
-    objective.assign(w, labels, n_threads);
+    run(objective, w, labels);
   });
   return out;
 }
 
+py::array_t<std::int32_t> nearest_centres(const Quantisation& self, const py::array& weights, std::size_t n_threads) {
+  return labels_by(self, weights,
+                   [&](const auto& objective, auto w, auto labels) { objective.assign(w, labels, n_threads); });
+}
+
 /// The numbers of the nearest centres, and the value of the objective, from one reading of the rows.
 py::tuple labels_and_value(const Quantisation& self, const py::array& weights, std::size_t n_threads) {
-  py::array_t<std::int32_t> out;
   double value = 0;
-  visit_quantisation(self, [&](const auto& objective) {
-    using Real = typename std::remove_cvref_t<decltype(objective)>::Real;
-    const auto w = array_span<const Real>(weights, "weights");
-    out = py::array_t<std::int32_t>(static_cast<py::ssize_t>(objective.X().rows()));
-    const std::span<std::int32_t> labels(out.mutable_data(), objective.X().rows());
-    const py::gil_scoped_release release;
-    value = objective.value(w, n_threads, labels);
-  });
-  return py::make_tuple(out, value);
+  auto labels = labels_by(self, weights,
+                          [&](const auto& objective, auto w, auto out) { value = objective.value(w, n_threads, out); });
+  return py::make_tuple(std::move(labels), value);
 }
 
 py::array_t<double> distances(const Quantisation& self, const py::array& weights, std::size_t n_threads) {

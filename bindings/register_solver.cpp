@@ -1,15 +1,14 @@
 #include <limits>  // for numeric_limits
-#include <memory>  // for make_unique, unique_ptr
+#include <memory>  // for make_unique
 
+#include "any_solver.hpp"
 #include "dsgd/solver/clipped_gradient.hpp"
 #include "dsgd/solver/delayed_sgd.hpp"
-#include "dsgd/solver/dual_point.hpp"
 #include "dsgd/solver/hogwild.hpp"
 #include "dsgd/solver/kmeans.hpp"
 #include "dsgd/solver/minibatch.hpp"
 #include "dsgd/solver/row_sgd.hpp"
 #include "dsgd/solver/rows.hpp"
-#include "dsgd/solver/sdca.hpp"
 #include "dsgd/solver/sgd.hpp"
 #include "dsgd/solver/svrg.hpp"
 #include "pybind.hpp"
@@ -30,56 +29,18 @@ void with_weights(const Objective& self, const py::array& weights, Run&& run) {
       self.objective);
 }
 
-/// A solver for any of the objectives that it can train.
-template <template <typename> typename Solver, typename Objectives>
-struct AnySolver;
-template <template <typename> typename Solver, typename... Fs>
-struct AnySolver<Solver, std::variant<Fs...>> {
-  std::variant<std::unique_ptr<Solver<Fs>>...> solver;
-
-  template <typename Config>
-  AnySolver(const Objective& objective, const Config& config)
-      : solver(
-            std::visit([&]<typename F>(const F& f) { return decltype(solver)(std::make_unique<Solver<F>>(f, config)); },
-                       objective.objective)) {}
-  template <typename Config>
-  AnySolver(const Linear& objective, const Config& config)
-      : solver(visit_linear(objective, [&]<typename F>(const F& f) {
-          return decltype(solver)(std::make_unique<Solver<F>>(f, config));
-        })) {}
-
-  /// Calls `run(solver, weights)` with both as static types and the GIL released.
-  template <typename Run>
-  auto with_weights(const py::array& weights, Run&& run) {
-    return std::visit(
-        [&](const auto& on) {
-          using Real = typename std::remove_cvref_t<decltype(*on)>::Real;
-          const auto w = array_span<Real>(weights, "weights");
-          const py::gil_scoped_release release;
-          return run(*on, w);
-        },
-        solver);
-  }
-};
-
 template <typename F>
 using HogwildOf = Hogwild<F>;
 template <typename F>
 using DelayedSgdOf = DelayedSgd<typename F::Data>;
 template <typename F>
-using DualPointOf = DualPoint<typename F::Data>;
-template <typename F>
 using RowSgdOf = RowSgd<typename F::Data>;
-template <typename F>
-using SdcaOf = Sdca<typename F::Data>;
 template <typename F>
 using SvrgOf = Svrg<typename F::Data>;
 
 using DelayedSgdSolver = AnySolver<DelayedSgdOf, LinearObjectives>;
-using DualPointOfAny = AnySolver<DualPointOf, LinearObjectives>;
 using HogwildSolver = AnySolver<HogwildOf, AnyObjective>;
 using RowSgdSolver = AnySolver<RowSgdOf, LinearObjectives>;
-using SdcaSolver = AnySolver<SdcaOf, LinearObjectives>;
 using SvrgSolver = AnySolver<SvrgOf, LinearObjectives>;
 
 /// Brings what a solver of named rows has left due in the weights.
@@ -95,12 +56,6 @@ using StepSizeArray = py::array_t<double, py::array::c_style | py::array::forcec
 
 std::span<const double> span_of(const StepSizeArray& step) {
   return {step.data(), static_cast<std::size_t>(step.size())};
-}
-
-/// The memory of an array; empty for None.
-template <typename T>
-std::span<T> optional_span(const std::optional<py::array>& array, const char* name) {
-  return array ? array_span<T>(*array, name) : std::span<T>();
 }
 
 void gradient_of_rows(const Objective& self, const py::array& weights, const py::array& rows,
@@ -265,83 +220,6 @@ void register_solver(py::module_& m) {
       .def_property_readonly("delays", [](const HogwildSolver& self) {
         const auto counts = std::visit([](const auto& solver) { return solver->delays(); }, self.solver);
         return py::array_t<std::uint64_t>(static_cast<py::ssize_t>(counts.size()), counts.data());
-      });
-
-  py::class_<SdcaEpoch>(m, "SdcaEpoch", "The result of an epoch of dual coordinate ascent; see sdca.hpp.")
-      .def_readonly("visits", &SdcaEpoch::visits)
-      .def_readonly("gap", &SdcaEpoch::gap)
-      .def_readonly("loss", &SdcaEpoch::loss);
-
-  py::class_<SdcaSolver>(m, "Sdca", "Stochastic dual coordinate ascent on an objective; see sdca.hpp.")
-      .def(py::init([](const Linear& objective, std::size_t n_threads, std::size_t merge_visits, double damping,
-                       std::size_t max_rest, bool sgd_first, bool sum_loss) {
-             return std::make_unique<SdcaSolver>(
-                 objective, SdcaConfig{n_threads, merge_visits, damping, max_rest, sgd_first, sum_loss});
-           }),
-           py::arg("objective"), py::kw_only(), py::arg("n_threads"), py::arg("merge_visits"), py::arg("damping"),
-           py::arg("max_rest"), py::arg("sgd_first"), py::arg("sum_loss") = false, py::keep_alive<1, 2>())
-      .def(
-          "begin",
-          [](SdcaSolver& self, const py::array& weights) {
-            self.with_weights(weights, [](auto& solver, auto w) { solver.begin(w); });
-          },
-          py::arg("weights"))
-      .def(
-          "begin_at",
-          [](SdcaSolver& self, const py::array& duals, const py::array& weights) {
-            const auto beta = array_span<const double>(duals, "duals");
-            return self.with_weights(weights, [&](auto& solver, auto w) { return solver.begin(beta, w); });
-          },
-          py::arg("duals"), py::arg("weights"))
-      .def(
-          "epoch",
-          [](SdcaSolver& self, const py::array& weights, const Epoch& epoch, bool measure_gap,
-             const std::optional<py::array>& visited) {
-            const auto order = optional_span<std::int64_t>(visited, "visited");
-            return self.with_weights(weights,
-                                     [&](auto& solver, auto w) { return solver.epoch(w, epoch, measure_gap, order); });
-          },
-          py::arg("weights"), py::arg("epoch"), py::arg("measure_gap") = false, py::arg("visited") = py::none())
-      .def(
-          "rebuild",
-          [](SdcaSolver& self, const py::array& weights) {
-            return self.with_weights(weights, [](auto& solver, auto w) { return solver.rebuild(w); });
-          },
-          py::arg("weights"))
-      .def("wake", [](SdcaSolver& self) { std::visit([](const auto& solver) { solver->wake(); }, self.solver); })
-      .def_property_readonly("duals", [](const SdcaSolver& self) {
-        return std::visit(
-            [](const auto& solver) -> py::array {
-              const auto duals = solver->duals();
-              return py::array_t(static_cast<py::ssize_t>(duals.size()), duals.data());
-            },
-            self.solver);
-      });
-
-  py::class_<DualPointOfAny>(m, "DualPoint", "A lower bound of the optimum; see dual_point.hpp.")
-      .def(py::init([](const Linear& objective, std::size_t n_threads) {
-             return std::make_unique<DualPointOfAny>(objective, n_threads);
-           }),
-           py::arg("objective"), py::kw_only(), py::arg("n_threads"), py::keep_alive<1, 2>())
-      .def(
-          "look",
-          [](DualPointOfAny& self, const py::array& weights) {
-            return self.with_weights(weights, [](auto& point, auto w) { return point.look(w); });
-          },
-          py::arg("weights"))
-      .def(
-          "look_at",
-          [](DualPointOfAny& self, const py::array& duals) {
-            self.with_weights(duals, [](auto& point, auto beta) { point.look_at(beta); });
-          },
-          py::arg("duals"))
-      .def_property_readonly("value",
-                             [](const DualPointOfAny& self) {
-                               return std::visit([](const auto& point) { return point->value(); }, self.solver);
-                             })
-      .def_property_readonly("duals", [](const DualPointOfAny& self) {
-        const auto duals = std::visit([](const auto& point) { return point->duals(); }, self.solver);
-        return py::array_t<double>(static_cast<py::ssize_t>(duals.size()), duals.data());
       });
 
   py::class_<SvrgSolver>(m, "Svrg", "DisSVRG on one machine; see svrg.hpp.")
