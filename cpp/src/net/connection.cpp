@@ -2,7 +2,7 @@
 
 #include <sys/socket.h>
 
-#include <algorithm>  // for copy_n, max, min
+#include <algorithm>  // for copy_n, find_if, max, min
 #include <asio/connect.hpp>
 #include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
@@ -145,8 +145,12 @@ awaitable<void> Connection::drain() {
 
 std::vector<Frame> Connection::take_batch() {
   const std::scoped_lock lock(mutex_);
-  const std::size_t count = std::min(queue_.size(), kBatch);
-  const auto end = queue_.begin() + static_cast<std::ptrdiff_t>(count);
+  // The next checksums are computed while the system sends this piece.
+  std::size_t checked = 0;
+  const auto most = queue_.begin() + static_cast<std::ptrdiff_t>(std::min(queue_.size(), kBatch));
+  const auto end = std::find_if(queue_.begin(), most, [&checked](const Frame& frame) {
+    return std::exchange(checked, checked + frame->checked_bytes()) >= kPieceBytes;
+  });
   std::vector<Frame> batch(std::make_move_iterator(queue_.begin()), std::make_move_iterator(end));
   queue_.erase(queue_.begin(), end);
   writer_sleeps_ = batch.empty();
@@ -230,7 +234,7 @@ bool Connection::send_at_once(const std::vector<Frame>& frames) {
   last_written_ = steady_now();
   if (count == total) return true;
   bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(count));
-  queue_.push_back(std::make_shared<const FrameData>(std::move(bytes), std::vector<Slice>()));
+  queue_.push_back(std::make_shared<const FrameData>(std::move(bytes)));
   queued_ += total - count;
   return false;
 }

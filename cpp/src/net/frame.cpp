@@ -4,6 +4,7 @@
 #include <array>      // for array
 #include <cmath>      // for isfinite
 #include <limits>     // for numeric_limits
+#include <mutex>      // for call_once
 #include <utility>    // for exchange, move
 
 #include "dsgd/net/crc32c.hpp"
@@ -83,15 +84,33 @@ FrameView parse_frame(ByteSpan frame) {
   return {header, payload};
 }
 
-FrameData::FrameData(Bytes head, std::vector<Slice> tail)
-    : head_(std::move(head)), tail_(std::move(tail)), size_(head_.size()) {
+FrameData::FrameData(const FrameHeader& header, Bytes head, std::vector<Slice> tail)
+    : header_(header), head_(std::move(head)), tail_(std::move(tail)), size_(head_.size()) {
   for (const Slice& slice : tail_) size_ += slice.bytes.size();
+}
+
+FrameData::FrameData(Bytes bytes) : head_(std::move(bytes)), size_(head_.size()) {}
+
+ByteSpan FrameData::head() const {
+  std::call_once(sealed_, [this] { seal(); });
+  return head_;
+}
+
+void FrameData::seal() const {
+  if (!header_) return;
+  FrameHeader header = *header_;
+  if (header.checksum) {
+    header.payload_crc = crc32c(ByteSpan(head_).subspan(kHeaderBytes));
+    for (const Slice& slice : tail_) header.payload_crc = crc32c(slice.bytes, header.payload_crc);
+  }
+  write_header(head_, header);
 }
 
 Bytes FrameData::flat() const {
   Bytes all;
   all.reserve(size_);
-  all.insert(all.end(), head_.begin(), head_.end());
+  const ByteSpan first = head();
+  all.insert(all.end(), first.begin(), first.end());
   for (const Slice& slice : tail_) all.insert(all.end(), slice.bytes.begin(), slice.bytes.end());
   return all;
 }
@@ -166,13 +185,7 @@ std::vector<Frame> MessageWriter::finish() {
   for (Piece& piece : pieces_) {
     header_.piece = static_cast<std::uint16_t>(frames.size());
     header_.length = static_cast<std::uint32_t>(piece.length);
-    header_.payload_crc = 0;
-    if (header_.checksum) {
-      header_.payload_crc = crc32c(ByteSpan(piece.head).subspan(kHeaderBytes));
-      for (const Slice& slice : piece.tail) header_.payload_crc = crc32c(slice.bytes, header_.payload_crc);
-    }
-    write_header(piece.head, header_);
-    frames.push_back(std::make_shared<const FrameData>(std::move(piece.head), std::move(piece.tail)));
+    frames.push_back(std::make_shared<const FrameData>(header_, std::move(piece.head), std::move(piece.tail)));
   }
   pieces_.clear();
   return frames;

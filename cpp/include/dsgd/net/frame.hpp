@@ -20,6 +20,7 @@
 #include <cstring>      // for memcpy
 #include <map>          // for map
 #include <memory>       // for shared_ptr
+#include <mutex>        // for once_flag
 #include <optional>     // for optional
 #include <set>          // for set
 #include <span>         // for span
@@ -35,26 +36,6 @@
 namespace dsgd::net {
 
 static_assert(std::endian::native == std::endian::little, "frames are little-endian, and copied as they are");
-
-/// One frame: a head with the header and copied bytes of the payload, then large parts of the
-/// payload, which are not copied.
-class FrameData {
- public:
-  FrameData(Bytes head, std::vector<Slice> tail);
-
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] ByteSpan head() const noexcept { return head_; }
-  [[nodiscard]] const std::vector<Slice>& tail() const noexcept { return tail_; }
-  /// The whole frame, copied into one array.
-  [[nodiscard]] Bytes flat() const;
-
- private:
-  Bytes head_;
-  std::vector<Slice> tail_;
-  std::size_t size_;
-};
-/// Frames are shared: the sender keeps them until they are acknowledged, to send them again.
-using Frame = std::shared_ptr<const FrameData>;
 
 inline constexpr std::uint8_t kVersion = 1;
 inline constexpr std::size_t kHeaderBytes = 32;
@@ -103,6 +84,38 @@ struct FrameHeader {
   std::uint32_t length = 0;
   std::uint32_t payload_crc = 0;
 };
+
+/// One frame: a head with the header and copied bytes of the payload, then large parts of the
+/// payload, which are not copied. The header is completed when the frame is first looked at, so
+/// that the checksum of a piece is computed while the piece before it travels. Any thread may look.
+class FrameData {
+ public:
+  /// `head` begins with room for the header.
+  FrameData(const FrameHeader& header, Bytes head, std::vector<Slice> tail);
+  /// Bytes that are sent as they are.
+  explicit FrameData(Bytes bytes);
+
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// The number of bytes that have a checksum, which the first look computes.
+  [[nodiscard]] std::size_t checked_bytes() const noexcept {
+    return header_ && header_->checksum ? header_->length : 0;
+  }
+  [[nodiscard]] ByteSpan head() const;
+  [[nodiscard]] const std::vector<Slice>& tail() const noexcept { return tail_; }
+  /// The whole frame, copied into one array.
+  [[nodiscard]] Bytes flat() const;
+
+ private:
+  void seal() const;
+
+  std::optional<FrameHeader> header_;  // none for bytes that are sent as they are
+  mutable Bytes head_;
+  mutable std::once_flag sealed_;
+  std::vector<Slice> tail_;
+  std::size_t size_;
+};
+/// Frames are shared: the sender keeps them until they are acknowledged, to send them again.
+using Frame = std::shared_ptr<const FrameData>;
 
 /// Reads and checks a header. Throws Error(protocol) for anything but a frame of this version with
 /// a possible length.
