@@ -1,7 +1,7 @@
 // Hogwild! (Niu, Recht, Re, Wright 2011, Algorithm 1, as its section 5 runs it). Every thread runs
 // this loop:
 //
-//   loop   draw a sample e of its share, without replacement
+//   loop   draw a sample e of its share, without replacement          (shares.hpp)
 //          read x_e, evaluate G_e = s_e loss'(w.x_e + b, y_e)
 //          for v in e:   w_v <- prox_v(w_v - step G_e x_ev)     one component at a time, no lock
 //
@@ -43,7 +43,8 @@ bool step(Access& w, std::size_t i, const Residual& residual, Real size, std::si
 
 template <GradientObjective Objective>
 template <typename Policy>
-double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, const Gate& gate) {
+double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, Shares& shares, std::size_t thread,
+                                const Gate& gate) {
   const auto& X = objective_.X();
   std::optional<Delays::Thread> delays;
   if (delays_) delays.emplace(*delays_, thread);
@@ -53,26 +54,21 @@ double Hogwild<Objective>::pass(std::span<Real> weights, const Epoch& epoch, std
     const auto w = kernel.access(weights, policy);
     auto seen = kernel.residual();
     const StepSizes<Real> step_sizes(epoch.schedule, epoch.index);
-    // The number of the sample in the run, if all threads are equally fast.
-    std::size_t t = epoch.t(X.rows(), thread);
-    epoch.sampler(X.rows(), thread, config_.n_threads).for_each(X, [&](std::size_t e) {
-      {
-        const auto held = gate.hold(X.row(e));
-        if (delays) delays->read();
-        const Real loss = w.evaluate(e, seen, config_.sum_loss);
-        if (config_.sum_loss) losses += static_cast<double>(objective_.sample_weight(e) * loss);
-        held.await_turn();
-        w.descend(e, seen, step_sizes(t), penalty_phase(e, epoch.index));
-        if (delays) delays->finish();
-      }
-      t += config_.n_threads;
+    shares.for_each(X, thread, [&](std::size_t e, std::size_t t) {
+      const auto held = gate.hold(X.row(e));
+      if (delays) delays->read();
+      const Real loss = w.evaluate(e, seen, config_.sum_loss);
+      if (config_.sum_loss) losses += static_cast<double>(objective_.sample_weight(e) * loss);
+      held.await_turn();
+      w.descend(e, seen, step_sizes(t), penalty_phase(e, epoch.index));
+      if (delays) delays->finish();
     });
   });
   return losses;
 }
 
 template <GradientObjective Objective>
-double Hogwild<Objective>::replicate(const Epoch& epoch, std::size_t thread) {
+double Hogwild<Objective>::replicate(const Epoch& epoch, Shares& shares, std::size_t thread) {
   const auto& X = objective_.X();
   Replica<Real>& replica = replicas_[thread];
   replica.begin(shared_);
@@ -83,13 +79,11 @@ double Hogwild<Objective>::replicate(const Epoch& epoch, std::size_t thread) {
     const auto run = [&](auto&& w) {
       auto seen = kernel.residual();
       const StepSizes<Real> step_sizes(epoch.schedule, epoch.index);
-      std::size_t t = epoch.t(X.rows(), thread);
-      epoch.sampler(X.rows(), thread, config_.n_threads).for_each(X, [&](std::size_t e) {
+      shares.for_each(X, thread, [&](std::size_t e, std::size_t t) {
         const Real loss = w.evaluate(e, seen, config_.sum_loss);
         if (config_.sum_loss) losses += static_cast<double>(objective_.sample_weight(e) * loss);
         const bool changed = step(w, e, seen, step_sizes(t), penalty_phase(e, epoch.index));
         if (delays) delays->finish();
-        t += config_.n_threads;
         if (replica.advance(*plan_, changed) && delays) delays->read();
       });
     };
@@ -138,7 +132,8 @@ template <GradientObjective Objective>
 void Hogwild<Objective>::merged_epoch(std::span<Real> weights, const Epoch& epoch, std::span<double> losses) {
   const bool intercept = objective_.has_intercept();
   shared_.begin(weights, weights.size() - (intercept ? objective_.parameters_per_feature() : 0));
-  parallel_region(losses.size(), [&](std::size_t thread) { losses[thread] = replicate(epoch, thread); });
+  Shares shares(epoch, objective_.X().rows(), losses.size());
+  parallel_region(losses.size(), [&](std::size_t thread) { losses[thread] = replicate(epoch, shares, thread); });
   // Only linear models of one decision value have a scale other than 1.
   if (shared_.inverse != 1) fold_scale(weights, intercept, shared_.inverse);
 }
@@ -153,17 +148,19 @@ double Hogwild<Objective>::epoch(std::span<Real> weights, const Epoch& epoch) {
     merged_epoch(weights, epoch, losses);
   } else if (config_.write == "in-turn") {
     Cycle cycle(n_threads);
+    Shares shares(epoch, objective_.X().rows(), n_threads, /*fixed=*/true);
     concurrent_region(n_threads, [&](std::size_t thread) {
       const Gate gate(cycle, thread);
-      losses[thread] = pass<Racy>(weights, epoch, thread, gate);
+      losses[thread] = pass<Racy>(weights, epoch, shares, thread, gate);
     });
   } else {
     const Gate gate(locks_, objective_.has_intercept());  // an open gate if there are no locks
+    Shares shares(epoch, objective_.X().rows(), n_threads);
     parallel_region(n_threads, [&](std::size_t thread) {
       if (config_.write == "atomic") {
-        losses[thread] = pass<Atomic>(weights, epoch, thread, gate);
+        losses[thread] = pass<Atomic>(weights, epoch, shares, thread, gate);
       } else {
-        losses[thread] = pass<Racy>(weights, epoch, thread, gate);
+        losses[thread] = pass<Racy>(weights, epoch, shares, thread, gate);
       }
     });
   }

@@ -313,8 +313,8 @@ Hogwild<QuantisationObjective<Data>>::Hogwild(const QuantisationObjective<Data>&
 /// One thread's share of an epoch.
 template <typename Data>
 template <typename Policy>
-double Hogwild<QuantisationObjective<Data>>::pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread,
-                                                  Policy policy) const {
+double Hogwild<QuantisationObjective<Data>>::pass(std::span<Real> weights, const Epoch& epoch, Shares& shares,
+                                                  std::size_t thread, Policy policy) const {
   const Data& X = objective_.X();
   const std::size_t batch_size = std::clamp<std::size_t>(X.rows(), 1, kBatchRows);
   Batch<Data> batch(objective_, 1, config_.sum_loss);
@@ -323,13 +323,13 @@ double Hogwild<QuantisationObjective<Data>>::pass(std::span<Real> weights, const
     for (std::size_t w = 0; w < seen.size(); ++w) seen[w] = Policy::load(weights[w]);
     return std::span<const Real>(seen);
   };
-  std::size_t done = 0;
+  std::size_t first = 0;  // t of the first row of the batch
   const auto step = [&] {
-    const double size = epoch.schedule.at(epoch.t(X.rows(), thread + done * config_.n_threads), epoch.index);
-    done += batch.size();
+    const double size = epoch.schedule.at(first, epoch.index);
     batch.step(weights, size / static_cast<double>(batch_size), policy);
   };
-  epoch.sampler(X.rows(), thread, config_.n_threads).for_each(X, [&](std::size_t i) {
+  shares.for_each(X, thread, [&](std::size_t i, std::size_t t) {
+    if (batch.size() == 0) first = t;
     batch.take(i, see);
     if (batch.size() == batch_size) step();
   });
@@ -341,13 +341,14 @@ template <typename Data>
 double Hogwild<QuantisationObjective<Data>>::epoch(std::span<Real> weights, const Epoch& epoch) {
   objective_.check_weights(weights);
   std::vector<double> losses(config_.n_threads);  // one per thread, written once
+  Shares shares(epoch, objective_.X().rows(), config_.n_threads);
   parallel_region(config_.n_threads, [&](std::size_t thread) {
     if (config_.write == "atomic") {
-      losses[thread] = pass(weights, epoch, thread, Atomic{});
+      losses[thread] = pass(weights, epoch, shares, thread, Atomic{});
     } else if (config_.n_threads > 1) {
-      losses[thread] = pass(weights, epoch, thread, Racy{});
+      losses[thread] = pass(weights, epoch, shares, thread, Racy{});
     } else {
-      losses[thread] = pass(weights, epoch, thread, Exclusive{});
+      losses[thread] = pass(weights, epoch, shares, thread, Exclusive{});
     }
   });
   const double sum = std::accumulate(losses.begin(), losses.end(), 0.0);

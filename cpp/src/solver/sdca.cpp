@@ -93,7 +93,7 @@ auto Sdca<Data>::curvature(std::size_t i, const Row& x) -> Real {
 /// otherwise null.
 template <typename Data>
 template <typename Loss>
-SdcaEpoch Sdca<Data>::pass(const Loss& loss, std::span<Real> weights, const Epoch& epoch, std::size_t thread,
+SdcaEpoch Sdca<Data>::pass(const Loss& loss, std::span<Real> weights, Shares& shares, std::size_t thread,
                            bool measure_gap, std::span<std::int64_t> visited, Replica<Real>* replica) {
   const Data& X = objective_.X();
   const auto step = static_cast<Real>(scale_);
@@ -102,7 +102,7 @@ SdcaEpoch Sdca<Data>::pass(const Loss& loss, std::span<Real> weights, const Epoc
   Exclusive policy;
   const LinearWeights<Real, Exclusive> w(weights, objective_.config().fit_intercept, policy);
   SdcaEpoch done{0, 0, 0};
-  epoch.sampler(X.rows(), thread, config_.n_threads).for_each(X, [&](std::size_t i) {
+  shares.for_each(X, thread, [&](std::size_t i, std::size_t /*t*/) {
     if (rest_.skips(i)) return;
     if (!visited.empty()) visited[done.visits] = static_cast<std::int64_t>(i);
     ++done.visits;
@@ -131,16 +131,17 @@ SdcaEpoch Sdca<Data>::epoch(std::span<Real> weights, const Epoch& epoch, bool me
   objective_.check_weights(weights);
   check_visited(visited, objective_.X().rows());
   std::vector<SdcaEpoch> done(config_.n_threads);
+  Shares shares(epoch, objective_.X().rows(), config_.n_threads);
   visit_dual(objective_.config().loss, [&](auto loss) {
     if (replicas_.empty()) {
-      done[0] = pass(loss, weights, epoch, 0, measure_gap, visited, nullptr);
+      done[0] = pass(loss, weights, shares, 0, measure_gap, visited, nullptr);
       return;
     }
     shared_.begin(weights, 0);
     parallel_region(config_.n_threads, [&](std::size_t thread) {
       Replica<Real>& replica = replicas_[thread];
       replica.begin(shared_);
-      done[thread] = pass(loss, replica.weights(), epoch, thread, measure_gap, {}, &replica);
+      done[thread] = pass(loss, replica.weights(), shares, thread, measure_gap, {}, &replica);
       replica.finish();
     });
   });

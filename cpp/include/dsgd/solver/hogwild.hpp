@@ -15,6 +15,7 @@
 #include "dsgd/solver/epoch.hpp"
 #include "dsgd/solver/merge_plan.hpp"
 #include "dsgd/solver/replica.hpp"
+#include "dsgd/solver/shares.hpp"
 
 namespace dsgd {
 
@@ -55,8 +56,8 @@ class Hogwild {
   /// thread's replica. Both return the sum of the losses of the thread's samples if `sum_loss`,
   /// otherwise 0.
   template <typename Policy>
-  double pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, const Gate& gate);
-  double replicate(const Epoch& epoch, std::size_t thread);
+  double pass(std::span<Real> weights, const Epoch& epoch, Shares& shares, std::size_t thread, const Gate& gate);
+  double replicate(const Epoch& epoch, Shares& shares, std::size_t thread);
 
   /// One thread is `sgd` (sgd.hpp) under every write policy. Returns the mean loss.
   double alone(std::span<Real> weights, const Epoch& epoch);

@@ -64,7 +64,8 @@ class Hogwild<QuantisationObjective<Data>> {
 
  private:
   template <typename Policy>
-  [[nodiscard]] double pass(std::span<Real> weights, const Epoch& epoch, std::size_t thread, Policy policy) const;
+  [[nodiscard]] double pass(std::span<Real> weights, const Epoch& epoch, Shares& shares, std::size_t thread,
+                            Policy policy) const;
 
   const QuantisationObjective<Data>& objective_;
   HogwildConfig config_;

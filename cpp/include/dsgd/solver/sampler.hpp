@@ -44,54 +44,71 @@ class Sampler {
     }
   }
 
-  /// The same for the rows of X, with a prefetch some visits ahead if X is larger than kCacheBytes:
-  /// there it reads blocks a tenth faster, while data in the cache would be read a tenth slower
-  /// (docs/design/throughput.md). kTogether rows are prefetched at once, so that the loop of
-  /// prefetches is compiled once, apart from the visits.
-  template <typename Data, typename OnRow>
-  [[gnu::always_inline]] void for_each(const Data& X, OnRow&& on_row) const {
-    const bool large = X.bytes() >= kCacheBytes;
-    Cursor next(*this);
-    if (large) next.prefetch(X, kEntriesAhead * X.rows() / std::max<std::size_t>(X.nonzeros(), 1) + 1);
-    for (const std::size_t block : blocks_) {
-      const std::size_t end = end_of(block);
-      for (std::size_t row = block * block_size_; row < end;) {
-        const std::size_t stop = std::min(row + kTogether, end);
-        if (large) next.prefetch(X, stop - row);
-        for (; row < stop; ++row) on_row(row);
-      }
-    }
-  }
-
- private:
-  static constexpr std::size_t kCacheBytes = std::size_t{1} << 25U;  // 32 MiB
-  static constexpr std::size_t kEntriesAhead = 512;                  // entries
-  static constexpr std::size_t kTogether = 8;                        // rows
-
-  /// Prefetches the rows of the share in their order, and does nothing after the last row.
-  class Cursor {
+  /// Prefetches the rows of the share in their order, some visits ahead, if X is larger than
+  /// kCacheBytes: there blocks are read a tenth faster, while data in the cache would be read a
+  /// tenth slower (docs/design/throughput.md). Does nothing after the last row.
+  class Ahead {
    public:
-    explicit Cursor(const Sampler& sampler) : sampler_(sampler) {}
+    /// Begins at a position in the order of the blocks.
+    template <typename Data>
+    Ahead(const Sampler& sampler, const Data& X, std::size_t position)
+        : sampler_(&sampler), position_(position), used_(X.bytes() >= kCacheBytes) {
+      if (used_) prefetch(X, kEntriesAhead * X.rows() / std::max<std::size_t>(X.nonzeros(), 1) + 1);
+    }
+
+    [[nodiscard]] bool used() const { return used_; }
 
     template <typename Data>
     [[gnu::noinline]] void prefetch(const Data& X, std::size_t count) {
       for (; count > 0; --count) {
         while (row_ == end_) {
-          if (position_ == sampler_.blocks_.size()) return;
-          const std::size_t block = sampler_.blocks_[position_++];
-          row_ = block * sampler_.block_size_;
-          end_ = sampler_.end_of(block);
+          if (position_ == sampler_->blocks_.size()) return;
+          const std::size_t block = sampler_->blocks_[position_++];
+          row_ = block * sampler_->block_size_;
+          end_ = sampler_->end_of(block);
         }
         X.prefetch(row_++);
       }
     }
 
    private:
-    const Sampler& sampler_;
-    std::size_t position_ = 0;
+    const Sampler* sampler_;
+    std::size_t position_;
+    bool used_;
     std::size_t row_ = 0;
     std::size_t end_ = 0;
   };
+
+  /// The same for the rows of X, with prefetches.
+  template <typename Data, typename OnRow>
+  [[gnu::always_inline]] void for_each(const Data& X, OnRow&& on_row) const {
+    Ahead ahead(*this, X, 0);
+    visit(X, 0, blocks_.size(), ahead, on_row);
+  }
+
+  /// The same for the blocks at positions [begin, end) of the order. kTogether rows are prefetched
+  /// at once, so that the loop of prefetches is compiled once, apart from the visits.
+  template <typename Data, typename OnRow>
+  [[gnu::always_inline]] void visit(const Data& X, std::size_t begin, std::size_t end, Ahead& ahead,
+                                    OnRow&& on_row) const {
+    for (std::size_t position = begin; position < end; ++position) {
+      const std::size_t past = end_of(blocks_[position]);
+      for (std::size_t row = blocks_[position] * block_size_; row < past;) {
+        const std::size_t stop = std::min(row + kTogether, past);
+        if (ahead.used()) ahead.prefetch(X, stop - row);
+        for (; row < stop; ++row) on_row(row);
+      }
+    }
+  }
+
+  /// The number of blocks, and of the rows of a block; the last block of all rows may have fewer.
+  [[nodiscard]] std::size_t size() const { return blocks_.size(); }
+  [[nodiscard]] std::size_t block_size() const { return block_size_; }
+
+ private:
+  static constexpr std::size_t kCacheBytes = std::size_t{1} << 25U;  // 32 MiB
+  static constexpr std::size_t kEntriesAhead = 512;                  // entries
+  static constexpr std::size_t kTogether = 8;                        // rows
 
   [[nodiscard]] std::size_t end_of(std::size_t block) const { return std::min(n_rows_, (block + 1) * block_size_); }
 

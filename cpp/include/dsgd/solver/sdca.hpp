@@ -12,6 +12,7 @@
 #include "dsgd/solver/merge_plan.hpp"
 #include "dsgd/solver/replica.hpp"
 #include "dsgd/solver/rest.hpp"
+#include "dsgd/solver/shares.hpp"
 
 namespace dsgd {
 
@@ -72,7 +73,7 @@ class Sdca {
 
  private:
   template <typename Loss>
-  SdcaEpoch pass(const Loss& loss, std::span<Real> weights, const Epoch& epoch, std::size_t thread, bool measure_gap,
+  SdcaEpoch pass(const Loss& loss, std::span<Real> weights, Shares& shares, std::size_t thread, bool measure_gap,
                  std::span<std::int64_t> visited, Replica<Real>* replica);
   template <typename Row>
   [[nodiscard]] Real curvature(std::size_t i, const Row& x);
