@@ -51,7 +51,7 @@ class Climb:
         for setting in self.candidate.ladder:
             self.points.append(self._point(setting, targets))
             for target in targets:
-                if self.points[-1][2] <= target:
+                if self.points[-1][2] <= target and self.candidate.may_reach(target, setting):
                     self.reached.setdefault(target, len(self.points) - 1)
             if len(self.reached) == len(targets) or self.points[-1][1] > max(LAGGARD * best, PATIENCE):
                 return
