@@ -194,3 +194,20 @@ def test_the_estimator_takes_what_fit_takes(kind: str) -> None:
     assert (found.predict(odd) == plain.predict(X)).all()
     assert found.score(odd) == plain.score(X) == pytest.approx(-plain.inertia_)
     assert (found.transform(odd) == plain.transform(X)).all()
+
+
+def test_few_rows_are_one_mini_batch_for_max_no_improvement() -> None:
+    few = np.random.default_rng(0).standard_normal((20, 3))
+    models = [dsgd.KMeans(3, n_init=1, random_state=0, max_no_improvement=most).fit(few) for most in (3, 10, None)]
+    assert models[0].n_iter_ < models[1].n_iter_ < 40
+    assert models[1].n_iter_ < models[2].n_iter_
+
+
+def test_a_row_has_no_distance_from_the_centre_that_it_is() -> None:
+    centres = 1e3 + np.random.default_rng(1).standard_normal((5, 7))
+    model = dsgd.KMeans(5, init=centres, n_init=1, max_iter=1).fit(centres)
+    model.cluster_centers_ = centres
+    near = centres + 1e-9
+    assert (np.diag(model.transform(centres)) == 0).all()
+    expected = np.sqrt(np.square(near - centres).sum(axis=1))
+    np.testing.assert_allclose(np.diag(model.transform(near)), expected, rtol=1e-4)

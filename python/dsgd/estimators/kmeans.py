@@ -358,7 +358,8 @@ class KMeans(MiniBatchKMeans):
         model = KMeansModel(weights=weights, loss=losses.KMeans(self.n_clusters), classes=None)
         patience, stochastic = self.max_no_improvement, spec.algorithm.capabilities.stochastic
         steps = max(1.0, n_rows / self.batch_size) if stochastic else 1.0
-        passes = 1 if patience is None else max(1, -(-patience * self.batch_size // n_rows))
+        # Few rows are one mini-batch together.
+        passes = 1 if patience is None else max(1, -(-patience * min(self.batch_size, n_rows) // n_rows))
         stopping = Standstill(
             tol=None if patience is None else 0.0,
             share=_LEAST_GAIN if stochastic else 0.0,

@@ -230,10 +230,17 @@ def distances(X: NDArray[Any], centres: NDArray[Any]) -> NDArray[np.float64]:
     return out
 
 
+# Share of the squared sizes below which the digits of a squared distance have cancelled.
+_CANCELLED = 1e-10
+
+
 def _of_some(rows: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the distances of rows from centres. If squares overflow, each distance is computed in its own unit."""
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = np.square(rows).sum(axis=1)[:, None] + np.square(centres).sum(axis=1) - 2 * rows @ centres.T
+        sizes = np.square(rows).sum(axis=1)[:, None] + np.square(centres).sum(axis=1)
+        squares = sizes - 2 * rows @ centres.T
+        row, centre = np.nonzero(squares < _CANCELLED * sizes)  # what is left may be rounding alone
+        squares[row, centre] = np.square(rows[row] - centres[centre]).sum(axis=1)
         out = np.sqrt(np.maximum(squares, 0))
         for k in np.flatnonzero(~np.isfinite(squares).all(axis=1)):
             away = np.nan_to_num(rows[k] - centres)
