@@ -1,14 +1,16 @@
 #include "dsgd/objective/linear.hpp"
 
-#include <algorithm>  // for clamp, copy, max, min
-#include <cmath>      // for abs, floor
-#include <cstdint>    // for int32_t, uint32_t, uint64_t
-#include <limits>     // for numeric_limits
+#include <algorithm>    // for clamp, copy, max, min
+#include <cmath>        // for abs, floor
+#include <cstdint>      // for int32_t, uint32_t, uint64_t
+#include <limits>       // for numeric_limits
+#include <type_traits>  // for remove_cvref_t
 
 #include "dsgd/core/atomic.hpp"
 #include "dsgd/core/check_size.hpp"
 #include "dsgd/core/error.hpp"
 #include "dsgd/core/parallel.hpp"
+#include "dsgd/objective/loss_sum.hpp"
 #include "dsgd/objective/row_sum.hpp"
 
 namespace dsgd {
@@ -54,18 +56,6 @@ std::vector<typename Data::Real> inverse_frequencies(const Data& X, std::size_t 
     inverse[j] = static_cast<Real>(n / static_cast<double>(std::max<std::uint64_t>(degree, 1)));
   }
   return inverse;
-}
-
-/// The loss at the decision values `z`, in double precision. A loss of several decision values writes
-/// into `wide`, which has as many elements.
-template <typename Loss, typename Real>
-double loss_at(const Loss& loss, std::span<const Real> z, Real y, std::span<double> wide) {
-  if constexpr (VectorLoss<Loss>) {
-    std::ranges::copy(z, wide.begin());
-    return loss.descend(wide, static_cast<double>(y), true);
-  } else {
-    return loss.value(static_cast<double>(z[0]), static_cast<double>(y));
-  }
 }
 
 }  // namespace
@@ -165,14 +155,12 @@ double LinearObjective<Data>::mean_loss(std::span<const Real> weights, std::size
     const auto w = linear_weights(weights, loss, config_.fit_intercept, policy);
     parallel_blocks(X_.rows(), kBlockRows, n_threads, [&](std::size_t block, std::size_t begin, std::size_t end) {
       std::vector<Real> z(residual_size());
-      std::vector<double> wide(residual_size());
-      double sum = 0;
+      LossSum sum(loss, residual_size());
       for (std::size_t i = begin; i < end; ++i) {
         w.decisions(X_.row(i), std::span(z));
-        const double value = loss_at(loss, std::span<const Real>(z), y_[i], std::span(wide));
-        sum += static_cast<double>(sample_weight(i)) * value;
+        sum.add(static_cast<double>(sample_weight(i)), std::span<const Real>(z), y_[i]);
       }
-      partial[block] = sum;
+      partial[block] = sum.value();
     });
   });
   double total = 0;
@@ -198,30 +186,29 @@ double LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::
   check_size("out", out.size(), n_parameters());
   const std::size_t m = residual_size();
   if (!derivatives.empty()) check_size("derivatives", derivatives.size(), X_.rows() * m);
-  struct alignas(64) ThreadSum {  // on a cache line of its own, since its thread writes it for every row
-    double losses = 0;
-  };
-  std::vector<ThreadSum> sums(n_threads);
   Exclusive policy;
-  visit_evaluation([&](const auto& kernel) {
+  double total = 0;
+  visit_evaluation([&]<typename Kernel>(const Kernel& kernel) {
+    using Sum = LossSum<std::remove_cvref_t<decltype(kernel.loss)>>;
+    struct alignas(64) ThreadSum : Sum {  // on a cache line of its own, since its thread writes it for every row
+      using Sum::Sum;
+    };
+    std::vector<ThreadSum> sums(n_threads, ThreadSum(kernel.loss, m));
     const auto access = kernel.access(weights, policy);
     add_rows(X_, n_threads, 1 / static_cast<double>(X_.rows()), out, [&](std::size_t thread) {
-      return [&, thread, residual = kernel.residual(), wide = std::vector<double>(m)](std::size_t i, const auto& x,
-                                                                                      std::span<double> sum) mutable {
+      return [&, thread, residual = kernel.residual()](std::size_t i, const auto& x, std::span<double> sum) mutable {
         access.weights().decisions(x, std::span<Real>(residual));
         if (with_loss) {
-          const double loss = loss_at(kernel.loss, std::span<const Real>(residual), y_[i], std::span(wide));
-          sums[thread].losses += static_cast<double>(sample_weight(i)) * loss;
+          sums[thread].add(static_cast<double>(sample_weight(i)), std::span<const Real>(residual), y_[i]);
         }
         access.finish(i, residual, false);
         if (!derivatives.empty()) std::ranges::copy(residual, derivatives.subspan(i * m, m).begin());
         if (m > 1 || residual[0] != 0) add_row(x, std::span<const Real>(residual), X_.features(), sum);
       };
     });
+    for (const ThreadSum& part : sums) total += part.value();
   });
-  double total = 0;
-  for (const ThreadSum& part : sums) total += part.losses;
-  return total / static_cast<double>(X_.rows());
+  return with_loss ? total / static_cast<double>(X_.rows()) : 0;
 }
 
 template <typename Data>
