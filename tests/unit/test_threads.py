@@ -98,7 +98,7 @@ def test_without_proc_there_is_no_quota(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("quota", "expected"), [(0.5, 1), (1.0, 1), (1.5, min(2, CORES)), (1e6, CORES), (None, CORES)])
 def test_the_default_heeds_the_quota(monkeypatch: pytest.MonkeyPatch, quota: float | None, expected: int) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("dsgd._common.threads.cgroup_limit", lambda: quota)
+    monkeypatch.setattr("dsgd._common.threads._quota", lambda: quota)
     assert default_threads() == expected
 
 

@@ -15,7 +15,7 @@
 // than replicas, and its racy additions lose changes.
 #include "dsgd/solver/sdca.hpp"
 
-#include <algorithm>  // for max, transform
+#include <algorithm>  // for any_of, max, transform
 #include <array>      // for array
 #include <limits>     // for numeric_limits
 
@@ -164,9 +164,11 @@ double Sdca<Data>::rebuild(std::span<Real> weights) {
   const Data& X = objective_.X();
   intercept_.balance(objective_, std::span(beta_));
   std::vector<double> sum(X.features());
-  row_sum(X, config_.n_threads, scale_, std::span(sum), [&](std::size_t i, const auto& /*x*/) {
-    return static_cast<double>(objective_.sample_weight(i)) * static_cast<double>(beta_[i]);
-  });
+  if (std::ranges::any_of(beta_, [](Real each) { return each != 0; })) {  // none at the start of a run
+    row_sum(X, config_.n_threads, scale_, std::span(sum), [&](std::size_t i, const auto& /*x*/) {
+      return static_cast<double>(objective_.sample_weight(i)) * static_cast<double>(beta_[i]);
+    });
+  }
   double norm = 0;
   for (std::size_t j = 0; j < sum.size(); ++j) {
     weights[j] = static_cast<Real>(sum[j]);

@@ -37,7 +37,7 @@ def default_threads() -> int:
         At least 1.
     """
     available = min(len(os.sched_getaffinity(0)), _MAX_THREADS)
-    quota = cgroup_limit()
+    quota = _quota()
     if quota is not None:
         available = min(available, max(1, math.ceil(quota)))
     # OpenMP allows a list with one number for each nesting level; a fit is the first level.
@@ -46,6 +46,12 @@ def default_threads() -> int:
     if requested.isdecimal() and len(requested) < 10 and int(requested) > 0:
         available = min(available, int(requested))
     return max(1, available)
+
+
+@functools.cache
+def _quota() -> float | None:
+    """Return the quota that this process had at its first fit: reading it takes half a millisecond."""
+    return cgroup_limit()
 
 
 def resolve_threads(n_threads: int | None) -> int:

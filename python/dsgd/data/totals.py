@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Average", "Total"]
 
-_WIDTH = 4096  # sums that are kept side by side, so that numpy adds a row of numbers at once
+_WIDTH = 1024  # sums that are kept side by side, so that numpy adds a row of numbers at once
 
 
 class Total(NamedTuple):
