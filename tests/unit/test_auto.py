@@ -11,6 +11,7 @@ from problems import make_problem
 
 import dsgd
 from dsgd.algorithms import Algorithm, Auto, Facts, Hogwild, Sdca, Sgd, Svrg
+from dsgd.algorithms.variance_reduction import safe_step
 from dsgd.errors import ConfigError
 from dsgd.losses import Hinge, Logistic, Perceptron, Squared
 
@@ -58,6 +59,13 @@ def test_it_picks(changes: dict[str, Any], algorithm: type[Algorithm], threads: 
     assert why in choice.why
 
 
+def test_variance_reduction_of_many_rows_with_few_features_takes_safe_steps() -> None:
+    many: dict[str, Any] = {"gap_tol": 0.01, "loss": Logistic(), "n_features": 24}
+    assert Auto().pick(facts(**many)).step_size == safe_step(Logistic(), 1.0, 1e-4) == 0.9 / (4 * (0.25 + 1e-4))
+    assert Auto().pick(facts(**{**many, "n_features": 50_000}, alphas=(1e-4, 1e-4))).step_size is None
+    assert Auto().pick(facts()).step_size is None
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
@@ -82,6 +90,8 @@ def test_the_result_names_who_was_picked_and_equals_it(
     picked = [message for message in caplog.messages if message.startswith(f"auto: picked {expected.name}: ")]
     assert len(picked) == 1
     assert "entries on 1 of 2 thread(s)" in picked[0]
+    if isinstance(expected, Svrg):  # its step is the one that auto gave it
+        common["step_size"] = result.history[0].step_size
     same = dsgd.fit(X, Y, algo=expected, **{**common, "n_threads": 1})
     assert (result.coef_ == same.coef_).all()
     assert result.intercept_ == same.intercept_

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from problems import make_problem
 
 import dsgd
 from dsgd import _core
-from dsgd.algorithms import Sdca
+from dsgd.algorithms import Sdca, duality_gap
 from dsgd.data.inputs import as_matrix
 
 X, Y = make_problem(300, 20, seed=2)
@@ -202,3 +203,14 @@ def test_rebuilt_weights_are_the_sum_of_the_rows_by_their_dual_variables(
         assert dual < objective.value(weights, 1)
         if fit_intercept:
             assert abs(products.sum()) < 1e-5
+
+
+@pytest.mark.parametrize(("measured", "looks"), [(0.1, True), (0.9, False), (0.03, True)])
+def test_an_epoch_closes_the_gap_as_much_as_the_one_before(measured: float, looks: bool) -> None:
+    """An epoch measures about the gap of its middle; a look is worth its cost where the gap of its end is small."""
+    task = SimpleNamespace(gap_tol=0.02, weights=None, value=lambda: 1.0)
+    solver = SimpleNamespace(rebuild=lambda _: 0.99, wake=lambda: None)
+    gap = duality_gap.DualityGap(task, solver)  # type: ignore[arg-type]
+    assert gap.after_epoch(1.0, last=False) is None
+    found = gap.after_epoch(measured, last=False)
+    assert found == (pytest.approx(0.01 / 0.99) if looks else None)

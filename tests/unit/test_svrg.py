@@ -18,6 +18,7 @@ from dsgd.algorithms.svrg import Svrg
 from dsgd.algorithms.variance_reduction import stands_still
 from dsgd.data.inputs import as_matrix
 from dsgd.errors import ConfigError
+from dsgd.fitting import loop
 from dsgd.testing import reference
 
 X, Y = make_problem(300, 40, seed=0)
@@ -114,6 +115,33 @@ def passes(result: dsgd.FitResult) -> list[float]:
 def test_effective_passes_count_gradients_of_samples(options: dict[str, Any], expected: list[float]) -> None:
     assert passes(fit(**options)) == pytest.approx(expected)
     assert passes(fit(n_threads=3, **options)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_the_gradient_of_an_anchor_bounds_the_optimum_and_one_look_confirms_it(
+    fit_intercept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bounds: list[float] = []
+
+    def kept(ends: Sequence[Any]) -> float | None:
+        bounds.append(ends[0].bound)
+        return bounds[-1]
+
+    best = fit(fit_intercept=fit_intercept, max_epochs=100).history[-1].objective
+    assert best is not None
+    monkeypatch.setattr(loop, "_mean_bound", kept)
+    result = fit(fit_intercept=fit_intercept, gap_tol=1e-3, max_epochs=100)
+    assert result.stop_reason == "gap_tol"
+    assert [record.gap is None for record in result.history] == [True] * (len(result.history) - 1) + [False]
+    assert max(bounds) <= best * (1 + 1e-12)
+    assert bounds[-1] >= best * (1 - 1e-3)
+    assert bounds[0] < bounds[-1]
+
+
+@pytest.mark.parametrize("options", [{"penalty": "elasticnet"}, {"penalty": "l1"}], ids=str)
+def test_no_bound_is_known_under_l1(options: dict[str, Any]) -> None:
+    result = fit(gap_tol=1e-3, max_epochs=400, **options)
+    assert result.stop_reason == "gap_tol"
 
 
 def test_the_next_anchor_is_the_last_weights_or_an_average() -> None:

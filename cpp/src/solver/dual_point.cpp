@@ -18,6 +18,12 @@ namespace {
 
 constexpr std::size_t kBlockRows = 4096;
 
+double penalty(std::span<const double> w, const LinearConfig& config) {
+  double value = 0;
+  for (const double each : w) value += config.alpha_l1 * std::abs(each) + config.alpha_l2 / 2 * each * each;
+  return value;
+}
+
 }  // namespace
 
 template <typename Data>
@@ -107,7 +113,8 @@ double DualPoint<Data>::look(std::span<const Real> weights) {
       other_[i] = -loss.derivative(other_[i] + shift, static_cast<double>(objective_.y()[i]));
     }
   });
-  approach();
+  // Near the optimum these dual variables are far better than all before.
+  approach((value_ + loss_value + penalty(std::span(wide).first(X.features()), objective_.config())) / 2);
   return loss_value;
 }
 
@@ -115,13 +122,13 @@ template <typename Data>
 void DualPoint<Data>::look_at(std::span<const Real> duals) {
   check_size("duals", duals.size(), other_.size());
   std::ranges::copy(duals, other_.begin());
-  approach();
+  approach(value_);
 }
 
 /// Moves the point to the best point that it finds on the line to the other one. With L1 the other
 /// one is scaled down until R* is finite without L2; with L2 the better of both counts.
 template <typename Data>
-void DualPoint<Data>::approach() {
+void DualPoint<Data>::approach(double enough) {
   const LinearConfig& config = objective_.config();
   DualIntercept(config).balance(objective_, std::span(other_));
   row_sum(
@@ -129,9 +136,9 @@ void DualPoint<Data>::approach() {
       [&](std::size_t i, const auto& /*x*/) { return static_cast<double>(objective_.sample_weight(i)) * other_[i]; });
   double largest = 0;
   for (const double u : other_sum_) largest = std::max(largest, std::abs(u));
-  if (config.alpha_l2 > 0) move(1);
+  if (config.alpha_l2 > 0) move(1, enough);
   if (config.alpha_l1 > 0 && (config.alpha_l2 == 0 || largest > config.alpha_l1)) {
-    move(largest > config.alpha_l1 ? config.alpha_l1 / largest : 1.0);
+    move(largest > config.alpha_l1 ? config.alpha_l1 / largest : 1.0, enough);
   }
 }
 
@@ -155,11 +162,14 @@ double DualPoint<Data>::value_at(double t, double scale) const {
 }
 
 /// Moves to the best of four points of the line: its ends, its middle, and the vertex of the
-/// parabola through these. D is that parabola if loss and penalty have quadratic conjugates.
+/// parabola through these. D is that parabola if loss and penalty have quadratic conjugates. If D is
+/// more than `enough` at the other end, the line is not searched: a point costs as much as the margins
+/// of the rows.
 template <typename Data>
-void DualPoint<Data>::move(double scale) {
-  const double middle = value_at(0.5, scale);
+void DualPoint<Data>::move(double scale, double enough) {
   const double end = value_at(1, scale);
+  const bool searches = !(end > std::max(enough, value_));
+  const double middle = searches ? value_at(0.5, scale) : end;
   double best = 0;
   double value = value_;
   const auto take = [&](double t, double found) {
@@ -167,12 +177,12 @@ void DualPoint<Data>::move(double scale) {
     best = t;
     value = found;
   };
-  take(0.5, middle);
+  if (searches) take(0.5, middle);
   take(1, end);
   const double slope = 4 * middle - 3 * value_ - end;
   const double bend = 2 * (value_ - 2 * middle + end);
   const double vertex = -slope / (2 * bend);
-  if (bend < 0 && vertex > 0 && vertex < 1) take(vertex, value_at(vertex, scale));
+  if (searches && bend < 0 && vertex > 0 && vertex < 1) take(vertex, value_at(vertex, scale));
   if (best == 0) return;
   for (std::size_t i = 0; i < beta_.size(); ++i) beta_[i] += best * (scale * other_[i] - beta_[i]);
   for (std::size_t j = 0; j < sum_.size(); ++j) sum_[j] += best * (scale * other_sum_[j] - sum_[j]);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from dsgd.algorithms.hogwild import Hogwild
 from dsgd.algorithms.sdca import Sdca
 from dsgd.algorithms.sgd import Sgd
 from dsgd.algorithms.svrg import Svrg
+from dsgd.algorithms.variance_reduction import safe_step
 from dsgd.errors import ConfigError
 from dsgd.problems.task import EpochEnd, LocalTask
 
@@ -40,7 +42,8 @@ class Auto(Algorithm):
     4. Otherwise: dual coordinate ascent.
 
     With `gap_tol` and a smooth loss, variance reduction (`Svrg`) takes the place of stochastic gradient
-    descent, which gets near the optimum too slowly, unless the user gave a step size or a schedule.
+    descent, which gets near the optimum too slowly, unless the user gave a step size or a schedule. Its
+    steps are then those that are safe for a mean row, 0.9 / (4 L), if the condition number is above 400.
 
     Several threads are used only if X has enough entries. The logger ``dsgd`` reports the choice and
     its reason. `FitResult.algorithm` is the algorithm that trained.
@@ -61,7 +64,9 @@ class Auto(Algorithm):
             return Choice(Sdca(), threads, f"{reason}; {_size(facts, threads)}")
         if facts.gap_tol is not None and facts.loss.smooth and not facts.stepped:
             threads = facts.n_threads if facts.n_entries >= _SGD_ENTRIES else 1
-            return Choice(Svrg(), threads, f"gap_tol of a smooth loss: {why}; {_size(facts, threads)}")
+            # The step that is good for a first pass of SGD is too long where many rows share few features.
+            step = safe_step(facts.loss, facts.mean_square, facts.alphas[1]) if _condition(facts) > _CONDITION else None
+            return Choice(Svrg(), threads, f"gap_tol of a smooth loss: {why}; {_size(facts, threads)}", step)
         if facts.n_threads > 1 and facts.n_entries >= _SGD_ENTRIES:
             return Choice(Hogwild(), facts.n_threads, f"{why}; {_size(facts, facts.n_threads)}")
         return Choice(Sgd(), 1, f"{why}; {_size(facts, 1)}")
@@ -75,9 +80,7 @@ class Auto(Algorithm):
             return "only l2 alone has a dual to ascend"
         if facts.stepped:
             return "a step size or a schedule was given"
-        # The eigenvalues of X'X/n have the mean (mean ||x||^2) / d. L2 adds alpha to each of them, so alpha bounds
-        # the least eigenvalue from below.
-        condition = facts.mean_square / (alpha_l2 * facts.n_features)
+        condition = _condition(facts)
         if condition > _CONDITION and (facts.gap_tol is None or facts.loss.smooth):
             return f"the average condition number, {condition:.3g}, is above {_CONDITION:g}"
         return None
@@ -85,6 +88,16 @@ class Auto(Algorithm):
     def epochs(self, task: LocalTask) -> Iterator[EpochEnd]:  # noqa: ARG002
         """Raise `ConfigError`: only `dsgd.fit` replaces an `Auto`; estimators have an ``algo="auto"`` of their own."""
         raise ConfigError("Auto() is for dsgd.fit; the estimators' algo='auto' is 'sgd', or 'hogwild' with n_jobs > 1")
+
+
+def _condition(facts: Facts) -> float:
+    """Return the average condition number.
+
+    The eigenvalues of X'X/n have the mean (mean ||x||^2) / d. L2 adds alpha to each of them, so alpha bounds the least
+    eigenvalue from below.
+    """
+    alpha_l2 = facts.alphas[1]
+    return facts.mean_square / (alpha_l2 * facts.n_features) if alpha_l2 > 0 else math.inf
 
 
 def _size(facts: Facts, threads: int) -> str:

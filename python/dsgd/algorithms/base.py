@@ -153,8 +153,9 @@ class Algorithm(ABC):
 
 
 class Choice(NamedTuple):
-    """The algorithm to train with, its number of threads, and the reason."""
+    """The algorithm to train with, its number of threads, the reason, and its first step if that is known."""
 
     algorithm: Algorithm
     n_threads: int
     why: str
+    step_size: float | None = None

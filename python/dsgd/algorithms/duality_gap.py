@@ -31,9 +31,11 @@ class DualityGap:
     """Measures the duality gap after the epochs where it may have reached `task.gap_tol`.
 
     The exact gap costs two passes over the data. An epoch measures a part of it almost for free: the
-    part of the samples that it visits, each before its step. The exact gap is only worth its cost
-    when this estimate is small, or after the last epoch. Where the gap was greater than the estimate,
-    the next estimates must be smaller by that factor; every epoch forgets a part of it.
+    part of the samples that it visits, each before its step. This is the gap of about the middle of
+    the epoch, and the gap at its end is less by the factor by which an epoch lowers it. The exact gap
+    is only worth its cost when this estimate is small, or after the last epoch. Where the gap was
+    greater than the estimate, the next estimates must be smaller by that factor; every epoch forgets a
+    part of it.
 
     Parameters
     ----------
@@ -46,13 +48,14 @@ class DualityGap:
         self._solver = solver
         self._value = math.inf  # the last known value of the objective, an upper bound of the optimum
         self._factor = 1.0  # of the estimate
+        self._before = math.inf  # what the epoch before has measured
 
-    def after_epoch(self, estimate: float, last: bool) -> float | None:
+    def after_epoch(self, measured: float, last: bool) -> float | None:
         """Return the relative duality gap, or None if it is not measured after this epoch.
 
         Parameters
         ----------
-        estimate : float
+        measured : float
             The absolute gap that the epoch has measured.
         last : bool
             Whether this is the last epoch of the run.
@@ -60,12 +63,19 @@ class DualityGap:
         tolerance = self._task.gap_tol
         if tolerance is None:
             return None
+        before, self._before = self._before, measured
+        fall = min(1.0, measured / before) if 0 < before < math.inf else 1.0
+        estimate = measured * fall
         self._factor = max(_KEPT * self._factor, 1.0)
+        return self._if_small(tolerance, estimate, last)
+
+    def _if_small(self, tolerance: float, estimate: float, last: bool) -> float | None:
+        """Return the relative duality gap if its estimate is small, or after the last epoch."""
         if self._factor * estimate > tolerance * self._value and not last:
             return None
         if math.isinf(self._value) and not last:
             self._value = self._task.value()
-            return self.after_epoch(estimate, last)
+            return self._if_small(tolerance, estimate, last)
         return self._measure(tolerance, estimate)
 
     def _measure(self, tolerance: float, estimate: float) -> float:

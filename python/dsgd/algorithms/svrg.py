@@ -14,7 +14,7 @@ from dsgd._common.checks import check_choice, check_flag, check_integer, check_r
 from dsgd._common.warn import warn
 from dsgd.algorithms.base import Algorithm, Capabilities, check_block_size
 from dsgd.algorithms.inner_loop import equal_parts, parts_until_standstill, run_parts
-from dsgd.algorithms.variance_reduction import AcceleratedFactor, gradient_norm, longest_safe_step
+from dsgd.algorithms.variance_reduction import AcceleratedFactor, gradient_norm, longest_safe_step, lower_bound
 from dsgd.errors import ConfigError
 from dsgd.problems.problem import Problem
 from dsgd.problems.task import EpochEnd, LocalTask
@@ -145,10 +145,12 @@ class Svrg(Algorithm):
             if self.mean_gradient == "reweighted":
                 task.shrink_unseen_by(taken * step)
             task.passes += taken / task.n_samples
-            # The full gradient of the next epoch, taken here, gives the loss at the end of this one.
-            anchored = task.sum_loss and index + 1 < task.max_epochs
+            # The full gradient of the next epoch, taken here, gives the loss at the end of this one, and how far the
+            # optimum may be.
+            anchored = (task.sum_loss or task.gap_tol is not None) and index + 1 < task.max_epochs
             loss = solver.take_anchor(task.weights, with_loss=True) if anchored else None
-            yield EpochEnd(task.passes, step, loss, exact=True)
+            bound = None if loss is None else lower_bound(task.problem, task.weights, loss, solver.mean_gradient)
+            yield EpochEnd(task.passes, step, loss, exact=True, bound=bound)
 
     def _inner_loop(self, task: LocalTask, descend: Callable[[int], None]) -> int:
         """Run an inner loop, and return its number of steps, m."""

@@ -1,4 +1,4 @@
-"""Shared by SVRG and DisSVRG: the longest safe step, the accelerated factor, and the window rule."""
+"""Shared by SVRG and DisSVRG: longest safe step, accelerated factor, lower bound of the optimum, window rule."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsgd.losses import Loss
 from dsgd.problems.problem import Problem
 
-__all__ = ["WINDOW", "AcceleratedFactor", "gradient_norm", "longest_safe_step", "stands_still"]
+__all__ = [
+    "WINDOW",
+    "AcceleratedFactor",
+    "gradient_norm",
+    "longest_safe_step",
+    "lower_bound",
+    "safe_step",
+    "stands_still",
+]
 
 WINDOW = 10
 """Number of loss values that the window rule compares to end an inner loop."""
@@ -31,8 +40,12 @@ def longest_safe_step(problem: Problem, square: float | None = None) -> float:
     square : float, optional
         s_i ||x_i||^2 of the sample; by default that of the largest one, for which alone the step is safe.
     """
-    largest = problem.scale.largest if square is None else square
-    return _SAFETY / (4 * (problem.loss.curvature * largest + problem.alphas[1]))
+    return safe_step(problem.loss, problem.scale.largest if square is None else square, problem.alphas[1])
+
+
+def safe_step(loss: Loss, square: float, alpha_l2: float) -> float:
+    """Return 0.9 / (4 L) of a sample with s_i ||x_i||^2 = `square`."""
+    return _SAFETY / (4 * (loss.curvature * square + alpha_l2))
 
 
 class AcceleratedFactor:
@@ -74,6 +87,30 @@ def gradient_norm(problem: Problem, weights: NDArray[Any], mean_gradient: NDArra
     moved = w - step * mean_gradient.astype(weights.dtype)
     problem.shrink(problem.layout.regularised(moved), step)
     return float(np.linalg.norm(w - moved)) / step if step > 0 else 0.0
+
+
+def lower_bound(
+    problem: Problem, weights: NDArray[Any], loss: float, mean_gradient: NDArray[np.float64]
+) -> float | None:
+    """Return F(w) - ||grad F(w)||^2 / (2 alpha), below which a strongly convex objective cannot fall.
+
+    The derivative in the intercept, which is not regularised, is taken for 0. None under L1, and without L2.
+
+    Parameters
+    ----------
+    problem : Problem
+    weights : ndarray of shape (n_parameters,)
+    loss : float
+        The mean loss at `weights`.
+    mean_gradient : ndarray of shape (n_parameters,)
+        The gradient of the mean loss.
+    """
+    alpha_l1, alpha_l2 = problem.alphas
+    if alpha_l1 > 0 or alpha_l2 == 0:
+        return None
+    w = problem.layout.regularised(weights.astype(np.float64))
+    gradient = problem.layout.regularised(mean_gradient) + alpha_l2 * w
+    return loss + alpha_l2 / 2 * float(np.sum(w * w)) - float(np.sum(gradient * gradient)) / (2 * alpha_l2)
 
 
 def stands_still(losses: Sequence[float]) -> bool:

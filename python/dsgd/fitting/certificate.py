@@ -26,7 +26,9 @@ _LOOK = 2.0
 class Certificates:
     """Measures the duality gap of every problem after the epochs where it may have reached `gap_tol`.
 
-    The trend of the objective decides when: the gap is looked at once an epoch lowers the objective by no more than
+    Where the algorithm knows a lower bound (`EpochEnd.bound`), the gap is looked at once that bound proves enough: a
+    look only confirms it in double precision. Otherwise the trend of the objective decides: the gap is looked at once
+    an epoch lowers the objective by no more than
     the tolerance, or once the bound that is known proves enough. A look that does not end the fit puts off the next one
     until there are half as many passes more. The passes that raise the bound are at most those of the training, and a
     few, unless they pay.
@@ -45,7 +47,7 @@ class Certificates:
         self._before: float | None = None
         self._looked = 2.0  # passes at the last look; the first is put off as if there had been one
 
-    def gap(self, passes: float, objective: float | None, *, last: bool) -> float | None:
+    def gap(self, passes: float, objective: float | None, bound: float | None = None, *, last: bool) -> float | None:
         """Return the largest relative duality gap of the problems; None if it is not measured after this epoch.
 
         Parameters
@@ -54,9 +56,13 @@ class Certificates:
             Effective passes of the training so far.
         objective : float or None
             The mean objective of the problems, as far as it is known.
+        bound : float or None
+            The mean lower bound of the problems that the algorithm knows.
         last : bool
             Whether this is the last epoch of the run.
         """
+        if objective is not None and bound is not None and not last:
+            return self._confirmed(passes) if relative_gap(objective, bound) <= self._tolerance else None
         flat = objective is not None and self._flat(objective)
         if not (last or self._due(objective, passes, flat)):
             return None
@@ -70,6 +76,15 @@ class Certificates:
                 each.ascend(max(passes, _LEAST_PASSES) - each.spent)
             if each.gap > self._tolerance:
                 break  # the others cannot end the fit
+        return max(each.gap for each in self._each)
+
+    def _confirmed(self, passes: float) -> float | None:
+        """Return the gap at the margins; None soon after a look that failed."""
+        if passes < self._looked * (1 + _SHORT_WAIT):
+            return None
+        self._looked = passes
+        for each in self._each:
+            each.look()
         return max(each.gap for each in self._each)
 
     def _due(self, objective: float | None, passes: float, flat: bool) -> bool:

@@ -130,7 +130,7 @@ def _records(
             gap = (
                 _gap(ends)
                 if certificates is None
-                else certificates.gap(passes, seen.objective, last=epoch == max_epochs)
+                else certificates.gap(passes, seen.objective, _mean_bound(ends), last=epoch == max_epochs)
             )
             yield Record(
                 epoch=epoch,
@@ -165,6 +165,12 @@ def _gap(ends: Sequence[EpochEnd]) -> float | None:
     """Return the largest relative duality gap of the problems; None unless all of them are known."""
     gaps = [end.gap for end in ends if end.gap is not None]
     return max(gaps) if len(gaps) == len(ends) else None
+
+
+def _mean_bound(ends: Sequence[EpochEnd]) -> float | None:
+    """Return the mean lower bound of the problems; None unless all of them are known."""
+    bounds = [end.bound for end in ends if end.bound is not None]
+    return sum(bounds) / len(bounds) if len(bounds) == len(ends) else None
 
 
 class _Seen(NamedTuple):

@@ -161,13 +161,16 @@ class FitSpec:
             gap_tol=self.gap_tol,
             stepped=self._stepped,
         )
-        algorithm, n_threads, why = self.algorithm.pick(facts)
+        algorithm, n_threads, why, step_size = self.algorithm.pick(facts)
         if algorithm is self.algorithm:
             return self
         _LOG.info("%s: picked %s: %s", self.algorithm.name, algorithm.name, why)
         own = None if self.named_schedule else algorithm.capabilities.schedule
         schedule = self.schedule if own is None else resolve_schedule(own)
-        return dataclasses.replace(self, algorithm=algorithm, n_threads=n_threads, schedule=schedule)
+        step_size = step_size if self.step_size is None else self.step_size
+        return dataclasses.replace(
+            self, algorithm=algorithm, n_threads=n_threads, schedule=schedule, step_size=step_size
+        )
 
     def tasks(
         self,

@@ -38,6 +38,9 @@ class EpochEnd(NamedTuple):
         As in `dsgd.Record`.
     gap : float or None
         As in `dsgd.Record`.
+    bound : float or None
+        A lower bound of the least objective, up to rounding, that the algorithm knows without further
+        passes; only if there is a `LocalTask.gap_tol`.
     """
 
     effective_passes: float
@@ -46,6 +49,7 @@ class EpochEnd(NamedTuple):
     delay: tuple[int, ...] | None = None
     gap: float | None = None
     exact: bool = False
+    bound: float | None = None
 
 
 @dataclass(kw_only=True)

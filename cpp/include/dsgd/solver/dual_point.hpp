@@ -47,8 +47,8 @@ class DualPoint {
   template <typename Loss>
   [[nodiscard]] double balancing_shift(const Loss& loss) const;
   [[nodiscard]] double value_at(double t, double scale) const;
-  void approach();
-  void move(double scale);
+  void approach(double enough);
+  void move(double scale, double enough);
 
   const LinearObjective<Data>& objective_;
   std::size_t n_threads_;
