@@ -188,7 +188,7 @@ double LinearObjective<Data>::loss_gradient(std::span<const Real> weights, std::
   if (!derivatives.empty()) check_size("derivatives", derivatives.size(), X_.rows() * m);
   Exclusive policy;
   double total = 0;
-  visit_evaluation([&]<typename Kernel>(const Kernel& kernel) {
+  visit_evaluation([&](const auto& kernel) {
     using Sum = LossSum<std::remove_cvref_t<decltype(kernel.loss)>>;
     struct alignas(64) ThreadSum : Sum {  // on a cache line of its own, since its thread writes it for every row
       using Sum::Sum;

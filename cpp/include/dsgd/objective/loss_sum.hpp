@@ -36,8 +36,8 @@ class LossSum {
 };
 
 /// The logarithms of many factors are the logarithm of their product, which saves one for each
-/// sample: with m = y z, log(1 + e^-m) = max(-m, 0) + log(1 + e^-|m|). The rounding of a factor is an
-/// error of at most 1.1e-16 of the sum, as 1 + e^-|m| is between 1 and 2.
+/// sample: with m = y z, log(1 + e^-m) = max(-m, 0) + log(1 + e^-|m|). A factor is between 1 and 2, so
+/// that its rounding changes the loss of the sample by at most 1.1e-16.
 template <>
 class LossSum<Logistic> {
  public:
