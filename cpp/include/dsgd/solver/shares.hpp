@@ -4,6 +4,7 @@
 #include <algorithm>  // for max, min
 #include <atomic>     // for atomic, memory_order_*
 #include <cstddef>    // for size_t
+#include <memory>     // for make_unique, unique_ptr
 #include <optional>   // for optional
 #include <vector>     // for vector
 
@@ -46,9 +47,9 @@ class Shares {
   }
 
  private:
-  struct alignas(64) Share {  // no two threads write one cache line while each is in its own share
-    std::optional<Sampler> order;
-    std::size_t at_once = 1;  // blocks that are taken together
+  struct alignas(64) Share {               // no two threads write one cache line while each is in its own share
+    std::unique_ptr<const Sampler> order;  // null until its thread begins
+    std::size_t at_once = 1;               // blocks that are taken together
     std::atomic<std::size_t> next{0};
     std::atomic<bool> ready{false};
   };
@@ -58,7 +59,7 @@ class Shares {
 
   Share& begin(std::size_t thread) {
     Share& own = shares_[thread];
-    own.order.emplace(epoch_.sampler(n_rows_, thread, shares_.size()));
+    own.order = std::make_unique<const Sampler>(epoch_.sampler(n_rows_, thread, shares_.size()));
     // A share of few rows must not be taken at once, or nothing is left for the others.
     const std::size_t most = fixed_ ? own.order->size() : own.order->size() / kRows;
     own.at_once = std::max<std::size_t>(1, fixed_ ? most : std::min(most, kRows / own.order->block_size() + 1));
