@@ -27,8 +27,8 @@ class Certificates:
     """Measures the duality gap of every problem after the epochs where it may have reached `gap_tol`.
 
     Where the algorithm knows a lower bound (`EpochEnd.bound`), the gap is looked at once that bound proves enough: a
-    look only confirms it in double precision. Otherwise the trend of the objective decides: the gap is looked at once
-    an epoch lowers the objective by no more than
+    look only confirms it in double precision. Where it knows none, or the objective stands still before it proves
+    enough, the trend of the objective decides: the gap is looked at once an epoch lowers the objective by no more than
     the tolerance, or once the bound that is known proves enough. A look that does not end the fit puts off the next one
     until there are half as many passes more. The passes that raise the bound are at most those of the training, and a
     few, unless they pay.
@@ -61,9 +61,13 @@ class Certificates:
         last : bool
             Whether this is the last epoch of the run.
         """
-        if objective is not None and bound is not None and not last:
-            return self._confirmed(passes) if relative_gap(objective, bound) <= self._tolerance else None
+        before = self._before
         flat = objective is not None and self._flat(objective)
+        if objective is not None and bound is not None and not last:
+            if relative_gap(objective, bound) <= self._tolerance:
+                return self._confirmed(passes)
+            if before is None or objective < before:
+                return None  # the run itself raises its bound
         if not (last or self._due(objective, passes, flat)):
             return None
         self._looked = passes
