@@ -22,7 +22,7 @@ from papers import hogwild, sdca
 from peers import kmeans, out_of_the_box, report, time_to_accuracy
 from peers.defaults import ENTRIES
 from peers.solvers import PEERS
-from studies import auto, hogwild_checks, softmax
+from studies import auto, auto_gap, hogwild_checks, softmax
 
 
 def needs(*solvers: Solver) -> None:
@@ -76,6 +76,14 @@ def test_what_auto_rests_on_is_drawn(tmp_path: Path) -> None:
     points = json.loads(figure.with_suffix(".json").read_text())["points"]
     assert len(points) == len(auto.LOSSES) * len(auto.ALPHAS)
     assert all(point["ratio"] > 0 for point in points)
+
+
+def test_what_a_change_in_the_middle_could_save_is_written(tmp_path: Path) -> None:
+    output = tmp_path / "auto_gap.json"
+    auto_gap.main(["--rows", "300", "--rounds", "1", "--output", str(output)])
+    rows = json.loads(output.read_text())["results"]
+    assert len(rows) == len(auto_gap.SHAPES) * len(auto_gap.CONDITIONS) * len(auto_gap.TOLERANCES)
+    assert all(row["sdca / svrg"] > 0 for row in rows)
 
 
 def reach(tmp_path: Path, *arguments: str) -> Any:
