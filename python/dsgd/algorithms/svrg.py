@@ -149,7 +149,9 @@ class Svrg(Algorithm):
             # optimum may be.
             anchored = (task.sum_loss or task.gap_tol is not None) and index + 1 < task.max_epochs
             loss = solver.take_anchor(task.weights, with_loss=True) if anchored else None
-            bound = None if loss is None else lower_bound(task.problem, task.weights, loss, solver.mean_gradient)
+            bound = None
+            if loss is not None and task.gap_tol is not None:
+                bound = lower_bound(task.problem, task.weights, loss, solver.mean_gradient)
             yield EpochEnd(task.passes, step, loss, exact=True, bound=bound)
 
     def _inner_loop(self, task: LocalTask, descend: Callable[[int], None]) -> int:

@@ -70,11 +70,9 @@ class Certificates:
                 return None  # the run itself raises its bound
         if not (last or self._due(objective, passes, flat)):
             return None
-        self._looked = passes
-        for each in self._each:
-            each.look()
+        gap = self._look(passes)
         if objective is None and not self._flat(sum(each.value for each in self._each) / len(self._each)) and not last:
-            return max(each.gap for each in self._each)
+            return gap
         for each in sorted(self._each, key=lambda each: each.gap, reverse=True):
             if each.gap > self._tolerance:
                 each.ascend(max(passes, _LEAST_PASSES) - each.spent)
@@ -84,8 +82,10 @@ class Certificates:
 
     def _confirmed(self, passes: float) -> float | None:
         """Return the gap at the margins; None soon after a look that failed."""
-        if passes < self._looked * (1 + _SHORT_WAIT):
-            return None
+        return None if passes < self._looked * (1 + _SHORT_WAIT) else self._look(passes)
+
+    def _look(self, passes: float) -> float:
+        """Return the largest gap of the problems at the margins."""
         self._looked = passes
         for each in self._each:
             each.look()
