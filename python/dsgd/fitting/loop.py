@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -163,14 +163,20 @@ def _an_epoch(runs: Sequence[Iterator[EpochEnd]], tasks: Sequence[LocalTask], la
 
 def _gap(ends: Sequence[EpochEnd]) -> float | None:
     """Return the largest relative duality gap of the problems; None unless all of them are known."""
-    gaps = [end.gap for end in ends if end.gap is not None]
-    return max(gaps) if len(gaps) == len(ends) else None
+    gaps = _all_known(end.gap for end in ends)
+    return None if gaps is None else max(gaps)
 
 
 def _mean_bound(ends: Sequence[EpochEnd]) -> float | None:
     """Return the mean lower bound of the problems; None unless all of them are known."""
-    bounds = [end.bound for end in ends if end.bound is not None]
-    return sum(bounds) / len(bounds) if len(bounds) == len(ends) else None
+    bounds = _all_known(end.bound for end in ends)
+    return None if bounds is None else sum(bounds) / len(bounds)
+
+
+def _all_known(values: Iterable[float | None]) -> list[float] | None:
+    """Return the values of all problems; None if one is not known."""
+    known = list(values)
+    return None if None in known else [value for value in known if value is not None]
 
 
 class _Seen(NamedTuple):
