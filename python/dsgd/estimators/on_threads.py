@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 
+from dsgd._common.waiting import wait_for_all
 from dsgd.callbacks import Callback
 from dsgd.models.trained import Model
 from dsgd.results.history import Record
@@ -43,9 +44,11 @@ def on_threads(train_problem: Callable[[int, Sequence[Callback]], int], n_proble
         return given_up.is_set()
 
     with ThreadPoolExecutor(min(at_once, n_problems)) as pool:
-        running = [pool.submit(train_problem, number, [end]) for number in range(n_problems)]
+        running: list[Future[int]] = []
         try:
-            wait(running, return_when=FIRST_EXCEPTION)
+            for number in range(n_problems):
+                running.append(pool.submit(train_problem, number, [end]))  # one by one: Ctrl-C may come between two
+            wait_for_all(running)
             return [each.result() for each in running if each.done()]
         finally:
             given_up.set()

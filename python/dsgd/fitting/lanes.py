@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Event
 from typing import TypeVar
 
+from dsgd._common.waiting import wait_for_all
 from dsgd.problems.task import LocalTask
 
 __all__ = ["Lanes", "lanes_of"]
@@ -59,7 +60,7 @@ class Lanes(contextlib.ExitStack):
         try:
             for lane in self._lanes:
                 running.append(self._pool.submit(go, lane))  # one by one: Ctrl-C may come between two
-            wait(running, return_when=FIRST_EXCEPTION)
+            wait_for_all(running)
         finally:
             given_up.set()
             wait(running)
