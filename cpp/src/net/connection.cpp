@@ -292,6 +292,12 @@ HostAndPort split_address(const std::string& address) {
   return {std::move(host), port};
 }
 
+HostAndPort split_listen_address(const std::string& address) {
+  const bool only_v6 = address.find(':') != address.rfind(':') && address.back() != ']' && address.front() != '[';
+  if (only_v6 || address.find(':') == std::string::npos) return {address, 0};
+  return split_address(address);
+}
+
 std::string join_address(const std::string& host, std::uint16_t port) {
   const bool v6 = host.find(':') != std::string::npos;
   return (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);

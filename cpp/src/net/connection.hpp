@@ -115,6 +115,8 @@ struct HostAndPort {
   std::uint16_t port;
 };
 [[nodiscard]] HostAndPort split_address(const std::string& address);
+/// The same for an address to listen at, which may lack the port: 0, any free one.
+[[nodiscard]] HostAndPort split_listen_address(const std::string& address);
 [[nodiscard]] std::string join_address(const std::string& host, std::uint16_t port);
 
 /// Connects within `seconds`.

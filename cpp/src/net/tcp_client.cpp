@@ -37,12 +37,6 @@ TcpClientOptions checked(TcpClientOptions options) {
   return options;
 }
 
-HostAndPort listen_at(const std::string& address) {
-  const bool only_v6 = address.find(':') != address.rfind(':') && address.back() != ']' && address.front() != '[';
-  if (only_v6 || address.find(':') == std::string::npos) return {address, 0};
-  return split_address(address);
-}
-
 }  // namespace
 
 /// `mutex_` guards the machine and the answers. Only the thread opens and closes connections.
@@ -156,7 +150,7 @@ class TcpClient::Impl {
 
   std::unique_ptr<Listener> make_listener() {
     if (!options_.listen) return nullptr;
-    const auto [host, port] = listen_at(*options_.listen);
+    const auto [host, port] = split_listen_address(*options_.listen);
     auto listener = std::make_unique<Listener>(thread_.context(), token_, tls_,
                                                [this](std::shared_ptr<Connection> connection, Introduction who) {
                                                  return take_letters(std::move(connection), who);

@@ -1,7 +1,7 @@
 #include "dsgd/objective/linear.hpp"
 
 #include <algorithm>    // for clamp, copy, max, min
-#include <cmath>        // for abs, floor
+#include <cmath>        // for floor
 #include <cstdint>      // for int32_t, uint32_t, uint64_t
 #include <limits>       // for numeric_limits
 #include <type_traits>  // for remove_cvref_t
@@ -171,12 +171,7 @@ double LinearObjective<Data>::mean_loss(std::span<const Real> weights, std::size
 template <typename Data>
 double LinearObjective<Data>::value(std::span<const Real> weights, std::size_t n_threads) const {
   const double loss = mean_loss(weights, n_threads);
-  double penalty = 0;
-  for (const Real wj : weights.first(X_.features() * parameters_per_feature())) {
-    const auto w_j = static_cast<double>(wj);
-    penalty += config_.alpha_l1 * std::abs(w_j) + config_.alpha_l2 / 2 * w_j * w_j;
-  }
-  return loss + penalty;
+  return loss + penalty_of(weights.first(X_.features() * parameters_per_feature()), config_);
 }
 
 template <typename Data>

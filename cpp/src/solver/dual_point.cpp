@@ -18,12 +18,6 @@ namespace {
 
 constexpr std::size_t kBlockRows = 4096;
 
-double penalty(std::span<const double> w, const LinearConfig& config) {
-  double value = 0;
-  for (const double each : w) value += config.alpha_l1 * std::abs(each) + config.alpha_l2 / 2 * each * each;
-  return value;
-}
-
 }  // namespace
 
 template <typename Data>
@@ -114,7 +108,7 @@ double DualPoint<Data>::look(std::span<const Real> weights) {
     }
   });
   // Near the optimum these dual variables are far better than all before.
-  approach((value_ + loss_value + penalty(std::span(wide).first(X.features()), objective_.config())) / 2);
+  approach((value_ + loss_value + penalty_of(std::span(wide).first(X.features()), objective_.config())) / 2);
   return loss_value;
 }
 

@@ -1,4 +1,5 @@
-// All messages. Each lists its fields once, in the order in which they are sent.
+// All messages; those of the handshake are in handshake.hpp. Each lists its fields once, in the order
+// in which they are sent.
 //
 // An *operation* changes the server. Operations of a worker carry a Stamp. The server applies each
 // exactly once, in the order of their sequence numbers: it acknowledges a repeated operation again
@@ -7,12 +8,11 @@
 // sends operations and requests again until they are acknowledged or answered.
 #pragma once
 
-#include <array>    // for array
-#include <cstddef>  // for byte
 #include <cstdint>  // for uint16_t, uint32_t, uint64_t, uint8_t
 #include <string>   // for string
 #include <vector>   // for vector
 
+#include "dsgd/net/handshake.hpp"
 #include "dsgd/net/values.hpp"
 
 namespace dsgd::net {
@@ -336,61 +336,6 @@ struct Failure {
   template <typename Archive>
   void fields(Archive& archive) {
     archive(kind, worker, message);
-  }
-};
-
-/// 32 bytes: a nonce, or an HMAC-SHA-256.
-using Digest = std::array<std::byte, 32>;
-
-/// The purpose of a connection.
-enum class Purpose : std::uint8_t {
-  work,     // a worker works with a shard
-  letters,  // a worker sends letters to another worker
-};
-inline constexpr auto kLastPurpose = static_cast<std::uint8_t>(Purpose::letters);
-
-/// The purpose, the worker that calls, and the target (a shard or a worker).
-struct Introduction {
-  Purpose purpose = Purpose::work;
-  std::uint32_t worker = 0;
-  std::uint32_t target = 0;
-
-  template <typename Archive>
-  void fields(Archive& archive) {
-    archive(purpose, worker, target);
-  }
-};
-
-/// The first message of the handshake, which precedes all other messages; see auth.hpp.
-struct Greeting {
-  static constexpr MessageType kType = MessageType::greeting;
-  Introduction who;
-  Digest nonce{};
-
-  template <typename Archive>
-  void fields(Archive& archive) {
-    archive(who, nonce);
-  }
-};
-
-struct Challenge {
-  static constexpr MessageType kType = MessageType::challenge;
-  Digest nonce{};
-  Digest proof{};
-
-  template <typename Archive>
-  void fields(Archive& archive) {
-    archive(nonce, proof);
-  }
-};
-
-struct Proof {
-  static constexpr MessageType kType = MessageType::proof;
-  Digest proof{};
-
-  template <typename Archive>
-  void fields(Archive& archive) {
-    archive(proof);
   }
 };
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <algorithm>    // for max
+#include <cmath>        // for abs
 #include <cstddef>      // for size_t
 #include <cstdint>      // for int64_t
 #include <memory>       // for make_shared, shared_ptr
@@ -34,6 +35,17 @@ struct LinearConfig {
   bool fit_intercept;
   double intercept_rate = 1;  // step size of the intercept divided by that of the weights
 };
+
+/// alpha R(w) of weights without the intercept, in double precision.
+template <RealType Real>
+[[nodiscard]] double penalty_of(std::span<const Real> weights, const LinearConfig& config) {
+  double penalty = 0;
+  for (const Real each : weights) {
+    const auto w = static_cast<double>(each);
+    penalty += config.alpha_l1 * std::abs(w) + config.alpha_l2 / 2 * w * w;
+  }
+  return penalty;
+}
 
 template <typename DataT>
 class LinearObjective {
