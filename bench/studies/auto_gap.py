@@ -10,7 +10,6 @@ middle could save at most what the quotient is above 1, less the passes before i
 
 from __future__ import annotations
 
-import argparse
 import functools
 import sys
 import warnings
@@ -24,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import dsgd
-from common.machine import ROOT, about, save
-from common.rounds import interleaved, positive
-from dsgd._common.files import check_replaceable
+from common.machine import about, save
+from common.options import study_options
+from common.rounds import interleaved
 
 SHAPES = ((20_000, 50, 0.0), (20_000, 50, 1.0), (20_000, 50, 2.0), (20_000, 200, 1.0), (20_000, 200, 2.0))
 CONDITIONS = (30.0, 100.0, 390.0)
@@ -45,12 +44,7 @@ def generated(rows: int, features: int, decay: float) -> tuple[NDArray[np.float3
 
 def main(arguments: Sequence[str]) -> None:
     """Measure, print, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=positive, default=5, help="a figure is the median of so many")
-    parser.add_argument("--rows", type=positive, default=20_000, help="most rows")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs/results/auto_gap.json", help="the figures")
-    options = parser.parse_args(arguments)
-    check_replaceable(options.output)
+    options = study_options(__doc__, "auto_gap.json", 5, arguments, rows=20_000)
     warnings.simplefilter("ignore")  # of columns that are very different, as they are meant to be
     results: list[dict[str, Any]] = []
     for rows, features, decay in SHAPES:

@@ -10,7 +10,6 @@ generated documents, and 20news, classes 2 to 6 against the rest. Writes --outpu
 
 from __future__ import annotations
 
-import argparse
 import functools
 import sys
 from collections.abc import Sequence
@@ -22,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder of `c
 import numpy as np
 
 import dsgd
-from common.machine import ROOT, about, save
-from common.rounds import interleaved, positive
+from common.machine import about, save
+from common.options import study_options
+from common.rounds import interleaved
 from common.workloads import WORKLOADS, Workload
-from dsgd._common.files import check_replaceable
 
 PASSES = 10
 DATA = ("documents", "20news")
@@ -56,16 +55,15 @@ def measure(data: Workload, loss: str, run: dict[str, Any], rounds: int) -> dict
 
 def main(arguments: Sequence[str]) -> None:
     """Measure, print, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=positive, default=7, help="a figure is the median of so many")
-    parser.add_argument("--rows", type=positive, default=300_000, help="most rows")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs/results/evaluation_cost.json", help="the figures")
-    options = parser.parse_args(arguments)
-    check_replaceable(options.output)
+    options = study_options(__doc__, "evaluation_cost.json", 7, arguments, rows=300_000)
     results: dict[str, dict[str, float]] = {}
     print(f"{'':45}seconds  default  every epoch")
     for name in DATA:
-        data = WORKLOADS[name](options.rows)
+        try:
+            data = WORKLOADS[name](options.rows)
+        except FileNotFoundError as error:
+            print(f"{name}: skipped, {error.filename} is not there; set DSGD_DATA to the folder of real data")
+            continue
         for loss in LOSSES:
             for run, settings in RUNS.items():
                 found = results[f"{name}, {loss}, {run}"] = measure(data, loss, settings, options.rounds)

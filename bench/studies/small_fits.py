@@ -11,7 +11,6 @@ the rounds. Accuracy (R2, inertia) is that on the rows themselves. Writes --outp
 
 from __future__ import annotations
 
-import argparse
 import functools
 import sys
 import warnings
@@ -28,9 +27,9 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.preprocessing import StandardScaler
 
 import dsgd
-from common.machine import ROOT, about, save
-from common.rounds import interleaved, positive
-from dsgd._common.files import check_replaceable
+from common.machine import about, save
+from common.options import study_options
+from common.rounds import interleaved
 
 Data = tuple[Any, Any]
 
@@ -98,11 +97,7 @@ def measure(call: Call, data: Data, rounds: int) -> dict[str, float]:
 
 def main(arguments: Sequence[str]) -> None:
     """Measure, print, save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=positive, default=21, help="a figure is the median of so many")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs/results/small_fits.json", help="the figures")
-    options = parser.parse_args(arguments)
-    check_replaceable(options.output)
+    options = study_options(__doc__, "small_fits.json", 21, arguments)
     warnings.simplefilter("ignore")  # of fits that end before they converge
     results: dict[str, dict[str, float]] = {}
     print(f"{'':42}{'dsgd':>9}{'scikit-learn':>14}{'ratio':>8}   scores")
